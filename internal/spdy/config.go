@@ -1,0 +1,174 @@
+package spdy
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Version is the protocol that a session speaks. It is what was negotiated,
+// not what a frame says: SPDY/3 and SPDY/3.1 have the same version number on
+// the wire and differ in the session's flow-control window.
+type Version uint8
+
+const (
+	// SPDY31 is SPDY/3.1, ALPN id "spdy/3.1".
+	SPDY31 Version = iota
+	// SPDY3 is SPDY/3, ALPN id "spdy/3": there is no session window.
+	SPDY3
+)
+
+// String returns the version's ALPN id.
+func (v Version) String() string {
+	if v == SPDY3 {
+		return "spdy/3"
+	}
+	return "spdy/3.1"
+}
+
+// Defaults of Config, and limits of the protocol.
+const (
+	// defaultWindow is the size in bytes of every window before any SETTINGS
+	// (draft 3.1, 2.6.8).
+	defaultWindow = 64 << 10
+
+	defaultMaxStreamWindow  = 16 << 20
+	defaultSessionWindow    = 8 << 20
+	defaultMaxSessionWindow = 32 << 20
+	defaultMaxBuffer        = 64 << 20
+	defaultMaxStreams       = 1000
+	defaultMaxFrame         = 128 << 10
+	defaultMaxHeaderBytes   = 64 << 10
+	defaultMaxHeaderPairs   = 512
+	defaultWriteTimeout     = 30 * time.Second
+)
+
+// Config holds what a session can be told. The zero value, and a nil *Config,
+// is the configuration to run with. A Config is copied when a session is made;
+// changing it afterwards has no effect on that session.
+type Config struct {
+	// Version is what was negotiated; the zero value is SPDY/3.1.
+	Version Version
+
+	// MaxConcurrentStreams is how many streams the peer of a server session
+	// may have open, or handlers running, at once; it is announced as
+	// SETTINGS 4. Zero means 1000. A client session takes no stream from its
+	// peer and announces 0.
+	MaxConcurrentStreams uint32
+
+	// StreamWindow is the receive window in bytes that a stream starts with,
+	// announced as SETTINGS 7. Zero means 65536, which is also the least.
+	StreamWindow int32
+
+	// MaxStreamWindow is the size in bytes to which the receive window of a
+	// stream may grow by itself, while its reader keeps up and the round trip
+	// asks for it. Zero means 16 MiB; negative means that windows never grow.
+	MaxStreamWindow int32
+
+	// SessionWindow is the receive window of the session in bytes at its
+	// start. Zero means 8 MiB; the least is 65536. It grows with the windows
+	// of its streams, up to 32 MiB. SPDY/3 has none.
+	SessionWindow int32
+
+	// MaxBuffer bounds in bytes what all streams of a session together may
+	// hold beyond the window that each starts with. Zero means 64 MiB.
+	MaxBuffer int64
+
+	// MaxFrameSize is the largest payload in bytes of a control frame that is
+	// taken. Zero means 128 KiB; the least is 8192 (draft 3.1, 2.2.1).
+	MaxFrameSize uint32
+
+	// MaxHeaderBytes is the largest decoded header block in bytes that is
+	// taken. Zero means 64 KiB. The frame's stream is reset above it, the
+	// session ended above 16 times as much.
+	MaxHeaderBytes int
+
+	// MaxHeaderPairs is how many names a header block may hold. Zero means 512.
+	MaxHeaderPairs int
+
+	// CompressionLevel is the zlib level, 1 to 9, of the header blocks sent.
+	// Zero means stored blocks: several people's secrets and text that an
+	// attacker chooses share one compression context, and the length of what
+	// is sent would leak them (CRIME).
+	CompressionLevel int
+
+	// KeepAlive is how long the peer may be silent before it is sent a PING;
+	// silent for that long again, it is dead and the session ends. Zero and
+	// negative mean never.
+	KeepAlive time.Duration
+
+	// WriteTimeout is how long one write of at most some 64 KiB to the
+	// connection may take. Zero means 30 s, negative no limit.
+	WriteTimeout time.Duration
+
+	// Logger receives one record for each event worth an operator's attention:
+	// a handler's panic, a session error. Nil discards them.
+	Logger *slog.Logger
+
+	// Trace, if set, is called for each frame sent and received, in order for
+	// each direction, from the session's two goroutines: it must not block,
+	// and may be called twice at once.
+	Trace func(FrameInfo)
+
+	// FairKey names whom a request to a server session is for. Streams of one
+	// priority share the connection equally between the keys, then between the
+	// streams of one key. Nil: equally between streams.
+	FairKey func(*http.Request) string
+}
+
+// NewClientSession returns a session that opens odd streams on conn. Nothing is
+// sent or read before Serve; RoundTrip may be called before it, and waits.
+func (c *Config) NewClientSession(conn net.Conn) *Session {
+	return newSession(conn, nil, c)
+}
+
+// NewServerSession returns a session whose streams run server.Handler
+// (http.DefaultServeMux if nil). Of server, Handler, ConnContext and ErrorLog
+// are used. Nothing is sent or read before Serve.
+func (c *Config) NewServerSession(conn net.Conn, server *http.Server) *Session {
+	if server == nil {
+		server = &http.Server{}
+	}
+	return newSession(conn, server, c)
+}
+
+// withDefaults returns a copy in which every zero value has become its default.
+func (c *Config) withDefaults() Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	if d.MaxConcurrentStreams == 0 {
+		d.MaxConcurrentStreams = defaultMaxStreams
+	}
+	d.StreamWindow = max(d.StreamWindow, defaultWindow)
+	if d.MaxStreamWindow == 0 {
+		d.MaxStreamWindow = defaultMaxStreamWindow
+	}
+	d.MaxStreamWindow = max(d.MaxStreamWindow, d.StreamWindow)
+	if d.SessionWindow == 0 {
+		d.SessionWindow = defaultSessionWindow
+	}
+	d.SessionWindow = max(d.SessionWindow, defaultWindow)
+	if d.MaxBuffer == 0 {
+		d.MaxBuffer = defaultMaxBuffer
+	}
+	if d.MaxFrameSize == 0 {
+		d.MaxFrameSize = defaultMaxFrame
+	}
+	d.MaxFrameSize = max(d.MaxFrameSize, 8192)
+	if d.MaxHeaderBytes <= 0 {
+		d.MaxHeaderBytes = defaultMaxHeaderBytes
+	}
+	if d.MaxHeaderPairs <= 0 {
+		d.MaxHeaderPairs = defaultMaxHeaderPairs
+	}
+	if d.WriteTimeout == 0 {
+		d.WriteTimeout = defaultWriteTimeout
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	return d
+}

@@ -1,0 +1,3 @@
+module github.com/amahi/spdy
+
+go 1.26
