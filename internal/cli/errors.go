@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+)
+
+// UsageError says that the program was started wrongly: a bad flag, file or
+// address. It becomes exit status 2.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what was wrong.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usage makes err a [UsageError]; nil stays nil.
+func Usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &UsageError{err}
+}
+
+// Usagef is Usage of fmt.Errorf. The text says what is wrong and what mends it,
+// on one line.
+func Usagef(format string, a ...any) error {
+	return Usage(fmt.Errorf(format, a...))
+}
+
+// IsUsage reports whether err is, or wraps, a [UsageError].
+func IsUsage(err error) bool {
+	_, ok := errors.AsType[*UsageError](err)
+	return ok
+}
+
+// flagError words an error of pflag's. A value that does not parse is said with
+// what would: pflag gives the name of the strconv function instead.
+func flagError(err error) string {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Sprintf("--%s: %q is not %s", e.GetFlag().Name, e.GetValue(), wanted(e.GetFlag()))
+	}
+	return err.Error()
+}
+
+// wanted says what values f takes.
+func wanted(f *pflag.Flag) string {
+	switch f.Value.Type() {
+	case "bool":
+		return "true or false"
+	case "duration":
+		return "a duration such as 15s, 1m30s or 0"
+	case "int", "int64", "uint", "uint32", "uint64":
+		return "a whole number in range"
+	}
+	return "a value it takes (" + f.Usage + ")"
+}
