@@ -1,0 +1,117 @@
+// Package serve is what C answers with: the files of one folder, the bodies
+// that visitors leave in another, or a local web service.
+//
+// It is plain net/http. The [http.ResponseWriter] may be any that net/http's
+// own handlers could use; a WebSocket to a local service needs one on which
+// WriteHeader(101) turns the request's body and the writer into the two raw
+// directions, as the SPDY engine's does.
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"syscall"
+)
+
+// DefaultUploadMax is the largest body kept when [Config.UploadMax] is 0.
+const DefaultUploadMax = 1 << 30
+
+// A Config says what to serve. Exactly one of Root and To is set.
+type Config struct {
+	// Root is the folder to serve. Nothing outside it is ever served.
+	Root string
+
+	// To is the address of the web service to serve instead of a folder:
+	// http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH of a socket.
+	To string
+
+	// Upload is the folder in which the bodies of POST and PUT are kept.
+	// Empty: they are read and forgotten. It goes with Root only.
+	Upload string
+
+	// UploadMax is the size in bytes above which a body is refused.
+	// 0: DefaultUploadMax. Negative: an error of New.
+	UploadMax int64
+
+	// Dotfiles also serves names that begin with a dot. It goes with Root only.
+	Dotfiles bool
+
+	// NoListing answers 404 for a folder without an index.html.
+	// It goes with Root only.
+	NoListing bool
+
+	// Logger takes what the person who runs C should know: a service that
+	// does not answer, an upload that failed. nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// A Handler serves what its Config says. It may be used by any number of
+// goroutines at once.
+type Handler struct {
+	serve http.Handler
+	close []func() error
+}
+
+// New checks cfg and opens what it names, so that a mistake is found at start
+// and not by the first visitor. Its errors are one line, and say what to do.
+func New(cfg Config) (*Handler, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case cfg.Root == "" && cfg.To == "":
+		return nil, errors.New("nothing to serve: give a folder (--root) or a web service (--to)")
+	case cfg.Root != "" && cfg.To != "":
+		return nil, errors.New("--root and --to exclude each other: give one of them")
+	case cfg.To != "" && cfg.Upload != "":
+		return nil, errors.New("--upload does not go with --to: the service gets the bodies; leave one of them out")
+	case cfg.To != "" && (cfg.Dotfiles || cfg.NoListing):
+		return nil, errors.New("--dotfiles and --no-listing do not go with --to: they are about a folder; leave them out")
+	case cfg.UploadMax < 0:
+		return nil, fmt.Errorf("--upload-max %d: give a number of bytes above 0", cfg.UploadMax)
+	}
+	if cfg.UploadMax == 0 {
+		cfg.UploadMax = DefaultUploadMax
+	}
+	h := new(Handler)
+	root, err := openFolder("--root", cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	h.close = append(h.close, root.Close)
+	h.serve = http.FileServerFS(root.FS())
+	return h, nil
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve.ServeHTTP(w, r) }
+
+// Close gives back what New opened. Requests that still run may fail.
+func (h *Handler) Close() error {
+	var errs []error
+	for _, c := range h.close {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// openFolder opens dir as a jail: what is opened through the result stays
+// inside dir, whatever the names and links say.
+func openFolder(flag, dir string) (*os.Root, error) {
+	root, err := os.OpenRoot(dir)
+	switch {
+	case err == nil:
+		return root, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s %q: there is no such folder; create it (make fills ./testdata), or name another", flag, dir)
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("%s %q: not a folder; name the folder that holds it", flag, dir)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s %q: no permission to open it; change its mode, or run as its owner", flag, dir)
+	}
+	return nil, fmt.Errorf("%s %q: %w", flag, dir, err)
+}
