@@ -1,0 +1,109 @@
+// Package control is the handshake on P's control port, both ends of it: C's
+// TLS connection, one HTTPS PUT with a bearer token, P's answer, and then the
+// same connection for whatever the two speak next. [Server] is P's end,
+// [Dialer] is C's. What they speak next is not known here.
+//
+// The order is what makes it safe: C sends its token only after it has verified
+// P's certificate, P says nothing about names before it has verified the token,
+// and neither sends a byte of the next protocol before the answer is complete.
+package control
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+)
+
+// Limits of the handshake that both ends keep.
+const (
+	maxHead     = 16 << 10 // bytes of a request's or an answer's head
+	maxBody     = 4 << 10  // bytes of a request's or an answer's body
+	maxName     = 63       // bytes of an origin's name
+	maxInstance = 64       // bytes of a Spdy-Proxy-Instance
+)
+
+// helloC and helloP are the bodies of the request and of the answer.
+const (
+	helloC = "Hello from C"
+	helloP = "Hello from P"
+)
+
+// The header fields that are ours.
+const (
+	headerInstance = "Spdy-Proxy-Instance"
+	headerServer   = "Spdy-Proxy-Server"
+)
+
+// ParseName returns the name of an origin as it is kept, in lower case: a DNS
+// label of 1 to 63 of a-z, 0-9 and inner hyphens, in any case. The default
+// origin has no name; "" is an error here.
+func ParseName(s string) (string, error) {
+	if s == "" || len(s) > maxName {
+		return "", fmt.Errorf("%.70q is not a name: 1 to %d characters are wanted", s, maxName)
+	}
+	if s[0] == '-' || s[len(s)-1] == '-' {
+		return "", fmt.Errorf("%q is not a name: it begins or ends with a hyphen", s)
+	}
+	for i := range len(s) {
+		if c := s[i]; !isAlnum(c) && c != '-' {
+			return "", fmt.Errorf("%q is not a name: only letters a-z, digits and inner hyphens are", s)
+		}
+	}
+	return strings.ToLower(s), nil
+}
+
+// checkInstance reports what is wrong with the value of a Spdy-Proxy-Instance.
+func checkInstance(s string) error {
+	if len(s) > maxInstance {
+		return fmt.Errorf("an instance has at most %d characters", maxInstance)
+	}
+	for i := range len(s) {
+		if c := s[i]; !isAlnum(c) && c != '.' && c != '_' && c != '-' {
+			return errors.New("an instance has only letters, digits and . _ -")
+		}
+	}
+	return nil
+}
+
+func isAlnum(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// Conn is a connection after the handshake. Bytes that arrived in the same read
+// as the end of the HTTP message come first. One goroutine may read while
+// another writes, as with any net.Conn. CloseWrite and ConnectionState are
+// those of the TLS connection.
+type Conn struct {
+	*tls.Conn
+
+	// Server is P's id, at C's end; "" if P gave none, and at P's end.
+	Server string
+
+	// early is what was read too far, nil once it was handed on. Owned by the
+	// goroutine that reads.
+	early []byte
+}
+
+// Read reads what came early, then from the TLS connection.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// Registration is a C that was let in. Whoever gets it owns Conn, on which the
+// answer 200 has been sent and no deadline is set.
+type Registration struct {
+	Conn       *Conn
+	Name       string     // of the origin, lower case; "" is the default origin
+	Instance   string     // as C gave it; "" if it gave none
+	Credential Credential // whose token it was; zero when none is asked for
+	RemoteAddr net.Addr
+}

@@ -1,0 +1,210 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxInterim is how many 1xx answers C skips.
+const maxInterim = 4
+
+// Dialer is C's end: what it needs for one connection. Addr, TLS and Token are
+// needed, the rest may be zero. A Dialer may be used for many calls of Dial, at
+// once too.
+type Dialer struct {
+	Addr     string      // HOST:PORT of P's control port; the host is resolved at each Dial
+	Name     string      // of the origin; "" for the default one
+	Instance string      // names this connection
+	Token    string      // "" sends none, for a P without authentication
+	TLS      *tls.Config // as made by [ClientTLS.Load]
+
+	// Timeout is the time for each of TCP connection, TLS handshake, and
+	// request with answer. Zero: 10 s, and twice that for the answer.
+	Timeout time.Duration
+
+	// DialContext makes the TCP connection. Nil: a net.Dialer's.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// RefusedError says that P answered, and not with 200.
+type RefusedError struct {
+	Addr       string
+	Status     int
+	RetryAfter time.Duration // 0: P did not say
+	Reason     string        // the first line of what P said, printable; may be ""
+	name       string
+}
+
+func (e *RefusedError) Error() string {
+	msg := fmt.Sprintf("proxy %s answered %d %s", e.Addr, e.Status, http.StatusText(e.Status))
+	if e.Reason != "" {
+		msg += " (" + e.Reason + ")"
+	}
+	switch e.Status {
+	case http.StatusUnauthorized:
+		msg += "; the first token of C's token file must stand in P's"
+	case http.StatusForbidden:
+		msg += fmt.Sprintf("; add %s to the token's line in P's token file, or choose another name", nameOf(e.name))
+	case http.StatusTooManyRequests:
+		msg += "; it will be tried again when P says"
+	case http.StatusMethodNotAllowed, http.StatusNotFound, http.StatusOK:
+		msg += "; is this the control port of a spdy-proxy?"
+	}
+	return msg
+}
+
+// VerifyError says that P's certificate was not accepted. The token was not
+// sent.
+type VerifyError struct {
+	Addr string
+	Err  error
+}
+
+func (e *VerifyError) Error() string {
+	return fmt.Sprintf("the certificate of proxy %s is not accepted: %v; see --ca and --server-name (no token was sent)", e.Addr, e.Err)
+}
+
+// Unwrap returns what the verification said.
+func (e *VerifyError) Unwrap() error { return e.Err }
+
+func (d *Dialer) timeout() time.Duration {
+	if d.Timeout > 0 {
+		return d.Timeout
+	}
+	return defaultTimeout
+}
+
+// Dial connects to P, verifies it, registers, and returns the connection for
+// what comes next. Its error is a *RefusedError, a *VerifyError, ctx's, or one
+// of the network's.
+func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
+	host, _, err := net.SplitHostPort(d.Addr)
+	if err != nil {
+		return nil, err
+	}
+	dial := d.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, d.timeout())
+	raw, err := dial(dialCtx, "tcp", d.Addr)
+	cancel()
+	if err != nil {
+		return nil, fmt.Errorf("proxy %s: %w", d.Addr, err)
+	}
+	tuneTCP(raw)
+	// The end of ctx ends whatever is waited for below.
+	release := context.AfterFunc(ctx, func() { raw.Close() })
+	conn, err := d.handshake(ctx, raw, host)
+	if !release() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		raw.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Conn, error) {
+	cfg := harden(d.TLS)
+	if cfg.ServerName == "" {
+		cfg.ServerName = host
+	}
+	tc := tls.Client(raw, cfg)
+	tlsCtx, cancel := context.WithTimeout(ctx, d.timeout())
+	err := tc.HandshakeContext(tlsCtx)
+	cancel()
+	if err != nil {
+		if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return nil, &VerifyError{Addr: d.Addr, Err: v.Err}
+		}
+		return nil, fmt.Errorf("proxy %s: TLS handshake: %w", d.Addr, err)
+	}
+
+	// P has verified itself: only now may the token leave. P in turn may take
+	// its whole time for the head and again for the body.
+	tc.SetDeadline(time.Now().Add(2 * d.timeout()))
+	req := &http.Request{Method: http.MethodPut}
+	var b strings.Builder
+	fmt.Fprintf(&b, "PUT /%s HTTP/1.1\r\nHost: %s\r\n", d.Name, d.Addr)
+	if d.Token != "" {
+		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", d.Token)
+	}
+	if d.Instance != "" {
+		fmt.Fprintf(&b, "%s: %s\r\n", headerInstance, d.Instance)
+	}
+	fmt.Fprintf(&b, "Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(helloC), helloC)
+	if _, err := io.WriteString(tc, b.String()); err != nil {
+		return nil, fmt.Errorf("proxy %s: sending the request: %w", d.Addr, err)
+	}
+
+	limit := &io.LimitedReader{R: tc, N: maxHead}
+	br := bufio.NewReader(limit)
+	resp, err := http.ReadResponse(br, req)
+	for n := 0; err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols && n < maxInterim; n++ {
+		resp, err = http.ReadResponse(br, req)
+	}
+	switch {
+	case err != nil && limit.N <= 0:
+		return nil, fmt.Errorf("proxy %s: an answer of more than %d bytes; is this the control port of a spdy-proxy?", d.Addr, maxHead)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("proxy %s ended the connection without an answer", d.Addr)
+	case err != nil:
+		return nil, fmt.Errorf("proxy %s: no answer: %w", d.Addr, err)
+	case resp.StatusCode != http.StatusOK:
+		return nil, d.refused(resp)
+	case resp.ContentLength < 0 && len(resp.TransferEncoding) == 0:
+		// Its body would end with the connection.
+		return nil, fmt.Errorf("proxy %s: an answer without a Content-Length; is this the control port of a spdy-proxy?", d.Addr)
+	}
+	limit.N = 8 * maxBody
+	if n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxBody+1)); err != nil || n > maxBody {
+		return nil, fmt.Errorf("proxy %s: an answer whose body is cut short or over %d bytes", d.Addr, maxBody)
+	}
+	tc.SetDeadline(time.Time{})
+	conn := &Conn{Conn: tc, Server: printable(resp.Header.Get(headerServer))}
+	if n := br.Buffered(); n > 0 {
+		early, _ := br.Peek(n)
+		conn.early = append([]byte(nil), early...)
+	}
+	return conn, nil
+}
+
+func (d *Dialer) refused(resp *http.Response) error {
+	e := &RefusedError{Addr: d.Addr, Status: resp.StatusCode, name: d.Name}
+	// Best effort: the status says what to do, the text is for a person.
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
+	line, _, _ := strings.Cut(string(text), "\n")
+	e.Reason = printable(line)
+	if v := resp.Header.Get("Retry-After"); v != "" {
+		if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+			e.RetryAfter = time.Duration(n) * time.Second
+		} else if at, err := http.ParseTime(v); err == nil {
+			e.RetryAfter = max(0, time.Until(at))
+		}
+	}
+	return e
+}
+
+// printable makes text of a peer fit for a log line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f {
+			return -1
+		}
+		return r
+	}, strings.TrimSpace(s[:min(len(s), 200)]))
+}

@@ -1,0 +1,480 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Defaults of Server.
+const (
+	defaultTimeout           = 10 * time.Second
+	defaultMaxPending        = 512
+	defaultMaxPendingPerAddr = 64
+
+	// Refused attempts that an address has: so many at once, then one an interval.
+	refusedBurst    = 20
+	refusedInterval = 3 * time.Second
+
+	// Handshakes from one address that failed and are logged, likewise.
+	loggedBurst    = 5
+	loggedInterval = time.Minute
+
+	maxThrottled = 4096 // addresses remembered for either
+
+	// What a refused C may still send while the answer travels to it.
+	drainTime  = time.Second
+	drainBytes = 64 << 10
+
+	// Pauses after an accept that failed.
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+
+	// stoppingRetry is the Retry-After of a P that is stopping: often another
+	// one takes its place.
+	stoppingRetry = time.Second
+)
+
+// Server is P's end of the control port. Its fields are set before Serve and
+// not changed after. TLS, Auth and Handle are needed.
+type Server struct {
+	// TLS returns the configuration of the next connection, as made by
+	// [ServerTLS.Load]: it may be another one each time. TLS 1.2 is the least,
+	// whatever it says.
+	TLS func() *tls.Config
+
+	// Auth judges the tokens.
+	Auth *Auth
+
+	// ID is P's id in Spdy-Proxy-Server.
+	ID string
+
+	// Admit, if set, is asked last before a C is let in, with a Registration
+	// that has no Conn yet. Its error refuses: a *Refusal as it says, any other
+	// with 503.
+	Admit func(*Registration) error
+
+	// Handle takes a C over that was let in. It must return soon, having
+	// started whatever serves the connection; Close waits for it.
+	Handle func(*Registration)
+
+	// Logger gets a line for each refused attempt, limited by address. Nil: none.
+	Logger *slog.Logger
+
+	// Timeout is the time for each of TLS handshake, request head and request
+	// body. Zero: 10 s.
+	Timeout time.Duration
+
+	// MaxPending is how many connections may be in the handshake; one more is
+	// closed. Zero: 512.
+	MaxPending int
+
+	// MaxPendingPerAddr is the same for one address (IPv6: one /64). Zero: 64.
+	MaxPendingPerAddr int
+
+	once    sync.Once
+	base    context.Context // ends at Close
+	endBase context.CancelFunc
+	refused throttle
+	logged  throttle
+	running sync.WaitGroup // one for each pending connection
+
+	mu        sync.Mutex
+	listeners map[net.Listener]bool // guarded by mu, as all that follows
+	pending   int
+	perAddr   map[string]int
+	stopping  bool
+	closed    bool
+}
+
+// Refusal is an answer that keeps a C out, for Admit.
+type Refusal struct {
+	Status     int           // of HTTP, 4xx or 5xx
+	RetryAfter time.Duration // in whole seconds; 0: not said
+	Reason     string        // one line for the person at C
+	header     [2]string     // one more field, if [0] is not empty
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("%d %s: %s", r.Status, http.StatusText(r.Status), r.Reason)
+}
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.base, s.endBase = context.WithCancel(context.Background())
+		s.listeners = make(map[net.Listener]bool)
+		s.perAddr = make(map[string]int)
+		s.refused = throttle{burst: refusedBurst, interval: refusedInterval, maxKeys: maxThrottled}
+		s.logged = throttle{burst: loggedBurst, interval: loggedInterval, maxKeys: maxThrottled}
+	})
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
+}
+
+func (s *Server) timeout() time.Duration {
+	if s.Timeout > 0 {
+		return s.Timeout
+	}
+	return defaultTimeout
+}
+
+// Serve accepts connections until Close, or until ln is closed, and returns
+// nil. Whatever else an accept fails of, such as no file descriptor being left,
+// is waited out.
+func (s *Server) Serve(ln net.Listener) error {
+	s.init()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		ln.Close()
+		return nil
+	}
+	s.listeners[ln] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, ln)
+		s.mu.Unlock()
+	}()
+
+	var pause time.Duration
+	for {
+		conn, err := ln.Accept()
+		if err == nil {
+			pause = 0
+			s.start(conn)
+			continue
+		}
+		if s.base.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if pause == 0 {
+			s.log().Error("control port: accept failed, trying again", "err", err)
+		}
+		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
+		select {
+		case <-s.base.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Stop has every C refused with 503 from now on. Those who are in are not
+// touched.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+}
+
+// Close closes the listeners and every connection that is not handed over yet,
+// and returns when Serve takes no more and the last Handle has returned.
+func (s *Server) Close() {
+	s.init()
+	s.mu.Lock()
+	s.closed, s.stopping = true, true
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	s.mu.Unlock()
+	s.endBase()
+	s.running.Wait()
+}
+
+// start serves an accepted connection on a goroutine of its own, if there is
+// room for one.
+func (s *Server) start(conn net.Conn) {
+	key := addrKey(conn.RemoteAddr())
+	maxAll, maxOne := s.MaxPending, s.MaxPendingPerAddr
+	if maxAll <= 0 {
+		maxAll = defaultMaxPending
+	}
+	if maxOne <= 0 {
+		maxOne = defaultMaxPendingPerAddr
+	}
+	s.mu.Lock()
+	if s.closed || s.pending >= maxAll || s.perAddr[key] >= maxOne {
+		s.mu.Unlock()
+		conn.Close()
+		return
+	}
+	s.pending++
+	s.perAddr[key]++
+	s.running.Add(1)
+	s.mu.Unlock()
+
+	// Ends when the handshake has, which deadlines and Close see to; Close
+	// waits for it.
+	go func() {
+		defer func() {
+			s.mu.Lock()
+			s.pending--
+			if s.perAddr[key]--; s.perAddr[key] == 0 {
+				delete(s.perAddr, key)
+			}
+			s.mu.Unlock()
+			s.running.Done()
+		}()
+		s.serve(conn, key)
+	}()
+}
+
+// addrKey names the address that counts for the caps. Whoever has one IPv6
+// address has the whole /64.
+func addrKey(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return addr.String()
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if ip.Is6() {
+		if p, err := ip.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	if ip == (netip.Addr{}) {
+		return addr.String()
+	}
+	return ip.String()
+}
+
+// serve takes one connection from its first byte to Handle, or closes it.
+func (s *Server) serve(raw net.Conn, key string) {
+	tuneTCP(raw)
+	// Close ends whatever is waited for below.
+	release := context.AfterFunc(s.base, func() { raw.Close() })
+	reg, err := s.handshake(raw, key)
+	if !release() || err != nil {
+		raw.Close()
+		return
+	}
+	s.Handle(reg)
+}
+
+// handshake returns the registration of a C that was let in. Otherwise an
+// answer was sent if one could be, and the error only says that it is over.
+func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
+	addr := raw.RemoteAddr()
+	tc := tls.Server(raw, harden(s.TLS()))
+	ctx, cancel := context.WithTimeout(s.base, s.timeout())
+	err := tc.HandshakeContext(ctx)
+	cancel()
+	if err != nil {
+		s.logFailure(key, "control port: TLS handshake failed", addr, err)
+		return nil, err
+	}
+
+	tc.SetDeadline(time.Now().Add(s.timeout()))
+	limit := &io.LimitedReader{R: tc, N: maxHead}
+	br := bufio.NewReader(limit)
+	req, err := http.ReadRequest(br)
+	if err != nil {
+		if s.base.Err() != nil {
+			return nil, err
+		}
+		s.logFailure(key, "control port: no request", addr, err)
+		switch _, timeout := errors.AsType[net.Error](err); {
+		case limit.N <= 0:
+			return nil, s.refuse(tc, &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge,
+				Reason: fmt.Sprintf("a request's head has at most %d bytes", maxHead)})
+		case timeout || errors.Is(err, io.EOF):
+			return nil, err
+		}
+		return nil, s.refuse(tc, &Refusal{Status: http.StatusBadRequest, Reason: "this is not an HTTP request"})
+	}
+
+	reg := &Registration{RemoteAddr: addr}
+	if err := s.judge(req, reg, key); err != nil {
+		return nil, s.refuse(tc, err)
+	}
+	tc.SetDeadline(time.Now().Add(s.timeout()))
+	limit.N = 8 * maxBody // chunks have their own overhead
+	if err := readBody(tc, req); err != nil {
+		if r, ok := errors.AsType[*Refusal](err); ok {
+			return nil, s.refuse(tc, r)
+		}
+		s.logFailure(key, "control port: the request's body did not come", addr, err)
+		return nil, err
+	}
+	if s.Admit != nil {
+		if err := s.Admit(reg); err != nil {
+			r, ok := errors.AsType[*Refusal](err)
+			if !ok {
+				r = &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
+			}
+			s.log().Info("control port: refused", "remote", addr, "origin", nameOf(reg.Name), "answer", r.Error())
+			return nil, s.refuse(tc, r)
+		}
+	}
+	_, err = io.WriteString(tc, "HTTP/1.1 200 Connection Established\r\n"+
+		"Content-Type: text/plain; charset=utf-8\r\n"+
+		"Content-Length: "+strconv.Itoa(len(helloP))+"\r\n"+
+		headerServer+": "+s.ID+"\r\n\r\n"+helloP)
+	if err != nil {
+		return nil, err
+	}
+	tc.SetDeadline(time.Time{})
+	reg.Conn = &Conn{Conn: tc}
+	if n := br.Buffered(); n > 0 {
+		early, _ := br.Peek(n)
+		reg.Conn.early = append([]byte(nil), early...)
+	}
+	return reg, nil
+}
+
+// logFailure logs what came of a connection that asked for nothing. The
+// internet is full of those: an address gets a few lines, the rest is for
+// debugging.
+func (s *Server) logFailure(key, msg string, addr net.Addr, err error) {
+	level := slog.LevelDebug
+	// A peer that just leaves is a port scan or a health check.
+	if s.base.Err() == nil && !errors.Is(err, io.EOF) && s.logged.take(key, time.Now()) {
+		level = slog.LevelWarn
+	}
+	s.log().Log(context.Background(), level, msg, "remote", addr, "err", err)
+}
+
+// judge fills in reg, or returns why not. The order matters: whoever has no
+// token learns nothing, not even which names are valid.
+func (s *Server) judge(req *http.Request, reg *Registration, key string) *Refusal {
+	if req.Method != http.MethodPut {
+		return &Refusal{Status: http.StatusMethodNotAllowed, header: [2]string{"Allow", http.MethodPut},
+			Reason: "this is the control port of a spdy-proxy: it takes PUT alone"}
+	}
+	now := time.Now()
+	// Before the token is looked at: guessing must not go on behind the 429.
+	if wait := s.refused.wait(key, now); wait > 0 {
+		s.log().Debug("control port: refused", "remote", reg.RemoteAddr, "answer", http.StatusTooManyRequests)
+		return &Refusal{Status: http.StatusTooManyRequests, RetryAfter: wait,
+			Reason: "too many refused attempts from this address"}
+	}
+	refused := func(r *Refusal, name string) *Refusal {
+		s.refused.add(key, now)
+		s.log().Warn("control port: refused", "remote", reg.RemoteAddr, "origin", name, "answer", r.Error())
+		return r
+	}
+	var ok bool
+	if reg.Credential, ok = s.Auth.known(bearer(req.Header)); !ok {
+		return refused(&Refusal{Status: http.StatusUnauthorized, header: [2]string{"WWW-Authenticate", "Bearer"},
+			Reason: "no token, or not one that this proxy knows"}, "")
+	}
+	path, slash := strings.CutPrefix(req.RequestURI, "/")
+	var err error
+	if !slash {
+		err = fmt.Errorf("%.70q is not a name: PUT / or PUT /NAME is wanted", req.RequestURI)
+	} else if path != "" {
+		reg.Name, err = ParseName(path)
+	}
+	if err == nil {
+		reg.Instance = req.Header.Get(headerInstance)
+		err = checkInstance(reg.Instance)
+	}
+	if err != nil {
+		return refused(&Refusal{Status: http.StatusBadRequest, Reason: err.Error()}, "")
+	}
+	if !s.Auth.Valid(reg.Credential, reg.Name) {
+		return refused(&Refusal{Status: http.StatusForbidden,
+			Reason: "this token may not register " + nameOf(reg.Name)}, nameOf(reg.Name))
+	}
+	if req.ContentLength > maxBody {
+		return tooLarge
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: "this proxy is stopping"}
+	}
+	return nil
+}
+
+var tooLarge = &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: fmt.Sprintf("a body has at most %d bytes", maxBody)}
+
+// nameOf is an origin's name for people.
+func nameOf(name string) string {
+	if name == "" {
+		return "the default origin"
+	}
+	return strconv.Quote(name)
+}
+
+// bearer returns the token of a request, "" if there is none or it is not
+// clear which: no token is empty.
+func bearer(h http.Header) string {
+	v := h.Values("Authorization")
+	if len(v) != 1 {
+		return ""
+	}
+	scheme, token, _ := strings.Cut(v[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimLeft(token, " ")
+}
+
+// readBody reads a request's body to its end, so that what follows it is the
+// next protocol's.
+func readBody(w io.Writer, req *http.Request) error {
+	if strings.EqualFold(req.Header.Get("Expect"), "100-continue") {
+		if _, err := io.WriteString(w, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+			return err
+		}
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(req.Body, maxBody+1))
+	switch {
+	case n > maxBody:
+		return tooLarge
+	case err != nil:
+		if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
+			return err
+		}
+		return &Refusal{Status: http.StatusBadRequest, Reason: "the body is not what its head announces"}
+	}
+	return nil
+}
+
+// refuse sends an answer and closes, so that it arrives: a TCP socket that is
+// closed with something unread sends a reset, and the peer loses the answer.
+// It returns r.
+func (s *Server) refuse(tc *tls.Conn, r *Refusal) error {
+	var b strings.Builder
+	body := r.Reason + "\n"
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n",
+		r.Status, http.StatusText(r.Status), len(body))
+	if s.ID != "" {
+		fmt.Fprintf(&b, "%s: %s\r\n", headerServer, s.ID)
+	}
+	if r.header[0] != "" {
+		fmt.Fprintf(&b, "%s: %s\r\n", r.header[0], r.header[1])
+	}
+	if r.RetryAfter > 0 {
+		fmt.Fprintf(&b, "Retry-After: %d\r\n", (r.RetryAfter+time.Second-1)/time.Second)
+	}
+	b.WriteString("\r\n" + body)
+	now := time.Now()
+	tc.SetDeadline(now.Add(drainTime))
+	if _, err := io.WriteString(tc, b.String()); err == nil && tc.CloseWrite() == nil {
+		if half, ok := tc.NetConn().(interface{ CloseWrite() error }); ok {
+			half.CloseWrite()
+		}
+		// Below TLS: what it was is of no interest now.
+		io.CopyN(io.Discard, tc.NetConn(), drainBytes)
+	}
+	tc.Close()
+	return r
+}

@@ -1,0 +1,28 @@
+package control
+
+import (
+	"net"
+	"time"
+)
+
+// The system's own watch over a connection, for when a session's pings cannot
+// speak: during the handshake, and behind a write that does not end.
+const (
+	tcpKeepAliveIdle     = 15 * time.Second
+	tcpKeepAliveInterval = 10 * time.Second
+	tcpKeepAliveCount    = 3
+	tcpUserTimeout       = 45 * time.Second // sent bytes may stay unacknowledged so long
+)
+
+// tuneTCP sets the options of a TCP connection. A system that has not one of
+// them does without: the session's pings find a dead peer too.
+func tuneTCP(conn net.Conn) {
+	tc, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	tc.SetKeepAliveConfig(net.KeepAliveConfig{
+		Enable: true, Idle: tcpKeepAliveIdle, Interval: tcpKeepAliveInterval, Count: tcpKeepAliveCount,
+	})
+	setUserTimeout(tc, tcpUserTimeout)
+}

@@ -1,0 +1,126 @@
+package control
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// ServerTLS names the files of P's TLS.
+type ServerTLS struct {
+	CertFile, KeyFile string // PEM; the certificate with its chain
+	ClientCAFile      string // PEM; if set, a C must show a certificate signed by one of these
+}
+
+// Load reads the files. Its error is one line that says what would mend it.
+func (f ServerTLS) Load() (*tls.Config, error) {
+	cert, err := keyPair(f.CertFile, f.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}}
+	if f.ClientCAFile != "" {
+		if cfg.ClientCAs, err = pool(f.ClientCAFile); err != nil {
+			return nil, err
+		}
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return harden(cfg), nil
+}
+
+// SystemCA as a CAFile stands for the roots of the system.
+const SystemCA = "system"
+
+// ClientTLS names the files of C's TLS.
+type ClientTLS struct {
+	CAFile            string // PEM, or [SystemCA]; what P's certificate is verified against
+	ServerName        string // that P's certificate must bear; "": the host dialled
+	CertFile, KeyFile string // PEM; shown to a P that asks for one; may be ""
+}
+
+// Load reads the files. Its error is one line that says what would mend it.
+func (f ClientTLS) Load() (*tls.Config, error) {
+	cfg := &tls.Config{ServerName: f.ServerName}
+	var err error
+	if f.CAFile == SystemCA {
+		// A nil RootCAs would do the same; this finds out now that there are none.
+		cfg.RootCAs, err = x509.SystemCertPool()
+		if err != nil {
+			return nil, fmt.Errorf("the system's CA certificates: %w; name a file instead", err)
+		}
+	} else if cfg.RootCAs, err = pool(f.CAFile); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.CertFile != "" && f.KeyFile != "":
+		cert, err := keyPair(f.CertFile, f.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Certificates = []tls.Certificate{cert}
+	case f.CertFile != "" || f.KeyFile != "":
+		return nil, errors.New("a client certificate and its key go together: name both files, or none")
+	}
+	return harden(cfg), nil
+}
+
+// harden returns a copy of cfg with what the control port always has.
+func harden(cfg *tls.Config) *tls.Config {
+	cfg = cfg.Clone()
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	cfg.NextProtos = []string{"http/1.1"}
+	// The connection lives for months and carries bulk: small first records
+	// would only cost.
+	cfg.DynamicRecordSizingDisabled = true
+	// Nobody comes back often enough for tickets to pay.
+	cfg.SessionTicketsDisabled = true
+	// A C that does not verify would hand its token to anybody.
+	cfg.InsecureSkipVerify = false
+	return cfg
+}
+
+func keyPair(certFile, keyFile string) (tls.Certificate, error) {
+	certPEM, err := os.ReadFile(certFile)
+	if err != nil {
+		return tls.Certificate{}, unreadable("certificate", certFile, err)
+	}
+	keyPEM, err := os.ReadFile(keyFile)
+	if err != nil {
+		return tls.Certificate{}, unreadable("private key", keyFile, err)
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate %s with key %s: %w; both are PEM and belong together", certFile, keyFile, err)
+	}
+	return cert, nil
+}
+
+func pool(file string) (*x509.CertPool, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, unreadable("CA certificate", file, err)
+	}
+	p := x509.NewCertPool()
+	if !p.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("CA certificate %s: there is no certificate in PEM form in it", file)
+	}
+	return p, nil
+}
+
+// unreadable words the error of reading a file that make can prepare.
+func unreadable(what, file string, err error) error {
+	if file == "" {
+		return fmt.Errorf("no %s was named", what)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s %s is missing: run make to prepare one for development, or name yours", what, file)
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return fmt.Errorf("%s %s cannot be read: %w", what, file, err)
+}

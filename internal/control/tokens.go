@@ -1,0 +1,210 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+)
+
+// Credential says which token it was without saying the token. It is
+// comparable, stays the same when the token file is read again, and must not
+// leave the process: see String.
+type Credential struct{ digest [sha256.Size]byte }
+
+// String does not print the digest: of a poor token it would be as good as the
+// token to whoever reads the log.
+func (c Credential) String() string {
+	if c == (Credential{}) {
+		return "no credential"
+	}
+	return "a credential"
+}
+
+// Tokens is the content of a token file. It does not change.
+type Tokens struct {
+	first   string // C's own
+	entries []entry
+}
+
+// entry is one token and the names that it may register.
+type entry struct {
+	id    Credential
+	any   bool            // "*"
+	names map[string]bool // "" is the default origin, "@" in the file
+}
+
+// String does not print the tokens.
+func (t *Tokens) String() string { return fmt.Sprintf("%d tokens", len(t.entries)) }
+
+// ParseTokens reads a token file: a line a credential, TOKEN NAME..., where "@"
+// stands for the default origin and "*" for any name; "#" starts a comment. A
+// token on several lines has the names of all of them. Errors name the line and
+// never quote a token.
+func ParseTokens(r io.Reader) (*Tokens, error) {
+	t := &Tokens{}
+	lines := bufio.NewScanner(r)
+	for n := 1; lines.Scan(); n++ {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		if n == 1 {
+			text = strings.TrimPrefix(text, "\ufeff") // an editor's byte order mark
+		}
+		fields := strings.Fields(text)
+		if len(fields) == 0 {
+			continue
+		}
+		if err := t.add(fields[0], fields[1:]); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if len(t.entries) == 0 {
+		return nil, errors.New("there is no token in it: write a line TOKEN NAME..., or remove the file and run make")
+	}
+	return t, nil
+}
+
+func (t *Tokens) add(token string, names []string) error {
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] >= 0x7f {
+			return errors.New("a token has only visible ASCII characters")
+		}
+	}
+	if len(names) == 0 {
+		return errors.New(`a token without a name: write the origins that it may register after it, "@" for the default origin, "*" for any`)
+	}
+	e := entry{id: credentialOf(token), names: make(map[string]bool)}
+	for _, name := range names {
+		switch name {
+		case "*":
+			e.any = true
+		case "@":
+			e.names[""] = true
+		default:
+			name, err := ParseName(name)
+			if err != nil {
+				return err
+			}
+			e.names[name] = true
+		}
+	}
+	t.first = cmp.Or(t.first, token)
+	t.entries = append(t.entries, e)
+	return nil
+}
+
+func credentialOf(token string) Credential { return Credential{sha256.Sum256([]byte(token))} }
+
+// First returns the first token, which is the one that a C uses.
+func (t *Tokens) First() string { return t.first }
+
+// lookup returns the credential of a token. It takes the same time whatever the
+// token and wherever it stands: digests of one length are compared, and all of
+// them.
+func (t *Tokens) lookup(token string) (id Credential, ok bool) {
+	given := credentialOf(token)
+	found := 0
+	for i := range t.entries {
+		found |= subtle.ConstantTimeCompare(given.digest[:], t.entries[i].id.digest[:])
+	}
+	return given, found == 1
+}
+
+// allows reports whether a credential may register a name, "" for the default
+// origin.
+func (t *Tokens) allows(id Credential, name string) bool {
+	ok := false
+	for i := range t.entries {
+		e := &t.entries[i]
+		if subtle.ConstantTimeCompare(id.digest[:], e.id.digest[:]) == 1 && (e.any || e.names[name]) {
+			ok = true
+		}
+	}
+	return ok
+}
+
+// TokenSource is where the tokens come from.
+type TokenSource struct {
+	File string
+
+	// Value is used in place of File if it is not empty; it comes from the
+	// environment. It is written as the file is; a single word is a token for
+	// any name.
+	Value string
+}
+
+// Load reads the tokens. Its error is one line that says what would mend it.
+func (s TokenSource) Load() (*Tokens, error) {
+	if s.Value != "" {
+		text := s.Value
+		if len(strings.Fields(text)) == 1 {
+			text += " *"
+		}
+		t, err := ParseTokens(strings.NewReader(text))
+		if err != nil {
+			return nil, fmt.Errorf("tokens from the environment: %w", err)
+		}
+		return t, nil
+	}
+	data, err := os.ReadFile(s.File)
+	if err != nil {
+		return nil, unreadable("token file", s.File, err)
+	}
+	t, err := ParseTokens(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("token file %s: %w", s.File, err)
+	}
+	return t, nil
+}
+
+// Auth is P's judge of tokens. The zero value knows none, and lets nobody in.
+// Its methods may be called at once.
+type Auth struct {
+	open   bool
+	tokens atomic.Pointer[Tokens]
+}
+
+// NewAuth returns an Auth that knows these tokens.
+func NewAuth(t *Tokens) *Auth {
+	a := &Auth{}
+	a.Set(t)
+	return a
+}
+
+// NoAuth returns an Auth that lets everybody in under any name, with the zero
+// Credential.
+func NoAuth() *Auth { return &Auth{open: true} }
+
+// Set replaces the tokens. Ask Valid afterwards about those who are in.
+func (a *Auth) Set(t *Tokens) { a.tokens.Store(t) }
+
+// Valid reports whether a credential that was let in under a name, "" for the
+// default origin, would be let in now.
+func (a *Auth) Valid(id Credential, name string) bool {
+	if a.open {
+		return true
+	}
+	t := a.tokens.Load()
+	return t != nil && t.allows(id, name)
+}
+
+// known returns the credential of a token, and whether it is one of ours.
+func (a *Auth) known(token string) (Credential, bool) {
+	if a.open {
+		return Credential{}, true
+	}
+	t := a.tokens.Load()
+	if t == nil {
+		return Credential{}, false
+	}
+	return t.lookup(token)
+}
