@@ -1,0 +1,83 @@
+package admin
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// hosts knows by which names the admin port may be called.
+type hosts struct {
+	bound string     // the host listened on, lower case, "" for every address
+	ip    netip.Addr // the same, if it is an address
+}
+
+func newHosts(addr string) hosts {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = addr
+	}
+	h := hosts{bound: strings.TrimSuffix(strings.ToLower(host), ".")}
+	if ip, err := netip.ParseAddr(h.bound); err == nil {
+		if h.ip = canonical(ip); h.ip.IsUnspecified() {
+			h = hosts{}
+		}
+	}
+	return h
+}
+
+// answer reports whether r asks for a name that is ours. The port is not
+// compared: behind a forwarded port (ssh -L) it is another, and a page that
+// rebinds a name cannot change the name.
+func (h hosts) answer(r *http.Request) bool {
+	name, ok := hostname(r.Host)
+	if !ok {
+		return false
+	}
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") || name == h.bound {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	if err != nil {
+		return false
+	}
+	ip = canonical(ip)
+	if ip.IsLoopback() || ip == h.ip {
+		return true
+	}
+	// Bound to every address, or to a name: the one that this connection came
+	// in by.
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && canonical(local.AddrPort().Addr()) == ip
+}
+
+// canonical returns ip in the one form in which two spellings are equal.
+func canonical(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
+
+// hostname takes the name out of a Host header: lower case, without port,
+// brackets and a trailing dot. It reports false for what is neither NAME,
+// NAME:PORT, [IPv6] nor [IPv6]:PORT.
+func hostname(host string) (string, bool) {
+	name, port := host, ""
+	if strings.HasPrefix(host, "[") {
+		end := strings.IndexByte(host, ']')
+		if end < 0 {
+			return "", false
+		}
+		name, port = host[1:end], host[end+1:]
+		if ip, err := netip.ParseAddr(name); err != nil || !ip.Is6() {
+			return "", false
+		}
+	} else if i := strings.IndexByte(host, ':'); i >= 0 {
+		name, port = host[:i], host[i:]
+	}
+	if port != "" {
+		if _, err := strconv.ParseUint(strings.TrimPrefix(port, ":"), 10, 16); err != nil || port[0] != ':' {
+			return "", false
+		}
+	}
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	return name, name != ""
+}
