@@ -78,6 +78,15 @@ type Process struct {
 // OnReload.
 func (p *Process) OnReload(f func()) { p.reload.set(f) }
 
+// Token returns SPDY_PROXY_TOKEN, which stands in for the file that a flag
+// --token-file names, unless that flag was given. "" means: read the file.
+func (p *Process) Token() string {
+	if p.Flags.Changed("token-file") {
+		return ""
+	}
+	return os.Getenv(EnvPrefix + "TOKEN")
+}
+
 // Main runs the program with the arguments args (without the program's name)
 // and returns its exit status.
 func (p *Program) Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {

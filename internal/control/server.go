@@ -35,7 +35,7 @@ const (
 
 	// What a refused C may still send while the answer travels to it.
 	drainTime  = time.Second
-	drainBytes = 64 << 10
+	drainBytes = 16 << 20
 
 	// Pauses after an accept that failed.
 	minAcceptPause = 5 * time.Millisecond

@@ -1,0 +1,187 @@
+// Package agent is C's side of the connection: it dials P, registers, turns the
+// connection round, serves a handler on it, and begins again when it is lost,
+// for as long as the program runs.
+//
+// Each address of P and each parallel connection to it has a loop of its own,
+// which waits for nobody else. A session that P has said goodbye to finishes
+// what it serves beside the loop's next one.
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+)
+
+const (
+	// maxConnections bounds Config.Connections against a slip of the finger.
+	maxConnections = 1000
+
+	// defaultMaxStreams is what C announces: P lets more requests wait.
+	defaultMaxStreams = 10_000
+)
+
+// Identity is what C shows to P, and what it verifies P against.
+type Identity struct {
+	Token string
+	TLS   *tls.Config // as made by control.ClientTLS.Load
+}
+
+// Config says where to connect and what to serve. Proxies, Load and Handler are
+// needed.
+type Config struct {
+	Proxies     []string // HOST:PORT of control ports, a connection to each
+	Connections int      // parallel connections to each; zero: 1
+	Name        string   // of the origin, "" for the default one
+
+	// Load reads the identity: once in New, and again at each Reload.
+	Load func() (Identity, error)
+
+	// Handler answers the requests.
+	Handler http.Handler
+
+	// Session is for the SPDY sessions. MaxConcurrentStreams is 10 000 if it is
+	// zero, FairKey [Visitor] and Logger the Logger below if they are nil.
+	Session spdy.Config
+
+	// Trace, if set, is called for each frame of the connection in a slot, under
+	// the terms of spdy.Config.Trace, which it replaces.
+	Trace func(slot int, f spdy.FrameInfo)
+
+	// Drain is how long open requests may take to finish when Run's ctx ends.
+	Drain time.Duration
+
+	// Logger gets one line for each change of state of a connection. Nil: none.
+	Logger *slog.Logger
+
+	// DialContext makes the TCP connections. Nil: a net.Dialer's.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Agent keeps the connections of a C.
+type Agent struct {
+	// Fixed when it is made.
+	cfg    Config
+	server *http.Server
+	id     string // random, the first part of the instances
+
+	mu       sync.Mutex
+	identity Identity      // guarded by mu
+	retry    chan struct{} // guarded by mu; closed, and replaced, to end all pauses
+}
+
+// New checks cfg and loads the identity. Its errors are one line each that says
+// what would mend it.
+func New(cfg Config) (*Agent, error) {
+	if len(cfg.Proxies) == 0 {
+		return nil, errors.New("no proxy to connect to: give --proxy HOST:PORT")
+	}
+	for _, addr := range cfg.Proxies {
+		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
+			return nil, fmt.Errorf("--proxy %q is not the address of a control port: give HOST:PORT, such as localhost:1444", addr)
+		}
+	}
+	if cfg.Connections == 0 {
+		cfg.Connections = 1
+	}
+	if cfg.Connections < 0 || cfg.Connections > maxConnections {
+		return nil, fmt.Errorf("--connections %d: give a number from 1 to %d", cfg.Connections, maxConnections)
+	}
+	if cfg.Name != "" {
+		name, err := control.ParseName(cfg.Name)
+		if err != nil {
+			return nil, fmt.Errorf("--name: %w", err)
+		}
+		cfg.Name = name
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Session.MaxConcurrentStreams == 0 {
+		cfg.Session.MaxConcurrentStreams = defaultMaxStreams
+	}
+	if cfg.Session.FairKey == nil {
+		cfg.Session.FairKey = Visitor
+	}
+	if cfg.Session.Logger == nil {
+		cfg.Session.Logger = cfg.Logger
+	}
+	a := &Agent{cfg: cfg, retry: make(chan struct{})}
+	a.server = &http.Server{
+		Handler:  cfg.Handler,
+		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	a.id = hex.EncodeToString(id[:])
+	var err error
+	a.identity, err = cfg.Load()
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Visitor returns whom a request is for, as P says: the last element of
+// X-Forwarded-For, which is always P's own.
+func Visitor(r *http.Request) string {
+	values := r.Header["X-Forwarded-For"]
+	if len(values) == 0 {
+		return ""
+	}
+	last := values[len(values)-1]
+	return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+}
+
+// Reload reads the identity again, for the connections to come, and ends the
+// pauses between attempts: the new one may be what P was waiting for. After an
+// error the old one stays.
+func (a *Agent) Reload() error {
+	identity, err := a.cfg.Load()
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.identity = identity
+	close(a.retry)
+	a.retry = make(chan struct{})
+	return nil
+}
+
+// current returns the identity, and what is closed when it changes.
+func (a *Agent) current() (Identity, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.identity, a.retry
+}
+
+// Run keeps the connections until ctx ends. Then it says goodbye to each P,
+// lets open requests finish for at most Drain or until now ends, and returns
+// when nothing is left running. It is called once.
+func (a *Agent) Run(ctx, now context.Context) {
+	var running sync.WaitGroup
+	for i, addr := range a.cfg.Proxies {
+		for j := range a.cfg.Connections {
+			// The slot is one of the whole program: two addresses may lead to one P,
+			// where the same instance twice would replace itself for ever.
+			l := newLoop(a, addr, i*a.cfg.Connections+j)
+			// Ends soon after ctx, at the latest Drain after it; Run waits for it.
+			running.Go(func() { l.run(ctx, now) })
+		}
+	}
+	running.Wait()
+}

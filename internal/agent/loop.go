@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+)
+
+// loop keeps one connection to one P. All of it is owned by run, but for what
+// run hands to a session's goroutines.
+type loop struct {
+	agent    *Agent
+	addr     string
+	slot     int
+	instance string
+	log      *slog.Logger
+
+	sessions sync.WaitGroup // goroutines of sessions
+	backoff  backoff
+	state    string // what was said last, see say
+}
+
+func newLoop(a *Agent, addr string, slot int) *loop {
+	return &loop{
+		agent:    a,
+		addr:     addr,
+		slot:     slot,
+		instance: a.id + "." + strconv.Itoa(slot),
+		log:      a.cfg.Logger.With("proxy", addr, "slot", slot),
+	}
+}
+
+// run dials and serves until ctx ends, and returns when its sessions have
+// ended.
+func (l *loop) run(ctx, now context.Context) {
+	defer l.sessions.Wait()
+	for {
+		identity, changed := l.agent.current()
+		d := &control.Dialer{
+			Addr:        l.addr,
+			Name:        l.agent.cfg.Name,
+			Instance:    l.instance,
+			Token:       identity.Token,
+			TLS:         identity.TLS,
+			DialContext: l.agent.cfg.DialContext,
+		}
+		conn, err := d.Dial(ctx)
+		if ctx.Err() != nil {
+			if conn != nil {
+				conn.Close()
+			}
+			return
+		}
+		var pause time.Duration
+		if err != nil {
+			pause = l.backoff.failed(err)
+			l.failed(err)
+		} else {
+			began := time.Now()
+			l.serve(ctx, now, conn)
+			if ctx.Err() != nil {
+				return
+			}
+			pause = l.backoff.lost(time.Since(began))
+		}
+		if pause == 0 {
+			continue
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// serve runs a session on conn and returns when it takes no new request: it was
+// lost, either side has said goodbye, or ctx ended. What it still serves then
+// goes on beside the loop.
+func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
+	cfg := l.agent.cfg.Session
+	if trace := l.agent.cfg.Trace; trace != nil {
+		cfg.Trace = func(f spdy.FrameInfo) { trace(l.slot, f) }
+	}
+	s := cfg.NewServerSession(conn, l.agent.server)
+	began := time.Now()
+	l.state = "connected"
+	l.log.Info("connected", "origin", originName(l.agent.cfg.Name), "server", conn.Server)
+
+	// Ends with the session, which the next goroutine sees to; run waits for it.
+	l.sessions.Go(func() {
+		err := s.Serve()
+		held := time.Since(began).Round(time.Millisecond)
+		switch {
+		case ctx.Err() != nil:
+			l.log.Info("disconnected", "held", held)
+		case err != nil:
+			l.log.Warn("connection lost", "held", held, "err", err)
+		default:
+			l.log.Warn("connection ended by the proxy", "held", held)
+		}
+	})
+	// Ends with the session, and ends it after ctx; run waits for it.
+	l.sessions.Go(func() {
+		select {
+		case <-s.Done():
+			return
+		case <-ctx.Done():
+		}
+		if n := s.InFlight(); n > 0 {
+			l.log.Info("finishing open requests", "open", n, "limit", l.agent.cfg.Drain)
+		}
+		limit, cancel := context.WithTimeout(now, l.agent.cfg.Drain)
+		defer cancel()
+		if s.Shutdown(limit) != nil {
+			l.log.Warn("open requests were cut off", "limit", l.agent.cfg.Drain)
+		}
+	})
+	<-s.GoingAway()
+}
+
+// failed says why there is no connection: once, until there is another reason.
+func (l *loop) failed(err error) {
+	level := slog.LevelDebug
+	if kind := reason(err); kind != l.state {
+		l.state, level = kind, slog.LevelWarn
+	}
+	l.log.Log(context.Background(), level, "not connected, trying on", "err", err)
+}
+
+// reason names the kind of an error that Dial returned. Its text would not do:
+// that differs from one attempt to the next by a port number.
+func reason(err error) string {
+	if e, ok := errors.AsType[*control.RefusedError](err); ok {
+		return fmt.Sprintf("refused %d", e.Status)
+	}
+	if _, ok := errors.AsType[*control.VerifyError](err); ok {
+		return "not verified"
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		if e.Timeout() {
+			return "network timeout " + e.Op
+		}
+		return "network " + e.Op
+	}
+	return "handshake"
+}
+
+// originName is an origin's name as the token file has it.
+func originName(name string) string {
+	if name == "" {
+		return "@"
+	}
+	return name
+}
