@@ -78,13 +78,45 @@ func New(cfg Config) (*Handler, error) {
 		cfg.UploadMax = DefaultUploadMax
 	}
 	h := new(Handler)
+	if cfg.To != "" {
+		s, err := newService(cfg.To, cfg.Logger)
+		if err != nil {
+			return nil, err
+		}
+		h.serve, h.close = s, append(h.close, s.Close)
+		return h, nil
+	}
 	root, err := openFolder("--root", cfg.Root)
 	if err != nil {
 		return nil, err
 	}
 	h.close = append(h.close, root.Close)
-	h.serve = http.FileServerFS(root.FS())
+	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger}
+	h.serve = d
+	if cfg.Upload == "" {
+		return h, nil
+	}
+	dir, err := openFolder("--upload", cfg.Upload)
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	h.close = append(h.close, dir.Close)
+	d.uploads, err = newUploads(dir, cfg.UploadMax, placeUnder(cfg.Root, cfg.Upload, d.visible), cfg.Logger)
+	if err != nil {
+		h.Close()
+		return nil, fmt.Errorf("--upload %q: no file can be made there (%w); change its mode or owner, or name another folder", cfg.Upload, reason(err))
+	}
 	return h, nil
+}
+
+// reason is err without the names that os puts around it.
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 // ServeHTTP answers one request.
@@ -102,7 +134,14 @@ func (h *Handler) Close() error {
 // openFolder opens dir as a jail: what is opened through the result stays
 // inside dir, whatever the names and links say.
 func openFolder(flag, dir string) (*os.Root, error) {
-	root, err := os.OpenRoot(dir)
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	var root *os.Root
+	if err == nil {
+		root, err = os.OpenRoot(dir)
+	}
 	switch {
 	case err == nil:
 		return root, nil
@@ -113,5 +152,5 @@ func openFolder(flag, dir string) (*os.Root, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%s %q: no permission to open it; change its mode, or run as its owner", flag, dir)
 	}
-	return nil, fmt.Errorf("%s %q: %w", flag, dir, err)
+	return nil, fmt.Errorf("%s %q: %w", flag, dir, reason(err))
 }

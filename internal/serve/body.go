@@ -1,0 +1,75 @@
+package serve
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+)
+
+// bodyIdle is how long a body may stand still before its request is given up:
+// what it holds here (a file, its room on the disk) is wanted by others.
+const bodyIdle = 2 * time.Minute
+
+// errTooLong ends a body that is over the maximum.
+var errTooLong = errors.New("the body is too long")
+
+// A received reads the body of a request, counts and digests it.
+type received struct {
+	body     io.Reader
+	announce int64 // -1: unknown
+	deadline func(time.Time) error
+
+	length int64
+	sum    hash.Hash
+	broken bool // the body ended before its end
+}
+
+func newReceived(w http.ResponseWriter, r *http.Request) *received {
+	return &received{
+		body:     r.Body,
+		announce: r.ContentLength,
+		deadline: http.NewResponseController(w).SetReadDeadline,
+		sum:      sha256.New(),
+	}
+}
+
+// Read implements io.Reader. It returns io.EOF only if the body is as long as
+// was announced.
+func (b *received) Read(p []byte) (int, error) {
+	// A writer without deadlines leaves the limit to whoever owns the connection.
+	b.deadline(time.Now().Add(bodyIdle))
+	n, err := b.body.Read(p)
+	b.length += int64(n)
+	b.sum.Write(p[:n])
+	if err == io.EOF {
+		b.deadline(time.Time{})
+		if b.announce >= 0 && b.length != b.announce {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	b.broken = err != nil && err != io.EOF
+	return n, err
+}
+
+// describe tells in h what arrived.
+func (b *received) describe(h http.Header) {
+	h.Set("X-Received-Length", strconv.FormatInt(b.length, 10))
+	h.Set("X-Received-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(b.sum.Sum(nil))+":")
+}
+
+// refuse answers a request whose body could not be read to its end. Mostly
+// nobody is left to read the answer.
+func (b *received) refuse(w http.ResponseWriter, err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		http.Error(w, fmt.Sprintf("408: nothing of the body came for %v", bodyIdle), http.StatusRequestTimeout)
+		return
+	}
+	http.Error(w, fmt.Sprintf("400: the body ended after %d bytes, before its end", b.length), http.StatusBadRequest)
+}

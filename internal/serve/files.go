@@ -1,0 +1,332 @@
+package serve
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// maxRanges is the number of parts above which a Range header is ignored, as
+// RFC 9110, 14.2 permits: no player asks for more, and each costs a seek and a
+// part header many times the size of its request.
+const maxRanges = 64
+
+// errNotFound stands for whatever the visitor is told is not there: absent,
+// outside the root, hidden, or not a file or folder.
+var errNotFound = errors.New("no such file")
+
+// A folder serves the files of one folder.
+type folder struct {
+	// Fixed when it is made.
+	root      *os.Root
+	dotfiles  bool
+	noListing bool
+	uploads   *uploads // nil: bodies are read and forgotten
+	log       *slog.Logger
+}
+
+func (d *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		d.get(w, r)
+	case http.MethodPost, http.MethodPut:
+		switch {
+		case d.uploads != nil:
+			d.uploads.keep(w, r)
+		case r.Method == http.MethodPost:
+			d.post(w, r)
+		default:
+			d.refuseMethod(w)
+		}
+	case http.MethodOptions:
+		w.Header().Set("Allow", d.allow())
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		d.refuseMethod(w)
+	}
+}
+
+// allow lists the methods that have an answer, for the Allow header.
+func (d *folder) allow() string {
+	if d.uploads != nil {
+		return "GET, HEAD, OPTIONS, POST, PUT"
+	}
+	return "GET, HEAD, OPTIONS, POST"
+}
+
+func (d *folder) refuseMethod(w http.ResponseWriter) {
+	w.Header().Set("Allow", d.allow())
+	http.Error(w, "405: this method has no meaning here", http.StatusMethodNotAllowed)
+}
+
+// post reads the body to its end and answers as for GET, telling in two
+// headers what arrived.
+func (d *folder) post(w http.ResponseWriter, r *http.Request) {
+	body := newReceived(w, r)
+	if _, err := io.Copy(io.Discard, body); err != nil {
+		body.refuse(w, err)
+		return
+	}
+	body.describe(w.Header())
+	r = r.WithContext(r.Context())
+	r.Method = http.MethodGet
+	d.get(w, r)
+}
+
+// get answers GET and HEAD with a file, a folder's index.html or its listing.
+func (d *folder) get(w http.ResponseWriter, r *http.Request) {
+	// A file is what its name says it is, whatever it holds: no guessing by browsers.
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	name, slash, err := d.localName(r.URL)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	f, info, err := d.open(name)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	defer f.Close()
+	switch {
+	case !info.IsDir() && slash:
+		d.refuse(w, r, errNotFound)
+	case !info.IsDir():
+		d.sendFile(w, r, f, info)
+	case !slash:
+		// "./" because a name may hold a colon, and "//" must not become a host.
+		to := "./" + url.PathEscape(path.Base(name)) + "/"
+		if r.URL.RawQuery != "" {
+			to += "?" + r.URL.RawQuery
+		}
+		w.Header().Set("Location", to)
+		w.WriteHeader(http.StatusMovedPermanently)
+	default:
+		d.sendFolder(w, r, name, f, info)
+	}
+}
+
+// sendFolder answers with the folder's index.html, or else its listing.
+func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo) {
+	index, indexInfo, err := d.open(path.Join(name, "index.html"))
+	if err == nil {
+		defer index.Close()
+		if !indexInfo.IsDir() {
+			d.sendFile(w, r, index, indexInfo)
+			return
+		}
+	} else if status(err) != http.StatusNotFound {
+		d.refuse(w, r, err)
+		return
+	}
+	if d.noListing {
+		d.refuse(w, r, errNotFound)
+		return
+	}
+	l, err := d.list(name, f, info)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	var page bytes.Buffer
+	if err := listingPage.Execute(&page, l); err != nil {
+		d.log.Error("a listing could not be made", "path", r.URL.Path, "error", err)
+		http.Error(w, "500: this folder cannot be listed", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", l.etag())
+	http.ServeContent(w, r, "", l.changed, bytes.NewReader(page.Bytes()))
+}
+
+// sendFile answers with the file's content, or the part of it asked for.
+func (d *folder) sendFile(w http.ResponseWriter, r *http.Request, f *os.File, info fs.FileInfo) {
+	info, settled, err := settle(f, info, time.Now)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType(f, info.Name()))
+	h.Set("ETag", etag(info, settled))
+	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
+		r = r.Clone(r.Context())
+		r.Header.Del("Range")
+	}
+	body := &steadyFile{ctx: r.Context(), file: f, header: h, was: stampOf(info)}
+	http.ServeContent(w, r, "", info.ModTime(), body)
+	if body.failed.Load() {
+		// The headers promised a whole body: only a broken one tells the truth now.
+		d.log.Debug("a file changed while it was sent", "path", r.URL.Path)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// localName returns the name that u stands for, relative to the root and in
+// the form that os.Root takes ("." for the root), and whether u ends in a slash.
+func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
+	// No name holds a slash: an encoded one is a disguise.
+	if strings.Contains(strings.ToLower(u.RawPath), "%2f") {
+		return "", false, errNotFound
+	}
+	var parts []string
+	for part := range strings.SplitSeq(u.Path, "/") {
+		switch {
+		case part == "":
+		case part == "." || part == "..":
+			return "", false, errNotFound
+		case !d.visible(part):
+			return "", false, errNotFound
+		default:
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) == 0 {
+		return ".", true, nil
+	}
+	name = strings.Join(parts, "/")
+	// Localize knows what else a system reads into a name: NUL, backslashes, drives.
+	if _, err := filepath.Localize(name); err != nil {
+		return "", false, errNotFound
+	}
+	return name, strings.HasSuffix(u.Path, "/"), nil
+}
+
+// visible tells whether a name in the root may be served. It judges names
+// that a visitor gives: a link that the owner placed may lead to a dotfile.
+func (d *folder) visible(name string) bool {
+	if strings.HasPrefix(name, ".") && !d.dotfiles {
+		return false
+	}
+	// An upload that is not whole yet is nobody's to read.
+	return !strings.HasPrefix(name, partPrefix)
+}
+
+// open opens a regular file or a folder under the root. It never blocks.
+func (d *folder) open(name string) (*os.File, fs.FileInfo, error) {
+	// Opening a device or FIFO can have effects of its own, so look first; and
+	// look again at what was opened, because the name may stand for another by then.
+	info, err := d.root.Stat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, nil, errNotFound
+	}
+	f, err := d.root.OpenFile(name, os.O_RDONLY|openNonblock, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err = f.Stat()
+	if err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		err = errNotFound
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// status returns the status code that err of os stands for. What is not known
+// better is not there: os.Root has no type for a name that leads out.
+func status(err error) int {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return http.StatusForbidden
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, syscall.EIO):
+		return http.StatusInternalServerError
+	}
+	return http.StatusNotFound
+}
+
+// refuse answers a request whose file could not be had. The answer never
+// holds a name of this machine.
+func (d *folder) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	code := status(err)
+	text := "there is no such file here"
+	switch code {
+	case http.StatusForbidden:
+		text = "this file may not be read"
+	case http.StatusServiceUnavailable:
+		text = "too many files are open; try again soon"
+		w.Header().Set("Retry-After", "1")
+		d.log.Warn("a file could not be opened", "path", r.URL.Path, "error", err)
+	case http.StatusInternalServerError:
+		text = "this file cannot be read"
+		d.log.Error("a file could not be read", "path", r.URL.Path, "error", err)
+	}
+	http.Error(w, fmt.Sprintf("%d: %s", code, text), code)
+}
+
+// etag names the content that info stands for: size, time of change to the
+// nanosecond and, where the system has them, the inode and its own time of
+// change, which no program can set back.
+//
+// It is strong, so that a part of a file may be joined to another part under
+// the same tag, on these promises of the system: each write moves the times,
+// once what was there before is settled (see [settle]). It does not see a
+// write through mmap until the system notes it, nor one made beneath the
+// file system. It changes more often than the content does: with a chmod, a new
+// hard link or a copy to another disk. That costs a transfer, never a wrong byte.
+func etag(info fs.FileInfo, settled bool) string {
+	s := stampOf(info)
+	tag := fmt.Sprintf(`"%x-%x-%x-%x"`, s.size, s.changed.UnixNano(), s.inode, s.inodeChanged.UnixNano())
+	if !settled {
+		return "W/" + tag
+	}
+	return tag
+}
+
+// File systems stamp a file with a clock that ticks every 10 ms at the
+// slowest, or, those that keep whole seconds, every 2 s (FAT). A second write
+// within the tick of the first would leave the same stamp.
+const (
+	fineTick   = 20 * time.Millisecond
+	coarseTick = 2 * time.Second
+)
+
+// settle waits, at most for fineTick, until the stamp of a file that was
+// changed just now can no longer stand for two contents. It returns the newer
+// stamp, and false if that is too young still.
+func settle(f *os.File, info fs.FileInfo, now func() time.Time) (fs.FileInfo, bool, error) {
+	if age := now().Sub(stampOf(info).inodeChanged); age >= 0 && age < fineTick {
+		<-time.After(fineTick - age)
+		var err error
+		if info, err = f.Stat(); err != nil {
+			return nil, false, err
+		}
+	}
+	changed := stampOf(info).inodeChanged
+	tick := fineTick
+	if changed.Nanosecond() == 0 {
+		tick = coarseTick
+	}
+	age := now().Sub(changed)
+	// A stamp from the future comes from another clock: it says nothing of when.
+	return info, age < 0 || age >= tick, nil
+}
+
+// A stamp is what the system says of a file's content without reading it.
+type stamp struct {
+	size         int64
+	changed      time.Time
+	inode        uint64    // 0: the system has none
+	inodeChanged time.Time // equal to changed where the system has none
+}

@@ -1,0 +1,16 @@
+package serve
+
+import (
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+func stampOf(info fs.FileInfo) stamp {
+	s := stamp{size: info.Size(), changed: info.ModTime(), inodeChanged: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.inode = st.Ino
+		s.inodeChanged = time.Unix(st.Ctim.Unix())
+	}
+	return s
+}

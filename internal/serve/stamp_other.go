@@ -1,0 +1,9 @@
+//go:build !linux && !darwin
+
+package serve
+
+import "io/fs"
+
+func stampOf(info fs.FileInfo) stamp {
+	return stamp{size: info.Size(), changed: info.ModTime(), inodeChanged: info.ModTime()}
+}

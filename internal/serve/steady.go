@@ -1,0 +1,141 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+)
+
+var errChanged = errors.New("the file changed while it was sent")
+
+// A steadyFile reads a file as it was when the request came, or fails: bytes
+// of two contents are never joined into one body of the announced length.
+//
+// It looks at the file's stamp after each read, so what it hands out was read
+// before the change that it notices next. A file that shrank, or was changed
+// and has the size it had, ends the body. One that grew may have been appended
+// to, and then the announced bytes are still right: before the last of them it
+// reads again what went out, and compares. In a body of several ranges any
+// change ends it. What the stamp does not show (see [etag]) is not seen.
+//
+// It implements io.ReadSeeker for http.ServeContent, which sets the
+// Content-Range header before the first Read and then reads up to its end.
+type steadyFile struct {
+	// Fixed when it is made.
+	ctx    context.Context
+	file   *os.File
+	header http.Header // of the response
+	was    stamp
+
+	// Owned by the goroutine that reads: ServeContent's caller, or the one
+	// that ServeContent starts for several ranges.
+	begun      bool // a Read has been made, so start and end are known
+	several    bool // several ranges
+	grew       bool // and must be compared before the end
+	start, end int64
+	at         int64
+	sum        maphash.Hash // of start to at
+
+	// failed is set once the body cannot be completed.
+	failed atomic.Bool
+}
+
+func (f *steadyFile) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekEnd:
+		// The announced size is that of the stamp, whatever the file's is now.
+		offset += f.was.size
+	case io.SeekCurrent:
+		offset += f.at
+	}
+	if _, err := f.file.Seek(offset, io.SeekStart); err != nil {
+		return 0, err
+	}
+	f.at = offset
+	return offset, nil
+}
+
+func (f *steadyFile) Read(p []byte) (int, error) {
+	n, err := f.read(p)
+	if err != nil && !(err == io.EOF && f.at == f.end) {
+		f.failed.Store(true)
+	}
+	return n, err
+}
+
+func (f *steadyFile) read(p []byte) (int, error) {
+	if !f.begun {
+		f.begun = true
+		f.start, f.end = f.at, f.was.size
+		var first, last, size int64
+		if _, err := fmt.Sscanf(f.header.Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &size); err == nil {
+			f.end = last + 1
+		}
+		f.several = strings.HasPrefix(f.header.Get("Content-Type"), "multipart/")
+	}
+	n, err := f.file.Read(p)
+	f.at += int64(n)
+	if !f.several {
+		f.sum.Write(p[:n])
+	}
+	if err != nil {
+		return n, err
+	}
+	if err := f.look(); err != nil {
+		return 0, err
+	}
+	if f.grew && f.at >= f.end {
+		if err := f.compare(); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// look fails if the file's stamp shows that its bytes may have changed.
+func (f *steadyFile) look() error {
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	is := stampOf(info)
+	switch {
+	case is.size == f.was.size && is.changed.Equal(f.was.changed):
+		return nil
+	case is.size <= f.was.size || f.several:
+		return errChanged
+	}
+	f.grew = true
+	return nil
+}
+
+// compare fails if the file does not hold, from start to at, what was read there.
+func (f *steadyFile) compare() error {
+	var again maphash.Hash
+	again.SetSeed(f.sum.Seed())
+	part := io.NewSectionReader(f.file, f.start, f.at-f.start)
+	buf := make([]byte, 64<<10)
+	for {
+		if err := f.ctx.Err(); err != nil {
+			return err
+		}
+		n, err := part.Read(buf)
+		again.Write(buf[:n])
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if again.Sum64() != f.sum.Sum64() {
+		return errChanged
+	}
+	return nil
+}

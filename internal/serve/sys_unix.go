@@ -1,0 +1,52 @@
+//go:build unix
+
+package serve
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// openNonblock keeps an open from waiting for the other end of a FIFO.
+const openNonblock = syscall.O_NONBLOCK
+
+// lockFile takes the lock of f, which ends when f is closed or the process
+// ends, however it ends. With wait false it fails if another process has it.
+func lockFile(f *os.File, wait bool) error {
+	how := syscall.LOCK_EX
+	if !wait {
+		how |= syscall.LOCK_NB
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), how)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// unlinked tells whether f has lost its name.
+func unlinked(f *os.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 0, nil
+}
+
+// syncFolder makes the names in dir last over a power failure.
+func syncFolder(dir *os.Root) error {
+	f, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// diskFull tells whether err means that the disk, or its owner's share, is full.
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
