@@ -1,0 +1,76 @@
+package origin
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// EventKind says what happened to a session in the table.
+type EventKind uint8
+
+const (
+	// Connected: a session registered and takes requests.
+	Connected EventKind = iota
+	// Replaced: another registration took its place; it finishes what it serves.
+	Replaced
+	// Leaving: its C said that it takes nothing new; it finishes what it serves.
+	Leaving
+	// Dropped: it did not answer a PING in time and is closed.
+	Dropped
+	// Revoked: its credential is gone and it is closed.
+	Revoked
+	// Ended: the session is over. The last event of each session.
+	Ended
+)
+
+// String returns what a log line says.
+func (k EventKind) String() string {
+	switch k {
+	case Connected:
+		return "origin connected"
+	case Replaced:
+		return "origin replaced by a newer connection"
+	case Leaving:
+		return "origin is leaving"
+	case Dropped:
+		return "origin dropped, it does not answer"
+	case Revoked:
+		return "origin closed, its credential is gone"
+	}
+	return "origin disconnected"
+}
+
+// Event is one change of a session's state.
+type Event struct {
+	Kind     EventKind
+	Member   *Member
+	Sessions int           // of that origin that take requests after the event
+	Lasted   time.Duration // since the registration
+	Err      error         // Ended: why, nil if in good order. Dropped: what came of the PING
+}
+
+// LogEvents returns a function for Config.OnEvent that writes one line an event.
+func LogEvents(log *slog.Logger) func(Event) {
+	return func(e Event) {
+		level := slog.LevelInfo
+		attrs := []slog.Attr{
+			slog.String("origin", e.Member.Name().String()),
+			slog.String("remote", e.Member.RemoteAddr()),
+		}
+		if i := e.Member.Instance(); i != "" {
+			attrs = append(attrs, slog.String("instance", i))
+		}
+		attrs = append(attrs, slog.Int("sessions", e.Sessions))
+		if e.Kind == Ended {
+			attrs = append(attrs, slog.Duration("lasted", e.Lasted.Round(time.Millisecond)))
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.Any("reason", e.Err))
+		}
+		if e.Kind == Dropped || e.Kind == Revoked || e.Err != nil {
+			level = slog.LevelWarn
+		}
+		log.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+	}
+}
