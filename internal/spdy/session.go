@@ -1,38 +1,445 @@
-// Package spdy is SPDY/3.1.
-package spdy
-
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-type Session struct{}
-type FrameInfo struct{}
+// Session is one SPDY connection. A client session opens streams and sends
+// requests on them, a server session runs a handler for each stream that its
+// peer opens. Who dialled the connection does not matter.
+//
+// All methods may be called at once, and before and after Serve.
+type Session struct {
+	// Fixed when the session is made.
+	conn       net.Conn
+	cfg        Config
+	server     *http.Server // nil for a client session
+	handler    http.Handler // nil for a client session
+	upstream   bool         // made by NewServerSession: see there
+	baseCtx    context.Context
+	endBase    context.CancelFunc
+	remoteAddr string
+	tls        *tls.ConnectionState // set by Serve
 
-func newSession(conn net.Conn, server *http.Server, c *Config) *Session { panic("not yet") }
+	done   chan struct{} // closed when both loops have ended and conn is closed
+	going  chan struct{} // closed when no new stream can be opened
+	ending atomic.Bool   // err is set: what still comes is read and dropped
 
-func NewClientSession(conn net.Conn) *Session { return (*Config)(nil).NewClientSession(conn) }
-func NewServerSession(conn net.Conn, server *http.Server) *Session {
-	return (*Config)(nil).NewServerSession(conn, server)
+	// Owned by readLoop.
+	br       *bufio.Reader
+	inflate  inflater
+	fields   []field
+	names    canonicalizer
+	payload  []byte
+	strays   int // frames for streams that are not open
+	lastRead atomic.Int64
+
+	// Owned by writeLoop.
+	deflate deflater
+	wbuf    []byte
+	picks   []pick
+
+	mu sync.Mutex
+	// Guarded by mu, which is never held across a read, a write or a callback.
+	wake     sync.Cond // the writer's
+	served   bool
+	err      *SessionError
+	streams  map[uint32]*Stream
+	nextID   uint32 // of the next stream that this side opens
+	lastID   uint32 // highest SYN_STREAM of the peer
+	lastGood uint32 // highest of them that a handler got
+	handlers int    // running
+	resets   resetRing
+
+	peerMax  int64 // streams that the peer lets us have open at once, -1: any number
+	reserved int   // places given to waiters that have not opened their stream yet
+	waiters  []*waiter
+
+	sendWin     sendWindow
+	initialSend int64 // send window of a new stream
+	recv        recvWindow
+	grown       int64 // bytes by which windows of open streams exceed their start
+	learned     int64 // largest window that a stream has grown to
+
+	sched    scheduler
+	echoes   []uint32 // PINGs to send back, ahead of everything else
+	queue    []item   // control frames, in the order of the wire
+	spare    []item
+	provoked int // items of queue that the peer made us queue
+	lazy     []*Stream
+	lazyWait *time.Timer
+	lazySet  bool
+
+	goAwaySent      bool
+	goAwayGot       bool
+	goAwayGotMax    uint32 // last-good of the GOAWAY that came
+	goAwayGotStatus GoAwayStatus
+	lastResort      *time.Timer
+
+	pings     map[uint32]*ping
+	nextPing  uint32
+	keepAlive *time.Timer
+	rtt       time.Duration
+	minRTT    time.Duration
+	rttAt     time.Time
+	measuring bool
+
+	date    string
+	dateSec int64
+	stats   Stats
 }
-func (s *Session) Serve() error                                           { panic("not yet") }
-func (s *Session) RoundTrip(*http.Request) (*http.Response, error)        { panic("not yet") }
-func (s *Session) Close()                                                 { panic("not yet") }
-func (s *Session) Shutdown(ctx context.Context) error                     { panic("not yet") }
-func (s *Session) Done() <-chan struct{}                                  { panic("not yet") }
-func (s *Session) GoingAway() <-chan struct{}                             { panic("not yet") }
-func (s *Session) Err() error                                             { panic("not yet") }
-func (s *Session) Available() int                                         { panic("not yet") }
-func (s *Session) InFlight() int                                          { panic("not yet") }
-func (s *Session) Ping(d time.Duration) bool                              { panic("not yet") }
-func (s *Session) PingContext(ctx context.Context) (time.Duration, error) { panic("not yet") }
-func (s *Session) Stats() Stats                                           { panic("not yet") }
-func (s *Session) RemoteAddr() net.Addr                                   { panic("not yet") }
-func (s *Session) LocalAddr() net.Addr                                    { panic("not yet") }
 
-func WithPriority(ctx context.Context, p uint8) context.Context { panic("not yet") }
-func PriorityFrom(ctx context.Context) (p uint8, ok bool)       { panic("not yet") }
-func StreamID(ctx context.Context) uint32                       { panic("not yet") }
-func ResponseStreamID(*http.Response) uint32                    { panic("not yet") }
+// waiter is a RoundTrip that waits for a place under MAX_CONCURRENT_STREAMS.
+type waiter struct {
+	granted bool          // guarded by Session.mu
+	ready   chan struct{} // closed when granted, or when the session ended
+}
+
+// ping is one PING of ours that was not answered yet.
+type ping struct {
+	sent time.Time
+	rtt  time.Duration
+	done chan struct{} // closed by the answer
+}
+
+// NewClientSession returns a client session with the default configuration.
+// Nothing is sent or read before Serve.
+func NewClientSession(conn net.Conn) *Session {
+	return (*Config)(nil).NewClientSession(conn)
+}
+
+// NewServerSession returns a server session with the default configuration.
+// Its handlers find the five ":" names in Request.Header too, and a response
+// without a Content-Type gets "text/html; charset=utf-8", as the library of
+// 2015 did it; Config.NewServerSession does neither.
+func NewServerSession(conn net.Conn, server *http.Server) *Session {
+	s := (*Config)(nil).NewServerSession(conn, server)
+	s.upstream = true
+	return s
+}
+
+func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
+	s := &Session{
+		conn:    conn,
+		cfg:     c.withDefaults(),
+		server:  server,
+		done:    make(chan struct{}),
+		going:   make(chan struct{}),
+		streams: make(map[uint32]*Stream),
+		pings:   make(map[uint32]*ping),
+		peerMax: -1,
+		sendWin: defaultWindow, initialSend: defaultWindow,
+		nextID: 1, nextPing: 1,
+	}
+	s.wake.L = &s.mu
+	if addr := conn.RemoteAddr(); addr != nil {
+		s.remoteAddr = addr.String()
+	}
+	s.br = bufio.NewReaderSize(sessionReader{s}, 4<<10)
+	s.deflate.level = s.cfg.CompressionLevel
+	s.baseCtx, s.endBase = context.WithCancel(context.Background())
+	if server != nil {
+		s.nextID, s.nextPing = 2, 2
+		s.handler = server.Handler
+		if s.handler == nil {
+			s.handler = http.DefaultServeMux
+		}
+		ctx := context.WithValue(s.baseCtx, http.ServerContextKey, server)
+		ctx = context.WithValue(ctx, http.LocalAddrContextKey, conn.LocalAddr())
+		if server.ConnContext != nil {
+			ctx = server.ConnContext(ctx, conn)
+		}
+		s.baseCtx = ctx
+	}
+	s.queuePreface()
+	return s
+}
+
+// queuePreface queues what a session says first: its settings, and a session
+// window that is wide open from the start, so that no stream waits for another
+// one's reader.
+func (s *Session) queuePreface() {
+	maxStreams := uint32(0) // no server push
+	if s.server != nil {
+		maxStreams = s.cfg.MaxConcurrentStreams
+	}
+	s.queue = append(s.queue, item{typ: typeSettings, settings: [2]uint32{maxStreams, uint32(s.cfg.StreamWindow)}})
+	s.recv = recvWindow{size: defaultWindow, avail: defaultWindow}
+	if s.sessionWindows() {
+		if d := s.recv.grow(int64(s.cfg.SessionWindow)); d > 0 {
+			s.queue = append(s.queue, item{typ: typeWindowUpdate, value: uint32(d)})
+		}
+	}
+}
+
+// sessionWindows: only SPDY/3.1 has them.
+func (s *Session) sessionWindows() bool { return s.cfg.Version == SPDY31 }
+
+var errServed = errors.New("spdy: Serve was called before")
+
+// Serve runs the session and returns at its end: nil when it ended by an EOF of
+// the peer's, by a GOAWAY(OK), or by Close or Shutdown here; otherwise a
+// *SessionError.
+func (s *Session) Serve() error {
+	s.mu.Lock()
+	if s.served {
+		s.mu.Unlock()
+		return errServed
+	}
+	s.served = true
+	s.mu.Unlock()
+	if hs, ok := s.conn.(interface {
+		ConnectionState() tls.ConnectionState
+	}); ok {
+		state := hs.ConnectionState()
+		s.tls = &state
+	}
+	s.startKeepAlive()
+	written := make(chan struct{})
+	// Ends when the session has ended and its last frames went out or could
+	// not; waited for below.
+	go func() {
+		defer close(written)
+		s.writeLoop()
+	}()
+	s.readLoop()
+	<-written
+	s.conn.Close()
+	s.stopTimers()
+	s.endBase()
+	close(s.done)
+	err := s.err // fixed by now
+	if errors.Is(err.Cause, errEOF) || err.Status == GoAwayOK && (errors.Is(err.Cause, ErrClosed) || errors.Is(err.Cause, ErrGoingAway)) {
+		return nil
+	}
+	return err
+}
+
+// Done is closed when the session has ended and its connection is closed.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// GoingAway is closed when no new stream can be opened any more: a GOAWAY was
+// sent or received, or the session has ended. Open streams may go on.
+func (s *Session) GoingAway() <-chan struct{} { return s.going }
+
+// Err says why no new stream can be opened; nil while one can.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unavailableLocked(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// unavailableLocked returns why no new stream can be opened, or nil.
+func (s *Session) unavailableLocked() *SessionError {
+	switch {
+	case s.err != nil:
+		e := *s.err
+		e.NotProcessed = true
+		return &e
+	case s.goAwayGot:
+		return &SessionError{Remote: true, Cause: ErrGoingAway, NotProcessed: true}
+	case s.goAwaySent || s.nextID > maxStreamID:
+		return &SessionError{Cause: ErrGoingAway, NotProcessed: true}
+	}
+	return nil
+}
+
+// Available returns how many streams could be opened now without waiting, 0
+// when the session is going away or has ended.
+func (s *Session) Available() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unavailableLocked() != nil {
+		return 0
+	}
+	if s.peerMax < 0 {
+		return 1<<31 - 1
+	}
+	return int(max(0, s.peerMax-int64(len(s.streams)+s.reserved+len(s.waiters))))
+}
+
+// InFlight returns how many streams are open, and RoundTrips wait to open one.
+func (s *Session) InFlight() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.streams) + s.reserved + len(s.waiters)
+}
+
+// RemoteAddr returns the address of the peer.
+func (s *Session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
+
+// LocalAddr returns this side's address.
+func (s *Session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
+
+// Stats returns a snapshot.
+func (s *Session) Stats() Stats {
+	s.mu.Lock()
+	st := s.stats
+	st.StreamsOpen = len(s.streams)
+	st.Handlers = s.handlers
+	st.PingRTT = s.rtt
+	st.MinRTT = s.minRTT
+	st.RecvWindow = s.recv.size
+	open := make([]*Stream, 0, len(s.streams))
+	for _, x := range s.streams {
+		open = append(open, x)
+	}
+	s.mu.Unlock()
+	for _, x := range open {
+		x.buf.mu.Lock()
+		st.Buffered += int64(x.buf.list.size)
+		x.buf.mu.Unlock()
+	}
+	return st
+}
+
+// PingContext sends a PING (draft 3.1, 2.6.5) and waits for its echo. It
+// returns the round trip.
+func (s *Session) PingContext(ctx context.Context) (time.Duration, error) {
+	s.mu.Lock()
+	if s.err != nil {
+		defer s.mu.Unlock()
+		return 0, s.err
+	}
+	id, p := s.queuePingLocked()
+	s.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.rtt, nil
+	case <-ctx.Done():
+	case <-s.done:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pings[id] == p {
+		delete(s.pings, id)
+	}
+	if p.rtt != 0 {
+		return p.rtt, nil
+	}
+	if err := context.Cause(ctx); err != nil {
+		return 0, err
+	}
+	return 0, s.err
+}
+
+// Ping reports whether the peer echoed a PING within d.
+func (s *Session) Ping(d time.Duration) (pinged bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	_, err := s.PingContext(ctx)
+	return err == nil
+}
+
+func (s *Session) queuePingLocked() (uint32, *ping) {
+	id := s.nextPing
+	s.nextPing += 2
+	p := &ping{sent: time.Now(), done: make(chan struct{})}
+	s.pings[id] = p
+	s.queueLocked(item{typ: typePing, value: id})
+	return id, p
+}
+
+// measureLocked sends a PING whose round trip tells windows how far to grow.
+func (s *Session) measureLocked(now time.Time) {
+	if s.measuring || !s.rttAt.IsZero() && now.Sub(s.rttAt) < measureEvery {
+		return
+	}
+	s.measuring = true
+	s.queuePingLocked()
+}
+
+// pongLocked takes the echo of a PING of ours, if it is one.
+func (s *Session) pongLocked(id uint32) {
+	p := s.pings[id]
+	if p == nil {
+		return
+	}
+	delete(s.pings, id)
+	s.rttAt = time.Now()
+	p.rtt = max(s.rttAt.Sub(p.sent), 1)
+	s.rtt = p.rtt
+	if s.minRTT == 0 || p.rtt < s.minRTT {
+		s.minRTT = p.rtt
+	}
+	s.measuring = false
+	close(p.done)
+}
+
+// startKeepAlive arms the timer that finds a silent peer: a PING after
+// Config.KeepAlive of silence, the end after as much again.
+func (s *Session) startKeepAlive() {
+	d := s.cfg.KeepAlive
+	if d <= 0 {
+		return
+	}
+	s.lastRead.Store(time.Now().UnixNano())
+	asked := int64(0) // the lastRead that a PING was sent for
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keepAlive = time.AfterFunc(d, func() {
+		last := s.lastRead.Load()
+		silent := time.Duration(time.Now().UnixNano() - last)
+		next := d - silent
+		switch {
+		case silent >= 2*d && asked == last:
+			s.end(&SessionError{Status: GoAwayInternalError, Cause: ErrDead})
+			return
+		case silent >= d:
+			next = max(2*d-silent, d/8)
+			if asked != last {
+				asked = last
+				next = d
+				s.mu.Lock()
+				if s.err == nil {
+					s.queuePingLocked()
+				}
+				s.mu.Unlock()
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.err == nil {
+			s.keepAlive.Reset(next)
+		}
+	})
+}
+
+func (s *Session) stopTimers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keepAlive != nil {
+		s.keepAlive.Stop()
+	}
+	if s.lazyWait != nil {
+		s.lazyWait.Stop()
+	}
+	if s.lastResort != nil {
+		s.lastResort.Stop()
+	}
+}
+
+// sessionReader reads from the connection and notes when.
+type sessionReader struct{ s *Session }
+
+func (r sessionReader) Read(p []byte) (int, error) {
+	n, err := r.s.conn.Read(p)
+	if n > 0 && r.s.cfg.KeepAlive > 0 {
+		r.s.lastRead.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+func (s *Session) log(level slog.Level, msg string, args ...any) {
+	s.cfg.Logger.Log(context.Background(), level, msg, args...)
+}

@@ -1,0 +1,26 @@
+// Package spdy is an implementation of SPDY/3.1, and of SPDY/3, as client and
+// as server.
+//
+// A Session is one connection, of whatever kind: it may have been dialled or
+// accepted, by the client or by the server. A client session is an
+// http.RoundTripper whose requests share the connection; a server session runs
+// an http.Handler.
+//
+//	s := (*spdy.Config)(nil).NewClientSession(conn)
+//	go s.Serve()
+//	resp, err := s.RoundTrip(req)
+//
+// Each session has two goroutines, a reader that never waits for a stream and a
+// writer that sends the most urgent stream's DATA first; each running handler,
+// and each request with a body, has one more. One slow reader holds up its own
+// stream alone: a stream's window is given back as its body is read, the
+// session's as soon as bytes are in the stream's own bounded buffer. Windows
+// start at 64 KiB and grow, for readers that keep up, to what the round trip
+// asks for.
+//
+// Errors are a StreamError, which ends one request, or a SessionError, which
+// ends them all; Retryable says which requests the peer provably never acted on.
+//
+// The names of the library that had this import path until 2015 are all here
+// and mean what they meant.
+package spdy

@@ -1,0 +1,79 @@
+package spdy
+
+import "time"
+
+// sendWindow is how many bytes of DATA may still be sent; negative after a
+// SETTINGS that lowered it (draft 3.1, 2.6.8).
+type sendWindow int64
+
+// add gives n more bytes; it reports false, changing nothing, when the sum
+// would pass 2^31-1.
+func (w *sendWindow) add(n int64) bool {
+	if int64(*w)+n > maxWindow {
+		return false
+	}
+	*w += sendWindow(n)
+	return true
+}
+
+// recvWindow is the window that this side gives its peer.
+type recvWindow struct {
+	size   int64 // what may be outstanding when all is read
+	avail  int64 // what the peer may still send
+	credit int64 // read, and not yet given back
+}
+
+// take counts n received bytes; false: the peer overran the window.
+func (w *recvWindow) take(n int64) bool {
+	if n > w.avail {
+		return false
+	}
+	w.avail -= n
+	return true
+}
+
+// give counts n bytes as read and returns the WINDOW_UPDATE that is due: none
+// before half the window was read, or each read would cost a frame.
+func (w *recvWindow) give(n int64) (delta int64) {
+	w.credit += n
+	if w.credit < w.size/2 {
+		return 0
+	}
+	delta = w.credit
+	w.credit = 0
+	w.avail += delta
+	return delta
+}
+
+// grow raises the window to size and returns what the peer must be told.
+func (w *recvWindow) grow(size int64) (delta int64) {
+	delta = size - w.size
+	w.size = size
+	w.avail += delta
+	return delta
+}
+
+// grower decides when a stream's window is what holds its sender up: half of
+// it was read within one round trip, which a window of twice the bandwidth
+// times the round trip never sees. A slow reader takes longer than that, so
+// only the windows of readers that keep up are raised.
+type grower struct {
+	last  time.Time // when half a window was last given back
+	total int64     // bytes given back
+}
+
+// due is called when a WINDOW_UPDATE of delta bytes goes out at now.
+func (g *grower) due(now time.Time, delta int64, rtt time.Duration) bool {
+	since := now.Sub(g.last)
+	first := g.last.IsZero()
+	g.last = now
+	g.total += delta
+	return !first && rtt > 0 && since < rtt
+}
+
+// A round trip is measured, by PING, only for streams that moved this much:
+// small exchanges carry no frame that they did not ask for.
+const measureAfter = 128 << 10
+
+// measureEvery is how old a measured round trip may be while data flows.
+const measureEvery = 10 * time.Second

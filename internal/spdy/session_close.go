@@ -1,0 +1,336 @@
+package spdy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// closeTimeout bounds each step of closing: writing the last frames, and
+// reading on until the peer's EOF. A connection that is closed with unread
+// input is reset by TCP, and the GOAWAY on it would be lost.
+const closeTimeout = time.Second
+
+var (
+	errEOF           = errors.New("the peer closed the connection")
+	errFinished      = errors.New("this side of the stream has ended")
+	errWriteDeadline = &StreamError{Status: Cancel, Cause: context.DeadlineExceeded}
+	errPeerStatus    = errors.New("the peer sent GOAWAY with an error status")
+)
+
+// Close ends the session at once: every open stream fails, a GOAWAY goes out,
+// and the connection is closed. It returns when that is done, within some 2 s,
+// and may be called more than once.
+func (s *Session) Close() {
+	s.mu.Lock()
+	served := s.served
+	s.served = true
+	s.mu.Unlock()
+	s.end(&SessionError{Cause: ErrClosed})
+	if !served {
+		s.conn.Close()
+		s.stopTimers()
+		s.endBase()
+		close(s.done)
+	}
+	<-s.done
+}
+
+// Shutdown ends the session gracefully (draft 3.1, 2.6.6): a GOAWAY goes out,
+// no new stream is taken or opened, open ones go on to their end, then the
+// connection is closed. When ctx ends before that it does what Close does and
+// returns the context's error.
+func (s *Session) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.served {
+		s.mu.Unlock()
+		s.Close()
+		return nil
+	}
+	s.goAwayLocked()
+	s.mu.Unlock()
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return context.Cause(ctx)
+	}
+}
+
+// goAwayLocked sends the GOAWAY of a graceful end, once.
+func (s *Session) goAwayLocked() {
+	if s.goAwaySent || s.err != nil {
+		return
+	}
+	s.goAwaySent = true
+	s.queueLocked(item{typ: typeGoAway, value: s.lastGood, value2: uint32(GoAwayOK)})
+	s.goingLocked()
+}
+
+// goingLocked closes GoingAway and fails the waiters.
+func (s *Session) goingLocked() {
+	select {
+	case <-s.going:
+	default:
+		close(s.going)
+	}
+	for _, w := range s.waiters {
+		close(w.ready)
+	}
+	s.waiters = nil
+}
+
+// drainedLocked reports whether a session that is going away has no stream left;
+// the writer then ends it.
+func (s *Session) drainedLocked() bool {
+	return s.err == nil && (s.goAwaySent || s.goAwayGot) && len(s.streams) == 0 && s.reserved == 0
+}
+
+// end makes err the end of the session; the first one counts. Every stream
+// fails, the writer sends what is queued and a GOAWAY, the reader reads on
+// until the peer's EOF or for closeTimeout.
+func (s *Session) end(err *SessionError) {
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	failed := make([]*Stream, 0, len(s.streams))
+	for _, st := range s.streams {
+		failed = append(failed, st)
+		e := *err
+		e.NotProcessed = !st.sent && s.server == nil
+		s.removeLocked(st, &e)
+	}
+	status := err.Status
+	if err.Remote {
+		status = GoAwayOK // the fault is not ours to name
+	}
+	if !s.goAwaySent || status != GoAwayOK {
+		s.goAwaySent = true
+		s.queue = append(s.queue, item{typ: typeGoAway, value: s.lastGood, value2: uint32(status)})
+	}
+	s.err = err
+	s.ending.Store(true)
+	s.goingLocked()
+	s.wakeLocked()
+	s.mu.Unlock()
+
+	for _, st := range failed {
+		st.release()
+	}
+	// Wakes both loops if they are waiting for a peer that is gone.
+	now := time.Now()
+	s.conn.SetWriteDeadline(now.Add(closeTimeout))
+	s.conn.SetReadDeadline(now.Add(closeTimeout))
+	// In case the connection does not care for deadlines.
+	s.mu.Lock()
+	s.lastResort = time.AfterFunc(2*closeTimeout, func() { s.conn.Close() })
+	s.mu.Unlock()
+}
+
+// halfClose tells the peer that nothing more comes, where the connection can.
+func (s *Session) halfClose() {
+	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
+		c.CloseWrite()
+	}
+}
+
+// removeLocked takes st out of the session. err is nil if both sides ended it.
+// The caller calls st.release after unlocking if err is not nil.
+func (s *Session) removeLocked(st *Stream, err error) {
+	if st.closed {
+		return
+	}
+	st.closed = true
+	if st.err == nil {
+		st.err = err
+	}
+	delete(s.streams, st.id)
+	s.sched.remove(st)
+	st.send.drop()
+	freePairs(st.held)
+	freePairs(st.trailers)
+	st.held, st.trailers = nil, nil
+	s.grown -= st.recv.size - int64(s.cfg.StreamWindow)
+	st.deadline.stop()
+	if st.stopCtx != nil {
+		st.stopCtx()
+	}
+	st.cond.Broadcast()
+	s.admitLocked()
+	if s.drainedLocked() {
+		s.wakeLocked()
+	}
+}
+
+// release wakes whoever reads the body of a stream that failed, and tells its
+// handler. What came before can still be read, unless it was this side that gave
+// the stream up. Called without the session's lock.
+func (st *Stream) release() {
+	st.s.mu.Lock()
+	err, whole, cancel := st.err, st.remoteClosed, st.cancel
+	st.s.mu.Unlock()
+	if !whole {
+		if se, ok := err.(*StreamError); ok && !se.Remote {
+			st.buf.abort(err)
+		} else {
+			st.buf.end(err)
+		}
+	}
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// closeLocalLocked notes that our FIN is queued behind all that was sent.
+func (s *Session) closeLocalLocked(st *Stream) {
+	st.localClosed = true
+	if st.remoteClosed {
+		s.removeLocked(st, nil)
+	}
+}
+
+// reset ends one stream with RST_STREAM.
+func (s *Session) reset(st *Stream, status Status, cause error) {
+	s.mu.Lock()
+	if st.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.resetLocked(st, status, cause)
+	s.mu.Unlock()
+	st.release()
+}
+
+// resetLocked is reset for a caller that calls st.release itself.
+func (s *Session) resetLocked(st *Stream, status Status, cause error) {
+	if !st.closed && (st.sent || s.server != nil) {
+		s.sendResetLocked(st.id, status)
+	}
+	s.removeLocked(st, &StreamError{StreamID: st.id, Status: status, Cause: cause})
+}
+
+// sendResetLocked queues a RST_STREAM, after which frames for that stream are
+// dropped without a word.
+func (s *Session) sendResetLocked(id uint32, status Status) {
+	s.resets.add(id)
+	if s.err == nil {
+		s.stats.ResetsSent[int(status)%len(s.stats.ResetsSent)]++
+		s.queueLocked(item{typ: typeRstStream, id: id, value: uint32(status)})
+	}
+}
+
+// resetRing remembers the streams that were reset here most recently: what is
+// still on its way for them is no misbehaviour (spdy draft 3.1, 2.4.2).
+type resetRing struct {
+	set  map[uint32]struct{}
+	ring []uint32
+	next int
+}
+
+// maxResets is how many are remembered; each may have frames under way.
+const maxResets = 4096
+
+func (r *resetRing) add(id uint32) {
+	if r.set == nil {
+		r.set = make(map[uint32]struct{})
+	}
+	if _, ok := r.set[id]; ok {
+		return
+	}
+	r.set[id] = struct{}{}
+	if len(r.ring) < maxResets {
+		r.ring = append(r.ring, id)
+		return
+	}
+	delete(r.set, r.ring[r.next])
+	r.ring[r.next] = id
+	r.next = (r.next + 1) % maxResets
+}
+
+func (r *resetRing) has(id uint32) bool {
+	_, ok := r.set[id]
+	return ok
+}
+
+// give returns n read bytes of st to the peer, and lets the window grow.
+func (s *Session) give(st *Stream, n int) {
+	if n == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.closed || st.remoteClosed || s.err != nil {
+		return
+	}
+	delta := st.recv.give(int64(n))
+	if delta == 0 {
+		return
+	}
+	now := time.Now()
+	if st.grow.due(now, delta, s.minRTT) {
+		delta += s.growLocked(st)
+	}
+	if st.grow.total >= measureAfter {
+		s.measureLocked(now)
+	}
+	s.queueLocked(item{typ: typeWindowUpdate, id: st.id, value: uint32(delta)})
+}
+
+// growLocked raises the window of a stream whose reader keeps up, and that of
+// the session with it, within what Config allows.
+func (s *Session) growLocked(st *Stream) (delta int64) {
+	old := st.recv.size
+	// What one stream of this connection needed, the next will need too.
+	size := min(max(2*old, s.learned/2), int64(s.cfg.MaxStreamWindow))
+	size = min(size, old+s.cfg.MaxBuffer-s.grown)
+	if size <= old {
+		return 0
+	}
+	s.grown += size - old
+	s.learned = max(s.learned, size)
+	delta = st.recv.grow(size)
+	st.giveAt.Store(int32(size / 2))
+	if want := min(2*size, defaultMaxSessionWindow); s.sessionWindows() && s.recv.size < want {
+		s.queueLocked(item{typ: typeWindowUpdate, value: uint32(s.recv.grow(want))})
+	}
+	return delta
+}
+
+// giveSessionLocked returns n bytes to the peer's session window.
+func (s *Session) giveSessionLocked(n int) {
+	if !s.sessionWindows() {
+		return
+	}
+	if delta := s.recv.give(int64(n)); delta > 0 {
+		s.queueLocked(item{typ: typeWindowUpdate, value: uint32(delta)})
+	}
+}
+
+// admitLocked gives free places to those that wait longest for one.
+func (s *Session) admitLocked() {
+	for len(s.waiters) > 0 && s.err == nil && (s.peerMax < 0 || int64(len(s.streams)+s.reserved) < s.peerMax) {
+		w := s.waiters[0]
+		s.waiters[0] = nil
+		s.waiters = s.waiters[1:]
+		w.granted = true
+		s.reserved++
+		close(w.ready)
+	}
+}
+
+// drain reads what the peer still sends, until its EOF or the deadline that
+// end has set.
+func (s *Session) drain() {
+	io.Copy(io.Discard, s.br)
+}
+
+var _ interface {
+	http.ResponseWriter
+	http.Flusher
+	io.ReaderFrom
+} = (*Stream)(nil)

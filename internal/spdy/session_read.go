@@ -1,0 +1,719 @@
+package spdy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// maxStrays is how many frames for streams that are not open a peer may send
+// in one session (draft 3.1, 2.4.2).
+const maxStrays = 100
+
+// lingerLimit is how many bytes of a request's body are read and dropped after
+// the response is out, before the stream is reset.
+const lingerLimit = 256 << 10
+
+// protocolError is what readFrame returns for a violation that ends the session.
+func protocolError(format string, args ...any) *SessionError {
+	return &SessionError{Status: GoAwayProtocolError, Cause: fmt.Errorf(format, args...)}
+}
+
+// readLoop is the only reader of the connection. It never waits for a stream,
+// nor for the writer. It ends when the connection does.
+func (s *Session) readLoop() {
+	for !s.ending.Load() {
+		if err := s.readFrame(); err != nil {
+			var se *SessionError
+			if !errors.As(err, &se) {
+				se = s.lost(err)
+			}
+			if se.Status != GoAwayOK && !errors.Is(se.Cause, errEOF) {
+				s.cfg.Logger.Warn("session ended", "peer", s.conn.RemoteAddr(), "error", se)
+			}
+			s.end(se)
+		}
+	}
+	s.drain()
+}
+
+// lost is the error for a connection that ended by itself.
+func (s *Session) lost(err error) *SessionError {
+	s.mu.Lock()
+	status := s.goAwayGotStatus
+	s.mu.Unlock()
+	if status != GoAwayOK {
+		return &SessionError{Status: status, Remote: true, Cause: errPeerStatus}
+	}
+	if err == io.EOF {
+		return &SessionError{Remote: true, Cause: errEOF}
+	}
+	if err == io.ErrUnexpectedEOF {
+		err = errors.New("the connection ended inside a frame")
+	}
+	return &SessionError{Status: GoAwayInternalError, Remote: true, Cause: err}
+}
+
+// readFrame reads one frame and acts on it.
+func (s *Session) readFrame() error {
+	b, err := s.br.Peek(frameHeaderLen)
+	if err != nil {
+		if err == io.EOF && len(b) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	h := parseFrameHeader(b)
+	s.br.Discard(frameHeaderLen)
+	if !h.control() {
+		return s.readData(h)
+	}
+	if h.version != wireVersion {
+		return protocolError("frame of version %d", h.version)
+	}
+	if err := s.checkLength(h); err != nil {
+		return err
+	}
+	payload, err := s.readPayload(int(h.length))
+	if err != nil {
+		return err
+	}
+	s.countFrame()
+	switch h.typ {
+	case typeSynStream:
+		return s.onSynStream(h, payload)
+	case typeSynReply:
+		return s.onSynReply(h, payload)
+	case typeHeaders:
+		return s.onHeaders(h, payload)
+	case typeRstStream:
+		return s.onRstStream(h, payload)
+	case typeSettings:
+		return s.onSettings(h, payload)
+	case typePing:
+		return s.onPing(payload)
+	case typeGoAway:
+		return s.onGoAway(payload)
+	case typeWindowUpdate:
+		return s.onWindowUpdate(payload)
+	}
+	s.trace(false, h.typ, h.flags, 0, int(h.length), "ignored")
+	return nil
+}
+
+func (s *Session) countFrame() {
+	s.mu.Lock()
+	s.stats.FramesReceived++
+	s.mu.Unlock()
+}
+
+// checkLength judges a control frame by its header alone, before anything is
+// allocated for it.
+func (s *Session) checkLength(h frameHeader) error {
+	want, exact := uint32(0), true
+	switch h.typ {
+	case typeSynStream:
+		want, exact = 10, false
+	case typeSynReply, typeHeaders:
+		want, exact = 4, false
+	case typeSettings:
+		want, exact = 4, false
+	case typeRstStream, typeGoAway, typeWindowUpdate:
+		want = 8
+	case typePing:
+		want = 4
+	default:
+		return nil
+	}
+	if h.length < want || exact && h.length != want {
+		return protocolError("%v frame of %d bytes", h.typ, h.length)
+	}
+	if exact && h.flags != 0 {
+		return protocolError("%v frame with flags %02x", h.typ, uint8(h.flags))
+	}
+	if h.length > s.cfg.MaxFrameSize {
+		if h.typ != typeSettings {
+			s.refuseTooLarge(h)
+		}
+		return protocolError("%v frame of %d bytes, more than %d", h.typ, h.length, s.cfg.MaxFrameSize)
+	}
+	return nil
+}
+
+// refuseTooLarge resets the stream of a frame whose header block is not going
+// to be read; its compressed bytes are missing then, so the session ends too
+// (draft 3.1, 2.2.1 and 2.6.10.1). If its stream id is not there yet, it must be
+// the id that the peer would open next.
+func (s *Session) refuseTooLarge(h frameHeader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := uint32(0)
+	if s.br.Buffered() >= 4 {
+		b, _ := s.br.Peek(4)
+		id = binary.BigEndian.Uint32(b) & maxStreamID
+	} else if h.typ == typeSynStream {
+		id = s.lastID + 2
+		if s.lastID == 0 && s.server != nil {
+			id = 1
+		}
+	}
+	if id != 0 {
+		s.sendResetLocked(id, FrameTooLarge)
+	}
+}
+
+// readPayload returns the next n bytes, valid until the next read.
+func (s *Session) readPayload(n int) ([]byte, error) {
+	if n <= s.br.Size() {
+		b, err := s.br.Peek(n)
+		if err != nil {
+			return nil, unexpected(err)
+		}
+		s.br.Discard(n)
+		return b, nil
+	}
+	if uint32(n) > s.cfg.MaxFrameSize {
+		// A frame of a type that is skipped.
+		_, err := io.CopyN(io.Discard, s.br, int64(n))
+		return nil, unexpected(err)
+	}
+	if cap(s.payload) < n {
+		s.payload = make([]byte, n)
+	}
+	b := s.payload[:n]
+	_, err := io.ReadFull(s.br, b)
+	if n > 32<<10 {
+		s.payload = nil // not kept for a session's life
+	}
+	return b, unexpected(err)
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// stray answers a frame for a stream that is not open.
+func (s *Session) strayLocked(id uint32, half *Stream, what FrameType) error {
+	if s.goAwaySent && s.isPeers(id) && id > s.lastID {
+		return nil // crossed our GOAWAY
+	}
+	if half == nil && s.resets.has(id) {
+		return nil // the RST_STREAM that was sent stands for all
+	}
+	s.strays++
+	if s.strays > maxStrays {
+		return protocolError("more than %d frames for streams that are not open", maxStrays)
+	}
+	switch {
+	case half != nil:
+		s.resetLocked(half, StreamAlreadyClosed, fmt.Errorf("%v after the peer's FIN", what))
+	case s.neverOpened(id):
+		s.sendResetLocked(id, InvalidStream)
+	default:
+		s.sendResetLocked(id, ProtocolError)
+	}
+	return nil
+}
+
+// isPeers reports whether id is one that the peer opens.
+func (s *Session) isPeers(id uint32) bool { return (id%2 == 1) == (s.server != nil) }
+
+func (s *Session) neverOpened(id uint32) bool {
+	if s.isPeers(id) {
+		return id > s.lastID
+	}
+	return id >= s.nextID
+}
+
+// streamError resets an open stream for what the peer did on it.
+func (s *Session) streamError(st *Stream, status Status, format string, args ...any) error {
+	s.reset(st, status, fmt.Errorf(format, args...))
+	return nil
+}
+
+// readData takes one DATA frame.
+func (s *Session) readData(h frameHeader) error {
+	n := int(h.length)
+	if h.id == 0 {
+		return protocolError("DATA on stream 0")
+	}
+	s.mu.Lock()
+	s.stats.FramesReceived++
+	s.stats.BytesReceived += uint64(n)
+	if s.sessionWindows() && !s.recv.take(int64(n)) {
+		s.mu.Unlock()
+		return protocolError("DATA of %d bytes overruns the session window", n)
+	}
+	st := s.streams[h.id]
+	deliver := st != nil
+	var failed *Stream
+	var err error
+	switch {
+	case st == nil:
+		err = s.strayLocked(h.id, nil, typeData)
+	case st.remoteClosed:
+		err = s.strayLocked(h.id, st, typeData)
+		failed = st
+	case h.flags&^flagFin != 0:
+		s.resetLocked(st, ProtocolError, fmt.Errorf("DATA with flags %02x", uint8(h.flags)))
+		failed = st
+	case s.server == nil && !st.replied:
+		s.resetLocked(st, ProtocolError, errors.New("DATA before SYN_REPLY"))
+		failed = st
+	case !st.recv.take(int64(n)):
+		s.resetLocked(st, FlowControlError, fmt.Errorf("DATA of %d bytes overruns the stream window", n))
+		failed = st
+	}
+	if failed != nil {
+		deliver = false
+	}
+	drop := !deliver || st.discard
+	s.mu.Unlock()
+	if s.cfg.Trace != nil {
+		s.cfg.Trace(FrameInfo{Flags: uint8(h.flags), StreamID: h.id, Length: n})
+	}
+	if failed != nil {
+		failed.release()
+	}
+	if err != nil {
+		return err
+	}
+	if drop {
+		if _, err := s.br.Discard(n); err != nil {
+			return unexpected(err)
+		}
+	} else if err := s.fill(st, n); err != nil {
+		return err
+	}
+	if n > 0 {
+		s.mu.Lock()
+		s.giveSessionLocked(n)
+		s.mu.Unlock()
+	}
+	if !deliver {
+		return nil
+	}
+	st.hadData = st.hadData || n > 0
+	st.got += int64(n)
+	if drop {
+		return s.lingered(st, n, h.flags&flagFin != 0)
+	}
+	if st.want >= 0 && st.got > st.want {
+		s.wrongLength(st)
+		if s.server != nil {
+			return nil
+		}
+		s.mu.Lock()
+		st.discard = true
+		s.mu.Unlock()
+	}
+	if h.flags&flagFin != 0 {
+		s.remoteFin(st)
+	}
+	return nil
+}
+
+// fill reads n bytes of DATA into the stream's buffer.
+func (s *Session) fill(st *Stream, n int) error {
+	// Bytes beyond the announced length are read by nobody.
+	room := n
+	if st.want >= 0 {
+		room = int(min(int64(n), max(0, st.want-st.got)))
+	}
+	for left := room; left > 0; {
+		space := st.buf.reserve()
+		m, err := io.ReadFull(s.br, space[:min(left, len(space))])
+		st.buf.commit(m)
+		if err != nil {
+			return unexpected(err)
+		}
+		left -= m
+	}
+	_, err := s.br.Discard(n - room)
+	return unexpected(err)
+}
+
+// lingered counts what came on a stream whose body nobody reads.
+func (s *Session) lingered(st *Stream, n int, fin bool) error {
+	if fin {
+		s.remoteFin(st)
+		return nil
+	}
+	st.dropped += int64(n)
+	if st.dropped > lingerLimit {
+		s.reset(st, Cancel, errors.New("nobody reads the body"))
+		return nil
+	}
+	s.give(st, n)
+	return nil
+}
+
+// remoteFin takes the peer's FIN.
+func (s *Session) remoteFin(st *Stream) {
+	if st.want >= 0 && st.got < st.want {
+		s.wrongLength(st)
+		if s.server != nil {
+			return
+		}
+	} else {
+		st.buf.end(io.EOF)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.remoteClosed = true
+	if st.localClosed {
+		s.removeLocked(st, nil)
+	}
+}
+
+// wrongLength ends a body that is not as long as its content-length. A server
+// answers 400 if it has not answered yet (draft 3.1, 3.2.1); a client says it to
+// the reader of the body, or a cut body would look whole behind it.
+func (s *Session) wrongLength(st *Stream) {
+	err := &StreamError{StreamID: st.id, Status: ProtocolError,
+		Cause: fmt.Errorf("%w: %d bytes announced, %d came", ErrBodyLength, st.want, st.got)}
+	if s.server == nil {
+		st.buf.end(err)
+		return
+	}
+	s.mu.Lock()
+	if st.closed {
+		s.mu.Unlock()
+		return
+	}
+	if st.replied {
+		s.resetLocked(st, ProtocolError, err.Cause)
+		s.mu.Unlock()
+		st.release()
+		return
+	}
+	// The handler's own answer comes to nothing.
+	st.err = err
+	st.send.drop()
+	s.sched.remove(st)
+	freePairs(st.held)
+	st.held = nil
+	s.answerLocked(st, http.StatusBadRequest)
+	s.removeLocked(st, err)
+	if st.got > st.want {
+		s.resets.add(st.id) // the rest of the body may be under way
+	}
+	s.mu.Unlock()
+	st.release()
+}
+
+// answerLocked sends a response without a body, for a request that no handler
+// gets or whose handler is not to answer it.
+func (s *Session) answerLocked(st *Stream, code int) {
+	p := newPairs()
+	p.add(nameStatus, statusLine(code))
+	p.add(nameVersion, "HTTP/1.1")
+	p.add("content-length", "0")
+	p.add("date", s.dateLocked())
+	st.replied, st.finQueued, st.localClosed = true, true, true
+	s.provoked++
+	s.queueLocked(item{typ: typeSynReply, flags: flagFin, id: st.id, block: p})
+}
+
+// decode inflates and splits a header block. malformed is a violation that
+// ends the stream, with its status; err one that ends the session.
+func (s *Session) decode(block []byte) (text string, malformed error, status Status, err error) {
+	out, tooLarge, err := s.inflate.inflate(block, s.cfg.MaxHeaderBytes)
+	if err != nil {
+		return "", nil, 0, &SessionError{Status: GoAwayProtocolError, Cause: err}
+	}
+	if tooLarge {
+		return "", errBlockSize, FrameTooLarge, nil
+	}
+	text = string(out)
+	s.fields, malformed = parsePairs(s.fields[:0], text, s.cfg.MaxHeaderPairs)
+	status = ProtocolError
+	if malformed == errBlockPairs || malformed == errBlockSize {
+		status = FrameTooLarge
+	}
+	return text, malformed, status, nil
+}
+
+func (s *Session) onSynReply(h frameHeader, payload []byte) error {
+	id := binary.BigEndian.Uint32(payload) & maxStreamID
+	if id == 0 {
+		return protocolError("SYN_REPLY on stream 0")
+	}
+	text, malformed, status, err := s.decode(payload[4:])
+	if err != nil {
+		return err
+	}
+	s.traceBlock(h, id, text)
+	st, err := s.forFrame(id, typeSynReply)
+	if st == nil || err != nil {
+		return err
+	}
+	s.mu.Lock()
+	again := st.replied
+	s.mu.Unlock()
+	switch {
+	case s.server != nil:
+		return s.streamError(st, ProtocolError, "SYN_REPLY on a stream that the peer opened")
+	case again:
+		return s.streamError(st, StreamInUse, "second SYN_REPLY")
+	case h.flags&^flagFin != 0:
+		return s.streamError(st, ProtocolError, "SYN_REPLY with flags %02x", uint8(h.flags))
+	case malformed != nil:
+		return s.streamError(st, status, "SYN_REPLY: %w", malformed)
+	}
+	st.block = text
+	resp, err := s.response(st, h.flags&flagFin != 0)
+	if err != nil {
+		return s.streamError(st, ProtocolError, "SYN_REPLY: %w", err)
+	}
+	s.mu.Lock()
+	st.replied = true
+	st.resp = resp
+	if st.duplex && resp.StatusCode != http.StatusSwitchingProtocols {
+		st.finishLocked(nil)
+	}
+	st.cond.Broadcast()
+	s.mu.Unlock()
+	if h.flags&flagFin != 0 {
+		s.remoteFin(st)
+	}
+	return nil
+}
+
+// forFrame returns the open stream that a SYN_REPLY or HEADERS is for, or nil
+// when there is none and the answer was given.
+func (s *Session) forFrame(id uint32, what FrameType) (*Stream, error) {
+	s.mu.Lock()
+	st := s.streams[id]
+	var err error
+	var failed *Stream
+	if st == nil {
+		err = s.strayLocked(id, nil, what)
+	} else if st.remoteClosed {
+		err = s.strayLocked(id, st, what)
+		failed, st = st, nil
+	}
+	s.mu.Unlock()
+	if failed != nil {
+		failed.release()
+	}
+	return st, err
+}
+
+func (s *Session) onHeaders(h frameHeader, payload []byte) error {
+	id := binary.BigEndian.Uint32(payload) & maxStreamID
+	if id == 0 {
+		return protocolError("HEADERS on stream 0")
+	}
+	text, malformed, status, err := s.decode(payload[4:])
+	if err != nil {
+		return err
+	}
+	s.traceBlock(h, id, text)
+	st, err := s.forFrame(id, typeHeaders)
+	if st == nil || err != nil {
+		return err
+	}
+	s.mu.Lock()
+	early := s.server == nil && !st.replied
+	s.mu.Unlock()
+	switch {
+	case early:
+		return s.streamError(st, ProtocolError, "HEADERS before SYN_REPLY")
+	case h.flags&^flagFin != 0:
+		return s.streamError(st, ProtocolError, "HEADERS with flags %02x", uint8(h.flags))
+	case malformed != nil:
+		return s.streamError(st, status, "HEADERS: %w", malformed)
+	}
+	for _, f := range s.fields {
+		if f.name[0] == ':' {
+			return s.streamError(st, ProtocolError, "HEADERS with %q", f.name)
+		}
+		if blockHasName(st.block, f.name) {
+			return s.streamError(st, ProtocolError, "HEADERS: %q was sent before", f.name)
+		}
+	}
+	st.buf.addTrailer(s.names.header(s.fields, s.server != nil))
+	if h.flags&flagFin != 0 {
+		s.remoteFin(st)
+	}
+	return nil
+}
+
+func (s *Session) onRstStream(h frameHeader, payload []byte) error {
+	id := binary.BigEndian.Uint32(payload) & maxStreamID
+	status := Status(binary.BigEndian.Uint32(payload[4:]))
+	s.trace(false, h.typ, 0, id, len(payload), "status=", status)
+	if id == 0 {
+		return protocolError("RST_STREAM on stream 0")
+	}
+	counted := status
+	if counted > FrameTooLarge {
+		counted = 0
+	}
+	s.mu.Lock()
+	s.stats.ResetsReceived[counted]++
+	st := s.streams[id]
+	if st == nil {
+		s.mu.Unlock()
+		return nil // never a RST_STREAM for a RST_STREAM
+	}
+	complete := st.remoteClosed
+	s.removeLocked(st, &StreamError{StreamID: id, Status: status, Remote: true})
+	s.mu.Unlock()
+	if complete {
+		// What was whole stays whole: only our sending stops.
+		if st.cancel != nil {
+			st.cancel()
+		}
+		return nil
+	}
+	st.release()
+	return nil
+}
+
+func (s *Session) onSettings(h frameHeader, payload []byte) error {
+	count := uint64(binary.BigEndian.Uint32(payload))
+	if uint64(len(payload)) != 4+8*count {
+		return protocolError("SETTINGS of %d entries in %d bytes", count, len(payload))
+	}
+	s.trace(false, h.typ, h.flags, 0, len(payload), "entries=", count)
+	var seen [256 / 8]bool // the first of an id in one frame counts
+	var failed []*Stream
+	for p := payload[4:]; len(p) > 0; p = p[8:] {
+		flags, id := p[0], binary.BigEndian.Uint32(p)&0xffffff
+		value := binary.BigEndian.Uint32(p[4:])
+		if id != settingMaxStreams && id != settingInitialWindow {
+			continue
+		}
+		if s.server != nil && flags&settingPersisted != 0 {
+			continue // our own old values, which we never asked to keep
+		}
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		s.mu.Lock()
+		if id == settingMaxStreams {
+			s.peerMax = int64(value)
+			s.admitLocked()
+			s.mu.Unlock()
+			continue
+		}
+		if value > maxWindow {
+			s.mu.Unlock()
+			return protocolError("SETTINGS: window of %d bytes", value)
+		}
+		delta := int64(value) - s.initialSend
+		s.initialSend = int64(value)
+		for _, st := range s.streams {
+			if !st.sendWin.add(delta) {
+				s.resetLocked(st, FlowControlError, errors.New("SETTINGS raise the window above 2^31-1"))
+				failed = append(failed, st)
+				continue
+			}
+			if st.sendWin <= 0 {
+				s.sched.remove(st)
+			}
+			st.readyLocked()
+			st.cond.Broadcast()
+		}
+		s.mu.Unlock()
+	}
+	for _, st := range failed {
+		st.release()
+	}
+	return nil
+}
+
+func (s *Session) onPing(payload []byte) error {
+	id := binary.BigEndian.Uint32(payload)
+	s.trace(false, typePing, 0, 0, len(payload), "id=", id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ours := (id%2 == 1) == (s.server == nil); ours {
+		s.pongLocked(id)
+		return nil
+	}
+	if len(s.echoes) >= maxEchoes {
+		return protocolError("more than %d PINGs wait for their echo", maxEchoes)
+	}
+	s.echoes = append(s.echoes, id)
+	s.wakeLocked()
+	return nil
+}
+
+func (s *Session) onGoAway(payload []byte) error {
+	last := binary.BigEndian.Uint32(payload) & maxStreamID
+	status := GoAwayStatus(binary.BigEndian.Uint32(payload[4:]))
+	s.trace(false, typeGoAway, 0, 0, len(payload), "last-good=", last, " status=", status)
+	s.mu.Lock()
+	if s.goAwayGot {
+		last = min(last, s.goAwayGotMax)
+	}
+	s.goAwayGot, s.goAwayGotMax, s.goAwayGotStatus = true, last, status
+	var failed []*Stream
+	for id, st := range s.streams {
+		if !s.isPeers(id) && id > last {
+			s.removeLocked(st, &SessionError{Status: status, Remote: true, Cause: ErrGoingAway, NotProcessed: true})
+			failed = append(failed, st)
+		}
+	}
+	s.goingLocked()
+	s.wakeLocked() // it ends the session when no stream is left
+	s.mu.Unlock()
+	for _, st := range failed {
+		st.release()
+	}
+	if status != GoAwayOK {
+		s.cfg.Logger.Warn("the peer ends the session", "peer", s.conn.RemoteAddr(), "status", status)
+	}
+	return nil
+}
+
+func (s *Session) onWindowUpdate(payload []byte) error {
+	id := binary.BigEndian.Uint32(payload) & maxStreamID
+	delta := int64(binary.BigEndian.Uint32(payload[4:]) & maxWindow)
+	s.trace(false, typeWindowUpdate, 0, id, len(payload), "delta=", delta)
+	s.mu.Lock()
+	if id == 0 {
+		defer s.mu.Unlock()
+		if !s.sessionWindows() {
+			return nil
+		}
+		if delta == 0 {
+			return protocolError("WINDOW_UPDATE of 0 on the session")
+		}
+		if !s.sendWin.add(delta) {
+			return protocolError("the session window passes 2^31-1")
+		}
+		s.wakeLocked()
+		return nil
+	}
+	st := s.streams[id]
+	if st == nil || st.localClosed {
+		s.mu.Unlock()
+		return nil
+	}
+	if delta == 0 || !st.sendWin.add(delta) {
+		s.resetLocked(st, FlowControlError, fmt.Errorf("WINDOW_UPDATE of %d on a window of %d", delta, st.sendWin))
+		s.mu.Unlock()
+		st.release()
+		return nil
+	}
+	st.readyLocked()
+	st.cond.Broadcast()
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *Session) traceBlock(h frameHeader, id uint32, text string) {
+	if s.cfg.Trace != nil {
+		s.cfg.Trace(FrameInfo{Type: h.typ, Flags: uint8(h.flags), StreamID: id, Length: int(h.length), Detail: describeBlock(text)})
+	}
+}

@@ -1,0 +1,414 @@
+package spdy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+)
+
+// item is one frame that waits to be written: a control frame, or DATA without
+// bytes that only carries a FIN.
+type item struct {
+	typ      FrameType
+	flags    frameFlags
+	id       uint32
+	value    uint32    // status, delta, ping id, or last-good
+	value2   uint32    // status of GOAWAY
+	settings [2]uint32 // MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE
+	block    *pairs    // header block, not yet compressed
+	st       *Stream
+}
+
+// pick is DATA that goes out next: frame is its header and payload.
+type pick struct {
+	frame []byte
+	chunk *chunk // to be freed, nil if more of it is to be sent later
+	part  *chunk // of which more is to be sent later
+}
+
+const (
+	// maxEchoes bounds the PINGs that wait to be sent back.
+	maxEchoes = 64
+
+	// smallFrame is the size in bytes up to which DATA is copied behind other
+	// frames instead of being written by itself.
+	smallFrame = 4 << 10
+
+	// lazyLimit and lazyDelay: a handler's small writes wait for more, or for
+	// its end, so long as they are fewer bytes and no older than this.
+	lazyLimit = 8 << 10
+	lazyDelay = time.Millisecond
+)
+
+// wakeLocked tells the writer that there is something to write.
+func (s *Session) wakeLocked() { s.wake.Signal() }
+
+// queueLocked appends a frame to the control queue.
+func (s *Session) queueLocked(it item) {
+	if s.err != nil {
+		freePairs(it.block)
+		return
+	}
+	s.queue = append(s.queue, it)
+	s.wakeLocked()
+}
+
+// provokedLimit bounds how many frames a peer can make us hold that it does
+// not read.
+func (s *Session) provokedLimit() int {
+	return 1024 + 4*int(min(s.cfg.MaxConcurrentStreams, 1<<20))
+}
+
+// holdLocked lets what the handler wrote wait for more of it. The session's
+// one timer sends it before long if nothing else does.
+func (st *Stream) holdLocked() {
+	s := st.s
+	st.hold = true
+	if st.isLazy || s.err != nil {
+		return
+	}
+	st.isLazy = true
+	s.lazy = append(s.lazy, st)
+	if s.lazySet {
+		return
+	}
+	s.lazySet = true
+	if s.lazyWait == nil {
+		s.lazyWait = time.AfterFunc(lazyDelay, s.flushLazy)
+	} else {
+		s.lazyWait.Reset(lazyDelay)
+	}
+}
+
+func (s *Session) flushLazy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lazySet = false
+	for i, st := range s.lazy {
+		s.lazy[i] = nil
+		st.isLazy = false
+		if st.hold && !st.closed {
+			st.releaseLocked()
+		}
+	}
+	s.lazy = s.lazy[:0]
+}
+
+// releaseLocked sends what was held back.
+func (st *Stream) releaseLocked() {
+	st.hold = false
+	if st.held != nil {
+		st.queueReplyLocked()
+	}
+	st.readyLocked()
+}
+
+// queueReplyLocked queues the SYN_REPLY, with FIN if nothing follows it.
+func (st *Stream) queueReplyLocked() {
+	if st.closed || st.replied {
+		freePairs(st.held)
+		st.held = nil
+		return
+	}
+	it := item{typ: typeSynReply, st: st, id: st.id, block: st.held}
+	st.held = nil
+	st.replied = true
+	last := st.finQueued && st.send.size == 0 && st.trailers == nil
+	if last {
+		it.flags = flagFin
+	}
+	st.s.provoked++
+	st.s.queueLocked(it)
+	if last {
+		st.s.closeLocalLocked(st)
+	}
+}
+
+// writeLoop is the only writer of the connection. It ends when the session has
+// ended and the last frames are out, or could not be written.
+func (s *Session) writeLoop() {
+	for {
+		s.mu.Lock()
+		for len(s.queue) == 0 && len(s.echoes) == 0 && !s.canSendLocked() && s.err == nil && !s.drainedLocked() {
+			s.wake.Wait()
+		}
+		if s.drainedLocked() {
+			e := &SessionError{Status: s.goAwayGotStatus, Remote: s.goAwayGot, Cause: ErrGoingAway}
+			s.mu.Unlock()
+			s.end(e)
+			continue
+		}
+		if len(s.queue)+s.sched.ready < 4 && s.err == nil {
+			// Others that are about to add something get the chance: one
+			// write then carries it all.
+			s.mu.Unlock()
+			runtime.Gosched()
+			s.mu.Lock()
+		}
+		last := s.err != nil
+		queue, echoes := s.queue, s.echoes
+		s.queue, s.spare = s.spare[:0], queue
+		s.echoes = nil
+		s.provoked = 0
+		for i := range queue {
+			if st := queue[i].st; st != nil {
+				s.markSentLocked(&queue[i])
+			}
+		}
+		s.stats.FramesSent += uint64(len(queue) + len(echoes))
+		s.picks = s.picks[:0]
+		if !last {
+			s.pickLocked()
+		}
+		s.mu.Unlock()
+
+		err := s.writeFrames(queue, echoes)
+		clear(queue)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = ErrDead
+		}
+		if err != nil {
+			s.end(&SessionError{Status: GoAwayInternalError, Remote: true, Cause: err})
+			return
+		}
+		if last {
+			s.halfClose()
+			return
+		}
+	}
+}
+
+// markSentLocked notes that the first frame of a stream goes to the
+// connection; a frame whose stream went away before that is not sent.
+func (s *Session) markSentLocked(it *item) {
+	switch it.typ {
+	case typeSynStream:
+		if it.st.closed {
+			freePairs(it.block)
+			*it = item{typ: typeNone}
+			return
+		}
+		it.st.sent = true
+	case typeSynReply, typeHeaders:
+		if it.st.closed && it.st.err != nil {
+			freePairs(it.block)
+			*it = item{typ: typeNone}
+		}
+	}
+}
+
+// typeNone marks an item that is not to be written.
+const typeNone FrameType = 0xffff
+
+func (s *Session) canSendLocked() bool {
+	return s.sched.ready > 0 && (s.sendWin > 0 || !s.sessionWindows())
+}
+
+// pickLocked takes up to a record's worth of DATA off the streams whose turn it
+// is. A little at a time: what is more urgent, or a control frame, may come
+// while it is written.
+func (s *Session) pickLocked() {
+	for total := 0; total < maxData && s.canSendLocked(); {
+		st := s.sched.next()
+		c := st.send.head
+		n := min(c.w-c.r, maxData, int(st.sendWin))
+		if s.sessionWindows() {
+			n = min(n, int(s.sendWin))
+			s.sendWin -= sendWindow(n)
+		}
+		st.sendWin -= sendWindow(n)
+		st.send.size -= n
+		frame := c.b[c.r-frameHeaderLen : c.r+n]
+		c.r += n
+		p := pick{frame: frame}
+		if c.r == c.w && !(st.send.filling && c == st.send.tail) {
+			st.send.pop()
+			p.chunk = c
+		} else {
+			c.lent = true
+			p.part = c
+		}
+		var flags frameFlags
+		if st.finQueued && st.send.size == 0 && st.trailers == nil {
+			flags = flagFin
+		}
+		putDataHeader(frame, st.id, flags, n)
+		s.picks = append(s.picks, p)
+		s.stats.BytesSent += uint64(n)
+		s.stats.FramesSent++
+		total += n + frameHeaderLen
+		s.sched.sent(st, n, st.send.size > 0 && st.sendWin > 0)
+		st.cond.Broadcast()
+		if flags == flagFin {
+			s.closeLocalLocked(st)
+		} else if st.finQueued && st.send.size == 0 {
+			st.queueEndLocked()
+		}
+		if p.part != nil {
+			break // the next header would be written over what is lent
+		}
+	}
+}
+
+// writeFrames encodes and writes one round's frames: echoes, control frames in
+// their order, then DATA.
+func (s *Session) writeFrames(queue []item, echoes []uint32) error {
+	b := s.wbuf[:0]
+	for _, id := range echoes {
+		s.trace(true, typePing, 0, 0, 4, "id=", id)
+		b = appendWords(b, typePing, id)
+	}
+	for i := range queue {
+		b = s.appendItem(b, &queue[i])
+		if len(b) >= maxRecord {
+			if err := s.write(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+	}
+	var err error
+	for i := range s.picks {
+		p := &s.picks[i]
+		if s.cfg.Trace != nil {
+			h := parseFrameHeader(p.frame)
+			s.cfg.Trace(FrameInfo{Sent: true, Flags: uint8(h.flags), StreamID: h.id, Length: int(h.length)})
+		}
+		switch {
+		case err != nil:
+		case len(p.frame) <= smallFrame || len(b)+len(p.frame) <= maxRecord:
+			b = append(b, p.frame...)
+		default:
+			if len(b) > 0 {
+				err = s.write(b)
+				b = b[:0]
+			}
+			if err == nil {
+				err = s.write(p.frame)
+			}
+		}
+	}
+	if err == nil && len(b) > 0 {
+		err = s.write(b)
+	}
+	if cap(b) <= 4*maxRecord {
+		s.wbuf = b
+	} else {
+		s.wbuf = nil
+	}
+	s.returnPicks()
+	return err
+}
+
+// returnPicks gives the chunks of what was written back.
+func (s *Session) returnPicks() {
+	for i := range s.picks {
+		if p := &s.picks[i]; p.chunk != nil {
+			p.chunk.lent = false
+			freeChunk(p.chunk)
+		} else {
+			s.mu.Lock()
+			p.part.lent = false
+			s.mu.Unlock()
+		}
+		s.picks[i] = pick{}
+	}
+	s.picks = s.picks[:0]
+}
+
+func (s *Session) write(b []byte) error {
+	if s.ending.Load() {
+		s.conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	} else if s.cfg.WriteTimeout > 0 {
+		s.conn.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+	}
+	_, err := s.conn.Write(b)
+	return err
+}
+
+// appendItem encodes one frame of the control queue.
+func (s *Session) appendItem(b []byte, it *item) []byte {
+	start := len(b)
+	switch it.typ {
+	case typeNone:
+		return b
+	case typeData:
+		b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
+		putDataHeader(b[start:], it.id, it.flags, 0)
+	case typeSynStream:
+		b = appendControl(b, it.typ, it.flags, 0)
+		b = binary.BigEndian.AppendUint32(b, it.id)
+		b = binary.BigEndian.AppendUint32(b, 0) // no associated stream
+		b = append(b, it.st.pri<<5, 0)
+	case typeSynReply, typeHeaders:
+		b = appendControl(b, it.typ, it.flags, 0)
+		b = binary.BigEndian.AppendUint32(b, it.id)
+	case typeRstStream, typeWindowUpdate:
+		b = appendWords(b, it.typ, it.id, it.value)
+	case typePing:
+		b = appendWords(b, it.typ, it.value)
+	case typeGoAway:
+		b = appendWords(b, it.typ, it.value, it.value2)
+	case typeSettings:
+		b = appendWords(b, it.typ, 2, settingMaxStreams, it.settings[0], settingInitialWindow, it.settings[1])
+	}
+	if it.block != nil {
+		if s.cfg.Trace != nil {
+			s.traceItem(it, describeBlock(string(it.block.b)))
+		}
+		b = s.deflate.appendBlock(b, it.block.b)
+		length := len(b) - start - frameHeaderLen
+		b[start+5], b[start+6], b[start+7] = byte(length>>16), byte(length>>8), byte(length)
+		freePairs(it.block)
+		it.block = nil
+	} else if s.cfg.Trace != nil {
+		s.traceItem(it, it.detail())
+	}
+	return b
+}
+
+func (it *item) detail() string {
+	switch it.typ {
+	case typeRstStream:
+		return "status=" + Status(it.value).String()
+	case typeWindowUpdate:
+		return fmt.Sprint("delta=", it.value)
+	case typePing:
+		return fmt.Sprint("id=", it.value)
+	case typeGoAway:
+		return fmt.Sprint("last-good=", it.value, " status=", GoAwayStatus(it.value2))
+	case typeSettings:
+		return fmt.Sprint("max-concurrent-streams=", it.settings[0], " initial-window-size=", it.settings[1])
+	}
+	return ""
+}
+
+// itemLength is the payload length of the control frames without a block.
+func (it *item) length() int {
+	switch it.typ {
+	case typeRstStream, typeWindowUpdate, typeGoAway:
+		return 8
+	case typePing:
+		return 4
+	case typeSettings:
+		return 20
+	}
+	if it.block != nil {
+		return len(it.block.b)
+	}
+	return 0
+}
+
+func (s *Session) traceItem(it *item, detail string) {
+	s.cfg.Trace(FrameInfo{Sent: true, Type: it.typ, Flags: uint8(it.flags), StreamID: it.id, Length: it.length(), Detail: detail})
+}
+
+// trace reports a frame to Config.Trace, if there is one.
+func (s *Session) trace(sent bool, t FrameType, f frameFlags, id uint32, length int, detail ...any) {
+	if s.cfg.Trace != nil {
+		s.cfg.Trace(FrameInfo{Sent: sent, Type: t, Flags: uint8(f), StreamID: id, Length: length, Detail: fmt.Sprint(detail...)})
+	}
+}
