@@ -1,3 +1,5 @@
+package spdy
+
 import (
 	"bufio"
 	"context"
