@@ -187,9 +187,9 @@ func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
 	for part := range strings.SplitSeq(u.Path, "/") {
 		switch {
 		case part == "":
-		case part == "." || part == "..":
+		case part == "." || part == ".." || !d.visible(part):
 			return "", false, errNotFound
-		case !d.visible(part):
+		case os.PathSeparator != '/' && strings.ContainsRune(part, os.PathSeparator):
 			return "", false, errNotFound
 		default:
 			parts = append(parts, part)
@@ -199,8 +199,9 @@ func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
 		return ".", true, nil
 	}
 	name = strings.Join(parts, "/")
-	// Localize knows what else a system reads into a name: NUL, backslashes, drives.
-	if _, err := filepath.Localize(name); err != nil {
+	// IsLocal knows what else a system reads into a name: drives, devices. It
+	// takes any bytes, as a name may hold, while fs.ValidPath wants UTF-8.
+	if !filepath.IsLocal(name) || strings.Contains(name, "\x00") {
 		return "", false, errNotFound
 	}
 	return name, strings.HasSuffix(u.Path, "/"), nil

@@ -10,7 +10,12 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 )
+
+// atRest is the age from which on a file is not expected to grow. Summing what
+// is read of it would cost a good part of the time that reading takes.
+const atRest = 24 * time.Hour
 
 var errChanged = errors.New("the file changed while it was sent")
 
@@ -20,9 +25,10 @@ var errChanged = errors.New("the file changed while it was sent")
 // It looks at the file's stamp after each read, so what it hands out was read
 // before the change that it notices next. A file that shrank, or was changed
 // and has the size it had, ends the body. One that grew may have been appended
-// to, and then the announced bytes are still right: before the last of them it
-// reads again what went out, and compares. In a body of several ranges any
-// change ends it. What the stamp does not show (see [etag]) is not seen.
+// to (a log, a recording), and then the announced bytes are still right: before
+// the last of them it reads again what went out, and compares. In a body of
+// several ranges, or of a file that was at rest for a day, any change ends it.
+// What the stamp does not show (see [etag]) is not seen.
 //
 // It implements io.ReadSeeker for http.ServeContent, which sets the
 // Content-Range header before the first Read and then reads up to its end.
@@ -35,8 +41,8 @@ type steadyFile struct {
 
 	// Owned by the goroutine that reads: ServeContent's caller, or the one
 	// that ServeContent starts for several ranges.
-	begun      bool // a Read has been made, so start and end are known
-	several    bool // several ranges
+	begun      bool // a Read has been made, so what follows is known
+	strict     bool // any change ends the body, so sum is not needed
 	grew       bool // and must be compared before the end
 	start, end int64
 	at         int64
@@ -77,11 +83,11 @@ func (f *steadyFile) read(p []byte) (int, error) {
 		if _, err := fmt.Sscanf(f.header.Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &size); err == nil {
 			f.end = last + 1
 		}
-		f.several = strings.HasPrefix(f.header.Get("Content-Type"), "multipart/")
+		f.strict = strings.HasPrefix(f.header.Get("Content-Type"), "multipart/") || time.Since(f.was.changed) > atRest
 	}
 	n, err := f.file.Read(p)
 	f.at += int64(n)
-	if !f.several {
+	if !f.strict {
 		f.sum.Write(p[:n])
 	}
 	if err != nil {
@@ -108,7 +114,7 @@ func (f *steadyFile) look() error {
 	switch {
 	case is.size == f.was.size && is.changed.Equal(f.was.changed):
 		return nil
-	case is.size <= f.was.size || f.several:
+	case is.size <= f.was.size || f.strict:
 		return errChanged
 	}
 	f.grew = true
