@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 )
@@ -97,6 +98,26 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	return c.Conn.Read(p)
 }
+
+// headReader reads at most left bytes from r, and remembers how r ended: the
+// parsers of net/http report half a line as malformed, whatever cut it off.
+type headReader struct {
+	r    io.Reader
+	left int
+	err  error // r's, nil before it; not the end of left
+}
+
+func (h *headReader) Read(p []byte) (int, error) {
+	if h.left <= 0 {
+		return 0, errHeadTooLong
+	}
+	n, err := h.r.Read(p[:min(len(p), h.left)])
+	h.left -= n
+	h.err = err
+	return n, err
+}
+
+var errHeadTooLong = errors.New("more bytes than a handshake has")
 
 // Registration is a C that was let in. Whoever gets it owns Conn, on which the
 // answer 200 has been sent and no deadline is set.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -151,26 +152,26 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 		return nil, fmt.Errorf("proxy %s: sending the request: %w", d.Addr, err)
 	}
 
-	limit := &io.LimitedReader{R: tc, N: maxHead}
+	limit := &headReader{r: tc, left: maxHead}
 	br := bufio.NewReader(limit)
 	resp, err := http.ReadResponse(br, req)
 	for n := 0; err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols && n < maxInterim; n++ {
 		resp, err = http.ReadResponse(br, req)
 	}
 	switch {
-	case err != nil && limit.N <= 0:
+	case err != nil && limit.err == nil && limit.left <= 0:
 		return nil, fmt.Errorf("proxy %s: an answer of more than %d bytes; is this the control port of a spdy-proxy?", d.Addr, maxHead)
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case err != nil && limit.err == io.EOF:
 		return nil, fmt.Errorf("proxy %s ended the connection without an answer", d.Addr)
 	case err != nil:
-		return nil, fmt.Errorf("proxy %s: no answer: %w", d.Addr, err)
+		return nil, fmt.Errorf("proxy %s: no answer: %w", d.Addr, cmp.Or(limit.err, err))
 	case resp.StatusCode != http.StatusOK:
 		return nil, d.refused(resp)
 	case resp.ContentLength < 0 && len(resp.TransferEncoding) == 0:
 		// Its body would end with the connection.
 		return nil, fmt.Errorf("proxy %s: an answer without a Content-Length; is this the control port of a spdy-proxy?", d.Addr)
 	}
-	limit.N = 8 * maxBody
+	limit.left = 8 * maxBody
 	if n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxBody+1)); err != nil || n > maxBody {
 		return nil, fmt.Errorf("proxy %s: an answer whose body is cut short or over %d bytes", d.Addr, maxBody)
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -281,20 +282,20 @@ func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
 	}
 
 	tc.SetDeadline(time.Now().Add(s.timeout()))
-	limit := &io.LimitedReader{R: tc, N: maxHead}
+	limit := &headReader{r: tc, left: maxHead}
 	br := bufio.NewReader(limit)
 	req, err := http.ReadRequest(br)
 	if err != nil {
 		if s.base.Err() != nil {
 			return nil, err
 		}
-		s.logFailure(key, "control port: no request", addr, err)
-		switch _, timeout := errors.AsType[net.Error](err); {
-		case limit.N <= 0:
+		s.logFailure(key, "control port: no request", addr, cmp.Or(limit.err, err))
+		switch {
+		case limit.err != nil:
+			return nil, limit.err
+		case limit.left <= 0:
 			return nil, s.refuse(tc, &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge,
 				Reason: fmt.Sprintf("a request's head has at most %d bytes", maxHead)})
-		case timeout || errors.Is(err, io.EOF):
-			return nil, err
 		}
 		return nil, s.refuse(tc, &Refusal{Status: http.StatusBadRequest, Reason: "this is not an HTTP request"})
 	}
@@ -304,13 +305,13 @@ func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
 		return nil, s.refuse(tc, err)
 	}
 	tc.SetDeadline(time.Now().Add(s.timeout()))
-	limit.N = 8 * maxBody // chunks have their own overhead
+	limit.left = 8 * maxBody // chunks have their own overhead
 	if err := readBody(tc, req); err != nil {
-		if r, ok := errors.AsType[*Refusal](err); ok {
-			return nil, s.refuse(tc, r)
+		if limit.err != nil {
+			s.logFailure(key, "control port: the request's body did not come", addr, limit.err)
+			return nil, limit.err
 		}
-		s.logFailure(key, "control port: the request's body did not come", addr, err)
-		return nil, err
+		return nil, s.refuse(tc, err)
 	}
 	if s.Admit != nil {
 		if err := s.Admit(reg); err != nil {
@@ -429,20 +430,16 @@ func bearer(h http.Header) string {
 
 // readBody reads a request's body to its end, so that what follows it is the
 // next protocol's.
-func readBody(w io.Writer, req *http.Request) error {
+func readBody(w io.Writer, req *http.Request) *Refusal {
 	if strings.EqualFold(req.Header.Get("Expect"), "100-continue") {
-		if _, err := io.WriteString(w, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
-			return err
-		}
+		// A failure shows when the body does not come.
+		io.WriteString(w, "HTTP/1.1 100 Continue\r\n\r\n")
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(req.Body, maxBody+1))
 	switch {
 	case n > maxBody:
 		return tooLarge
 	case err != nil:
-		if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
-			return err
-		}
 		return &Refusal{Status: http.StatusBadRequest, Reason: "the body is not what its head announces"}
 	}
 	return nil

@@ -146,8 +146,8 @@ type TokenSource struct {
 func (s TokenSource) Load() (*Tokens, error) {
 	if s.Value != "" {
 		text := s.Value
-		if len(strings.Fields(text)) == 1 {
-			text += " *"
+		if words := strings.Fields(text); len(words) == 1 {
+			text = words[0] + " *"
 		}
 		t, err := ParseTokens(strings.NewReader(text))
 		if err != nil {

@@ -1,0 +1,724 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
+)
+
+// TestRefusals holds the rows of the control port's table that keep a C out.
+func TestRefusals(t *testing.T) {
+	auth := "Authorization: Bearer " + anyToken + "\r\n"
+	head := func(line, fields string) string { return line + " HTTP/1.1\r\nHost: p\r\n" + fields + "\r\n" }
+	tests := []struct {
+		name    string
+		request string
+		status  int
+		header  string // "Name: value" that the answer must have
+	}{
+		{"401 no token", head("PUT /", ""), 401, "WWW-Authenticate: Bearer"},
+		{"401 unknown token", put("/", wrongToken), 401, "WWW-Authenticate: Bearer"},
+		{"401 the beginning of a token", put("/", anyToken[:len(anyToken)-1]), 401, "WWW-Authenticate: Bearer"},
+		{"401 empty token", head("PUT /", "Authorization: Bearer \r\n"), 401, "WWW-Authenticate: Bearer"},
+		{"401 another scheme", head("PUT /", "Authorization: Basic "+anyToken+"\r\n"), 401, "WWW-Authenticate: Bearer"},
+		{"401 two tokens", head("PUT /", auth+auth), 401, "WWW-Authenticate: Bearer"},
+		{"401 is judged before the name", put("/-not-a-name-", wrongToken), 401, "WWW-Authenticate: Bearer"},
+		{"401 is judged before the size", head("PUT /", "Content-Length: 99999\r\n"), 401, "WWW-Authenticate: Bearer"},
+
+		{"403 a name that the token may not have", put("/music", filmsToken), 403, ""},
+
+		{"400 underscore", put("/a_b", anyToken), 400, ""},
+		{"400 begins with a hyphen", put("/-a", anyToken), 400, ""},
+		{"400 ends with a hyphen", put("/a-", anyToken), 400, ""},
+		{"400 two labels", put("/a.b", anyToken), 400, ""},
+		{"400 64 characters", put("/"+strings.Repeat("a", 64), anyToken), 400, ""},
+		{"400 a second slash", put("/a/", anyToken), 400, ""},
+		{"400 two slashes", put("//", anyToken), 400, ""},
+		{"400 an encoded name", put("/%61", anyToken), 400, ""},
+		{"400 a query", put("/a?b", anyToken), 400, ""},
+		{"400 the default origin's sign", put("/@", anyToken), 400, ""},
+		{"400 absolute form", put("http://p/a", anyToken), 400, ""},
+		{"400 star", put("*", anyToken), 400, ""},
+		{"400 a bad name is judged before the token's names", put("/a_b", filmsToken), 400, ""},
+		{"400 instance too long", head("PUT /", auth+"Spdy-Proxy-Instance: "+strings.Repeat("x", 65)+"\r\n"), 400, ""},
+		{"400 instance with a space", head("PUT /", auth+"Spdy-Proxy-Instance: a b\r\n"), 400, ""},
+		{"400 not HTTP", "\x80\x03\x00\x01\x00\x00\x00\x12 garbage\r\n\r\n", 400, ""},
+		{"400 not HTTP/1", "PUT / HTTP/9\r\n\r\n", 400, ""},
+		{"400 broken chunks", head("PUT /", auth+"Transfer-Encoding: chunked\r\n") + "zz\r\n", 400, ""},
+
+		{"405 GET", head("GET /", ""), 405, "Allow: PUT"},
+		{"405 GET with a good token", head("GET /", auth), 405, "Allow: PUT"},
+		{"405 whatever the path", head("POST /-not-a-name-", ""), 405, "Allow: PUT"},
+		{"405 CONNECT", head("CONNECT p:1", ""), 405, "Allow: PUT"},
+		{"405 the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 405, "Allow: PUT"},
+
+		{"413 announced", head("PUT /", auth+"Content-Length: 4097\r\n") + strings.Repeat("x", 4097), 413, ""},
+		{"413 announced, not sent", head("PUT /", auth+"Content-Length: 999999999\r\n"), 413, ""},
+		{"413 chunked", head("PUT /", auth+"Transfer-Encoding: chunked\r\n") + "1001\r\n" + strings.Repeat("x", 0x1001) + "\r\n0\r\n\r\n", 413, ""},
+
+		{"431 a head over 16 KiB", head("PUT /", auth+"X: "+strings.Repeat("x", 20<<10)+"\r\n"), 431, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := startPort(t, nil, nil)
+			text := p.ask(t, tt.request)
+			resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(text)), nil)
+			if err != nil {
+				t.Fatalf("the answer %q: %v", text, err)
+			}
+			if resp.StatusCode != tt.status {
+				t.Errorf("status %d, want %d; answer:\n%s", resp.StatusCode, tt.status, text)
+			}
+			if name, value, _ := strings.Cut(tt.header, ": "); resp.Header.Get(name) != value {
+				t.Errorf("%s: %q, want %q", name, resp.Header.Get(name), value)
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || strings.Count(string(body), "\n") != 1 {
+				t.Errorf("body %q, %v; want one line", body, err)
+			}
+			if len(p.regs) != 0 {
+				t.Error("it was let in all the same")
+			}
+		})
+	}
+}
+
+func TestAccepted(t *testing.T) {
+	auth := "Authorization: Bearer " + anyToken + "\r\n"
+	tests := []struct {
+		name, request        string
+		wantName, wantInst   string
+		wantEarly, wantFirst string
+	}{
+		{name: "the default origin", request: put("/", anyToken), wantInst: "4f1c9a.0"},
+		{name: "a name, kept lower", request: put("/FiLms-2", anyToken), wantName: "films-2", wantInst: "4f1c9a.0"},
+		{name: "a name of 63", request: put("/"+strings.Repeat("a", 63), anyToken), wantName: strings.Repeat("a", 63), wantInst: "4f1c9a.0"},
+		{name: "a token of two names", request: put("/films", filmsToken), wantName: "films", wantInst: "4f1c9a.0"},
+		{name: "a token of the default origin", request: put("/", filmsToken), wantInst: "4f1c9a.0"},
+		{name: "no body, no instance", request: "PUT / HTTP/1.1\r\nHost: p\r\n" + auth + "\r\n"},
+		{name: "a scheme in lower case", request: "PUT / HTTP/1.1\r\nHost: p\r\nauthorization: bearer " + anyToken + "\r\n\r\n"},
+		{name: "a body of 4 KiB", request: "PUT / HTTP/1.1\r\nHost: p\r\n" + auth + "Content-Length: 4096\r\n\r\n" + strings.Repeat("x", 4096)},
+		{name: "bytes behind the body", request: put("/", anyToken) + "\x80\x03early", wantInst: "4f1c9a.0", wantEarly: "\x80\x03early"},
+		{name: "bytes behind a chunked body", request: "PUT / HTTP/1.1\r\nHost: p\r\n" + auth + "Transfer-Encoding: chunked\r\n\r\n" +
+			"5\r\nHello\r\n0\r\n\r\n\x80\x03early", wantEarly: "\x80\x03early"},
+		{name: "more than one read behind the body", request: put("/", anyToken) + strings.Repeat("z", 9000), wantInst: "4f1c9a.0", wantEarly: strings.Repeat("z", 9000)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := startPort(t, nil, nil)
+			c := p.dialTLS(t)
+			io.WriteString(c, tt.request)
+			const want = "HTTP/1.1 200 Connection Established\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+				"Content-Length: 12\r\nSpdy-Proxy-Server: test-p\r\n\r\nHello from P"
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+				t.Fatalf("answer %q, %v\nwant   %q", got, err, want)
+			}
+			r := <-p.regs
+			if r.Name != tt.wantName || r.Instance != tt.wantInst {
+				t.Errorf("name %q, instance %q; want %q, %q", r.Name, r.Instance, tt.wantName, tt.wantInst)
+			}
+			if r.RemoteAddr.String() != c.LocalAddr().String() {
+				t.Errorf("remote address %v, want %v", r.RemoteAddr, c.LocalAddr())
+			}
+			if !p.Auth.Valid(r.Credential, r.Name) {
+				t.Error("the credential is not valid for the name it was let in under")
+			}
+
+			// The connection is now a plain one, both ways: what came early first.
+			io.WriteString(c, "late")
+			wantAll := tt.wantEarly + "late"
+			all := make([]byte, len(wantAll))
+			if _, err := io.ReadFull(r.Conn, all); err != nil || string(all) != wantAll {
+				t.Errorf("after the handshake P read %q, %v; want %q", all, err, wantAll)
+			}
+			io.WriteString(r.Conn, "from P")
+			if err := r.Conn.CloseWrite(); err != nil {
+				t.Errorf("CloseWrite: %v", err)
+			}
+			if back, err := io.ReadAll(c); err != nil || string(back) != "from P" {
+				t.Errorf("after the answer C read %q, %v; want %q and the end", back, err, "from P")
+			}
+			if v := r.Conn.ConnectionState().Version; v < tls.VersionTLS12 {
+				t.Errorf("TLS version %x", v)
+			}
+		})
+	}
+}
+
+func TestExpectContinue(t *testing.T) {
+	p := startPort(t, nil, nil)
+	c := p.dialTLS(t)
+	io.WriteString(c, "PUT / HTTP/1.1\r\nHost: p\r\nAuthorization: Bearer "+anyToken+"\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+	br := bufio.NewReader(c)
+	if line, err := br.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("got %q, %v; want 100 Continue", line, err)
+	}
+	io.WriteString(c, "Hello")
+	if r := <-p.regs; r.Conn.early != nil {
+		t.Errorf("early bytes %q, want none", r.Conn.early)
+	}
+}
+
+func TestStopping503(t *testing.T) {
+	p := startPort(t, nil, nil)
+	p.Stop()
+	_, err := p.dialer().Dial(t.Context())
+	e, ok := errors.AsType[*RefusedError](err)
+	if !ok || e.Status != 503 || e.RetryAfter != time.Second {
+		t.Errorf("got %v, want a 503 with a Retry-After of 1 s", err)
+	}
+	// Who has no token is not told.
+	d := p.dialer()
+	d.Token = wrongToken
+	if _, err := d.Dial(t.Context()); !isRefused(err, 401) {
+		t.Errorf("a wrong token at a P that stops: %v, want 401", err)
+	}
+}
+
+func isRefused(err error, status int) bool {
+	e, ok := errors.AsType[*RefusedError](err)
+	return ok && e.Status == status
+}
+
+func TestAdmit(t *testing.T) {
+	refusals := map[string]error{
+		"full":   &Refusal{Status: 429, RetryAfter: 1500 * time.Millisecond, Reason: "this token has too many origins"},
+		"broken": errors.New("no table"),
+	}
+	p := startPort(t, nil, func(s *Server) {
+		s.Admit = func(r *Registration) error { return refusals[r.Name] }
+	})
+	d := p.dialer()
+	d.Name = "full"
+	_, err := d.Dial(t.Context())
+	if e, ok := errors.AsType[*RefusedError](err); !ok || e.Status != 429 || e.RetryAfter != 2*time.Second || e.Reason != "this token has too many origins" {
+		t.Errorf("got %v, want 429 after 2 s with its reason", err)
+	}
+	d.Name = "broken"
+	if _, err := d.Dial(t.Context()); !isRefused(err, 503) {
+		t.Errorf("got %v, want 503", err)
+	}
+	d.Name = "free"
+	c, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+// A C that still sends while it is refused gets the answer all the same, not a
+// reset.
+func TestRefusalIsNotLost(t *testing.T) {
+	p := startPort(t, nil, nil)
+	c := p.dialTLS(t)
+	sent := make(chan error, 1)
+	// Ends when all is sent or the connection is gone, for which the test waits.
+	go func() {
+		_, err := io.WriteString(c, "PUT / HTTP/1.1\r\nHost: p\r\nContent-Length: 3000000\r\n\r\n"+strings.Repeat("x", 3000000))
+		sent <- err
+	}()
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 401 ") {
+		t.Errorf("got %.60q, %v; want a whole 401", answer, err)
+	}
+	if err := <-sent; err != nil {
+		t.Errorf("sending while being refused: %v", err)
+	}
+}
+
+func TestNoAuth(t *testing.T) {
+	p := startPort(t, nil, func(s *Server) { s.Auth = NoAuth() })
+	d := p.dialer()
+	d.Token, d.Name = "", "Anything"
+	c, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if r := <-p.regs; r.Name != "anything" || r.Credential != (Credential{}) {
+		t.Errorf("registered %q with %v, want anything without a credential", r.Name, r.Credential)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	p := startPort(t, nil, nil)
+	base := tls.Config{RootCAs: p.ca.Pool(), ServerName: "localhost"}
+	tests := []struct {
+		name   string
+		change func(*tls.Config)
+		ok     bool
+		proto  string
+	}{
+		{"TLS 1.1", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, false, ""},
+		{"TLS 1.2", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, true, ""},
+		{"TLS 1.3", func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }, true, ""},
+		{"ALPN http/1.1", func(c *tls.Config) { c.NextProtos = []string{"h2", "http/1.1"} }, true, "http/1.1"},
+		{"ALPN without http/1.1", func(c *tls.Config) { c.NextProtos = []string{"h2"} }, false, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := base.Clone()
+			tt.change(cfg)
+			c, err := tls.Dial("tcp", p.addr, cfg)
+			if err != nil {
+				if tt.ok {
+					t.Fatal(err)
+				}
+				return
+			}
+			defer c.Close()
+			if !tt.ok {
+				t.Fatal("the handshake succeeded")
+			}
+			if got := c.ConnectionState().NegotiatedProtocol; got != tt.proto {
+				t.Errorf("ALPN %q, want %q", got, tt.proto)
+			}
+			io.WriteString(c, put("/", anyToken))
+			if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "HTTP/1.1 200 Connection Established\r\n" {
+				t.Errorf("got %q, %v", line, err)
+			}
+		})
+	}
+}
+
+func TestClientCA(t *testing.T) {
+	clients, others := controltest.NewCA(t), controltest.NewCA(t)
+	dir := t.TempDir()
+	var p *port
+	p = startPort(t, nil, func(s *Server) {
+		own := s.TLS()
+		certFile, keyFile := controltest.Write(t, issued(t, own), dir, "p")
+		cfg, err := ServerTLS{CertFile: certFile, KeyFile: keyFile, ClientCAFile: clients.WriteCA(t, dir, "clients.pem")}.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.TLS = func() *tls.Config { return cfg }
+	})
+	caFile := p.ca.WriteCA(t, dir, "ca.pem")
+	load := func(cert *controltest.CA) *Dialer {
+		f := ClientTLS{CAFile: caFile, ServerName: "localhost"}
+		if cert != nil {
+			f.CertFile, f.KeyFile = controltest.Write(t, cert.Issue(t, "c"), dir, "c")
+		}
+		cfg, err := f.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := p.dialer()
+		d.TLS = cfg
+		return d
+	}
+	for name, ca := range map[string]*controltest.CA{"none": nil, "another CA's": others} {
+		if _, err := load(ca).Dial(t.Context()); err == nil {
+			t.Errorf("certificate %s: let in", name)
+		}
+	}
+	if len(p.regs) != 0 {
+		t.Error("a C without the certificate was handed over")
+	}
+	c, err := load(clients).Dial(t.Context())
+	if err != nil {
+		t.Fatalf("with a certificate of the client CA: %v", err)
+	}
+	c.Close()
+}
+
+// issued returns the certificate of a configuration.
+func issued(t testing.TB, cfg *tls.Config) tls.Certificate {
+	t.Helper()
+	if len(cfg.Certificates) != 1 {
+		t.Fatalf("%d certificates, want 1", len(cfg.Certificates))
+	}
+	return cfg.Certificates[0]
+}
+
+// A new certificate is used for the next connection, the open ones stay.
+func TestReload(t *testing.T) {
+	other := controltest.NewCA(t)
+	newCert := other.Issue(t, "localhost")
+	var current chan *tls.Config
+	p := startPort(t, nil, func(s *Server) {
+		first := s.TLS()
+		current = make(chan *tls.Config, 1)
+		current <- first
+		s.TLS = func() *tls.Config { c := <-current; current <- c; return c }
+	})
+	old, err := p.dialer().Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	r := <-p.regs
+
+	<-current
+	current <- &tls.Config{Certificates: []tls.Certificate{newCert}}
+	if _, err := p.dialer().Dial(t.Context()); !isVerify(err) {
+		t.Errorf("after the change the old CA gives %v, want a VerifyError", err)
+	}
+	d := p.dialer()
+	d.TLS.RootCAs = other.Pool()
+	c, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatalf("after the change, with the new CA: %v", err)
+	}
+	c.Close()
+
+	io.WriteString(old, "x")
+	if _, err := r.Conn.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the connection from before: %v", err)
+	}
+
+	p.Auth.Set(tokens(t, filmsToken+" films\n"))
+	if p.Auth.Valid(r.Credential, r.Name) {
+		t.Error("a credential that is gone is still valid")
+	}
+	if _, err := p.dialer().Dial(t.Context()); err == nil {
+		t.Error("a token that is gone lets in")
+	}
+}
+
+func isVerify(err error) bool { _, ok := errors.AsType[*VerifyError](err); return ok }
+
+// inBubble runs a port on a listener in memory, in a bubble where time is ours.
+func inBubble(t *testing.T, change func(*Server), f func(t *testing.T, p *port, ln *controltest.Listener)) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := controltest.NewListener()
+		f(t, startPort(t, ln, change), ln)
+	})
+}
+
+// lifetime returns how long P keeps a connection on which no more is sent.
+func lifetime(c net.Conn) time.Duration {
+	began := time.Now()
+	io.Copy(io.Discard, c)
+	return time.Since(began)
+}
+
+// TestSlowLoris holds that each step has 10 s, and not 10 s a byte.
+func TestSlowLoris(t *testing.T) {
+	tlsConn := func(t *testing.T, p *port, raw net.Conn) *tls.Conn {
+		c := tls.Client(raw, &tls.Config{RootCAs: p.ca.Pool(), ServerName: "localhost"})
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	// drip sends text, a byte a second, until the connection is gone.
+	drip := func(c net.Conn, text string) {
+		for i := range len(text) {
+			if _, err := io.WriteString(c, text[i:i+1]); err != nil {
+				return
+			}
+			time.Sleep(time.Second) // of the bubble
+		}
+	}
+	long := put("/", anyToken) + strings.Repeat("x", 100)
+	headEnd := strings.Index(long, "\r\n\r\n") + 4
+	for _, step := range []string{"silent before TLS", "garbage before TLS, dripping", "silent after TLS", "head dripping", "silent body", "body dripping"} {
+		t.Run(step, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, p *port, ln *controltest.Listener) {
+				raw, err := ln.Dial()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer raw.Close()
+				began := time.Now()
+				done := make(chan time.Duration, 1)
+				// watch ends when P closes the connection, for which the test waits.
+				watch := func(c net.Conn) { done <- lifetime(c) }
+				switch step {
+				case "silent before TLS":
+					go watch(raw)
+				case "garbage before TLS, dripping":
+					go watch(raw)
+					// The head of a handshake record of 256 bytes that never come.
+					drip(raw, "\x16\x03\x01\x01\x00"+strings.Repeat("\x01", 100))
+				case "silent after TLS":
+					go watch(tlsConn(t, p, raw))
+				case "head dripping":
+					c := tlsConn(t, p, raw)
+					go watch(c)
+					drip(c, long)
+				case "silent body":
+					c := tlsConn(t, p, raw)
+					io.WriteString(c, long[:headEnd])
+					go watch(c)
+				case "body dripping":
+					c := tlsConn(t, p, raw)
+					io.WriteString(c, long[:headEnd])
+					go watch(c)
+					drip(c, long[headEnd:headEnd+11])
+				}
+				<-done
+				if held := time.Since(began); held < 9*time.Second || held > 11*time.Second {
+					t.Errorf("P held the connection for %v, want 10 s", held)
+				}
+				if len(p.regs) != 0 {
+					t.Error("it was let in")
+				}
+			})
+		})
+	}
+}
+
+func TestTooManyRefused429(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, p *port, ln *controltest.Listener) {
+		d := p.dialer()
+		d.Addr = "localhost:1444"
+		d.DialContext = func(context.Context, string, string) (net.Conn, error) { return ln.Dial() }
+		try := func(token string) error {
+			d.Token = token
+			c, err := d.Dial(t.Context())
+			if err == nil {
+				c.NetConn().Close()
+				r := <-p.regs
+				r.Conn.NetConn().Close()
+			}
+			return err
+		}
+		for i := range refusedBurst {
+			if err := try(wrongToken); !isRefused(err, 401) {
+				t.Fatalf("attempt %d: %v, want 401", i, err)
+			}
+		}
+		// A guess that is right now would pay for all the guesses before.
+		err := try(anyToken)
+		e, ok := errors.AsType[*RefusedError](err)
+		if !ok || e.Status != 429 || e.RetryAfter <= 0 || e.RetryAfter > refusedInterval {
+			t.Fatalf("one more: %v, want 429 with a Retry-After of at most %v", err, refusedInterval)
+		}
+		time.Sleep(e.RetryAfter) // of the bubble
+		if err := try(anyToken); err != nil {
+			t.Errorf("after Retry-After: %v", err)
+		}
+		if err := try(wrongToken); !isRefused(err, 401) {
+			t.Errorf("one wrong after the pause: %v, want 401", err)
+		}
+		if err := try(wrongToken); !isRefused(err, 429) {
+			t.Errorf("a second wrong after the pause: %v, want 429", err)
+		}
+		time.Sleep(time.Hour) // of the bubble
+		for i := range refusedBurst {
+			if err := try(wrongToken); !isRefused(err, 401) {
+				t.Fatalf("an hour later, attempt %d: %v, want 401", i, err)
+			}
+		}
+	})
+}
+
+func TestPendingCaps(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Server)
+	}{
+		{"in all", func(s *Server) { s.MaxPending = 3 }},
+		{"an address", func(s *Server) { s.MaxPendingPerAddr = 3 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, tt.change, func(t *testing.T, p *port, ln *controltest.Listener) {
+				var held []net.Conn
+				for range 3 {
+					c, err := ln.Dial()
+					if err != nil {
+						t.Fatal(err)
+					}
+					held = append(held, c)
+				}
+				c, _ := ln.Dial()
+				if d := lifetime(c); d != 0 {
+					t.Errorf("one too many lived for %v, want 0", d)
+				}
+				// A place that is left is free again.
+				held[0].Close()
+				synctest.Wait()
+				d := p.dialer()
+				d.DialContext = func(context.Context, string, string) (net.Conn, error) { return ln.Dial() }
+				d.Addr = "localhost:1444"
+				conn, err := d.Dial(t.Context())
+				if err != nil {
+					t.Fatalf("after one has left: %v", err)
+				}
+				conn.NetConn().Close()
+				(<-p.regs).Conn.NetConn().Close()
+				for _, c := range held {
+					c.Close()
+				}
+			})
+		})
+	}
+}
+
+// Those who are in do not count.
+func TestPendingEndsWithTheHandshake(t *testing.T) {
+	p := startPort(t, nil, func(s *Server) { s.MaxPending = 1 })
+	for i := range 5 {
+		c, err := p.dialer().Dial(t.Context())
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		defer c.Close()
+		// Its place is free when Handle has returned, a moment after the answer.
+		r := <-p.regs
+		defer r.Conn.Close()
+		for p.pendingNow() != 0 {
+			select {
+			case <-t.Context().Done():
+				t.Fatal("the place was not given back")
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+}
+
+func (p *port) pendingNow() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pending
+}
+
+func TestAcceptErrorsAreWaitedOut(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, p *port, ln *controltest.Listener) {
+		began := time.Now()
+		fail := &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
+		for i, want := range []time.Duration{0, 5, 15, 35, 75, 155, 315, 635, 1275, 2275, 3275} {
+			ln.Fail(fail)
+			if got := time.Since(began); got != want*time.Millisecond {
+				t.Errorf("accept %d came after %v, want %v ms", i, got, int(want))
+			}
+		}
+		c, err := ln.Dial()
+		if err != nil {
+			t.Fatalf("Serve gave up: %v", err)
+		}
+		c.Close()
+		synctest.Wait()
+		// The pauses have started over.
+		again := time.Now()
+		ln.Fail(fail)
+		ln.Fail(fail)
+		if got := time.Since(again); got != 5*time.Millisecond {
+			t.Errorf("a pause after an accept: %v, want 5 ms", got)
+		}
+		if n := strings.Count(p.log.String(), "accept failed"); n != 2 {
+			t.Errorf("%d log lines for two rows of failures, want 2:\n%s", n, p.log)
+		}
+	})
+}
+
+func TestCloseEndsWhatIsPending(t *testing.T) {
+	p := startPort(t, nil, nil)
+	raw, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	mid := p.dialTLS(t)
+	io.WriteString(mid, put("/", anyToken)[:40])
+	in, err := p.dialer().Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	r := <-p.regs
+
+	p.Close()
+	p.Close()
+	raw.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := raw.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a silent connection after Close: %v, want its end", err)
+	}
+	io.WriteString(in, "x")
+	if _, err := r.Conn.Read(make([]byte, 1)); err != nil {
+		t.Errorf("a connection that was handed over, after Close: %v", err)
+	}
+	if _, err := net.Dial("tcp", p.addr); err == nil {
+		t.Error("the port still listens")
+	}
+	ln, _ := net.Listen("tcp", "127.0.0.1:0")
+	if err := p.Serve(ln); err != nil {
+		t.Errorf("Serve after Close: %v, want nil", err)
+	}
+}
+
+func TestLogOfRefusals(t *testing.T) {
+	p := startPort(t, nil, nil)
+	d := p.dialer()
+	d.Token = wrongToken
+	d.Dial(t.Context())
+	if text := p.log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=WARN") || !strings.Contains(text, "401 Unauthorized") {
+		t.Errorf("a wrong token gave the log\n%s\nwant one warning with 401", text)
+	}
+	// Scans may fill no disk.
+	for range 20 {
+		c, err := net.Dial("tcp", p.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
+		io.Copy(io.Discard, c)
+		c.Close()
+	}
+	p.Close()
+	if n := strings.Count(p.log.String(), "level=WARN"); n != 1+loggedBurst {
+		t.Errorf("%d warnings after a wrong token and 20 scans, want %d", n, 1+loggedBurst)
+	}
+}
+
+func TestAddrKey(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.7:5":           "192.0.2.7",
+		"[::ffff:192.0.2.7]:5":  "192.0.2.7",
+		"[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
+		"[fe80::1%lo]:5":        "fe80::/64",
+		"[::1]:1":               "::/64",
+	} {
+		a, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := addrKey(a); got != want {
+			t.Errorf("addrKey(%s) = %s, want %s", addr, got, want)
+		}
+	}
+}
+
+func FuzzHead(f *testing.F) {
+	f.Add([]byte(put("/", anyToken)))
+	f.Add([]byte("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"))
+	f.Add([]byte("\x80\x03\x00\x01"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(data)))
+		if err != nil {
+			return
+		}
+		s := &Server{Auth: NewAuth(tokens(t, tokenFile))}
+		s.init()
+		reg := &Registration{RemoteAddr: &net.TCPAddr{}}
+		if r := s.judge(req, reg, "k"); r == nil {
+			if !bytes.Contains(data, []byte("sesame-")) {
+				t.Error("let in without a token")
+			}
+			if name, err := ParseName(reg.Name); reg.Name != "" && (err != nil || name != reg.Name) {
+				t.Errorf("let in as %q", reg.Name)
+			}
+		} else if r.Status < 400 || r.Reason == "" || strings.ContainsAny(r.Reason, "\r\n") {
+			t.Errorf("refused with %+v", r)
+		}
+		readBody(io.Discard, req)
+	})
+}

@@ -1,0 +1,229 @@
+package control
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
+)
+
+func TestParseTokens(t *testing.T) {
+	tests := []struct {
+		name, text string
+		first      string
+		yes        []string // "TOKEN NAME" that may register; NAME "@" is the default origin
+		no         []string
+	}{
+		{"any", "t *\n", "t", []string{"t @", "t a", "t b-c"}, []string{"u @", "u a"}},
+		{"names", "t a B\n", "t", []string{"t a", "t b"}, []string{"t @", "t c"}},
+		{"the default origin alone", "t @\n", "t", []string{"t @"}, []string{"t a"}},
+		{"several lines", "t a\nu b\n", "t", []string{"t a", "u b"}, []string{"t b", "u a"}},
+		{"one token twice", "t a\nt @\n", "t", []string{"t a", "t @"}, []string{"t b"}},
+		{"comments and empty lines", "# c\n\n \t\n t\ta  # * \n#u *\n", "t", []string{"t a"}, []string{"t b", "u a", "#u a"}},
+		{"no last line feed, CRLF, a byte order mark", "\ufefft a\r\nu b", "t", []string{"t a", "u b"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			parsed := tokens(t, tt.text)
+			if parsed.First() != tt.first {
+				t.Errorf("first token %q, want %q", parsed.First(), tt.first)
+			}
+			auth := NewAuth(parsed)
+			may := func(pair string) bool {
+				token, name, _ := strings.Cut(pair, " ")
+				if name == "@" {
+					name = ""
+				}
+				id, known := auth.known(token)
+				return known && auth.Valid(id, name)
+			}
+			for _, pair := range tt.yes {
+				if !may(pair) {
+					t.Errorf("%q may not register, want may", pair)
+				}
+			}
+			for _, pair := range tt.no {
+				if may(pair) {
+					t.Errorf("%q may register, want may not", pair)
+				}
+			}
+		})
+	}
+}
+
+func TestParseTokensErrors(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"empty", "", "no token"},
+		{"comments alone", "# t *\n", "no token"},
+		{"a line without a name", "t *\n\nsesame\n", "line 3"},
+		{"a comment in the place of the name", "sesame # *\n", "line 1"},
+		{"a bad name", "t a\nsesame a_b\n", "line 2"},
+		{"a token with a control character", "ses\x01ame *\n", "line 1"},
+		{"a token that is not ASCII", "sesäme *\n", "line 1"},
+		{"a line without end", "t " + strings.Repeat("a ", 64<<10), "too long"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := ParseTokens(strings.NewReader(tt.text))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("error %v, want one with %q", err, tt.want)
+			}
+			if strings.Contains(err.Error(), "sesame") {
+				t.Errorf("error %q quotes the token", err)
+			}
+		})
+	}
+}
+
+// The zero Auth, and the zero Credential, let nobody in.
+func TestAuthZero(t *testing.T) {
+	var zero Auth
+	if _, known := zero.known(""); known {
+		t.Error("an Auth without tokens knows the empty one")
+	}
+	if zero.Valid(Credential{}, "") || NewAuth(tokens(t, "t *")).Valid(Credential{}, "") {
+		t.Error("the zero Credential is valid")
+	}
+}
+
+func TestTokensAreNotPrinted(t *testing.T) {
+	parsed := tokens(t, tokenFile)
+	id, _ := parsed.lookup(anyToken)
+	var b strings.Builder
+	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "tokens", parsed, "id", id)
+	fmt.Fprintf(&b, "%v %+v %s %v %+v %s", parsed, parsed, parsed, id, id, id)
+	if strings.Contains(b.String(), secretInAll) || strings.Contains(b.String(), fmt.Sprint(id.digest[0], " ", id.digest[1])) {
+		t.Errorf("printed as %s", b.String())
+	}
+}
+
+func TestTokenSource(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	missing := TokenSource{File: file}
+	if _, err := missing.Load(); err == nil || !strings.Contains(err.Error(), "run make") || !strings.Contains(err.Error(), file) {
+		t.Errorf("a missing file: %v, want a line that names it and make", err)
+	}
+	if err := os.WriteFile(file, []byte("from-file a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]string{"": "from-file", "alone": "alone", " alone\n": "alone", "two a\nthree b": "two"} {
+		parsed, err := TokenSource{File: file, Value: value}.Load()
+		if err != nil || parsed.First() != want {
+			t.Errorf("value %q: %v, %v; want %s first", value, parsed, err, want)
+		}
+	}
+	alone, _ := TokenSource{Value: "alone"}.Load()
+	if id, _ := alone.lookup("alone"); !alone.allows(id, "any") {
+		t.Error("a single word is not a token for any name")
+	}
+	if _, err := (TokenSource{Value: "#"}).Load(); err == nil || !strings.Contains(err.Error(), "environment") {
+		t.Errorf("no token in the environment: %v, want an error that says where", err)
+	}
+}
+
+func TestParseName(t *testing.T) {
+	for in, want := range map[string]string{"a": "a", "A-1": "a-1", "0": "0", "xn--bcher-kva": "xn--bcher-kva"} {
+		if got, err := ParseName(in); err != nil || got != want {
+			t.Errorf("ParseName(%q) = %q, %v; want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "-", "-a", "a-", "a.b", "a_b", "ä", "\u212a", "a b", "@", "*", "a\n", strings.Repeat("a", 64)} {
+		if got, err := ParseName(in); err == nil {
+			t.Errorf("ParseName(%q) = %q, want an error", in, got)
+		} else if strings.Contains(err.Error(), "\n") {
+			t.Errorf("ParseName(%q): %q is not one line", in, err)
+		}
+	}
+}
+
+func TestThrottle(t *testing.T) {
+	th := throttle{burst: 3, interval: time.Second, maxKeys: 2}
+	now := time.Unix(1000, 0)
+	for i := range 3 {
+		if !th.take("a", now) {
+			t.Fatalf("event %d was not taken, want a burst of 3", i)
+		}
+	}
+	if th.take("a", now) || th.wait("a", now) != time.Second {
+		t.Errorf("after the burst: wait %v, want 1 s", th.wait("a", now))
+	}
+	if !th.take("b", now) {
+		t.Error("one key holds up another")
+	}
+	now = now.Add(time.Second)
+	if !th.take("a", now) || th.take("a", now) {
+		t.Error("after an interval: want one event and no more")
+	}
+	for i := range 100 {
+		th.take(fmt.Sprint(i), now)
+		if len(th.clear) > th.maxKeys {
+			t.Fatalf("%d keys are remembered, want at most %d", len(th.clear), th.maxKeys)
+		}
+	}
+}
+
+// TestFiles holds that a file which is missing or wrong is said in one line.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	ca := controltest.NewCA(t)
+	caFile := ca.WriteCA(t, dir, "ca.pem")
+	certFile, keyFile := controltest.Write(t, ca.Issue(t, "p"), dir, "p")
+	_, otherKey := controltest.Write(t, ca.Issue(t, "q"), dir, "q")
+	none := filepath.Join(dir, "none")
+	junk := filepath.Join(dir, "junk")
+	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := func(f ServerTLS) func() (*tls.Config, error) { return f.Load }
+	client := func(f ClientTLS) func() (*tls.Config, error) { return f.Load }
+	tests := []struct {
+		name string
+		load func() (*tls.Config, error)
+		want []string // nil: no error
+	}{
+		{"P", server(ServerTLS{CertFile: certFile, KeyFile: keyFile}), nil},
+		{"P with a client CA", server(ServerTLS{certFile, keyFile, caFile}), nil},
+		{"P, no certificate", server(ServerTLS{none, keyFile, ""}), []string{none, "make"}},
+		{"P, no key", server(ServerTLS{certFile, none, ""}), []string{none, "make"}},
+		{"P, key of another", server(ServerTLS{certFile, otherKey, ""}), []string{certFile, otherKey}},
+		{"P, junk", server(ServerTLS{junk, junk, ""}), []string{junk}},
+		{"P, junk as client CA", server(ServerTLS{certFile, keyFile, junk}), []string{junk}},
+		{"P, a folder", server(ServerTLS{dir, keyFile, ""}), []string{dir}},
+		{"C", client(ClientTLS{CAFile: caFile}), nil},
+		{"C, the system's", client(ClientTLS{CAFile: SystemCA}), nil},
+		{"C with a certificate", client(ClientTLS{CAFile: caFile, CertFile: certFile, KeyFile: keyFile}), nil},
+		{"C, no CA", client(ClientTLS{CAFile: none}), []string{none, "make"}},
+		{"C, CA not named", client(ClientTLS{}), []string{"CA certificate"}},
+		{"C, certificate without key", client(ClientTLS{CAFile: caFile, CertFile: certFile}), []string{"both"}},
+		{"C, key without certificate", client(ClientTLS{CAFile: caFile, KeyFile: keyFile}), []string{"both"}},
+		{"C, junk", client(ClientTLS{CAFile: junk}), []string{junk}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, err := tt.load()
+			if tt.want == nil {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if cfg.MinVersion < tls.VersionTLS12 || !cfg.DynamicRecordSizingDisabled || cfg.InsecureSkipVerify {
+					t.Errorf("the configuration is not hardened: %+v", cfg)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("error %q, want one line with %q", err, want)
+				}
+			}
+		})
+	}
+}
