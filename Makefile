@@ -1,0 +1,75 @@
+# What a user and a developer do with this repository. "make help" lists it.
+#
+# A workspace file (make workspace) is for editors only: what is built, tested
+# and checked here uses go.mod as it is in git.
+export GOWORK := off
+
+GO          ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 30s
+BENCH       ?= .
+
+# The go command leaves the nested module out of ./... without a word, so each
+# module is named. Bare paths, for go -C.
+MODULES := . internal/spdy
+
+# The race detector needs a C compiler, and go env tells whether there is one.
+RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+# A version from git where git can read the repository; without this the build
+# fails in a container that mounts somebody else's.
+VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
+
+.NOTPARALLEL:
+.PHONY: all run test integration race bench fuzz lint check clean workspace certs help
+
+all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
+	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
+
+run: all ## build and run the pair in the foreground, ready to curl; Ctrl-C stops it
+	@integration-tests/run-pair
+
+test: export PAIR := own
+test: race integration ## every test of both modules with -race, and the integration tests
+
+integration: all ## the integration tests: the programs, driven with curl
+	@$(MAKE) --no-print-directory -C integration-tests
+
+race: ## the Go tests of both modules, with -race
+	@$(if $(RACE),,echo "no C compiler, so the tests run without -race")
+	@set -e; for m in $(MODULES); do $(GO) -C $$m test $(RACE) -shuffle=on ./...; done
+
+bench: ## the benchmarks of both modules; BENCH=regexp chooses
+	@set -e; for m in $(MODULES); do $(GO) -C $$m test -run '^$$' -bench '$(BENCH)' -benchmem ./...; done
+
+fuzz: ## each fuzz target of the engine for FUZZTIME (30s)
+	@set -e; for pkg in $$($(GO) -C internal/spdy list ./...); do \
+	  for target in $$($(GO) -C internal/spdy test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; \
+	    $(GO) -C internal/spdy test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+lint: ## gofmt, go vet, go mod tidy and staticcheck, for both modules; the shell scripts' syntax
+	@bad=$$(find cmd internal -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
+	  if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; fi
+	@set -e; for m in $(MODULES); do \
+	  $(GO) -C $$m vet ./...; \
+	  $(GO) -C $$m mod tidy -diff; \
+	  $(GO) -C $$m run $(STATICCHECK) ./...; \
+	done
+	@set -e; for f in .ci/run integration-tests/functions integration-tests/run-* integration-tests/*.sh; do bash -n $$f; done
+
+check: lint test ## what CI runs
+
+clean: ## remove what was built; certificates, token and testdata stay
+	rm -rf bin go.work go.work.sum
+
+workspace: ## write go.work, which git ignores, for editors
+	@rm -f go.work go.work.sum
+	@env -u GOWORK $(GO) work init $(MODULES)
+
+certs: ## make the certificates, token and sample files that are missing
+	@$(GO) run ./internal/devfiles
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

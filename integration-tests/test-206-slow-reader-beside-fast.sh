@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+. "$(dirname "$0")/functions"
+begin "the slow a next to a fast download"
+own_root
+big_file
+own_pair
+
+begun=$(now)
+get alone /big.bin
+alone=$(since "$begun")
+same "a fast download alone ($alone s)" "$big" "$work/alone.body"
+
+# Eight readers of 16 KiB a second, of a file that takes them twenty minutes.
+readers=''
+for i in $(seq 8); do
+  "$top/bin/a" -o "$work/$i.slow" "http://$front/big.bin" 2>"$work/$i.said" &
+  readers="$readers $!"
+done
+begun() { for i in $(seq 8); do [ -s "$work/$i.slow" ] || return 1; done; }
+holds "eight slow readers have begun" wait_for 20 begun
+
+begun=$(now)
+get beside /big.bin
+beside=$(since "$begun")
+same "a fast download beside them" "$big" "$work/beside.body"
+# Twice and a second: what a busy machine needs, and far from their rate.
+within "it is not slowed" "$beside" "$(echo "$alone" | awk '{ print 2 * $1 + 1 }')"
+
+for pid in $readers; do
+  holds "a slow reader goes on" running "$pid"
+  kill -TERM "$pid"
+  wait "$pid"
+  equal "it ends well when it is asked to" 0 $?
+done
+for i in $(seq 8); do
+  received=$(sed -n 's/^a: \([0-9]*\) bytes received$/\1/p' "$work/$i.said")
+  equal "it says what it received" "$(size "$work/$i.slow")" "$received"
+  head -c "$received" "$big" >"$work/wanted"
+  same "and that is the file's beginning" "$work/wanted" "$work/$i.slow"
+done
+
+"$top/bin/a" --rate 400000 "http://$front/sample.avi" >"$work/avi" 2>"$work/said"
+equal "to the end of a file" 0 $?
+same "to the end of a file: every byte" "$media/sample.avi" "$work/avi"
+equal "to the end of a file: what it says" "a: $(size "$media/sample.avi") bytes received" "$(tail -n 1 "$work/said")"
+finish
