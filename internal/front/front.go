@@ -13,13 +13,24 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
+	"net/http/httputil"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+const (
+	defaultMaxRequests = 16384
+
+	// copyBuffer is what a response is copied through, two TLS records' worth.
+	copyBuffer = 32 << 10
 )
 
 // Config is what a Handler needs. Origins is required; the rest may be zero.
@@ -117,26 +128,184 @@ type Record struct {
 
 // Handler serves the front port. Make one with New.
 type Handler struct {
-	cfg Config
+	cfg    Config
+	domain string // as parseDomain returns it
+	log    *slog.Logger
+	proxy  *httputil.ReverseProxy
+
+	mu sync.Mutex
+	// Guarded by mu.
+	stopping  bool
+	exchanges map[*exchange]struct{}
+	perOrigin map[origin.Name]int
+	idle      chan struct{} // closed when stopping and there is no exchange; nil before Shutdown
 }
 
-// New returns a handler. It fails if the configuration makes no sense, such as
-// a Domain that is no domain.
-func New(c Config) (*Handler, error) { return &Handler{cfg: c}, nil }
+// New returns a handler. It fails if Domain is no domain.
+func New(c Config) (*Handler, error) {
+	h := &Handler{
+		cfg: c, log: c.Logger,
+		exchanges: make(map[*exchange]struct{}),
+		perOrigin: make(map[origin.Name]int),
+	}
+	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
+	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
+	if c.Domain != "" {
+		var err error
+		if h.domain, err = parseDomain(c.Domain); err != nil {
+			return nil, err
+		}
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	h.proxy = &httputil.ReverseProxy{
+		Rewrite:       h.rewrite,
+		Transport:     transport{h},
+		FlushInterval: -1,
+		BufferPool:    newBuffers(),
+		ErrorHandler:  h.failed,
+		// Whatever it has to say, the record says.
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
+	}
+	return h, nil
+}
 
-// ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+// buffers implements httputil.BufferPool.
+type buffers struct{ pool sync.Pool }
+
+func newBuffers() *buffers {
+	return &buffers{sync.Pool{New: func() any { return new([copyBuffer]byte) }}}
+}
+
+func (b *buffers) Get() []byte  { return b.pool.Get().(*[copyBuffer]byte)[:] }
+func (b *buffers) Put(p []byte) { b.pool.Put((*[copyBuffer]byte)(p)) }
+
+// ServeHTTP implements http.Handler. It panics with http.ErrAbortHandler when
+// the response has to be broken off.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := h.begin(w, r)
+	defer x.end()
+	if f := h.admit(x); f != nil {
+		x.answer(f)
+	} else {
+		// What else the inner handlers find in the context, ReverseProxy wants:
+		// with http.ServerContextKey it breaks the connection off.
+		h.proxy.ServeHTTP(x.w, r.WithContext(x.ctx))
+	}
+	x.finished = true
+}
+
+// admit answers what need not go to an origin, and finds the origin of the rest.
+func (h *Handler) admit(x *exchange) *failure {
+	r := x.in
+	h.mu.Lock()
+	stop := h.stopping
+	h.mu.Unlock()
+	if stop {
+		return stopping()
+	}
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+		return &failure{
+			status: http.StatusMethodNotAllowed, reason: reasonRequest, detail: "this method is not served",
+			header: [2]string{"Allow", allowed},
+		}
+	}
+	if h.cfg.MaxHeaderBytes > 0 && x.cost > h.cfg.MaxHeaderBytes {
+		return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: "the request's head is too large"}
+	}
+	host, err := parseHost(r.Host)
+	if err != nil {
+		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the Host header is not valid"}
+	}
+	if hops(r) >= maxHops {
+		return &failure{status: http.StatusBadGateway, reason: reasonLoop, detail: "the origin's service leads back to this proxy"}
+	}
+	if h.cfg.Auth != nil {
+		user, f := h.cfg.Auth.check(r, x.rec.Peer)
+		if f != nil {
+			return f
+		}
+		x.rec.User = user
+	}
+	name, ok := route(host, h.domain)
+	if !ok {
+		return &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, detail: "no origin can have this name", retry: retryAfter}
+	}
+	x.name = name
+	x.rec.Origin = name.String()
+	if x.rec.Known = h.cfg.Origins.Known(name); !x.rec.Known {
+		return unavailable(name, origin.ErrNotConnected)
+	}
+	if !h.count(x) {
+		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: "too many requests to this origin", retry: retryAfter}
+	}
+	return nil
+}
+
+// count takes one of the places that an origin has.
+func (h *Handler) count(x *exchange) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.perOrigin[x.name] >= h.cfg.MaxRequests {
+		return false
+	}
+	h.perOrigin[x.name]++
+	x.counted = true
+	return true
+}
 
 // InFlight returns how many requests have not ended, upgraded connections
 // included.
-func (h *Handler) InFlight() int { return 0 }
+func (h *Handler) InFlight() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.exchanges)
+}
 
 // Stop makes every new request a 503. Those that are running go on; what waits
 // for an origin is let go by the table's own Stop.
-func (h *Handler) Stop() {}
+func (h *Handler) Stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopping = true
+}
 
 // Shutdown does what Stop does and returns when no request is left. When ctx
 // ends before, it breaks off those that are, upgraded connections included,
 // waits for them to be gone, and returns ctx's error. http.Server.Shutdown does
-// not wait for upgraded connections; this does.
-func (h *Handler) Shutdown(ctx context.Context) error { return nil }
+// not wait for upgraded connections; this does. Call it after the server's
+// listeners are closed: a request that comes while it waits is waited for.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	h.mu.Lock()
+	h.stopping = true
+	if h.idle == nil {
+		h.idle = make(chan struct{})
+		h.idleLocked()
+	}
+	idle := h.idle
+	h.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	for x := range h.exchanges {
+		x.breakOff()
+	}
+	h.mu.Unlock()
+	<-idle
+	return context.Cause(ctx)
+}
+
+// idleLocked closes idle if it is time.
+func (h *Handler) idleLocked() {
+	if h.idle != nil && len(h.exchanges) == 0 {
+		select {
+		case <-h.idle:
+		default:
+			close(h.idle)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+// statusLeft is logged for a request whose A left before there was an answer.
+// It is never sent.
+const statusLeft = 499
+
+// retryAfter is what A is told to wait for an origin. C redials at once, and in
+// pauses of at most 10 s.
+const retryAfter = 5 * time.Second
+
+// allowed are the methods named in a 405. Others pass as well.
+const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// failure is an answer of P's own.
+type failure struct {
+	status int
+	reason string // error type of Proxy-Status (RFC 9209, 2.3), "" if C is meant to be broken off alone
+	detail string // for Proxy-Status, the text, and the log; of our own words
+	header [2]string
+	retry  time.Duration // Retry-After
+	left   bool          // A is gone, nothing is sent
+}
+
+// The reasons of RFC 9209, 2.3, that are used here.
+const (
+	reasonDenied      = "http_request_denied"
+	reasonRequest     = "http_request_error"
+	reasonUnavailable = "destination_unavailable"
+	reasonLimit       = "connection_limit_reached"
+	reasonTerminated  = "connection_terminated"
+	reasonIncomplete  = "http_response_incomplete"
+	reasonProtocol    = "http_protocol_error"
+	reasonTimeout     = "http_response_timeout"
+	reasonLoop        = "proxy_loop_detected"
+	reasonInternal    = "proxy_internal_response"
+)
+
+func unavailable(name origin.Name, err error) *failure {
+	who := "the default origin"
+	if name != "" {
+		who = "origin " + name.String()
+	}
+	f := &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, retry: retryAfter}
+	switch {
+	case errors.Is(err, origin.ErrStopping):
+		return stopping()
+	case errors.Is(err, origin.ErrHoldFull):
+		f.reason, f.detail = reasonLimit, "too many requests wait for "+who
+	case errors.Is(err, origin.ErrHoldExpired):
+		f.detail = who + " was connected and has not come back yet"
+	default:
+		f.detail = who + " is not connected"
+	}
+	return f
+}
+
+func stopping() *failure {
+	return &failure{
+		status: http.StatusServiceUnavailable, reason: reasonInternal, detail: "the proxy is stopping",
+		retry: time.Second, header: [2]string{"Connection", "close"},
+	}
+}
+
+var errBrokenOff = errors.New("the proxy is stopping")
+
+// judge says what A is answered when err came before the headers, and what is
+// logged when it came after.
+func (x *exchange) judge(err error) *failure {
+	bad := func(reason, format string, args ...any) *failure {
+		return &failure{status: http.StatusBadGateway, reason: reason, detail: fmt.Sprintf(format, args...)}
+	}
+	if ctx := x.ctx; ctx.Err() != nil {
+		if errors.Is(context.Cause(ctx), errBrokenOff) {
+			return stopping()
+		}
+		return &failure{status: statusLeft, left: true, detail: "the client left"}
+	}
+	if _, err := x.body.state(); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return &failure{status: http.StatusRequestEntityTooLarge, reason: reasonRequest, detail: "the request's body is too long"}
+		}
+		return &failure{
+			status: http.StatusBadRequest, reason: reasonRequest, detail: "the request's body could not be read",
+			header: [2]string{"Connection", "close"},
+		}
+	}
+	for _, e := range []error{origin.ErrNotConnected, origin.ErrHoldExpired, origin.ErrHoldFull, origin.ErrStopping} {
+		if errors.Is(err, e) {
+			return unavailable(x.name, e)
+		}
+	}
+	if errors.Is(err, errResponseTimeout) {
+		f := bad(reasonTimeout, "no response within %v", x.h.cfg.ResponseTimeout)
+		f.status = http.StatusGatewayTimeout
+		return f
+	}
+	if re, ok := errors.AsType[*responseError](err); ok {
+		return bad(reasonProtocol, "the origin's answer is not HTTP: %s", re.what)
+	}
+	if se, ok := errors.AsType[*spdy.StreamError](err); ok {
+		if spdy.Retryable(err) {
+			return bad(reasonIncomplete, "the origin refuses the request")
+		}
+		by := "the proxy"
+		if se.Remote {
+			by = "the origin"
+		}
+		return bad(reasonIncomplete, "%s reset the stream with %v", by, se.Status)
+	}
+	if _, ok := errors.AsType[*spdy.SessionError](err); ok {
+		return bad(reasonTerminated, "the connection to the origin ended")
+	}
+	if errors.Is(err, errShort) || errors.Is(err, errLong) {
+		return bad(reasonIncomplete, "%v", err)
+	}
+	if !x.forwarded {
+		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
+	}
+	return bad(reasonInternal, "the request cannot be passed on")
+}
+
+// failed is ReverseProxy's ErrorHandler.
+func (h *Handler) failed(_ http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r.Context())
+	f := x.judge(err)
+	if x.w.hijacked {
+		x.rec.Reason, x.rec.Detail = f.reason, f.detail
+		return
+	}
+	if f.reason == reasonProtocol || f.reason == reasonInternal && f.status == http.StatusBadGateway {
+		h.log.Warn("answer of the origin refused", "origin", x.rec.Origin, "request", x.rec.RequestID, "reason", err)
+	}
+	x.answer(f)
+}
+
+// answer sends a response of P's own.
+func (x *exchange) answer(f *failure) {
+	x.rec.Reason, x.rec.Detail = f.reason, f.detail
+	if f.left {
+		// Whatever was sent now would look like an answer to a log.
+		x.rec.Status = statusLeft
+		panic(http.ErrAbortHandler)
+	}
+	head := x.w.Header()
+	head.Set("Content-Type", "text/plain; charset=utf-8")
+	head.Set("X-Content-Type-Options", "nosniff")
+	head.Set("Cache-Control", "no-store")
+	head.Set("X-Request-Id", x.rec.RequestID)
+	head.Set("Proxy-Status", fmt.Sprintf("spdy-proxy; error=%s; details=%s", f.reason, sfString(f.detail)))
+	if f.retry > 0 {
+		head.Set("Retry-After", strconv.Itoa(int(f.retry/time.Second)))
+	}
+	if f.header[0] != "" {
+		head.Set(f.header[0], f.header[1])
+	}
+	text := fmt.Sprintf("%d %s: %s\n", f.status, http.StatusText(f.status), f.detail)
+	head.Set("Content-Length", strconv.Itoa(len(text)))
+	x.w.WriteHeader(f.status)
+	if x.in.Method != http.MethodHead {
+		x.w.Write([]byte(text))
+	}
+}
+
+// sfString writes a structured-field string (RFC 9651, 4.1.6).
+func sfString(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c < ' ' || c > '~':
+			b.WriteByte('?')
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}

@@ -1,0 +1,134 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+var errBodyGone = errors.New("the request's body belongs to another attempt")
+
+// requestBody is A's body, which the attempts of one request share. None but
+// the first that reads it gets any of it.
+type requestBody struct {
+	// Fixed.
+	src io.ReadCloser
+	in  *http.Request // A's, whose Trailer is filled at the end of src
+	out http.Header   // the Trailer of the request to C; read after the end alone
+
+	mu sync.Mutex
+	// Guarded by mu, which is not held across a read of src.
+	started bool  // a Read has begun
+	read    int64 // bytes
+	err     error // what ended it, if not io.EOF
+}
+
+// untouched reports whether no byte was or will be read by the attempts so far.
+func (b *requestBody) untouched() bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.started
+}
+
+// state returns how much was read, and the error that reading ended in.
+func (b *requestBody) state() (read int64, err error) {
+	if b == nil {
+		return 0, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.read, b.err
+}
+
+// attempt is one attempt's access to the body.
+type attempt struct {
+	*requestBody
+	ended  func() // called at the body's end
+	closed bool   // guarded by mu
+}
+
+// Read reads from A. The first one makes http.Server ask A for the body, if A
+// waits to be asked ("Expect: 100-continue").
+func (a *attempt) Read(p []byte) (int, error) {
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return 0, errBodyGone
+	}
+	a.started = true
+	a.mu.Unlock()
+
+	n, err := a.src.Read(p)
+	a.mu.Lock()
+	a.read += int64(n)
+	if err != nil && err != io.EOF && a.err == nil {
+		a.err = err
+	}
+	a.mu.Unlock()
+	if err == io.EOF {
+		for name, values := range a.in.Trailer {
+			if trailerAllowed(name) {
+				a.out[name] = values
+			}
+		}
+		a.ended()
+	}
+	return n, err
+}
+
+// Close ends the attempt's access. The body itself is closed by http.Server.
+func (a *attempt) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	return nil
+}
+
+// errResponseTimeout ends an attempt whose response does not come.
+var errResponseTimeout = errors.New("no response headers in time")
+
+// clock ends an attempt when its response is late.
+type clock struct {
+	limit  time.Duration
+	cancel context.CancelCauseFunc
+
+	mu sync.Mutex
+	// Guarded by mu.
+	timer   *time.Timer
+	stopped bool
+	fired   bool
+}
+
+// start begins the time, at the end of the request.
+func (c *clock) start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.limit <= 0 || c.stopped || c.timer != nil {
+		return
+	}
+	c.timer = time.AfterFunc(c.limit, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.stopped {
+			c.fired = true
+			c.cancel(errResponseTimeout)
+		}
+	})
+}
+
+// stop ends it, and reports whether it was in time.
+func (c *clock) stop() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	return !c.fired
+}

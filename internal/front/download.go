@@ -1,0 +1,266 @@
+package front
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+// maxFruitless is how many times in a row a download may be taken up again and
+// bring no byte.
+const maxFruitless = 3
+
+var errShort = errors.New("the response's body is shorter than announced")
+var errLong = errors.New("the response's body is longer than announced")
+
+// download is the body of a response as A gets it. It is never shorter or
+// longer than announced without an error, and when the session that brings it
+// ends, the rest may come over another.
+//
+// Its Read and Close are called by one goroutine, the handler's.
+type download struct {
+	x    *exchange
+	req  *http.Request  // as it was sent, without the body
+	resp *http.Response // as A got it; its Trailer is filled at the end of src
+	src  io.ReadCloser
+	want int64 // -1: not announced
+	got  int64
+
+	// rest says how to go on, nil if that is not possible.
+	rest      *span
+	fruitless int   // times in a row
+	mark      int64 // got when it was last taken up
+	broken    error // what src ended in, while what it gave with that is read
+}
+
+// newDownload wraps resp.Body.
+func newDownload(x *exchange, req *http.Request, resp *http.Response) io.ReadCloser {
+	d := &download{x: x, req: req, resp: resp, src: resp.Body, want: resp.ContentLength}
+	if x.in.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+		d.want = -1
+	}
+	if x.in.Method == http.MethodGet && x.body == nil {
+		d.rest = resumable(resp)
+	}
+	return d
+}
+
+// Read returns io.EOF only at the end of a body that is whole.
+func (d *download) Read(p []byte) (int, error) {
+	for {
+		if d.broken != nil {
+			if err := d.goOn(d.broken); err != nil {
+				d.fail(err)
+				return 0, err
+			}
+			d.broken = nil
+		}
+		n, err := d.src.Read(p)
+		if d.want >= 0 && int64(n) > d.want-d.got {
+			n, err = int(d.want-d.got), errLong
+		}
+		d.got += int64(n)
+		switch {
+		case err == nil:
+			return n, nil
+		case err == io.EOF && d.got < d.want:
+			err = errShort
+		case err == io.EOF:
+			return n, io.EOF
+		}
+		if _, ended := errors.AsType[*spdy.SessionError](err); ended && d.want >= 0 {
+			if d.got == d.want && len(d.resp.Trailer) == 0 {
+				return n, io.EOF // all of it had come
+			}
+			if d.rest != nil {
+				d.broken = err
+				if n > 0 {
+					return n, nil
+				}
+				continue
+			}
+		}
+		d.fail(err)
+		return n, err
+	}
+}
+
+// Close gives up what has not come.
+func (d *download) Close() error { return d.src.Close() }
+
+func (d *download) fail(err error) {
+	f := d.x.judge(err)
+	d.x.rec.Reason, d.x.rec.Detail = f.reason, f.detail
+}
+
+// goOn asks the origin's next session for the rest. It returns an error that
+// tells why there is none.
+func (d *download) goOn(cause error) error {
+	if d.got > d.mark {
+		d.fruitless = 0
+	}
+	d.mark = d.got
+	budget := d.x.h.cfg.Hold
+	for {
+		if d.fruitless == maxFruitless {
+			return cause
+		}
+		d.fruitless++
+		m, waited, err := d.x.h.cfg.Origins.Acquire(d.req.Context(), origin.Query{
+			Name: d.x.name, Hold: budget, Cost: d.x.cost,
+		})
+		budget -= waited
+		d.x.rec.Held += waited
+		if err != nil {
+			return fmt.Errorf("%w; %w", err, cause)
+		}
+		err = d.attempt(m)
+		if err == nil {
+			d.x.rec.Resumed++
+			return nil
+		}
+		if _, ended := errors.AsType[*spdy.SessionError](err); !ended && !spdy.Retryable(err) {
+			return err
+		}
+		if budget <= 0 {
+			return err
+		}
+		if spdy.Retryable(err) {
+			pause := min(maxPause, budget)
+			if err := d.x.sleep(d.req.Context(), pause); err != nil {
+				return err
+			}
+			budget -= pause
+		}
+		cause = err
+	}
+}
+
+// attempt asks m for the rest, once.
+func (d *download) attempt(m *origin.Member) error {
+	req := d.req.Clone(d.req.Context())
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		delete(req.Header, name)
+	}
+	first, last := d.rest.first+d.got, d.rest.last
+	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, last))
+	req.Header.Set("If-Range", d.rest.etag)
+	resp, err := d.x.attempt(req, m)
+	if err != nil {
+		return err
+	}
+	next := resumable(resp)
+	if next == nil || resp.StatusCode != http.StatusPartialContent || next.etag != d.rest.etag ||
+		next.first != first || next.last != last || next.total != d.rest.total ||
+		resp.Header.Get("Content-Encoding") != d.resp.Header.Get("Content-Encoding") {
+		resp.Body.Close()
+		return fmt.Errorf("what was downloaded has changed, or cannot be had in parts: bytes %d-%d of %s: %s", first, last, d.rest.etag, resp.Status)
+	}
+	d.src.Close()
+	d.src = resp.Body
+	return nil
+}
+
+// span is the part of a representation that a response brings: bytes first to
+// last, both included, of total.
+type span struct {
+	first, last, total int64
+	etag               string
+}
+
+// resumable returns what resp brings, nil if the rest of it could not be asked
+// for and told from something else: the answer to a GET with a strong validator
+// (RFC 9110, 8.8.1), a length, and one range at most.
+func resumable(resp *http.Response) *span {
+	if resp.ContentLength <= 0 || len(resp.Trailer) > 0 {
+		return nil
+	}
+	etags := resp.Header["Etag"]
+	if len(etags) != 1 || len(etags[0]) < 2 || etags[0][0] != '"' || !strings.HasSuffix(etags[0], `"`) ||
+		strings.Contains(etags[0][1:len(etags[0])-1], `"`) {
+		return nil
+	}
+	s := &span{etag: etags[0]}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if strings.EqualFold(strings.TrimSpace(resp.Header.Get("Accept-Ranges")), "none") || len(resp.Header["Content-Range"]) > 0 {
+			return nil
+		}
+		s.last, s.total = resp.ContentLength-1, resp.ContentLength
+		return s
+	case http.StatusPartialContent:
+		// Several ranges come as multipart/byteranges, without a Content-Range.
+		ranges := resp.Header["Content-Range"]
+		if len(ranges) != 1 || !s.parse(ranges[0]) || s.last-s.first+1 != resp.ContentLength {
+			return nil
+		}
+		return s
+	}
+	return nil
+}
+
+// parse reads "bytes FIRST-LAST/TOTAL" (RFC 9110, 14.4).
+func (s *span) parse(v string) bool {
+	unit, rest, _ := strings.Cut(v, " ")
+	pair, total, ok1 := strings.Cut(rest, "/")
+	first, last, ok2 := strings.Cut(pair, "-")
+	if !strings.EqualFold(unit, "bytes") || !ok1 || !ok2 {
+		return false
+	}
+	for _, f := range []struct {
+		text string
+		into *int64
+	}{{first, &s.first}, {last, &s.last}, {total, &s.total}} {
+		n, err := strconv.ParseUint(f.text, 10, 63)
+		if err != nil || !isDigit(f.text[0]) {
+			return false
+		}
+		*f.into = int64(n)
+	}
+	return s.first <= s.last && s.last < s.total
+}
+
+// duplex is the connection to C after a 101.
+type duplex struct {
+	io.ReadWriteCloser
+	in, out atomic.Int64 // bytes from A and to A
+}
+
+// newDuplex wraps the body of a 101.
+func newDuplex(x *exchange, resp *http.Response) (io.ReadWriteCloser, error) {
+	rwc, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		resp.Body.Close()
+		return nil, &responseError{"a 101 without a connection"}
+	}
+	x.duplex = &duplex{ReadWriteCloser: rwc}
+	return x.duplex, nil
+}
+
+func (d *duplex) Read(p []byte) (int, error) {
+	n, err := d.ReadWriteCloser.Read(p)
+	d.out.Add(int64(n))
+	return n, err
+}
+
+func (d *duplex) Write(p []byte) (int, error) {
+	n, err := d.ReadWriteCloser.Write(p)
+	d.in.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite ends the direction to C.
+func (d *duplex) CloseWrite() error {
+	if c, ok := d.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return d.Close()
+}

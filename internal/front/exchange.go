@@ -1,0 +1,163 @@
+package front
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+// exchange is one request of A's and what becomes of it. It belongs to the
+// handler's goroutine, but for what says otherwise.
+type exchange struct {
+	// Fixed by begin.
+	h       *Handler
+	in      *http.Request // as http.Server made it
+	w       *response
+	ctx     context.Context // A's, which breakOff ends too
+	cancel  context.CancelCauseFunc
+	trusted bool // what the peer claims is believed
+	cost    int  // bytes of the request's head
+
+	name      origin.Name
+	upgrade   bool          // to WebSocket, asked of C
+	noAgent   bool          // A sent no User-Agent
+	body      *requestBody  // nil if there is none; has a lock of its own
+	out       *http.Request // the request to C
+	duplex    *duplex       // after a 101; counts by itself
+	forwarded bool          // ReverseProxy has handed the request to the transport
+	finished  bool          // the handler returned by itself
+	counted   bool          // in Handler.perOrigin; guarded by Handler.mu
+	rec       Record
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
+
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{h: h, in: r, w: &response{rw: w}}
+	x.w.x = x
+	ctx, cancel := context.WithCancelCause(r.Context())
+	x.ctx, x.cancel = context.WithValue(ctx, exchangeKey{}, x), cancel
+	peer := peerOf(r)
+	x.trusted = h.trusts(peer)
+	x.cost = len(r.Method) + len(r.RequestURI) + len(r.Host) + 8
+	for name, values := range r.Header {
+		for _, v := range values {
+			x.cost += len(name) + len(v) + 4
+		}
+	}
+	x.rec = Record{
+		Time: time.Now(), Peer: peer, Client: peer,
+		Method: r.Method, Scheme: "http", Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
+		Referer: r.Referer(), UserAgent: r.UserAgent(), Priority: parsePriority(r.Header["Priority"]),
+	}
+	if r.TLS != nil {
+		x.rec.Scheme = "https"
+	}
+	if x.trusted {
+		x.rec.Client = h.clientOf(r, peer)
+		if id := r.Header.Get("X-Request-Id"); validID(id) {
+			x.rec.RequestID = id
+		}
+	}
+	if x.rec.RequestID == "" {
+		var id [16]byte
+		rand.Read(id[:])
+		x.rec.RequestID = hex.EncodeToString(id[:])
+	}
+	h.mu.Lock()
+	h.exchanges[x] = struct{}{}
+	h.mu.Unlock()
+	return x
+}
+
+// end is deferred: it also runs while the handler panics.
+func (x *exchange) end() {
+	h := x.h
+	h.mu.Lock()
+	delete(h.exchanges, x)
+	if x.counted {
+		if h.perOrigin[x.name]--; h.perOrigin[x.name] == 0 {
+			delete(h.perOrigin, x.name)
+		}
+	}
+	h.idleLocked()
+	h.mu.Unlock()
+	x.cancel(nil)
+
+	x.rec.Duration = time.Since(x.rec.Time)
+	x.rec.BytesIn, _ = x.body.state()
+	x.rec.BytesOut = x.w.bytes
+	if x.rec.Status == 0 {
+		x.rec.Status = x.w.status
+	}
+	x.rec.Aborted = !x.finished
+	if x.w.hijacked && x.duplex != nil {
+		x.rec.Status, x.rec.Upgraded = http.StatusSwitchingProtocols, true
+		x.rec.BytesIn, x.rec.BytesOut = x.duplex.in.Load(), x.duplex.out.Load()
+	}
+	if h.cfg.AccessLog != nil {
+		h.cfg.AccessLog.write(&x.rec)
+	}
+	if h.cfg.OnDone != nil {
+		h.cfg.OnDone(&x.rec)
+	}
+}
+
+// breakOff ends the exchange from outside; called with Handler.mu held, while
+// the handler is running.
+func (x *exchange) breakOff() {
+	x.cancel(errBrokenOff)
+	// A may be reading too slowly for a context to be noticed.
+	rc := http.NewResponseController(x.w.rw)
+	past := time.Unix(1, 0)
+	rc.SetWriteDeadline(past)
+	rc.SetReadDeadline(past)
+}
+
+// response notes what is sent to A.
+type response struct {
+	rw       http.ResponseWriter
+	x        *exchange
+	status   int   // of the final response, 0 before
+	bytes    int64 // of the body
+	hijacked bool
+}
+
+func (w *response) Header() http.Header { return w.rw.Header() }
+
+// Unwrap lets http.ResponseController find what this type does not have.
+func (w *response) Unwrap() http.ResponseWriter { return w.rw }
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+		if h := w.rw.Header(); h["Content-Type"] == nil {
+			// Present and nil: http.Server does not guess one.
+			h["Content-Type"] = nil
+		}
+	}
+	w.rw.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	n, err := w.rw.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Hijack is what ReverseProxy calls for a 101.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.rw).Hijack()
+	if err == nil {
+		w.hijacked = true
+	}
+	return conn, rw, err
+}

@@ -1,0 +1,82 @@
+package front
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+// parseHost returns the name or address in a Host header, without the port, in
+// lower case, without a final dot. "" is "" (HTTP/1.0 needs no Host). What
+// could be read in two ways is an error: an escape, an empty label, user
+// information.
+func parseHost(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	host, port := s, ""
+	if strings.HasPrefix(s, "[") {
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return "", fmt.Errorf("%.100q is not a host", s)
+		}
+		host, port = s[:end+1], s[end+1:]
+		for i := 1; i < end; i++ {
+			if c := s[i]; !isAlnum(c) && c != ':' && c != '.' {
+				return "", fmt.Errorf("%.100q is not a host", s)
+			}
+		}
+	} else {
+		if i := strings.IndexByte(s, ':'); i >= 0 {
+			host, port = s[:i], s[i:]
+		}
+		host = strings.TrimSuffix(host, ".")
+		if host == "" || host[0] == '.' || strings.Contains(host, "..") || strings.HasSuffix(host, ".") {
+			return "", fmt.Errorf("%.100q is not a host", s)
+		}
+		for i := range len(host) {
+			if c := host[i]; !isAlnum(c) && strings.IndexByte("-._~!$&'()*+,;=", c) < 0 {
+				return "", fmt.Errorf("%.100q is not a host", s)
+			}
+		}
+	}
+	if port != "" {
+		digits := port[1:]
+		if port[0] != ':' || len(digits) > 5 || strings.Trim(digits, "0123456789") != "" {
+			return "", fmt.Errorf("%.100q has no valid port", s)
+		}
+	}
+	return strings.ToLower(host), nil
+}
+
+func isAlnum(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// parseDomain returns the domain as route wants it.
+func parseDomain(s string) (string, error) {
+	host, err := parseHost(strings.TrimPrefix(s, "."))
+	if err != nil || strings.ContainsAny(host, "[") || strings.Contains(s, ":") {
+		return "", fmt.Errorf("%q is not a domain: a name such as example.org is wanted", s)
+	}
+	return host, nil
+}
+
+// route returns the origin that host, as parseHost returns it, stands for. A
+// host below domain that can be no origin's is nobody's: ok is false. It must
+// not become the default origin, which may be someone else's.
+func route(host, domain string) (name origin.Name, ok bool) {
+	if domain == "" {
+		return "", true
+	}
+	label, below := strings.CutSuffix(host, "."+domain)
+	if !below {
+		return "", true
+	}
+	if label == "" {
+		return "", false
+	}
+	name, err := origin.ParseName(label)
+	return name, err == nil
+}

@@ -1,0 +1,230 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+const (
+	// maxRepeats is how often a request that C may have acted on is sent again.
+	// A request that kills every C it meets must not go round for ever.
+	maxRepeats = 3
+
+	// Pauses between attempts that no wait for a session has parted.
+	minPause = 10 * time.Millisecond
+	maxPause = 500 * time.Millisecond
+)
+
+// transport is what ReverseProxy sends requests with.
+type transport struct{ *Handler }
+
+// RoundTrip finds a session for the request, and sends it; again where that is
+// safe, as long as Hold lasts.
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	x := exchangeOf(req.Context())
+	x.forwarded = true
+	if x.noAgent {
+		delete(req.Header, "User-Agent") // the map is ours: rewrite's
+	}
+	resp, err := x.send(req)
+	if err != nil {
+		return nil, err
+	}
+	x.rec.Headers = time.Since(x.rec.Time)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body, err = newDuplex(x, resp)
+		return resp, err
+	}
+	resp.Body = newDownload(x, req, resp)
+	return resp, nil
+}
+
+// send is RoundTrip but for what becomes of the response.
+func (x *exchange) send(req *http.Request) (*http.Response, error) {
+	budget := x.h.cfg.Hold
+	var last error            // of the attempt before
+	var before *origin.Member // its session
+	pause, repeats := time.Duration(0), 0
+	for {
+		m, waited, err := x.h.cfg.Origins.Acquire(req.Context(), origin.Query{
+			Name: x.name, Hold: budget, Cost: x.cost, Avoid: before,
+		})
+		budget -= waited
+		x.rec.Held += waited
+		if err != nil {
+			return nil, err
+		}
+		if last != nil {
+			// A session that was not there before is worth an attempt at once;
+			// what refused the request will do so again.
+			if m == before || pause > 0 && waited == 0 {
+				pause = min(max(minPause, 2*pause), maxPause)
+				if pause > budget {
+					return nil, last
+				}
+				if err := x.sleep(req.Context(), pause); err != nil {
+					return nil, err
+				}
+				budget -= pause
+			} else {
+				pause = minPause / 2
+			}
+			x.rec.Replayed++
+		}
+		resp, err := x.attempt(req, m)
+		if err == nil {
+			return resp, nil
+		}
+		if !spdy.Retryable(err) {
+			if !x.repeatable(err) || repeats == maxRepeats {
+				return nil, err
+			}
+			repeats++
+		}
+		if !x.body.untouched() || req.Context().Err() != nil {
+			return nil, err
+		}
+		last, before = err, m
+	}
+}
+
+// repeatable reports whether a request that failed with err may be sent again
+// although C may have acted on it: it is safe in itself (RFC 9110, 9.2.1), and
+// its session ended before the headers of its response.
+func (x *exchange) repeatable(err error) bool {
+	switch x.in.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		_, ended := errors.AsType[*spdy.SessionError](err)
+		return ended && x.body == nil
+	}
+	return false
+}
+
+// sleep counts as waiting for the origin.
+func (x *exchange) sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		x.rec.Held += d
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// attempt sends req on m once. Response headers that HTTP forbids are an error.
+func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	timeout := &clock{limit: x.h.cfg.ResponseTimeout, cancel: cancel}
+	out := req.WithContext(spdy.WithPriority(ctx, x.rec.Priority))
+	var body *attempt
+	if req.Body != nil {
+		body = &attempt{requestBody: x.body, ended: timeout.start}
+		out.Body = body
+		out.Trailer = x.body.out
+	} else {
+		timeout.start()
+	}
+	x.rec.Session = m.ID()
+	resp, err := m.RoundTrip(out)
+	inTime := timeout.stop()
+	if err == nil {
+		x.rec.Stream = spdy.ResponseStreamID(resp)
+		if !inTime {
+			err = errResponseTimeout
+		} else {
+			err = checkResponse(resp, x.upgrade)
+		}
+		if err != nil {
+			resp.Body.Close()
+		}
+	} else if se, ok := errors.AsType[*spdy.StreamError](err); ok {
+		x.rec.Stream = se.StreamID
+	}
+	if err != nil {
+		if body != nil {
+			// No Read begins after this: untouched then says for good whether
+			// there can be another attempt.
+			body.Close()
+		}
+		cancel(err)
+		return nil, err
+	}
+	// ctx goes on with the response's body; it ends with the request's.
+	return resp, nil
+}
+
+// responseError is an answer of C's that HTTP forbids.
+type responseError struct{ what string }
+
+func (e *responseError) Error() string { return e.what }
+
+// checkResponse finds what http.Server would hide, mend, or panic about.
+func checkResponse(resp *http.Response, upgrade bool) error {
+	switch code := resp.StatusCode; {
+	case code == http.StatusSwitchingProtocols:
+		if !upgrade || !hasToken(resp.Header["Upgrade"], "websocket") {
+			return &responseError{"it switches to a protocol that was not asked for"}
+		}
+	case code < 200 || code > 999:
+		return &responseError{fmt.Sprintf("status %d", code)}
+	}
+	for name, values := range resp.Header {
+		if !isToken(name) {
+			return &responseError{fmt.Sprintf("header name %.60q", name)}
+		}
+		for _, v := range values {
+			if !validValue(v) {
+				return &responseError{fmt.Sprintf("value of header %.60s", name)}
+			}
+		}
+	}
+	for name := range resp.Trailer {
+		if !isToken(name) {
+			return &responseError{fmt.Sprintf("trailer name %.60q", name)}
+		}
+	}
+	lengths := resp.Header["Content-Length"]
+	for _, l := range lengths {
+		if l != lengths[0] || l == "" || len(l) > 18 {
+			return &responseError{"two content-lengths, or none in the header"}
+		}
+		for i := range len(l) {
+			if !isDigit(l[i]) {
+				return &responseError{fmt.Sprintf("content-length %q", l)}
+			}
+		}
+	}
+	return nil
+}
+
+// isToken: RFC 9110, 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isAlnum(c), c == '-', c == '_', c == '.':
+		case c == '!', c == '#', c == '$', c == '%', c == '&', c == '\'', c == '*', c == '+', c == '^', c == '`', c == '|', c == '~':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// validValue: RFC 9110, 5.5.
+func validValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
