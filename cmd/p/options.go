@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/proxy"
+)
+
+// options are the values of p's flags.
+type options struct {
+	proxy.Config
+	debug bool
+}
+
+func (o *options) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.Front, "front", "localhost:1443", "front port `ADDR`: requests from visitors")
+	fs.StringVar(&o.Control, "control", "localhost:1444", "control port `ADDR`: connections from origin servers, always TLS")
+	fs.StringVar(&o.Admin, "admin", "localhost:1445", "admin port `ADDR`: status page, metrics, health; empty turns it off")
+	fs.BoolVarP(&o.TLS, "tls", "t", false, "TLS on the front port")
+	fs.StringSliceVar(&o.ALPN, "alpn", []string{"h2", "http/1.1", "spdy/3.1"}, "`LIST` of what the front port speaks over TLS: h2, http/1.1, spdy/3.1, spdy/3")
+	fs.StringVar(&o.CertFile, "cert", "certs/p.pem", "certificate `FILE` of the control port, and of the front port with -t")
+	fs.StringVar(&o.KeyFile, "key", "certs/p.key", "`FILE` with its private key")
+	fs.StringVar(&o.ClientCAFile, "client-ca", "", "an origin server must show a certificate signed by the CA in `FILE`")
+	fs.StringVar(&o.Tokens.File, "token-file", "certs/token", "`FILE` with the tokens of origin servers")
+	fs.BoolVar(&o.NoAuth, "no-auth", false, "take any origin server; only with a control port on a loopback address")
+	fs.StringVar(&o.Domain, "domain", "", "origins are reached as ORIGIN.`NAME`")
+	fs.DurationVar(&o.Hold, "hold", 10*time.Second, "how long a request waits for an origin that was connected in the last minute")
+	fs.DurationVar(&o.ResponseTimeout, "response-timeout", 60*time.Second, "from the request's end to the response's headers; 0: no limit")
+	fs.IntVar(&o.MaxHeaderBytes, "max-header-bytes", 65536, "largest head of a request, and decoded header block of an origin, in bytes (`N`)")
+	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxy", nil, "believe the X-Forwarded-* and Forwarded of peers in the network `CIDR`; may be repeated")
+	fs.StringVar(&o.Htpasswd, "htpasswd", "", "ask visitors for a name and password of `FILE` (bcrypt)")
+	fs.StringVar(&o.AccessLog, "access-log", "", "one line a request to `FILE`; - is standard output")
+	fs.BoolVar(&o.PProf, "pprof", false, "Go's profiles on the admin port")
+	fs.DurationVar(&o.KeepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, an origin is dead; 0: never")
+	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "how long open requests may finish when p stops")
+	fs.BoolVarP(&o.debug, "spdy-debug", "s", false, "print one line a SPDY frame on standard error")
+}
+
+func (o *options) run(ctx context.Context, p *cli.Process) error {
+	cfg := o.Config
+	cfg.Tokens.Value = p.Token()
+	cfg.Version = cli.Version()
+	cfg.Logger = p.Log
+	cfg.Stdout = p.Stdout
+	// Who reads the log as JSON reads the access log so too.
+	cfg.AccessJSON = p.Flags.Lookup("log-format").Value.String() == "json"
+	if o.debug {
+		lines := cli.NewLines(p.Stderr)
+		defer lines.Close()
+		cfg.Trace = lines.Print
+	}
+	px, err := proxy.New(cfg)
+	if err == nil {
+		err = px.Listen()
+	}
+	if err != nil {
+		if _, ok := errors.AsType[*proxy.ConfigError](err); ok {
+			return cli.Usage(err)
+		}
+		return err
+	}
+	p.OnReload(px.Reload)
+	return px.Run(ctx, p.Now)
+}

@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+)
+
+// alpnSpoken is what the front port can speak over TLS.
+var alpnSpoken = []string{"h2", "http/1.1", "spdy/3.1", "spdy/3"}
+
+// Config is what P can be told; the fields are p's flags. Front, Control,
+// CertFile, KeyFile, and a source of tokens or NoAuth, are needed.
+type Config struct {
+	Front   string // HOST:PORT for visitors
+	Control string // HOST:PORT for Cs
+	Admin   string // HOST:PORT for the operator; "": none
+
+	TLS  bool     // on the front port
+	ALPN []string // what it then speaks, the favourite first; nil: h2, http/1.1, spdy/3.1
+
+	CertFile, KeyFile string // PEM; of the control port, and of the front port with TLS
+	ClientCAFile      string // PEM; if set, a C must show a certificate of this CA
+	Tokens            control.TokenSource
+	NoAuth            bool // take any C; only on a loopback address
+
+	Domain          string        // origins are NAME.Domain; "": there is one, the default
+	Hold            time.Duration // how long a request waits for an origin that was there; 0: not
+	ResponseTimeout time.Duration // until the response's headers; 0: no limit
+	MaxHeaderBytes  int           // of a request, and of a header block from C; 0: 65536
+	TrustedProxies  []string      // CIDRs or addresses
+	Htpasswd        string        // file with visitors' names and passwords; "": none are asked for
+	AccessLog       string        // file, "-" is Stdout; "": none
+	AccessJSON      bool          // one JSON object a line, instead of the combined format
+	PProf           bool          // Go's profiles on the admin port
+
+	KeepAlive time.Duration // a PING after this much silence; 0: never
+	Drain     time.Duration // how long open requests may finish at the end; 0: they may not
+
+	Version string       // for the status page
+	Logger  *slog.Logger // nil: nothing is logged
+	Stdout  io.Writer    // nil: discarded
+
+	// Trace, if set, is called with a line for each SPDY frame, by several
+	// goroutines at once. It must not block.
+	Trace func(line string)
+}
+
+// ConfigError says that P cannot run as it was told to: a bad flag, file or
+// address.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what was wrong.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+func configErrorf(format string, a ...any) error {
+	return &ConfigError{fmt.Errorf(format, a...)}
+}
+
+// withDefaults checks c and returns it with every default filled in.
+func (c Config) withDefaults() (Config, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Stdout == nil {
+		c.Stdout = io.Discard
+	}
+	if c.MaxHeaderBytes == 0 {
+		c.MaxHeaderBytes = 64 << 10
+	}
+	if c.ALPN == nil {
+		c.ALPN = []string{"h2", "http/1.1", "spdy/3.1"}
+	}
+	for _, a := range []struct{ flag, addr string }{{"front", c.Front}, {"control", c.Control}, {"admin", c.Admin}} {
+		if a.flag == "admin" && a.addr == "" {
+			continue
+		}
+		if err := checkAddr(a.addr); err != nil {
+			return c, configErrorf("--%s %q: %w; give HOST:PORT, such as localhost:1443", a.flag, a.addr, err)
+		}
+	}
+	for _, d := range []struct {
+		flag string
+		d    time.Duration
+	}{{"hold", c.Hold}, {"response-timeout", c.ResponseTimeout}, {"keepalive", c.KeepAlive}, {"drain", c.Drain}} {
+		if d.d < 0 {
+			return c, configErrorf("--%s %v: give a time such as 10s, or 0", d.flag, d.d)
+		}
+	}
+	if c.MaxHeaderBytes < 1024 || c.MaxHeaderBytes > 16<<20 {
+		return c, configErrorf("--max-header-bytes %d: give a number from 1024 to %d", c.MaxHeaderBytes, 16<<20)
+	}
+	if err := checkALPN(c.ALPN); err != nil {
+		return c, &ConfigError{err}
+	}
+	if c.NoAuth && !loopbackHost(c.Control) {
+		return c, configErrorf("--no-auth lets anybody serve your visitors, and --control %s is not a loopback address: listen on localhost, or use tokens", c.Control)
+	}
+	return c, nil
+}
+
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		if ae, ok := errors.AsType[*net.AddrError](err); ok {
+			return errors.New(ae.Err)
+		}
+		return err
+	}
+	if port == "" {
+		return errors.New("there is no port in it")
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%q is not a port", port)
+	}
+	return nil
+}
+
+func checkALPN(list []string) error {
+	if len(list) == 0 {
+		return errors.New("--alpn: the list is empty; give some of " + strings.Join(alpnSpoken, ","))
+	}
+	for i, p := range list {
+		if !slices.Contains(alpnSpoken, p) {
+			return fmt.Errorf("--alpn: %q is not spoken here; give some of %s", p, strings.Join(alpnSpoken, ","))
+		}
+		if slices.Contains(list[:i], p) {
+			return fmt.Errorf("--alpn: %q is there twice", p)
+		}
+	}
+	return nil
+}
+
+// loopbackHost reports whether addr can only mean this machine. A name other
+// than localhost is what somebody's resolver makes of it.
+func loopbackHost(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// prefixes reads --trusted-proxy: networks, or single addresses.
+func prefixes(list []string) ([]netip.Prefix, error) {
+	var ps []netip.Prefix
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			ip, ipErr := netip.ParseAddr(s)
+			if ipErr != nil {
+				return nil, configErrorf("--trusted-proxy %q is not a network: give one such as 10.0.0.0/8, or an address", s)
+			}
+			p = netip.PrefixFrom(ip.WithZone(""), ip.BitLen())
+		}
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		ps = append(ps, p.Masked())
+	}
+	return ps, nil
+}

@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/admin"
+	"github.com/amahi/spdy-proxy/internal/front"
+)
+
+// Limits of a visitor's connection. How long a body takes is the visitor's
+// affair: it holds one stream's window, and one place among the connections.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	visitorStreams    = 250 // at once on one h2 or SPDY connection
+)
+
+// newFront makes the handler of visitors' requests and the server around it.
+func (p *Proxy) newFront() error {
+	cfg := front.Config{
+		Origins: p.origins, Domain: p.cfg.Domain, Hold: p.cfg.Hold, ResponseTimeout: p.cfg.ResponseTimeout,
+		MaxHeaderBytes: p.cfg.MaxHeaderBytes, TrustedProxies: p.trusted, Auth: p.users,
+		OnDone: p.requestDone, Logger: p.log,
+	}
+	if p.cfg.AccessLog != "" {
+		f, err := openAccess(p.cfg.AccessLog, p.cfg.Stdout)
+		if err != nil {
+			return &ConfigError{err}
+		}
+		format := front.Combined
+		if p.cfg.AccessJSON {
+			format = front.JSON
+		}
+		p.access, cfg.AccessLog = f, front.NewAccessLog(f, format)
+	}
+	var err error
+	if p.handler, err = front.New(cfg); err != nil {
+		p.access.Close()
+		return &ConfigError{err}
+	}
+	p.front = &http.Server{
+		Handler:           p.handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    p.cfg.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: visitorStreams,
+			SendPingTimeout:      time.Minute,
+			WriteByteTimeout:     visitorStall,
+		},
+		// "OPTIONS *" is C's to answer.
+		DisableGeneralOptionsHandler: true,
+	}
+	if p.cfg.TLS {
+		return p.configureTLS()
+	}
+	return nil
+}
+
+// requestDone counts a request that ended.
+func (p *Proxy) requestDone(r *front.Record) {
+	name := r.Origin
+	if !r.Known {
+		name = ""
+	}
+	p.metrics.Request(admin.Request{
+		Origin: name, Status: r.Status, Aborted: r.Aborted, Headers: r.Headers, Duration: r.Duration,
+		Held: r.Held, Replayed: r.Replayed, Resumed: r.Resumed,
+	})
+}
+
+// configureTLS makes the front port speak what Config.ALPN lists.
+func (p *Proxy) configureTLS() error {
+	// Set by hand: TLSNextProto, where the SPDYs go, would turn h2 off.
+	p.front.Protocols = &http.Protocols{}
+	p.front.Protocols.SetHTTP1(slices.Contains(p.cfg.ALPN, "http/1.1"))
+	p.front.Protocols.SetHTTP2(slices.Contains(p.cfg.ALPN, "h2"))
+	p.front.TLSConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: p.cfg.ALPN,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return &p.tls.Load().Certificates[0], nil
+		},
+	}
+	p.configureSPDY()
+	return nil
+}
+
+var _ io.Writer = (*accessFile)(nil)
+
+// quiet are the beginnings of what net/http's server says about visitors that
+// did something wrong. The internet is full of those.
+var quiet = []string{"http: TLS handshake error", "http2: ", "http: URL query contains semicolon"}
+
+func isQuiet(msg string) bool {
+	return slices.ContainsFunc(quiet, func(q string) bool { return strings.HasPrefix(msg, q) })
+}

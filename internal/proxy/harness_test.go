@@ -1,0 +1,545 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/proxy"
+)
+
+// patience is how long a test waits for what must happen. Nothing takes as long
+// on a machine that works; it is the difference between a failure and a hang.
+const patience = 20 * time.Second
+
+// These tests use real sockets: TLS, net/http's server and h2 are what is put
+// together here, and half-open TCP connections are part of what must be found.
+
+// files are certificates and tokens in a folder of the test's.
+type files struct {
+	t   *testing.T
+	dir string
+	ca  *x509.Certificate
+	key *ecdsa.PrivateKey
+}
+
+func newFiles(t *testing.T) *files {
+	t.Helper()
+	f := &files{t: t, dir: t.TempDir()}
+	f.ca, f.key = f.authority("ca.pem")
+	f.leaf("p", f.ca, f.key, "localhost")
+	f.write("token", "good-token *\n")
+	return f
+}
+
+func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f *files) write(name, text string) string {
+	f.t.Helper()
+	if err := os.WriteFile(f.path(name), []byte(text), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	return f.path(name)
+}
+
+// authority makes a CA and writes its certificate.
+func (f *files) authority(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
+	f.t.Helper()
+	key := f.newKey()
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA " + name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	cert := f.sign(tmpl, tmpl, key, key)
+	f.write(name, pemOf("CERTIFICATE", cert.Raw))
+	return cert, key
+}
+
+// leaf writes name.pem and name.key, for a host or for a client.
+func (f *files) leaf(name string, ca *x509.Certificate, caKey *ecdsa.PrivateKey, common string) {
+	f.t.Helper()
+	key := f.newKey()
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: common},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames:    []string{common},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	cert := f.sign(tmpl, ca, key, caKey)
+	f.write(name+".pem", pemOf("CERTIFICATE", cert.Raw))
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.write(name+".key", pemOf("PRIVATE KEY", der))
+}
+
+func (f *files) newKey() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return key
+}
+
+func (f *files) sign(tmpl, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) *x509.Certificate {
+	f.t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, parentKey)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return cert
+}
+
+func pemOf(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+// roots trusts the test's CA.
+func (f *files) roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(f.ca)
+	return pool
+}
+
+// journal keeps log lines, and lets a test wait for one.
+type journal struct {
+	t    *testing.T
+	who  string
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+	more chan struct{}   // guarded by mu; closed and replaced at each line
+}
+
+func newJournal(t *testing.T, who string) *journal {
+	j := &journal{t: t, who: who, more: make(chan struct{})}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", who, j.String())
+		}
+	})
+	return j
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.text.Write(p)
+	close(j.more)
+	j.more = make(chan struct{})
+	return len(p), nil
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+func (j *journal) count(part string) int { return strings.Count(j.String(), part) }
+
+// wait returns when part was logged n times in all.
+func (j *journal) wait(part string, n int) {
+	j.t.Helper()
+	limit := time.After(patience)
+	for {
+		j.mu.Lock()
+		have, more := strings.Count(j.text.String(), part), j.more
+		j.mu.Unlock()
+		if have >= n {
+			return
+		}
+		select {
+		case <-more:
+		case <-limit:
+			j.t.Fatalf("%s logged %q %d times, want %d", j.who, part, have, n)
+		}
+	}
+}
+
+func (j *journal) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// p is a proxy that runs.
+type p struct {
+	*proxy.Proxy
+	t     *testing.T
+	files *files
+	log   *journal
+	cfg   proxy.Config
+
+	cancel, cancelNow context.CancelFunc
+	done              chan struct{} // closed when Run has returned
+	err               error         // of Run; read after done
+}
+
+// startP runs a P on ports of its own. edit may change its configuration.
+func startP(t *testing.T, f *files, edit func(*proxy.Config)) *p {
+	t.Helper()
+	x := &p{t: t, files: f, log: newJournal(t, "p"), done: make(chan struct{})}
+	x.cfg = proxy.Config{
+		Front: "127.0.0.1:0", Control: "127.0.0.1:0", Admin: "127.0.0.1:0",
+		CertFile: f.path("p.pem"), KeyFile: f.path("p.key"), Tokens: control.TokenSource{File: f.path("token")},
+		Hold: 10 * time.Second, ResponseTimeout: time.Minute, KeepAlive: 15 * time.Second, Drain: 10 * time.Second,
+		Version: "test", Logger: x.log.logger(),
+	}
+	if edit != nil {
+		edit(&x.cfg)
+	}
+	var err error
+	if x.Proxy, err = proxy.New(x.cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	now, cancelNow := context.WithCancel(context.Background())
+	x.cancel, x.cancelNow = cancel, cancelNow
+	go func() { // ends with Run, which stop and the cleanup end and wait for
+		defer close(x.done)
+		x.err = x.Run(ctx, now)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		cancelNow()
+		x.wait()
+	})
+	return x
+}
+
+// wait returns when Run has.
+func (x *p) wait() {
+	x.t.Helper()
+	select {
+	case <-x.done:
+	case <-time.After(patience):
+		x.t.Fatal("P did not stop")
+	}
+}
+
+// url is an address on the front port.
+func (x *p) url(path string) string {
+	scheme := "http"
+	if x.cfg.TLS {
+		scheme = "https"
+	}
+	return scheme + "://" + x.FrontAddr().String() + path
+}
+
+// adminGet asks the admin port.
+func (x *p) adminGet(path string) (int, string) {
+	x.t.Helper()
+	res, err := http.Get("http://" + x.AdminAddr().String() + path)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// metric returns the value of a line of /metrics, "" if it is not there.
+func (x *p) metric(name string) string {
+	x.t.Helper()
+	_, text := x.adminGet("/metrics")
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// c is an origin that runs.
+type c struct {
+	t    *testing.T
+	log  *journal
+	wire *wire
+
+	cancel, cancelNow context.CancelFunc
+	done              chan struct{} // closed when Run has returned
+}
+
+// startC runs a C with handler, and returns when it is connected. edit may
+// change its configuration.
+func startC(t *testing.T, x *p, handler http.Handler, edit func(*agent.Config)) *c {
+	t.Helper()
+	y := launchC(t, x, handler, edit)
+	y.log.wait("msg=connected", 1)
+	// P says 200 before it has the session in its table.
+	name := "@"
+	if n := y.name; n != "" {
+		name = n
+	}
+	waitFor(t, "C in P's table", func() bool {
+		status, _ := x.adminGet("/readyz?origin=" + name)
+		return status == 200
+	})
+	return y.c
+}
+
+type launched struct {
+	*c
+	name string
+}
+
+// launchC is startC that does not wait.
+func launchC(t *testing.T, x *p, handler http.Handler, edit func(*agent.Config)) launched {
+	t.Helper()
+	y := &c{t: t, log: newJournal(t, "c"), wire: &wire{}, done: make(chan struct{})}
+	cfg := agent.Config{
+		Proxies: []string{x.ControlAddr().String()},
+		Load: func() (agent.Identity, error) {
+			conf, err := control.ClientTLS{CAFile: x.files.path("ca.pem"), ServerName: "localhost"}.Load()
+			return agent.Identity{Token: "good-token", TLS: conf}, err
+		},
+		Handler: handler, Session: spdy.Config{KeepAlive: 15 * time.Second}, Drain: 10 * time.Second,
+		Logger: y.log.logger(), DialContext: y.wire.dial,
+	}
+	if edit != nil {
+		edit(&cfg)
+	}
+	a, err := agent.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	now, cancelNow := context.WithCancel(context.Background())
+	y.cancel, y.cancelNow = cancel, cancelNow
+	go func() { // ends with Run, which stop, crash and the cleanup end and wait for
+		defer close(y.done)
+		a.Run(ctx, now)
+	}()
+	t.Cleanup(y.crash)
+	return launched{y, cfg.Name}
+}
+
+// stop ends C as SIGTERM does, and waits for its end.
+func (y *c) stop() {
+	y.t.Helper()
+	y.cancel()
+	y.wait()
+}
+
+// crash ends C as kill -9 does: the connections are gone, without a word.
+func (y *c) crash() {
+	y.t.Helper()
+	y.wire.fail(errors.New("the machine is off"))
+	y.wire.cut()
+	y.cancel()
+	y.cancelNow()
+	y.wait()
+}
+
+func (y *c) wait() {
+	y.t.Helper()
+	select {
+	case <-y.done:
+	case <-time.After(patience):
+		y.t.Fatal("C did not stop")
+	}
+}
+
+// waitFor asks again and again, for what no event tells.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	limit := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+// client speaks one protocol to the front port. Each has connections of its
+// own.
+type client struct {
+	name string
+	tls  bool // needs -t
+	make func(t *testing.T, x *p) http.RoundTripper
+}
+
+var clients = []client{
+	{"HTTP/1.1", false, func(t *testing.T, x *p) http.RoundTripper { return transport(t, nil, false) }},
+	{"HTTP/1.1 over TLS", true, func(t *testing.T, x *p) http.RoundTripper {
+		return transport(t, &tls.Config{RootCAs: x.files.roots(), NextProtos: []string{"http/1.1"}}, false)
+	}},
+	{"h2", true, func(t *testing.T, x *p) http.RoundTripper {
+		return transport(t, &tls.Config{RootCAs: x.files.roots()}, true)
+	}},
+	{"SPDY", true, func(t *testing.T, x *p) http.RoundTripper { return dialSPDY(t, x, "spdy/3.1") }},
+}
+
+func transport(t *testing.T, conf *tls.Config, h2 bool) http.RoundTripper {
+	tr := &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: h2, DisableCompression: true}
+	t.Cleanup(tr.CloseIdleConnections)
+	return tr
+}
+
+// dialSPDY opens a SPDY session to the front port.
+func dialSPDY(t *testing.T, x *p, alpn string) *spdy.Session {
+	t.Helper()
+	conn, err := tls.Dial("tcp", x.FrontAddr().String(), &tls.Config{RootCAs: x.files.roots(), ServerName: "localhost", NextProtos: []string{alpn}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := conn.ConnectionState().NegotiatedProtocol; got != alpn {
+		t.Fatalf("ALPN: got %q, want %q", got, alpn)
+	}
+	cfg := spdy.Config{}
+	if alpn == "spdy/3" {
+		cfg.Version = spdy.SPDY3
+	}
+	s := cfg.NewClientSession(conn)
+	done := make(chan struct{})
+	go func() { // ends with the session, which the cleanup closes and waits for
+		defer close(done)
+		s.Serve()
+	}()
+	t.Cleanup(func() {
+		s.Close()
+		<-done
+	})
+	return s
+}
+
+// everyClient runs body once for each protocol, with a P of its own.
+func everyClient(t *testing.T, edit func(*proxy.Config), body func(t *testing.T, x *p, rt http.RoundTripper)) {
+	for _, cl := range clients {
+		t.Run(cl.name, func(t *testing.T) {
+			x := startP(t, newFiles(t), func(c *proxy.Config) {
+				c.TLS = cl.tls
+				if edit != nil {
+					edit(c)
+				}
+			})
+			body(t, x, cl.make(t, x))
+		})
+	}
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	err    error // of RoundTrip, or of reading the body
+}
+
+func (a answer) String() string {
+	if a.err != nil {
+		return fmt.Sprintf("%d, %d bytes, then: %v", a.status, len(a.body), a.err)
+	}
+	return fmt.Sprintf("%d %.100q", a.status, a.body)
+}
+
+// fetch sends a request and reads all of its answer.
+func fetch(ctx context.Context, rt http.RoundTripper, method, url string, body io.Reader, edit func(*http.Request)) answer {
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return answer{err: err}
+	}
+	if edit != nil {
+		edit(req)
+	}
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return answer{res.StatusCode, res.Header, b, err}
+}
+
+// get is fetch of a path with GET over a fresh HTTP/1.1 or TLS connection.
+func (x *p) get(path string) answer {
+	x.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var conf *tls.Config
+	if x.cfg.TLS {
+		conf = &tls.Config{RootCAs: x.files.roots()}
+	}
+	return fetch(ctx, transport(x.t, conf, false), "GET", x.url(path), nil, nil)
+}
+
+// hello answers every request with its own name, method and path.
+func hello(name string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		fmt.Fprintf(w, "%s %s %s %d", name, r.Method, r.URL.RequestURI(), n)
+	})
+}
+
+func want(t *testing.T, what string, a answer, status int, body string) {
+	t.Helper()
+	if a.err != nil || a.status != status || !strings.Contains(string(a.body), body) {
+		t.Errorf("%s: got %v, want %d with %q", what, a, status, body)
+	}
+}
+
+// pattern is n bytes in which no part is like another.
+func pattern(n int) []byte {
+	b := make([]byte, 0, n+8)
+	for i := uint32(0); len(b) < n; i++ {
+		b = append(b, byte(i>>24), byte(i>>16), byte(i>>8), byte(i))
+	}
+	return b[:n]
+}
+
+func same(t *testing.T, what string, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		at := 0
+		for at < len(got) && at < len(want) && got[at] == want[at] {
+			at++
+		}
+		t.Errorf("%s: got %d bytes, want %d; the first difference is at %d", what, len(got), len(want), at)
+	}
+}

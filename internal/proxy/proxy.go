@@ -1,0 +1,360 @@
+// Package proxy is P, assembled: it reads what it was told, listens, joins the
+// parts, and stops them in order.
+//
+// Visitors come in by the front port, where package front makes a SPDY stream
+// of each request; Cs by the control port, where package control lets them in
+// and package origin keeps their sessions; the operator by the admin port.
+//
+// Stopping has an order: not ready, the front port takes nothing more, requests
+// end, GOAWAY to the origins, and the admin port last, so that the end can be
+// watched. It has a limit too, and a second request to stop ends everything at
+// once.
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/admin"
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+// adminGrace is how long the admin port may finish its last answers.
+const adminGrace = time.Second
+
+// Proxy is P. Make one with New, then call Listen, then Run, each once.
+type Proxy struct {
+	// Fixed by New.
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+	trusted []netip.Prefix
+	auth    *control.Auth
+	users   *front.Htpasswd // nil without --htpasswd
+	access  *accessFile     // nil without --access-log
+	files   control.ServerTLS
+	origins *origin.Table
+	handler *front.Handler
+	control *control.Server
+	front   *http.Server
+	admin   *http.Server // nil without --admin
+	metrics *admin.Metrics
+
+	// tls is the control port's configuration of now; the front port takes its
+	// certificate from it.
+	tls   atomic.Pointer[tls.Config]
+	ready atomic.Bool // listening and not stopping
+
+	// Fixed by Listen.
+	frontLn   *visitors
+	controlLn net.Listener
+	adminLn   net.Listener
+
+	sessions sync.WaitGroup // one for each session's Serve
+
+	reloading sync.Mutex // one Reload at a time
+}
+
+// New reads every file that cfg names and joins the parts. Its error is a
+// *ConfigError, one line that says what would mend it.
+func New(cfg Config) (*Proxy, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{cfg: cfg, log: cfg.Logger, started: time.Now()}
+	if p.trusted, err = prefixes(cfg.TrustedProxies); err != nil {
+		return nil, err
+	}
+	p.files = control.ServerTLS{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, ClientCAFile: cfg.ClientCAFile}
+	conf, err := p.files.Load()
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	p.tls.Store(conf)
+	if cfg.NoAuth {
+		p.auth = control.NoAuth()
+	} else {
+		tokens, err := cfg.Tokens.Load()
+		if err != nil {
+			return nil, &ConfigError{err}
+		}
+		p.auth = control.NewAuth(tokens)
+	}
+	if cfg.Htpasswd != "" {
+		if p.users, err = front.LoadHtpasswd(cfg.Htpasswd); err != nil {
+			return nil, &ConfigError{err}
+		}
+	}
+	p.origins = origin.NewTable(origin.Config{Drain: max(cfg.Drain, 1), OnEvent: p.originEvent})
+	if err := p.newFront(); err != nil {
+		return nil, err
+	}
+	var id [4]byte
+	rand.Read(id[:])
+	p.control = &control.Server{
+		TLS: p.tls.Load, Auth: p.auth, ID: hex.EncodeToString(id[:]), Logger: p.log,
+		Admit: p.admit, Handle: p.register,
+	}
+	p.metrics = admin.NewMetrics(source{p}, cfg.Version)
+	if cfg.Admin != "" {
+		p.admin = admin.Server(admin.Handler(admin.Config{
+			Source: source{p}, Metrics: p.metrics, Version: cfg.Version, Started: p.started, Addr: cfg.Admin, PProf: cfg.PProf,
+		}))
+		p.admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelDebug)
+	}
+	return p, nil
+}
+
+// Listen binds the ports. Its error is one line that says what would mend it;
+// nothing is bound then. It is a *ConfigError where the address makes no sense.
+func (p *Proxy) Listen() (err error) {
+	var bound []net.Listener
+	defer func() {
+		if err != nil {
+			for _, ln := range bound {
+				ln.Close()
+			}
+			p.access.Close()
+		}
+	}()
+	listen := func(what, addr string) net.Listener {
+		if err != nil {
+			return nil
+		}
+		var ln net.Listener
+		if ln, err = bind(what, addr); err == nil {
+			bound = append(bound, ln)
+		}
+		return ln
+	}
+	p.controlLn = listen("control", p.cfg.Control)
+	frontLn := listen("front", p.cfg.Front)
+	if p.cfg.Admin != "" {
+		p.adminLn = listen("admin", p.cfg.Admin)
+	}
+	if err != nil {
+		return err
+	}
+	// localhost is what /etc/hosts makes of it.
+	if tcp, ok := p.controlLn.Addr().(*net.TCPAddr); p.cfg.NoAuth && (!ok || !tcp.IP.IsLoopback()) {
+		return configErrorf("--no-auth: --control %s became %v, which is not a loopback address: give 127.0.0.1 or [::1]", p.cfg.Control, p.controlLn.Addr())
+	}
+	p.frontLn = newVisitors(frontLn, p.log, p.trusted)
+	return nil
+}
+
+// FrontAddr, ControlAddr and AdminAddr return the addresses bound by Listen;
+// AdminAddr is nil if there is no admin port.
+func (p *Proxy) FrontAddr() net.Addr { return p.frontLn.Addr() }
+
+// ControlAddr: see FrontAddr.
+func (p *Proxy) ControlAddr() net.Addr { return p.controlLn.Addr() }
+
+// AdminAddr: see FrontAddr.
+func (p *Proxy) AdminAddr() net.Addr {
+	if p.adminLn == nil {
+		return nil
+	}
+	return p.adminLn.Addr()
+}
+
+// Run serves until ctx ends, then stops in good order within Config.Drain, or
+// at once when now ends, and returns nil when nothing is left running. An error
+// means that a port failed; everything is stopped then too.
+func (p *Proxy) Run(ctx, now context.Context) error {
+	defer p.access.Close()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var running sync.WaitGroup
+	serve := func(what string, f func() error) {
+		// Ends when stop has closed the port; waited for below.
+		running.Go(func() {
+			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				fail(fmt.Errorf("the %s port failed: %w", what, err))
+			}
+		})
+	}
+	serve("control", func() error { return p.control.Serve(p.controlLn) })
+	if p.cfg.TLS {
+		serve("front", func() error { return p.front.ServeTLS(p.frontLn, "", "") })
+	} else {
+		serve("front", func() error { return p.front.Serve(p.frontLn) })
+	}
+	attrs := []any{"version", p.cfg.Version, "front", p.FrontAddr(), "tls", p.cfg.TLS, "control", p.ControlAddr()}
+	if p.admin != nil {
+		serve("admin", func() error { return p.admin.Serve(p.adminLn) })
+		attrs = append(attrs, "admin", p.AdminAddr())
+	}
+	p.ready.Store(true)
+	p.log.Info("p listens", attrs...)
+	if p.cfg.NoAuth {
+		p.log.Warn("any program on this machine can be an origin: --no-auth is given")
+	}
+
+	<-ctx.Done()
+	var failed error
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		failed = cause
+	}
+	p.stop(now)
+	running.Wait()
+	p.log.Info("p has stopped")
+	return failed
+}
+
+// stop ends everything in order, within Config.Drain and until now ends.
+func (p *Proxy) stop(now context.Context) {
+	p.ready.Store(false)
+	limit, cancel := context.WithTimeout(now, p.cfg.Drain)
+	defer cancel()
+	if n := p.handler.InFlight(); n > 0 {
+		p.log.Info("p is stopping, open requests finish", "open", n, "limit", p.cfg.Drain)
+	} else {
+		p.log.Info("p is stopping")
+	}
+	// No new connection of either kind; who comes by one that is open gets 503.
+	p.control.Stop()
+	p.origins.Stop()
+	p.handler.Stop()
+	var closing sync.WaitGroup
+	// Ends within limit; waited for below.
+	closing.Go(func() { p.front.Shutdown(limit) })
+	if err := p.handler.Shutdown(limit); err != nil {
+		p.log.Warn("open requests were cut off", "limit", p.cfg.Drain)
+	}
+	closing.Wait()
+	p.front.Close()
+
+	p.origins.Shutdown(limit)
+	p.sessions.Wait()
+	p.control.Close()
+	if p.admin != nil {
+		grace, cancel := context.WithTimeout(now, adminGrace)
+		defer cancel()
+		p.admin.Shutdown(grace)
+		p.admin.Close()
+	}
+}
+
+// Reload reads certificates, tokens and htpasswd again, opens the access log
+// anew, and ends the sessions whose credential is gone. What cannot be read
+// stays as it was; there is one line about each file.
+func (p *Proxy) Reload() {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	kept := func(err error) {
+		p.log.Error("reload failed, what was read before stays in use", "err", err)
+	}
+	ok := true
+	if conf, err := p.files.Load(); err != nil {
+		ok = false
+		kept(err)
+	} else {
+		p.tls.Store(conf)
+	}
+	if !p.cfg.NoAuth {
+		if tokens, err := p.cfg.Tokens.Load(); err != nil {
+			ok = false
+			kept(err)
+		} else {
+			p.auth.Set(tokens)
+			p.endRevoked()
+		}
+	}
+	if p.users != nil {
+		if err := p.users.Reload(); err != nil {
+			ok = false
+			kept(err)
+		}
+	}
+	if err := p.access.Reopen(); err != nil {
+		ok = false
+		kept(err)
+	}
+	if ok {
+		p.log.Info("certificates, tokens and passwords were read again")
+	}
+}
+
+// endRevoked ends the sessions whose credential is gone, or may not serve their
+// name any more.
+func (p *Proxy) endRevoked() {
+	p.origins.EndByCredential(func(credential any, name origin.Name) bool {
+		id, ok := credential.(control.Credential)
+		return !ok || !p.auth.Valid(id, string(name))
+	})
+}
+
+// admit is asked before a C gets its 200.
+func (p *Proxy) admit(reg *control.Registration) error {
+	return p.origins.Admit(registration(reg, nil))
+}
+
+// register turns the connection of a C round: P is SPDY's client on it.
+func (p *Proxy) register(reg *control.Registration) {
+	cfg := spdy.Config{
+		KeepAlive:      p.cfg.KeepAlive,
+		MaxHeaderBytes: p.cfg.MaxHeaderBytes,
+		Logger:         p.log,
+	}
+	if p.cfg.Trace != nil {
+		label := reg.Instance
+		if label == "" {
+			label = reg.RemoteAddr.String()
+		}
+		cfg.Trace = p.tracer(origin.Name(reg.Name).String() + " " + label)
+	}
+	s := cfg.NewClientSession(reg.Conn)
+	// Ends with the session, which the table ends at the latest in stop; stop
+	// waits for it.
+	p.sessions.Go(func() { s.Serve() })
+	if _, err := p.origins.Register(registration(reg, s)); err != nil {
+		// Between admit and here the last place went to another, or P stopped.
+		p.log.Warn("origin not taken", "origin", origin.Name(reg.Name), "remote", reg.RemoteAddr, "reason", err)
+		s.Close()
+		return
+	}
+	// A reload may have come between the token's check and here.
+	if !p.auth.Valid(reg.Credential, reg.Name) {
+		p.endRevoked()
+	}
+}
+
+func registration(reg *control.Registration, s origin.Session) origin.Registration {
+	return origin.Registration{
+		Name: origin.Name(reg.Name), Instance: reg.Instance, Credential: reg.Credential,
+		RemoteAddr: reg.RemoteAddr.String(), Session: s,
+	}
+}
+
+// tracer returns a Trace for the session that label names.
+func (p *Proxy) tracer(label string) func(spdy.FrameInfo) {
+	return func(f spdy.FrameInfo) { p.cfg.Trace("spdy " + label + ": " + f.String()) }
+}
+
+// originEvent is told of each change of a session.
+func (p *Proxy) originEvent(e origin.Event) {
+	origin.LogEvents(p.log)(e)
+	switch e.Kind {
+	case origin.Connected:
+		p.metrics.SessionStarted(e.Member.Name().String())
+	case origin.Ended:
+		p.metrics.SessionEnded(e.Member.Name().String(), e.Lasted)
+	}
+}

@@ -1,0 +1,198 @@
+package proxy_test
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/proxy"
+	"github.com/amahi/spdy-proxy/internal/serve"
+)
+
+// folder serves a folder with one big file, as c does.
+func folder(t *testing.T, content []byte) (h http.Handler, file string) {
+	t.Helper()
+	dir := t.TempDir()
+	file = filepath.Join(dir, "film.mp4")
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := serve.New(serve.Config{Root: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, file
+}
+
+// begin fetches the first n bytes of a download and leaves the rest to come.
+func begin(t *testing.T, rt http.RoundTripper, url, rng string, n int) (res *http.Response, head []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(deadline(t), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rng != "" {
+		req.Header.Set("Range", rng)
+	}
+	if res, err = rt.RoundTrip(req); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	head = make([]byte, n)
+	if _, err := io.ReadFull(res.Body, head); err != nil {
+		t.Fatal(err)
+	}
+	return res, head
+}
+
+// A film goes on playing over its origin's reconnect.
+func TestDownloadSurvivesReconnect(t *testing.T) {
+	content := pattern(24 << 20)
+	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
+		for _, c := range []struct {
+			name, rng string
+			status    int
+			want      []byte
+		}{
+			{"200", "", 200, content},
+			{"206", "bytes=1000000-20999999", 206, content[1_000_000:21_000_000]},
+			{"206 of the tail", "bytes=5000000-", 206, content[5_000_000:]},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				h, _ := folder(t, content)
+				origin := startC(t, x, h, nil)
+				before := x.metric(`spdy_proxy_resumed_total{origin="@"}`)
+				res, head := begin(t, rt, x.url("/film.mp4"), c.rng, 100_000)
+				if res.StatusCode != c.status {
+					t.Fatalf("got %d, want %d", res.StatusCode, c.status)
+				}
+				origin.wire.cut()
+				tail, err := io.ReadAll(res.Body)
+				if err != nil {
+					t.Fatalf("after %d bytes: %v", len(head)+len(tail), err)
+				}
+				same(t, "body", append(head, tail...), c.want)
+				if after := x.metric(`spdy_proxy_resumed_total{origin="@"}`); after == before {
+					t.Errorf("spdy_proxy_resumed_total: got %q before and after, want one more", after)
+				}
+				origin.stop()
+			})
+		}
+	})
+}
+
+// More than once, and by another process of C's too.
+func TestDownloadSurvivesReconnects(t *testing.T) {
+	content := pattern(32 << 20)
+	x := startP(t, newFiles(t), nil)
+	h, _ := folder(t, content)
+	current := startC(t, x, h, nil)
+	res, body := begin(t, transport(t, nil, false), x.url("/film.mp4"), "", 50_000)
+	for range 3 {
+		current.crash()
+		current = startC(t, x, h, nil)
+		more := make([]byte, 6<<20)
+		if _, err := io.ReadFull(res.Body, more); err != nil {
+			t.Fatalf("after %d bytes: %v", len(body), err)
+		}
+		body = append(body, more...)
+	}
+	tail, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "body", append(body, tail...), content)
+}
+
+// The connection is broken, if the validator does not match any more or there
+// is none: a truncated body never looks complete.
+func TestDownloadBreaks(t *testing.T) {
+	content := pattern(24 << 20)
+	for _, c := range []struct {
+		name    string
+		handler func(t *testing.T) (h http.Handler, change func())
+	}{
+		{"the file was replaced by one of the same length", func(t *testing.T) (http.Handler, func()) {
+			h, file := folder(t, content)
+			return h, func() {
+				other := append([]byte("other"), content[5:]...)
+				if err := os.WriteFile(file+".new", other, 0o600); err != nil {
+					t.Error(err)
+				}
+				if err := os.Rename(file+".new", file); err != nil {
+					t.Error(err)
+				}
+			}
+		}},
+		{"the file is gone", func(t *testing.T) (http.Handler, func()) {
+			h, file := folder(t, content)
+			return h, func() {
+				if err := os.Remove(file); err != nil {
+					t.Error(err)
+				}
+			}
+		}},
+		{"there is no validator", func(t *testing.T) (http.Handler, func()) {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", "25165824")
+				w.Write(content)
+			}), func() {}
+		}},
+		{"the validator is weak", func(t *testing.T) (http.Handler, func()) {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Etag", `W/"v1"`)
+				w.Header().Set("Content-Length", "25165824")
+				w.Write(content)
+			}), func() {}
+		}},
+		{"there is no length", func(t *testing.T) (http.Handler, func()) {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Etag", `"v1"`)
+				w.Write(content[:100_000])
+				http.NewResponseController(w).Flush()
+				w.Write(content[100_000:])
+			}), func() {}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
+				h, change := c.handler(t)
+				origin := startC(t, x, h, nil)
+				res, head := begin(t, rt, x.url("/film.mp4"), "", 100_000)
+				change()
+				origin.wire.cut()
+				tail, err := io.ReadAll(res.Body)
+				if err == nil {
+					t.Errorf("the body ended as if whole, after %d of %d bytes", len(head)+len(tail), len(content))
+				}
+				got := append(head, tail...)
+				same(t, "what came", got, content[:len(got)])
+				waitFor(t, "the request counted as aborted", func() bool {
+					return x.metric(`spdy_proxy_requests_total{class="aborted",origin="@"}`) == "1"
+				})
+			})
+		})
+	}
+}
+
+// With no session within the hold, the connection is broken too.
+func TestDownloadBreaksAfterHold(t *testing.T) {
+	content := pattern(24 << 20)
+	x := startP(t, newFiles(t), func(c *proxy.Config) { c.Hold = 200 * time.Millisecond })
+	h, _ := folder(t, content)
+	origin := startC(t, x, h, nil)
+	res, head := begin(t, transport(t, nil, false), x.url("/film.mp4"), "", 100_000)
+	origin.crash()
+	start := time.Now()
+	tail, err := io.ReadAll(res.Body)
+	if err == nil {
+		t.Errorf("the body ended as if whole, after %d of %d bytes", len(head)+len(tail), len(content))
+	}
+	if d := time.Since(start); d > x.cfg.Hold+5*time.Second {
+		t.Errorf("it took %v, want some more than the hold, %v", d, x.cfg.Hold)
+	}
+}

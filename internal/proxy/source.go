@@ -1,0 +1,56 @@
+package proxy
+
+import (
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/admin"
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+// source shows P to the admin port.
+type source struct{ p *Proxy }
+
+// Ready implements admin.Source.
+func (s source) Ready() bool { return s.p.ready.Load() }
+
+// Connected implements admin.Source.
+func (s source) Connected(name string) bool {
+	n, err := origin.ParseName(name)
+	return err == nil && name != "" && s.p.origins.Connected(n)
+}
+
+// Snapshot implements admin.Source.
+func (s source) Snapshot() admin.Snapshot {
+	snap := admin.Snapshot{
+		Front: s.p.FrontAddr().String(), Control: s.p.ControlAddr().String(),
+		Incoming: s.p.handler.InFlight(), Held: s.p.origins.Waiting(),
+	}
+	for _, o := range s.p.origins.Snapshot() {
+		if len(o.Sessions) == 0 {
+			continue // only waited for
+		}
+		shown := admin.Origin{Name: o.Name.String()}
+		for _, c := range o.Sessions {
+			shown.Sessions = append(shown.Sessions, admin.Session{
+				Instance: c.Instance, Remote: c.RemoteAddr, Since: c.Since, Leaving: c.Leaving, InFlight: c.InFlight,
+				Streams: c.Stats.StreamsOpened, ToC: c.Stats.BytesSent, FromC: c.Stats.BytesReceived, RoundTrip: c.Stats.PingRTT,
+			})
+		}
+		snap.Origins = append(snap.Origins, shown)
+	}
+	t := s.p.origins.Totals()
+	snap.Totals = admin.Totals{ToC: t.BytesSent, FromC: t.BytesReceived}
+	for i := range t.ResetsSent {
+		name := "out of range"
+		if i > 0 {
+			name = spdy.Status(i).String()
+		}
+		if n := t.ResetsSent[i]; n > 0 {
+			snap.Totals.Resets = append(snap.Totals.Resets, admin.Reset{Sent: true, Status: name, Count: n})
+		}
+		if n := t.ResetsReceived[i]; n > 0 {
+			snap.Totals.Resets = append(snap.Totals.Resets, admin.Reset{Status: name, Count: n})
+		}
+	}
+	return snap
+}
