@@ -1,0 +1,549 @@
+package origin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/amahi/spdy"
+)
+
+// eventLog keeps the events of a table.
+type eventLog struct {
+	mu     sync.Mutex
+	events []string // guarded by mu
+}
+
+func (l *eventLog) add(e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, fmt.Sprintf("%s: %v (%d)", e.Member.Session.(*fake).name, e.Kind, e.Sessions))
+}
+
+func (l *eventLog) want(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Equal(l.events, want) {
+		t.Errorf("events:\n got %q\nwant %q", l.events, want)
+	}
+	l.events = nil
+}
+
+func (l *eventLog) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = nil
+}
+
+// bench is a table in a bubble.
+type bench struct {
+	*testing.T
+	*Table
+	log *eventLog
+}
+
+// run runs f in a bubble, and ends the table at its end.
+func run(t *testing.T, c Config, f func(b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		log := &eventLog{}
+		c.OnEvent = log.add
+		b := &bench{T: t, Table: NewTable(c), log: log}
+		f(b)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		b.Shutdown(ctx)
+	})
+}
+
+func (b *bench) register(name Name, instance string, f *fake) *Member {
+	b.Helper()
+	m, err := b.Register(Registration{Name: name, Instance: instance, RemoteAddr: "192.0.2.1:1", Session: f})
+	if err != nil {
+		b.Fatalf("Register(%v, %q): %v", name, instance, err)
+	}
+	return m
+}
+
+// now acquires without waiting, and returns the session's name.
+func (b *bench) now(name Name) string {
+	b.Helper()
+	m, _, err := b.Acquire(b.Context(), Query{Name: name})
+	if err != nil {
+		return err.Error()
+	}
+	return m.Session.(*fake).name
+}
+
+func (b *bench) want(name Name, session string) {
+	b.Helper()
+	if got := b.now(name); got != session {
+		b.Errorf("Acquire(%v): got %s, want %s", name, got, session)
+	}
+}
+
+func TestParseName(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	for _, test := range []struct {
+		in   string
+		want Name
+		ok   bool
+	}{
+		{"", "", true},
+		{"@", "", true},
+		{"films", "films", true},
+		{"FiLmS-2", "films-2", true},
+		{"7", "7", true},
+		{long, Name(long), true},
+		{long + "a", "", false},
+		{"-a", "", false},
+		{"a-", "", false},
+		{"a.b", "", false},
+		{"a_b", "", false},
+		{"a b", "", false},
+		{"ä", "", false},
+		{"a\x00", "", false},
+		{"*", "", false},
+	} {
+		got, err := ParseName(test.in)
+		if got != test.want || (err == nil) != test.ok {
+			t.Errorf("ParseName(%q) = %q, %v; want %q, ok %v", test.in, got, err, test.want, test.ok)
+		}
+	}
+}
+
+func TestSameInstanceReplaces(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		first, second := newFake("first"), newFake("second")
+		first.stubborn = true
+		b.register("films", "x.0", first)
+		b.register("films", "x.0", second)
+		b.want("films", "second")
+		b.log.want(t, "first: origin connected (1)", "second: origin connected (1)", "first: origin replaced by a newer connection (1)")
+		if shut, closed := first.counts(); shut == 0 || closed != 0 {
+			t.Errorf("the replaced session: %d Shutdown, %d Close; want it to finish what it serves", shut, closed)
+		}
+		time.Sleep(29 * time.Second)
+		synctest.Wait()
+		if _, closed := first.counts(); closed != 0 {
+			t.Error("closed before the drain is over")
+		}
+		time.Sleep(2 * time.Second)
+		b.log.want(t, "first: origin disconnected (1)")
+	})
+}
+
+func TestNoInstanceReplaces(t *testing.T) {
+	for _, test := range [][2]string{{"", ""}, {"x.0", ""}, {"", "x.0"}} {
+		run(t, Config{}, func(b *bench) {
+			b.register("", test[0], newFake("first"))
+			b.register("", test[1], newFake("second"))
+			synctest.Wait()
+			b.want("", "second")
+			b.want("", "second")
+			if got := len(b.Snapshot()[0].Sessions); got != 1 {
+				t.Errorf("instances %q: %d sessions, want 1", test, got)
+			}
+		})
+	}
+}
+
+func TestOtherInstanceShares(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		one, two := newFake("one"), newFake("two")
+		b.register("films", "x.0", one)
+		b.register("films", "y.0", two)
+		b.want("films", "one")
+		b.want("films", "two") // equals take turns
+		one.set(func() { one.open = 3 })
+		two.set(func() { two.open = 2 })
+		b.want("films", "two")
+		b.want("films", "two")
+		two.set(func() { two.available = 0 })
+		b.want("films", "one") // two could not begin at once
+		// Nobody is thrown out, however often and in whatever order they answer.
+		time.Sleep(time.Hour)
+		b.log.want(t, "one: origin connected (1)", "two: origin connected (2)")
+	})
+}
+
+func TestSilentIsDroppedAtRegistration(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		dead, slow := newFake("dead"), newFake("slow")
+		b.register("films", "x.0", dead)
+		b.register("films", "y.0", slow)
+		synctest.Wait()
+		dead.set(func() { dead.silent = true })
+		slow.set(func() { slow.silent, slow.chatty = true, true })
+		b.register("films", "z.0", newFake("new"))
+		b.log.reset()
+		time.Sleep(2*time.Second - 1)
+		b.log.want(t)
+		time.Sleep(1)
+		b.log.want(t, "dead: origin dropped, it does not answer (2)", "dead: origin disconnected (2)")
+		// It sends frames: the PING's answer stands in line on a slow link.
+		time.Sleep(10 * time.Second)
+		slow.set(func() { slow.silent = false })
+		time.Sleep(time.Minute)
+		b.log.want(t)
+	})
+}
+
+func TestSilentIsDroppedWhenReplaced(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		dead := newFake("dead")
+		dead.silent, dead.stubborn = true, true
+		b.register("films", "x.0", dead)
+		b.register("films", "x.0", newFake("new"))
+		b.log.reset()
+		time.Sleep(2 * time.Second)
+		b.log.want(t, "dead: origin dropped, it does not answer (1)", "dead: origin disconnected (1)")
+	})
+}
+
+func TestNotConnectedAtOnce(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		_, waited, err := b.Acquire(b.Context(), Query{Name: "films", Hold: time.Hour})
+		if !errors.Is(err, ErrNotConnected) || waited != 0 {
+			t.Errorf("Acquire of a name never connected: %v after %v, want ErrNotConnected at once", err, waited)
+		}
+		f := newFake("f")
+		b.register("films", "", f)
+		f.die(errors.New("cut"))
+		synctest.Wait()
+		time.Sleep(time.Minute + 1)
+		_, waited, err = b.Acquire(b.Context(), Query{Name: "films", Hold: time.Hour})
+		if !errors.Is(err, ErrNotConnected) || waited != 0 {
+			t.Errorf("Acquire a minute after the loss: %v after %v, want ErrNotConnected at once", err, waited)
+		}
+		b.register("other", "", newFake("other")) // purges
+		if b.Known("films") || len(b.entries) != 1 {
+			t.Errorf("films is still remembered: %d names", len(b.entries))
+		}
+	})
+}
+
+func TestHold(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		after  time.Duration // until something happens
+		event  func(b *bench, cancel context.CancelFunc)
+		want   string
+		waited time.Duration
+	}{
+		{"it comes back", 3 * time.Second, func(b *bench, _ context.CancelFunc) { b.register("films", "", newFake("back")) }, "back", 3 * time.Second},
+		{"another comes", 3 * time.Second, func(b *bench, _ context.CancelFunc) { b.register("books", "", newFake("books")) }, ErrHoldExpired.Error(), 10 * time.Second},
+		{"nobody comes", time.Hour, func(*bench, context.CancelFunc) {}, ErrHoldExpired.Error(), 10 * time.Second},
+		{"A leaves", 3 * time.Second, func(_ *bench, cancel context.CancelFunc) { cancel() }, context.Canceled.Error(), 3 * time.Second},
+		{"P stops", 3 * time.Second, func(b *bench, _ context.CancelFunc) { b.Stop() }, ErrStopping.Error(), 3 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, Config{}, func(b *bench) {
+				f := newFake("lost")
+				b.register("films", "", f)
+				f.die(errors.New("cut"))
+				synctest.Wait()
+				ctx, cancel := context.WithCancel(b.Context())
+				defer cancel()
+				time.AfterFunc(test.after, func() { test.event(b, cancel) })
+				start := time.Now()
+				m, waited, err := b.Acquire(ctx, Query{Name: "films", Hold: 10 * time.Second, Cost: 100})
+				got := ""
+				if err != nil {
+					got = err.Error()
+				} else {
+					got = m.Session.(*fake).name
+				}
+				if took := time.Since(start); got != test.want || took != test.waited || waited != took {
+					t.Errorf("got %s after %v (says %v), want %s after %v", got, took, waited, test.want, test.waited)
+				}
+				if b.Waiting() != 0 || b.waitingBytes != 0 {
+					t.Errorf("%d requests with %d bytes still wait", b.Waiting(), b.waitingBytes)
+				}
+			})
+		})
+	}
+}
+
+func TestHoldIsBounded(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		c    Config
+		fits int
+	}{
+		{"requests in all", Config{MaxWaiting: 3}, 3},
+		{"requests of one origin", Config{MaxWaitingPerOrigin: 2}, 2},
+		{"bytes", Config{MaxWaitingBytes: 450}, 4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run(t, test.c, func(b *bench) {
+				f := newFake("lost")
+				b.register("films", "", f)
+				f.die(errors.New("cut"))
+				synctest.Wait()
+				q := Query{Name: "films", Hold: 10 * time.Second, Cost: 100}
+				var wg sync.WaitGroup
+				for range test.fits {
+					wg.Go(func() { b.Acquire(b.Context(), q) })
+				}
+				synctest.Wait()
+				if got := b.Waiting(); got != test.fits {
+					t.Errorf("%d wait, want %d", got, test.fits)
+				}
+				if _, waited, err := b.Acquire(b.Context(), q); !errors.Is(err, ErrHoldFull) || waited != 0 {
+					t.Errorf("one more: %v after %v, want ErrHoldFull at once", err, waited)
+				}
+				wg.Wait()
+				if got := b.Waiting(); got != 0 {
+					t.Errorf("%d wait at the end", got)
+				}
+			})
+		})
+	}
+}
+
+func TestLeavingFinishes(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		f := newFake("f")
+		f.stubborn = true
+		b.register("films", "", f)
+		f.leave()
+		// Before watch has seen it as well as after.
+		if _, _, err := b.Acquire(b.Context(), Query{Name: "films"}); err == nil {
+			t.Error("a session that is going away was acquired")
+		}
+		b.log.want(t, "f: origin connected (1)", "f: origin is leaving (0)")
+		if b.Connected("films") || !b.Known("films") {
+			t.Errorf("Connected %v, Known %v; want false, true", b.Connected("films"), b.Known("films"))
+		}
+		s := b.Snapshot()
+		if len(s) != 1 || len(s[0].Sessions) != 1 || !s[0].Sessions[0].Leaving {
+			t.Errorf("Snapshot: %+v, want one session that leaves", s)
+		}
+		// The C that leaves decides how long that takes.
+		time.Sleep(time.Hour)
+		b.log.want(t)
+		f.die(spdy.ErrGoingAway)
+		b.log.want(t, "f: origin disconnected (0)")
+		if s := b.Snapshot(); len(s) != 0 {
+			t.Errorf("Snapshot at the end: %+v", s)
+		}
+	})
+}
+
+func TestLimits(t *testing.T) {
+	run(t, Config{MaxOrigins: 4, MaxPerCredential: 2, MaxSessions: 2}, func(b *bench) {
+		try := func(name Name, instance string, credential any, want error) *fake {
+			t.Helper()
+			f := newFake(string(name))
+			r := Registration{Name: name, Instance: instance, Credential: credential, Session: f}
+			if err := b.Admit(r); !errors.Is(err, want) {
+				t.Errorf("Admit(%v, %q): %v, want %v", name, instance, err, want)
+			}
+			if _, err := b.Register(r); !errors.Is(err, want) {
+				t.Errorf("Register(%v, %q): %v, want %v", name, instance, err, want)
+			}
+			synctest.Wait()
+			return f
+		}
+		a := try("a", "1", "anna", nil)
+		try("b", "1", "anna", nil)
+		try("c", "1", "anna", ErrTooManyForCredential)
+		try("a", "1", "anna", nil) // replaces
+		try("a", "2", "anna", nil)
+		try("a", "3", "anna", ErrTooManySessions)
+		try("a", "", "anna", nil) // replaces both
+		try("c", "1", "bert", nil)
+		try("d", "1", "bert", nil)
+		try("e", "1", "carl", ErrTooManyOrigins)
+		try("d", "2", "carl", nil)
+		if _, closed := a.counts(); closed != 0 {
+			t.Error("a limit closed a session that was there")
+		}
+		if n := b.EndByCredential(func(c any, n Name) bool { return c == "bert" && n == "c" }); n != 1 {
+			t.Errorf("EndByCredential: %d, want 1", n)
+		}
+		synctest.Wait()
+		try("e", "1", "carl", nil) // there is room again
+	})
+}
+
+func TestReplacedAgainAndAgain(t *testing.T) {
+	run(t, Config{MaxSessions: 3}, func(b *bench) {
+		var all []*fake
+		for i := range 10 {
+			f := newFake(fmt.Sprint(i))
+			f.stubborn = true
+			b.register("films", "x", f)
+			all = append(all, f)
+		}
+		synctest.Wait()
+		open := 0
+		for _, f := range all {
+			if _, closed := f.counts(); closed == 0 {
+				open++
+			}
+		}
+		if open != 4 {
+			t.Errorf("%d sessions open, want the last and 3 that finish", open)
+		}
+		b.want("films", "9")
+	})
+}
+
+func TestRevoked(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		f := newFake("f")
+		f.stubborn = true
+		if _, err := b.Register(Registration{Name: "films", Credential: 7, Session: f}); err != nil {
+			t.Fatal(err)
+		}
+		b.register("books", "", newFake("books"))
+		synctest.Wait()
+		b.log.reset()
+		b.EndByCredential(func(c any, _ Name) bool { return c == 7 })
+		b.log.want(t, "f: origin closed, its credential is gone (0)", "f: origin disconnected (0)")
+		b.want("books", "books")
+	})
+}
+
+func TestShutdown(t *testing.T) {
+	t.Run("in good order", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := NewTable(Config{})
+			f := newFake("f")
+			if _, err := table.Register(Registration{Session: f}); err != nil {
+				t.Fatal(err)
+			}
+			if err := table.Shutdown(t.Context()); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if shut, closed := f.counts(); shut == 0 || closed != 0 {
+				t.Errorf("%d Shutdown, %d Close", shut, closed)
+			}
+			if _, err := table.Register(Registration{Session: newFake("late")}); !errors.Is(err, ErrStopping) {
+				t.Errorf("Register after it: %v, want ErrStopping", err)
+			}
+			if _, _, err := table.Acquire(t.Context(), Query{}); !errors.Is(err, ErrStopping) {
+				t.Errorf("Acquire after it: %v, want ErrStopping", err)
+			}
+		})
+	})
+	t.Run("out of time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			table := NewTable(Config{Drain: time.Hour})
+			old, f := newFake("old"), newFake("f")
+			old.stubborn, f.stubborn = true, true
+			for _, f := range []*fake{old, f} {
+				if _, err := table.Register(Registration{Session: f}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			start := time.Now()
+			if err := table.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Shutdown: %v, want the context's error", err)
+			}
+			if took := time.Since(start); took != 5*time.Second {
+				t.Errorf("it took %v, want 5s", took)
+			}
+		})
+	})
+}
+
+func TestMemoryOfNamesIsBounded(t *testing.T) {
+	run(t, Config{MaxOrigins: 5}, func(b *bench) {
+		for i := range 50 {
+			f := newFake("f")
+			b.register(Name(fmt.Sprint("n", i)), "", f)
+			f.die(errors.New("cut"))
+			synctest.Wait()
+			time.Sleep(time.Millisecond)
+		}
+		if got := len(b.entries); got > 7 {
+			t.Errorf("%d names remembered, want at most 7", got)
+		}
+		if len(b.byCredential) != 0 || b.connected != 0 {
+			t.Errorf("left over: %d credentials, %d connected", len(b.byCredential), b.connected)
+		}
+	})
+}
+
+func TestTotals(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		for range 2 {
+			f := newFake("f")
+			f.stats = spdy.Stats{StreamsOpened: 2, BytesSent: 10, BytesReceived: 100}
+			f.stats.ResetsReceived[spdy.Cancel] = 3
+			b.register("films", "", f)
+			synctest.Wait()
+		}
+		got := b.Totals()
+		if got.Streams != 4 || got.BytesSent != 20 || got.BytesReceived != 200 || got.ResetsReceived[spdy.Cancel] != 6 {
+			t.Errorf("Totals of one that ended and one that did not: %+v", got)
+		}
+	})
+}
+
+func TestLogEvents(t *testing.T) {
+	var out bytes.Buffer
+	log := LogEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})))
+	m := &Member{name: "films", instance: "x.0", remote: "192.0.2.1:5", credential: "SECRET"}
+	log(Event{Kind: Connected, Member: m, Sessions: 1})
+	log(Event{Kind: Ended, Member: m, Lasted: 1500 * time.Millisecond, Err: errors.New("cut")})
+	want := `level=INFO msg="origin connected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=1
+level=WARN msg="origin disconnected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 lasted=1.5s reason=cut
+`
+	if got := out.String(); got != want {
+		t.Errorf("log:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// Any mix of registrations, losses and requests leaves the table's counts right.
+func TestAtOnce(t *testing.T) {
+	run(t, Config{MaxSessions: 4}, func(b *bench) {
+		var wg sync.WaitGroup
+		for i := range 40 {
+			wg.Go(func() {
+				f := newFake("f")
+				f.silent = i%5 == 0
+				if _, err := b.Register(Registration{Name: Name(fmt.Sprint("n", i%3)), Instance: fmt.Sprint(i % 4), Session: f}); err != nil {
+					return
+				}
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				switch i % 4 {
+				case 0:
+					f.die(errors.New("cut"))
+				case 1:
+					f.leave()
+				}
+			})
+			wg.Go(func() {
+				b.Acquire(b.Context(), Query{Name: Name(fmt.Sprint("n", i%3)), Hold: time.Duration(i) * time.Millisecond, Cost: 1})
+			})
+			wg.Go(func() { b.Snapshot(); b.Totals(); b.Waiting() })
+		}
+		wg.Wait()
+		b.EndByCredential(func(any, Name) bool { return true })
+		synctest.Wait()
+		if b.connected != 0 || len(b.byCredential) != 0 || b.waiting != 0 || b.waitingBytes != 0 {
+			t.Errorf("left over: connected %d, credentials %d, waiting %d, bytes %d", b.connected, len(b.byCredential), b.waiting, b.waitingBytes)
+		}
+	})
+}
