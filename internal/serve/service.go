@@ -139,6 +139,8 @@ func parseTarget(addr string) (target *url.URL, network, socket string, err erro
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// An answer without a type stays one: nobody else may guess it.
+	w.Header()["Content-Type"] = nil
 	if isWebSocket(r) {
 		s.webSocket(w, r)
 		return
