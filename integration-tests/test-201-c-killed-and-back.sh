@@ -10,7 +10,7 @@ want=$(sha "$big")
 # every byte (P may go on with C's next connection) or sees that it did not.
 downloads=''
 for i in $(seq 20); do
-  { fetch -f --limit-rate 8M -o "$work/$i.body" "http://$front/big.bin" 2>/dev/null; echo $? >"$work/$i.status"; } &
+  { fetch -f --limit-rate 2M -o "$work/$i.body" "http://$front/big.bin" 2>/dev/null; echo $? >"$work/$i.status"; } &
   downloads="$downloads $!"
 done
 begun() { for i in $(seq 20); do [ -s "$work/$i.body" ] || return 1; done; }

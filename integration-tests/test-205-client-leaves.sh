@@ -7,7 +7,7 @@ own_pair
 
 leavers=''
 for i in 1 2 3 4 5; do
-  fetch --limit-rate 1M -o "$work/$i.body" "http://$front/big.bin" 2>/dev/null &
+  exec_fetch --limit-rate 1M -o "$work/$i.body" "http://$front/big.bin" 2>/dev/null &
   leavers="$leavers $!"
 done
 begun() { for i in 1 2 3 4 5; do [ -s "$work/$i.body" ] || return 1; done; }
@@ -20,7 +20,7 @@ holds "p gives them up" wait_for 10 serving 0
 # An upload whose sender leaves: a pipe gives the beginning, and stays open.
 mkfifo "$work/pipe"
 exec 9<>"$work/pipe"
-fetch -T "$work/pipe" -X POST -o "$work/post.body" "http://$front/image.jpg" 2>/dev/null &
+exec_fetch -T "$work/pipe" -X POST -o "$work/post.body" "http://$front/image.jpg" 2>/dev/null &
 leaver=$!
 head -c 200000 "$big" >&9
 holds "an upload has begun" wait_for 10 serving 1

@@ -26,18 +26,20 @@ same "a fast download beside them" "$big" "$work/beside.body"
 # Twice and a second: what a busy machine needs, and far from their rate.
 within "it is not slowed" "$beside" "$(echo "$alone" | awk '{ print 2 * $1 + 1 }')"
 
+on=0 well=0
 for pid in $readers; do
-  holds "a slow reader goes on" running "$pid"
+  running "$pid" && on=$((on + 1))
   kill -TERM "$pid"
-  wait "$pid"
-  equal "it ends well when it is asked to" 0 $?
+  wait "$pid" && well=$((well + 1))
 done
+equal "the slow readers went on all the time" 8 "$on"
+equal "they end well when they are asked to" 8 "$well"
+right=0
 for i in $(seq 8); do
   received=$(sed -n 's/^a: \([0-9]*\) bytes received$/\1/p' "$work/$i.said")
-  equal "it says what it received" "$(size "$work/$i.slow")" "$received"
-  head -c "$received" "$big" >"$work/wanted"
-  same "and that is the file's beginning" "$work/wanted" "$work/$i.slow"
+  head -c "$received" "$big" | cmp -s - "$work/$i.slow" && right=$((right + 1))
 done
+equal "what each says it received is the file's beginning" 8 "$right"
 
 "$top/bin/a" --rate 400000 "http://$front/sample.avi" >"$work/avi" 2>"$work/said"
 equal "to the end of a file" 0 $?

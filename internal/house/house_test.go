@@ -31,10 +31,10 @@ const (
 //
 // What is not here says as much: control and serve know no SPDY, admin sees the
 // other parts through small interfaces of its own, and no package knows both
-// ends of the connection. A program imports control and spdy to fill
-// the fields of its part's Config.
+// ends of the connection. c imports control and spdy to fill the fields of its
+// part's Config.
 var arrows = map[string][]string{
-	"cmd/p": {"internal/cli", "internal/proxy", "internal/control", "internal/spdy"},
+	"cmd/p": {"internal/cli", "internal/proxy"},
 	"cmd/c": {"internal/cli", "internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 	"cmd/a": {"internal/cli"},
 
