@@ -1,0 +1,313 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// values are the flags of the tests' program, one of each kind.
+type values struct {
+	addr string
+	hold time.Duration
+	n    int
+	tls  bool
+	list []string
+}
+
+func (v *values) flags(fs *pflag.FlagSet) {
+	fs.StringVarP(&v.addr, "addr", "a", "localhost:1", "`ADDR` to use")
+	fs.DurationVar(&v.hold, "hold", 10*time.Second, "how long")
+	fs.IntVar(&v.n, "max-n", 3, "how many")
+	fs.BoolVarP(&v.tls, "tls", "t", false, "whether")
+	fs.StringSliceVar(&v.list, "item", []string{"x"}, "which")
+}
+
+func TestFlagsAndEnvironment(t *testing.T) {
+	defaults := values{"localhost:1", 10 * time.Second, 3, false, []string{"x"}}
+	with := func(change func(*values)) values {
+		v := defaults
+		change(&v)
+		return v
+	}
+	tests := []struct {
+		name string
+		env  map[string]string
+		args []string
+		want values
+	}{
+		{"defaults", nil, nil, defaults},
+		{"flags", nil, []string{"-a", "b:2", "--hold=1m", "--max-n", "7", "-t", "--item", "p", "--item", "q,r"},
+			values{"b:2", time.Minute, 7, true, []string{"p", "q", "r"}}},
+		{"environment", map[string]string{"ADDR": "b:2", "HOLD": "1m", "MAX_N": "7", "TLS": "true", "ITEM": "p,q"}, nil,
+			values{"b:2", time.Minute, 7, true, []string{"p", "q"}}},
+		{"the flag wins", map[string]string{"ADDR": "env:1", "MAX_N": "8", "ITEM": "env", "TLS": "true"}, []string{"--addr", "flag:1", "--item", "flag", "--tls=false"},
+			with(func(v *values) { v.addr, v.n, v.list = "flag:1", 8, []string{"flag"} })},
+		{"the flag wins over nonsense", map[string]string{"MAX_N": "nonsense"}, []string{"--max-n=4"}, with(func(v *values) { v.n = 4 })},
+		{"an empty text is a value", map[string]string{"ADDR": ""}, nil, with(func(v *values) { v.addr = "" })},
+		{"empty otherwise is absent", map[string]string{"HOLD": "", "MAX_N": "", "TLS": "", "ITEM": ""}, nil, defaults},
+		{"a variable of the other program", map[string]string{"ROOT": "/srv"}, nil, defaults},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv("SPDY_PROXY_"+k, v)
+			}
+			var got values
+			var ran bool
+			p := &Program{Name: "x", Daemon: true, Flags: got.flags, Run: func(context.Context, *Process) error { ran = true; return nil }}
+			var stderr bytes.Buffer
+			if status := p.Main(t.Context(), tt.args, io.Discard, &stderr); status != ExitOK || !ran {
+				t.Fatalf("status %d, ran %v, stderr %q", status, ran, stderr.String())
+			}
+			if got.addr != tt.want.addr || got.hold != tt.want.hold || got.n != tt.want.n || got.tls != tt.want.tls ||
+				strings.Join(got.list, " ") != strings.Join(tt.want.list, " ") {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestExit holds the exit statuses, and that 1 and 2 come with one line on
+// standard error and nothing on standard output.
+func TestExit(t *testing.T) {
+	fails := func(err error) func(context.Context, *Process) error {
+		return func(context.Context, *Process) error { return err }
+	}
+	tests := []struct {
+		name   string
+		args   []string
+		env    map[string]string
+		run    func(context.Context, *Process) error
+		status int
+		says   []string // on standard error
+	}{
+		{name: "done", status: 0},
+		{name: "unknown flag", args: []string{"--nonsense"}, status: 2, says: []string{"x: ", "--nonsense", "x --help"}},
+		{name: "unknown letter", args: []string{"-z"}, status: 2, says: []string{"-z", "x --help"}},
+		{name: "no value", args: []string{"--addr"}, status: 2, says: []string{"--addr"}},
+		{name: "not a duration", args: []string{"--hold", "ten"}, status: 2, says: []string{"--hold", `"ten"`, "15s"}},
+		{name: "not a number", args: []string{"--max-n", "1e3"}, status: 2, says: []string{"--max-n", `"1e3"`, "whole number"}},
+		{name: "not a bool", args: []string{"--tls=maybe"}, status: 2, says: []string{"--tls", "true or false"}},
+		{name: "an argument", args: []string{"stray"}, status: 2, says: []string{`"stray"`}},
+		{name: "environment, not a duration", env: map[string]string{"HOLD": "ten"}, status: 2, says: []string{"SPDY_PROXY_HOLD", `"ten"`, "15s"}},
+		{name: "log format", args: []string{"--log-format", "xml"}, status: 2, says: []string{"--log-format", "json"}},
+		{name: "log level", args: []string{"--log-level", "loud"}, status: 2, says: []string{"--log-level", "debug"}},
+		{name: "a bad file", run: fails(Usagef("file %s is missing", "f")), status: 2, says: []string{"x: file f is missing"}},
+		{name: "a bad file, wrapped", run: fails(errors.Join(errors.New("a"), Usage(errors.New("b")))), status: 2, says: []string{"x: a b"}},
+		{name: "a port in use", run: fails(errors.New("port in use")), status: 1, says: []string{"x: port in use"}},
+		{name: "an error of two lines", run: fails(errors.New("a\nb\x1b[31m\r")), status: 1, says: []string{"x: a b [31m"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv("SPDY_PROXY_"+k, v)
+			}
+			var v values
+			p := &Program{Name: "x", Daemon: true, Flags: v.flags, Run: tt.run}
+			if tt.run == nil {
+				p.Run = fails(nil)
+			}
+			var stdout, stderr bytes.Buffer
+			if status := p.Main(t.Context(), tt.args, &stdout, &stderr); status != tt.status {
+				t.Errorf("status %d, want %d", status, tt.status)
+			}
+			text := stderr.String()
+			wantLines := 1
+			if tt.status == 0 {
+				wantLines = 0
+			}
+			if strings.Count(text, "\n") != wantLines || stdout.Len() != 0 {
+				t.Errorf("stderr %q, stdout %q; want %d lines and nothing", text, stdout.String(), wantLines)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(text, want) {
+					t.Errorf("stderr %q, want %q in it", text, want)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"-h"}, []string{"Usage: x [flags]\n", "--addr ADDR", "-t, --tls", "(default 10s)", "--log-level", "-h, --help", "--version", "SPDY_PROXY_LOG_LEVEL"}},
+		{[]string{"--help", "--max-n=1"}, []string{"Usage: x"}},
+		{[]string{"--version"}, []string{"x ", "go1."}},
+	} {
+		var v values
+		p := &Program{Name: "x", About: "Does it.", Daemon: true, Flags: v.flags,
+			Run: func(context.Context, *Process) error { t.Error("it ran"); return nil }}
+		var stdout, stderr bytes.Buffer
+		if status := p.Main(t.Context(), tt.args, &stdout, &stderr); status != ExitOK || stderr.Len() != 0 {
+			t.Errorf("%v: status %d, stderr %q", tt.args, status, stderr.String())
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(stdout.String(), want) {
+				t.Errorf("%v printed\n%s\nwant %q in it", tt.args, stdout.String(), want)
+			}
+		}
+	}
+}
+
+// A program that is no daemon takes arguments, and nothing from the environment.
+func TestNoDaemon(t *testing.T) {
+	t.Setenv("SPDY_PROXY_MAX_N", "99")
+	var v values
+	var args []string
+	p := &Program{Name: "x", Args: "[URL]", Flags: v.flags, Run: func(_ context.Context, p *Process) error { args = p.Args; return nil }}
+	if status := p.Main(t.Context(), []string{"u", "--tls"}, io.Discard, io.Discard); status != 0 {
+		t.Fatalf("status %d", status)
+	}
+	if v.n != 3 || !v.tls || len(args) != 1 || args[0] != "u" {
+		t.Errorf("n %d, tls %v, arguments %q; want 3, true, u", v.n, v.tls, args)
+	}
+	if status := p.Main(t.Context(), []string{"--log-level=info"}, io.Discard, io.Discard); status != ExitUsage {
+		t.Errorf("--log-level: status %d, want 2", status)
+	}
+}
+
+func TestLog(t *testing.T) {
+	var v values
+	p := &Program{Name: "x", Daemon: true, Flags: v.flags, Run: func(_ context.Context, p *Process) error {
+		p.Log.Info("quiet")
+		p.Log.Warn("loud", "k", "v")
+		return errors.New("broken")
+	}}
+	var stderr bytes.Buffer
+	p.Main(t.Context(), []string{"--log-format=json", "--log-level=warn"}, io.Discard, &stderr)
+	lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("%d lines, want 2:\n%s", len(lines), stderr.String())
+	}
+	for i, want := range []string{"loud", "x: broken"} {
+		var record struct{ Level, Msg, K string }
+		if err := json.Unmarshal([]byte(lines[i]), &record); err != nil || record.Msg != want {
+			t.Errorf("line %q: %v, message %q; want %q", lines[i], err, record.Msg, want)
+		}
+	}
+}
+
+func TestToken(t *testing.T) {
+	t.Setenv("SPDY_PROXY_TOKEN", "from-env")
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{{nil, "from-env"}, {[]string{"--token-file=f"}, ""}} {
+		got := "not run"
+		p := &Program{Name: "x", Daemon: true,
+			Flags: func(fs *pflag.FlagSet) { fs.String("token-file", "certs/token", "f") },
+			Run:   func(_ context.Context, p *Process) error { got = p.Token(); return nil }}
+		p.Main(t.Context(), tt.args, io.Discard, io.Discard)
+		if got != tt.want {
+			t.Errorf("%v: token %q, want %q", tt.args, got, tt.want)
+		}
+	}
+}
+
+// signalled runs a program in which signals come from the test.
+func signalled(t *testing.T, run func(ctx context.Context, p *Process, send chan<- os.Signal)) {
+	t.Helper()
+	send := make(chan os.Signal)
+	p := &Program{Name: "x", Daemon: true, Signals: send,
+		Run: func(ctx context.Context, p *Process) error { run(ctx, p, send); return nil }}
+	if status := p.Main(t.Context(), nil, io.Discard, io.Discard); status != ExitOK {
+		t.Errorf("status %d after a requested stop, want 0", status)
+	}
+}
+
+func TestSignals(t *testing.T) {
+	for _, first := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		signalled(t, func(ctx context.Context, p *Process, send chan<- os.Signal) {
+			send <- first
+			<-ctx.Done()
+			if p.Now.Err() != nil {
+				t.Errorf("%v: the first is immediate", first)
+			}
+			send <- syscall.SIGTERM
+			<-p.Now.Done()
+		})
+	}
+}
+
+// The end of Main's context is a first signal.
+func TestContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &Program{Name: "x", Run: func(ctx context.Context, p *Process) error {
+		cancel()
+		<-ctx.Done()
+		if p.Now.Err() != nil {
+			t.Error("the end of the context is immediate")
+		}
+		return nil
+	}}
+	if status := p.Main(ctx, nil, io.Discard, io.Discard); status != ExitOK {
+		t.Errorf("status %d, want 0", status)
+	}
+}
+
+func TestReload(t *testing.T) {
+	signalled(t, func(ctx context.Context, p *Process, send chan<- os.Signal) {
+		send <- syscall.SIGHUP // nobody is interested yet
+		calls := make(chan int)
+		n := 0
+		p.OnReload(func() { n++; calls <- n })
+		// The call for the first of these waits for the test, the others become one.
+		for range 4 {
+			send <- syscall.SIGHUP
+		}
+		for want := 1; want <= 2; want++ {
+			if got := <-calls; got != want {
+				t.Errorf("call %d, want %d", got, want)
+			}
+		}
+		if ctx.Err() != nil {
+			t.Error("SIGHUP ended the program")
+		}
+	})
+}
+
+// blocked is a writer that waits until it is let go.
+type blocked struct {
+	text    bytes.Buffer
+	started chan struct{}
+	let     chan struct{}
+}
+
+func (b *blocked) Write(p []byte) (int, error) {
+	select {
+	case b.started <- struct{}{}:
+	default:
+	}
+	<-b.let
+	return b.text.Write(p)
+}
+
+func TestLines(t *testing.T) {
+	w := &blocked{started: make(chan struct{}, 1), let: make(chan struct{})}
+	l := NewLines(w)
+	l.Print("first")
+	<-w.started
+	for range maxLines + 5 {
+		l.Print("line\n2") // none of these may wait
+	}
+	close(w.let)
+	l.Close()
+	got := strings.Split(strings.TrimSuffix(w.text.String(), "\n"), "\n")
+	if len(got) != 2+maxLines || got[0] != "first" || got[1] != "(5 lines left out)" || got[2] != "line 2" {
+		t.Errorf("%d lines, beginning with %q; want %d: first, (5 lines left out), line 2", len(got), got[:3], 2+maxLines)
+	}
+	l.Print("after Close")
+}
