@@ -23,8 +23,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Args:  "[URL]",
 		About: "Fetches URL (default " + defaultURL + ") slowly, and says on standard error\nhow many bytes were received.",
 		Flags: func(fs *pflag.FlagSet) {
-			fs.Int64Var(&o.rate, "rate", 16384, "`BYTES/S` to read")
-			fs.StringVarP(&o.output, "output", "o", "", "`FILE` to write (default: standard output)")
+			fs.Int64Var(&o.rate, "rate", 16384, "read this many `BYTES/S`")
+			fs.StringVarP(&o.output, "output", "o", "", "write to `FILE` (default: standard output)")
 		},
 		Run: func(ctx context.Context, p *cli.Process) error {
 			if err := o.arguments(p.Args); err != nil {

@@ -51,8 +51,11 @@ var arrows = map[string][]string{
 
 	"internal/devfiles": {"internal/cli"},
 
-	"internal/spdy":          nil,
-	"internal/spdy/spdytest": {"internal/spdy"},
+	"internal/spdy":           nil,
+	"internal/spdy/spdytest":  {"internal/spdy"},
+	"internal/spdy/benchmark": nil,
+
+	"internal/control/controltest": nil,
 }
 
 // engineTestHelpers are packages of the engine's module that only tests import:
