@@ -31,6 +31,11 @@ var (
 // later, reading the body fails. A body that was cut short, or is not as long
 // as its Content-Length says, never ends in io.EOF.
 func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
+	return s.roundTrip(s.newStream(), req)
+}
+
+// roundTrip is RoundTrip on a stream that is not open yet.
+func (s *Session) roundTrip(st *Stream, req *http.Request) (*http.Response, error) {
 	hasBody := req.Body != nil && req.Body != http.NoBody
 	closeBody := func() {
 		if req.Body != nil {
@@ -48,7 +53,6 @@ func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody()
 		return nil, fmt.Errorf("spdy: %w", err)
 	}
-	st := s.newStream()
 	st.req = req
 	st.duplex = upgrade && !hasBody
 	ctx := req.Context()
