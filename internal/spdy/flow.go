@@ -33,16 +33,26 @@ func (w *recvWindow) take(n int64) bool {
 }
 
 // give counts n bytes as read and returns the WINDOW_UPDATE that is due: none
-// before half the window was read, or each read would cost a frame.
+// before enough was read, or each read would cost a frame.
 func (w *recvWindow) give(n int64) (delta int64) {
 	w.credit += n
-	if w.credit < w.size/2 {
+	if w.credit < w.enough() {
 		return 0
 	}
 	delta = w.credit
 	w.credit = 0
 	w.avail += delta
 	return delta
+}
+
+// enough is how many read bytes are given back at once: half of a window as
+// small as it starts, a quarter of one that has grown. A full half there, with
+// reads that do not end on it, leaves the other half unused for a round trip.
+func (w *recvWindow) enough() int64 {
+	if w.size <= defaultWindow {
+		return w.size / 2
+	}
+	return w.size / 4
 }
 
 // grow raises the window to size and returns what the peer must be told.
@@ -53,22 +63,29 @@ func (w *recvWindow) grow(size int64) (delta int64) {
 	return delta
 }
 
-// grower decides when a stream's window is what holds its sender up: half of
-// it was read within one round trip, which a window of twice the bandwidth
+// grower decides when a stream's window is what holds its sender up: more than
+// half of it is read in a round trip, which a window of twice the bandwidth
 // times the round trip never sees. A slow reader takes longer than that, so
 // only the windows of readers that keep up are raised.
 type grower struct {
-	last  time.Time // when half a window was last given back
+	last  time.Time // when bytes were last given back; at first, when they came
 	total int64     // bytes given back
 }
 
-// due is called when a WINDOW_UPDATE of delta bytes goes out at now.
-func (g *grower) due(now time.Time, delta int64, rtt time.Duration) bool {
+// factor is called when a WINDOW_UPDATE of delta bytes, on a window of size,
+// goes out at now. It returns by how much the window is to be multiplied.
+func (g *grower) factor(now time.Time, delta, size int64, rtt time.Duration) int64 {
 	since := now.Sub(g.last)
-	first := g.last.IsZero()
 	g.last = now
 	g.total += delta
-	return !first && rtt > 0 && since < rtt
+	windows := float64(delta) * float64(rtt) / (float64(max(since, 1)) * float64(size)) // read in a round trip
+	switch {
+	case windows > 1:
+		return 4
+	case windows > 0.5:
+		return 2
+	}
+	return 1
 }
 
 // A round trip is measured, by PING, only for streams that moved this much:

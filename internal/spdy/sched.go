@@ -10,6 +10,33 @@ package spdy
 type scheduler struct {
 	levels [8]level
 	ready  int // streams in all levels
+	// expected counts, by priority, the streams whose handler was waiting for
+	// room, has it now, and will have more DATA in a moment.
+	expected [8]int
+}
+
+// moreUrgentExpected reports whether a stream more urgent than st has DATA in a
+// moment.
+func (s *scheduler) moreUrgentExpected(st *Stream) bool {
+	for _, n := range s.expected[:st.pri&7] {
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// expect notes whether st is one of those that are expected.
+func (s *scheduler) expect(st *Stream, expected bool) {
+	if st.isExpected == expected {
+		return
+	}
+	st.isExpected = expected
+	if expected {
+		s.expected[st.pri&7]++
+	} else {
+		s.expected[st.pri&7]--
+	}
 }
 
 type level struct {

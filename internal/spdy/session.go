@@ -35,13 +35,15 @@ type Session struct {
 	ending atomic.Bool   // err is set: what still comes is read and dropped
 
 	// Owned by readLoop.
-	br       *bufio.Reader
-	inflate  inflater
-	fields   []field
-	names    canonicalizer
-	payload  []byte
-	strays   int // frames for streams that are not open
-	lastRead atomic.Int64
+	br         *bufio.Reader
+	inflate    inflater
+	fields     []field
+	names      canonicalizer
+	payload    []byte
+	strays     int // frames for streams that are not open
+	cheap      int // see cheapFrame
+	cheapSince time.Time
+	lastRead   atomic.Int64
 
 	// Owned by writeLoop.
 	deflate deflater
@@ -71,6 +73,7 @@ type Session struct {
 	learned     int64 // largest window that a stream has grown to
 
 	sched    scheduler
+	unsent   int      // bytes of DATA in the buffers of all streams
 	echoes   []uint32 // PINGs to send back, ahead of everything else
 	queue    []item   // control frames, in the order of the wire
 	spare    []item

@@ -98,6 +98,7 @@ func (s *Session) end(err *SessionError) {
 		s.mu.Unlock()
 		return
 	}
+	s.err = err
 	failed := make([]*Stream, 0, len(s.streams))
 	for _, st := range s.streams {
 		failed = append(failed, st)
@@ -113,7 +114,6 @@ func (s *Session) end(err *SessionError) {
 		s.goAwaySent = true
 		s.queue = append(s.queue, item{typ: typeGoAway, value: s.lastGood, value2: uint32(status)})
 	}
-	s.err = err
 	s.ending.Store(true)
 	s.goingLocked()
 	s.wakeLocked()
@@ -150,8 +150,7 @@ func (s *Session) removeLocked(st *Stream, err error) {
 		st.err = err
 	}
 	delete(s.streams, st.id)
-	s.sched.remove(st)
-	st.send.drop()
+	s.dropUnsentLocked(st)
 	freePairs(st.held)
 	freePairs(st.trailers)
 	st.held, st.trailers = nil, nil
@@ -165,6 +164,14 @@ func (s *Session) removeLocked(st *Stream, err error) {
 	if s.drainedLocked() {
 		s.wakeLocked()
 	}
+}
+
+// dropUnsentLocked forgets the DATA of st that waits to be sent.
+func (s *Session) dropUnsentLocked(st *Stream) {
+	s.sched.remove(st)
+	s.sched.expect(st, false)
+	s.unsent -= st.send.size
+	st.send.drop()
 }
 
 // release wakes whoever reads the body of a stream that failed, and tells its
@@ -272,8 +279,8 @@ func (s *Session) give(st *Stream, n int) {
 		return
 	}
 	now := time.Now()
-	if st.grow.due(now, delta, s.minRTT) {
-		delta += s.growLocked(st)
+	if k := st.grow.factor(now, delta, st.recv.size, s.minRTT); k > 1 {
+		delta += s.growLocked(st, k)
 	}
 	if st.grow.total >= measureAfter {
 		s.measureLocked(now)
@@ -283,10 +290,10 @@ func (s *Session) give(st *Stream, n int) {
 
 // growLocked raises the window of a stream whose reader keeps up, and that of
 // the session with it, within what Config allows.
-func (s *Session) growLocked(st *Stream) (delta int64) {
+func (s *Session) growLocked(st *Stream, factor int64) (delta int64) {
 	old := st.recv.size
 	// What one stream of this connection needed, the next will need too.
-	size := min(max(2*old, s.learned/2), int64(s.cfg.MaxStreamWindow))
+	size := min(max(factor*old, s.learned/2), int64(s.cfg.MaxStreamWindow))
 	size = min(size, old+s.cfg.MaxBuffer-s.grown)
 	if size <= old {
 		return 0
@@ -294,7 +301,7 @@ func (s *Session) growLocked(st *Stream) (delta int64) {
 	s.grown += size - old
 	s.learned = max(s.learned, size)
 	delta = st.recv.grow(size)
-	st.giveAt.Store(int32(size / 2))
+	st.giveAt.Store(int32(st.recv.enough()))
 	if want := min(2*size, defaultMaxSessionWindow); s.sessionWindows() && s.recv.size < want {
 		s.queueLocked(item{typ: typeWindowUpdate, value: uint32(s.recv.grow(want))})
 	}

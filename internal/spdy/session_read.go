@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 )
 
 // maxStrays is how many frames for streams that are not open a peer may send
@@ -99,7 +100,35 @@ func (s *Session) readFrame() error {
 	case typeWindowUpdate:
 		return s.onWindowUpdate(payload)
 	}
-	s.trace(false, h.typ, h.flags, 0, int(h.length), "ignored")
+	if err := s.cheapFrame(); err != nil {
+		return err
+	}
+	if s.cfg.Trace != nil {
+		s.trace(false, h.typ, h.flags, 0, int(h.length), "ignored")
+	}
+	return nil
+}
+
+// A peer may send frames that ask for work and bring nothing at this rate a
+// second, and so many at once; more is a flood.
+const (
+	cheapRate  = 1000
+	cheapBurst = 10000
+)
+
+// cheapFrame counts a SETTINGS, a PING, a DATA frame without bytes or FIN, or
+// one of an unknown type.
+func (s *Session) cheapFrame() error {
+	if s.cheap++; s.cheap <= cheapBurst {
+		return nil
+	}
+	now := time.Now()
+	refill := int64(now.Sub(s.cheapSince).Seconds() * cheapRate)
+	s.cheap = max(0, s.cheap-int(min(refill, cheapBurst)))
+	s.cheapSince = now
+	if s.cheap > cheapBurst {
+		return protocolError("a flood of frames that bring nothing")
+	}
 	return nil
 }
 
@@ -242,6 +271,11 @@ func (s *Session) readData(h frameHeader) error {
 	if h.id == 0 {
 		return protocolError("DATA on stream 0")
 	}
+	if n == 0 && h.flags&flagFin == 0 {
+		if err := s.cheapFrame(); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	s.stats.FramesReceived++
 	s.stats.BytesReceived += uint64(n)
@@ -273,6 +307,9 @@ func (s *Session) readData(h frameHeader) error {
 		deliver = false
 	}
 	drop := !deliver || st.discard
+	if deliver && !st.hadData {
+		st.grow.last = time.Now()
+	}
 	s.mu.Unlock()
 	if s.cfg.Trace != nil {
 		s.cfg.Trace(FrameInfo{Flags: uint8(h.flags), StreamID: h.id, Length: n})
@@ -394,8 +431,7 @@ func (s *Session) wrongLength(st *Stream) {
 	}
 	// The handler's own answer comes to nothing.
 	st.err = err
-	st.send.drop()
-	s.sched.remove(st)
+	s.dropUnsentLocked(st)
 	freePairs(st.held)
 	st.held = nil
 	s.answerLocked(st, http.StatusBadRequest)
@@ -548,7 +584,9 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 	id := binary.BigEndian.Uint32(payload) & maxStreamID
 	status := Status(binary.BigEndian.Uint32(payload[4:]))
-	s.trace(false, h.typ, 0, id, len(payload), "status=", status)
+	if s.cfg.Trace != nil {
+		s.trace(false, h.typ, 0, id, len(payload), "status=", status)
+	}
 	if id == 0 {
 		return protocolError("RST_STREAM on stream 0")
 	}
@@ -582,8 +620,13 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 	if uint64(len(payload)) != 4+8*count {
 		return protocolError("SETTINGS of %d entries in %d bytes", count, len(payload))
 	}
-	s.trace(false, h.typ, h.flags, 0, len(payload), "entries=", count)
-	var seen [256 / 8]bool // the first of an id in one frame counts
+	if s.cfg.Trace != nil {
+		s.trace(false, h.typ, h.flags, 0, len(payload), "entries=", count)
+	}
+	if err := s.cheapFrame(); err != nil {
+		return err
+	}
+	var seen [settingInitialWindow + 1]bool // the first of an id in one frame counts
 	var failed []*Stream
 	for p := payload[4:]; len(p) > 0; p = p[8:] {
 		flags, id := p[0], binary.BigEndian.Uint32(p)&0xffffff
@@ -633,7 +676,12 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 
 func (s *Session) onPing(payload []byte) error {
 	id := binary.BigEndian.Uint32(payload)
-	s.trace(false, typePing, 0, 0, len(payload), "id=", id)
+	if s.cfg.Trace != nil {
+		s.trace(false, typePing, 0, 0, len(payload), "id=", id)
+	}
+	if err := s.cheapFrame(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ours := (id%2 == 1) == (s.server == nil); ours {
@@ -651,7 +699,9 @@ func (s *Session) onPing(payload []byte) error {
 func (s *Session) onGoAway(payload []byte) error {
 	last := binary.BigEndian.Uint32(payload) & maxStreamID
 	status := GoAwayStatus(binary.BigEndian.Uint32(payload[4:]))
-	s.trace(false, typeGoAway, 0, 0, len(payload), "last-good=", last, " status=", status)
+	if s.cfg.Trace != nil {
+		s.trace(false, typeGoAway, 0, 0, len(payload), "last-good=", last, " status=", status)
+	}
 	s.mu.Lock()
 	if s.goAwayGot {
 		last = min(last, s.goAwayGotMax)
@@ -679,7 +729,9 @@ func (s *Session) onGoAway(payload []byte) error {
 func (s *Session) onWindowUpdate(payload []byte) error {
 	id := binary.BigEndian.Uint32(payload) & maxStreamID
 	delta := int64(binary.BigEndian.Uint32(payload[4:]) & maxWindow)
-	s.trace(false, typeWindowUpdate, 0, id, len(payload), "delta=", delta)
+	if s.cfg.Trace != nil {
+		s.trace(false, typeWindowUpdate, 0, id, len(payload), "delta=", delta)
+	}
 	s.mu.Lock()
 	if id == 0 {
 		defer s.mu.Unlock()

@@ -37,6 +37,11 @@ const (
 	// frames instead of being written by itself.
 	smallFrame = 4 << 10
 
+	// maxYields is how often the writer lets the handler of a more urgent
+	// stream, which was waiting for it, go on before it sends a less urgent
+	// stream's DATA.
+	maxYields = 8
+
 	// lazyLimit and lazyDelay: a handler's small writes wait for more, or for
 	// its end, so long as they are fewer bytes and no older than this.
 	lazyLimit = 8 << 10
@@ -211,8 +216,19 @@ func (s *Session) canSendLocked() bool {
 // is. A little at a time: what is more urgent, or a control frame, may come
 // while it is written.
 func (s *Session) pickLocked() {
+	yields := 0
 	for total := 0; total < maxData && s.canSendLocked(); {
 		st := s.sched.next()
+		if yields < maxYields && s.sched.moreUrgentExpected(st) {
+			yields++
+			s.mu.Unlock()
+			runtime.Gosched()
+			s.mu.Lock()
+			if s.err != nil {
+				return
+			}
+			continue
+		}
 		c := st.send.head
 		n := min(c.w-c.r, maxData, int(st.sendWin))
 		if s.sessionWindows() {
@@ -221,6 +237,7 @@ func (s *Session) pickLocked() {
 		}
 		st.sendWin -= sendWindow(n)
 		st.send.size -= n
+		s.unsent -= n
 		frame := c.b[c.r-frameHeaderLen : c.r+n]
 		c.r += n
 		p := pick{frame: frame}
@@ -241,7 +258,10 @@ func (s *Session) pickLocked() {
 		s.stats.FramesSent++
 		total += n + frameHeaderLen
 		s.sched.sent(st, n, st.send.size > 0 && st.sendWin > 0)
-		st.cond.Broadcast()
+		if st.waiting {
+			s.sched.expect(st, st.roomLocked())
+			st.cond.Broadcast()
+		}
 		if flags == flagFin {
 			s.closeLocalLocked(st)
 		} else if st.finQueued && st.send.size == 0 {

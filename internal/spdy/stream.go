@@ -52,12 +52,14 @@ type Stream struct {
 	inHandler    bool // a handler runs for it
 
 	// Guarded by Session.mu; see hold in session_write.go.
-	held      *pairs // the SYN_REPLY, while it is held back
-	hold      bool   // DATA is held back too
-	isLazy    bool   // in Session.lazy
-	isReady   bool   // in the scheduler
-	left      int    // bytes of its turn
-	nextReady *Stream
+	held       *pairs // the SYN_REPLY, while it is held back
+	hold       bool   // DATA is held back too
+	isLazy     bool   // in Session.lazy
+	isReady    bool   // in the scheduler
+	waiting    bool   // writeFrom waits for room
+	isExpected bool   // see scheduler.expected
+	left       int    // bytes of its turn
+	nextReady  *Stream
 
 	// Owned by the session's reader.
 	block     string // the header block that came first
@@ -73,7 +75,7 @@ func (s *Session) newStream() *Stream {
 	st.cond.L = &s.mu
 	st.buf.init()
 	st.recv = recvWindow{size: int64(s.cfg.StreamWindow), avail: int64(s.cfg.StreamWindow)}
-	st.giveAt.Store(s.cfg.StreamWindow / 2)
+	st.giveAt.Store(int32(st.recv.enough()))
 	return st
 }
 
@@ -85,16 +87,18 @@ func (st *Stream) String() string {
 }
 
 // A stream holds at most sendBuffer bytes that were not sent yet, and only
-// sendBufferLow if its window does not allow more.
+// sendBufferLow if its window does not allow more, or if the streams of its
+// session hold sendBufferAll together. (Each may pass its bound by one piece.)
 const (
 	sendBuffer    = 4 * maxData
 	sendBufferLow = maxData
+	sendBufferAll = 4 << 20
 )
 
 // roomLocked reports whether more DATA may be added.
 func (st *Stream) roomLocked() bool {
 	return st.send.size < sendBufferLow ||
-		st.send.size < sendBuffer && int64(st.send.size) < int64(st.sendWin)
+		st.send.size < sendBuffer && int64(st.send.size) < int64(st.sendWin) && st.s.unsent < sendBufferAll
 }
 
 // writeFrom adds DATA that fill puts into the space it is given, until fill
@@ -107,18 +111,23 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 	for {
 		for !st.closed && !st.finQueued && !st.roomLocked() && !st.deadline.passed() {
 			st.releaseLocked()
+			st.waiting = true
 			st.cond.Wait()
+			st.waiting = false
 		}
 		if err := st.writeErrorLocked(); err != nil {
+			s.sched.expect(st, false)
 			return err
 		}
 		space := st.send.reserve()
 		s.mu.Unlock()
 		n, more, err := fill(space)
 		s.mu.Lock()
+		s.sched.expect(st, false)
 		if !st.send.commit(n) {
 			return st.writeErrorLocked()
 		}
+		s.unsent += n
 		if n > 0 {
 			if lazy && st.send.size < lazyLimit && !st.isReady {
 				st.holdLocked()
