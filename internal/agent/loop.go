@@ -103,15 +103,9 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 
 	// Ends with the session, which the next goroutine sees to; run waits for it.
 	l.sessions.Go(func() {
-		err := s.Serve()
-		held := time.Since(began).Round(time.Millisecond)
-		switch {
-		case ctx.Err() != nil:
-			l.log.Info("disconnected", "held", held)
-		case err != nil:
-			l.log.Warn("connection lost", "held", held, "err", err)
-		default:
-			l.log.Warn("connection ended by the proxy", "held", held)
+		s.Serve() // what it returns is what Err says below
+		if ctx.Err() != nil {
+			l.log.Info("disconnected", "held", time.Since(began).Round(time.Millisecond))
 		}
 	})
 	// Ends with the session, and ends it after ctx; run waits for it.
@@ -131,6 +125,15 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 		}
 	})
 	<-s.GoingAway()
+	held := time.Since(began).Round(time.Millisecond)
+	switch err := s.Err(); {
+	case ctx.Err() != nil:
+		// The goroutines above have the last words.
+	case errors.Is(err, spdy.ErrGoingAway):
+		l.log.Info("the proxy ends the connection, connecting anew", "held", held)
+	default:
+		l.log.Warn("connection lost", "held", held, "err", err)
+	}
 }
 
 // failed says why there is no connection: once, until there is another reason.
