@@ -24,7 +24,7 @@ type Session struct {
 	cfg        Config
 	server     *http.Server // nil for a client session
 	handler    http.Handler // nil for a client session
-	upstream   bool         // made by NewServerSession: see there
+	upstream   bool         // made by NewClientSession or NewServerSession: see there
 	baseCtx    context.Context
 	endBase    context.CancelFunc
 	remoteAddr string
@@ -117,7 +117,9 @@ type ping struct {
 // NewClientSession returns a client session with the default configuration.
 // Nothing is sent or read before Serve.
 func NewClientSession(conn net.Conn) *Session {
-	return (*Config)(nil).NewClientSession(conn)
+	s := sharedConfig(conn).NewClientSession(conn)
+	s.upstream = true
+	return s
 }
 
 // NewServerSession returns a server session with the default configuration.
@@ -125,7 +127,7 @@ func NewClientSession(conn net.Conn) *Session {
 // without a Content-Type gets "text/html; charset=utf-8", as the library of
 // 2015 did it; Config.NewServerSession does neither.
 func NewServerSession(conn net.Conn, server *http.Server) *Session {
-	s := (*Config)(nil).NewServerSession(conn, server)
+	s := sharedConfig(conn).NewServerSession(conn, server)
 	s.upstream = true
 	return s
 }

@@ -103,7 +103,7 @@ func (s *Session) readFrame() error {
 	if err := s.cheapFrame(); err != nil {
 		return err
 	}
-	if s.cfg.Trace != nil {
+	if s.tracer() != nil {
 		s.trace(false, h.typ, h.flags, 0, int(h.length), "ignored")
 	}
 	return nil
@@ -311,8 +311,8 @@ func (s *Session) readData(h frameHeader) error {
 		st.grow.last = time.Now()
 	}
 	s.mu.Unlock()
-	if s.cfg.Trace != nil {
-		s.cfg.Trace(FrameInfo{Flags: uint8(h.flags), StreamID: h.id, Length: n})
+	if s.tracer() != nil {
+		s.tracer()(FrameInfo{Flags: uint8(h.flags), StreamID: h.id, Length: n})
 	}
 	if failed != nil {
 		failed.release()
@@ -584,7 +584,7 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 	id := binary.BigEndian.Uint32(payload) & maxStreamID
 	status := Status(binary.BigEndian.Uint32(payload[4:]))
-	if s.cfg.Trace != nil {
+	if s.tracer() != nil {
 		s.trace(false, h.typ, 0, id, len(payload), "status=", status)
 	}
 	if id == 0 {
@@ -620,7 +620,7 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 	if uint64(len(payload)) != 4+8*count {
 		return protocolError("SETTINGS of %d entries in %d bytes", count, len(payload))
 	}
-	if s.cfg.Trace != nil {
+	if s.tracer() != nil {
 		s.trace(false, h.typ, h.flags, 0, len(payload), "entries=", count)
 	}
 	if err := s.cheapFrame(); err != nil {
@@ -676,7 +676,7 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 
 func (s *Session) onPing(payload []byte) error {
 	id := binary.BigEndian.Uint32(payload)
-	if s.cfg.Trace != nil {
+	if s.tracer() != nil {
 		s.trace(false, typePing, 0, 0, len(payload), "id=", id)
 	}
 	if err := s.cheapFrame(); err != nil {
@@ -699,7 +699,7 @@ func (s *Session) onPing(payload []byte) error {
 func (s *Session) onGoAway(payload []byte) error {
 	last := binary.BigEndian.Uint32(payload) & maxStreamID
 	status := GoAwayStatus(binary.BigEndian.Uint32(payload[4:]))
-	if s.cfg.Trace != nil {
+	if s.tracer() != nil {
 		s.trace(false, typeGoAway, 0, 0, len(payload), "last-good=", last, " status=", status)
 	}
 	s.mu.Lock()
@@ -729,7 +729,7 @@ func (s *Session) onGoAway(payload []byte) error {
 func (s *Session) onWindowUpdate(payload []byte) error {
 	id := binary.BigEndian.Uint32(payload) & maxStreamID
 	delta := int64(binary.BigEndian.Uint32(payload[4:]) & maxWindow)
-	if s.cfg.Trace != nil {
+	if s.tracer() != nil {
 		s.trace(false, typeWindowUpdate, 0, id, len(payload), "delta=", delta)
 	}
 	s.mu.Lock()
@@ -765,7 +765,7 @@ func (s *Session) onWindowUpdate(payload []byte) error {
 }
 
 func (s *Session) traceBlock(h frameHeader, id uint32, text string) {
-	if s.cfg.Trace != nil {
-		s.cfg.Trace(FrameInfo{Type: h.typ, Flags: uint8(h.flags), StreamID: id, Length: int(h.length), Detail: describeBlock(text)})
+	if s.tracer() != nil {
+		s.tracer()(FrameInfo{Type: h.typ, Flags: uint8(h.flags), StreamID: id, Length: int(h.length), Detail: describeBlock(text)})
 	}
 }

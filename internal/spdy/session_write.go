@@ -293,9 +293,9 @@ func (s *Session) writeFrames(queue []item, echoes []uint32) error {
 	var err error
 	for i := range s.picks {
 		p := &s.picks[i]
-		if s.cfg.Trace != nil {
+		if s.tracer() != nil {
 			h := parseFrameHeader(p.frame)
-			s.cfg.Trace(FrameInfo{Sent: true, Flags: uint8(h.flags), StreamID: h.id, Length: int(h.length)})
+			s.tracer()(FrameInfo{Sent: true, Flags: uint8(h.flags), StreamID: h.id, Length: int(h.length)})
 		}
 		switch {
 		case err != nil:
@@ -376,7 +376,7 @@ func (s *Session) appendItem(b []byte, it *item) []byte {
 		b = appendWords(b, it.typ, 2, settingMaxStreams, it.settings[0], settingInitialWindow, it.settings[1])
 	}
 	if it.block != nil {
-		if s.cfg.Trace != nil {
+		if s.tracer() != nil {
 			s.traceItem(it, describeBlock(string(it.block.b)))
 		}
 		b = s.deflate.appendBlock(b, it.block.b)
@@ -384,7 +384,7 @@ func (s *Session) appendItem(b []byte, it *item) []byte {
 		b[start+5], b[start+6], b[start+7] = byte(length>>16), byte(length>>8), byte(length)
 		freePairs(it.block)
 		it.block = nil
-	} else if s.cfg.Trace != nil {
+	} else if s.tracer() != nil {
 		s.traceItem(it, it.detail())
 	}
 	return b
@@ -423,12 +423,20 @@ func (it *item) length() int {
 }
 
 func (s *Session) traceItem(it *item, detail string) {
-	s.cfg.Trace(FrameInfo{Sent: true, Type: it.typ, Flags: uint8(it.flags), StreamID: it.id, Length: it.length(), Detail: detail})
+	s.tracer()(FrameInfo{Sent: true, Type: it.typ, Flags: uint8(it.flags), StreamID: it.id, Length: it.length(), Detail: detail})
 }
 
-// trace reports a frame to Config.Trace, if there is one.
+// tracer returns what is told of each frame, or nil. Once it is not nil it stays so.
+func (s *Session) tracer() func(FrameInfo) {
+	if s.upstream && debugging.Load() {
+		return s.debugFrame
+	}
+	return s.cfg.Trace
+}
+
+// trace reports a frame to the tracer, if there is one.
 func (s *Session) trace(sent bool, t FrameType, f frameFlags, id uint32, length int, detail ...any) {
-	if s.cfg.Trace != nil {
-		s.cfg.Trace(FrameInfo{Sent: sent, Type: t, Flags: uint8(f), StreamID: id, Length: length, Detail: fmt.Sprint(detail...)})
+	if s.tracer() != nil {
+		s.tracer()(FrameInfo{Sent: sent, Type: t, Flags: uint8(f), StreamID: id, Length: length, Detail: fmt.Sprint(detail...)})
 	}
 }

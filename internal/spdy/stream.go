@@ -41,6 +41,7 @@ type Stream struct {
 	stopCtx  func() bool // ends the watch on the request's context
 	cancel   context.CancelFunc
 
+	requested    bool // Request was called
 	opened       bool // it has an id
 	sent         bool // its first frame was handed to the connection
 	replied      bool // SYN_REPLY is queued or was received
