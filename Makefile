@@ -21,7 +21,7 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .NOTPARALLEL:
-.PHONY: all run test integration race bench fuzz lint check clean workspace certs help
+.PHONY: all run test integration browser-test race bench fuzz lint check clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -34,6 +34,9 @@ test: race integration ## every test of both modules with -race, and the integra
 
 integration: all ## the integration tests: the programs, driven with curl
 	@$(MAKE) --no-print-directory -C integration-tests
+
+browser-test: all ## a real browser and a real application through the pair; needs Node and Chromium
+	@integration-tests/browser/run
 
 race: ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race")
@@ -72,4 +75,4 @@ certs: ## make the certificates, token and sample files that are missing
 	@$(GO) run ./internal/devfiles
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
