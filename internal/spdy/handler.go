@@ -264,6 +264,15 @@ func (st *Stream) finishHandler() {
 		return
 	}
 	s.mu.Lock()
+	late := st.deadline.passed()
+	s.mu.Unlock()
+	if late {
+		// What failed to be written is missing, and nothing else would show it.
+		s.abortHandler(st, errWriteDeadline)
+		freePairs(trailers)
+		return
+	}
+	s.mu.Lock()
 	s.handlers--
 	if st.held != nil && rw.length < 0 && trailers == nil && rw.bodyAllowed(st) && !st.duplexed() {
 		st.held.add("content-length", strconv.Itoa(st.send.size))
@@ -671,6 +680,7 @@ func (st *Stream) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline bounds writes of the response's body; the zero time: no bound.
+// A response whose handler returns after the deadline is broken off.
 func (st *Stream) SetWriteDeadline(t time.Time) error {
 	st.setWriteDeadline(t)
 	return nil

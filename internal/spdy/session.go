@@ -72,15 +72,17 @@ type Session struct {
 	grown       int64 // bytes by which windows of open streams exceed their start
 	learned     int64 // largest window that a stream has grown to
 
-	sched    scheduler
-	unsent   int      // bytes of DATA in the buffers of all streams
-	echoes   []uint32 // PINGs to send back, ahead of everything else
-	queue    []item   // control frames, in the order of the wire
-	spare    []item
-	provoked int // items of queue that the peer made us queue
-	lazy     []*Stream
-	lazyWait *time.Timer
-	lazySet  bool
+	sched      scheduler
+	unsent     int      // bytes of DATA in the buffers of all streams
+	echoes     []uint32 // PINGs to send back, ahead of everything else
+	queue      []item   // control frames, in the order of the wire
+	spare      []item
+	provoked   int // items of queue that the peer made us queue
+	lazy       []*Stream
+	lazyWait   *time.Timer
+	lazySet    bool
+	expectWait *time.Timer
+	expectSet  bool
 
 	goAwaySent      bool
 	goAwayGot       bool
@@ -430,6 +432,9 @@ func (s *Session) stopTimers() {
 	}
 	if s.lazyWait != nil {
 		s.lazyWait.Stop()
+	}
+	if s.expectWait != nil {
+		s.expectWait.Stop()
 	}
 	if s.lastResort != nil {
 		s.lastResort.Stop()

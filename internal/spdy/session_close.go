@@ -169,7 +169,7 @@ func (s *Session) removeLocked(st *Stream, err error) {
 // dropUnsentLocked forgets the DATA of st that waits to be sent.
 func (s *Session) dropUnsentLocked(st *Stream) {
 	s.sched.remove(st)
-	s.sched.expect(st, false)
+	st.asExpectedLocked()
 	s.unsent -= st.send.size
 	st.send.drop()
 }

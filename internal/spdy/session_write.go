@@ -37,10 +37,9 @@ const (
 	// frames instead of being written by itself.
 	smallFrame = 4 << 10
 
-	// maxYields is how often the writer lets the handler of a more urgent
-	// stream, which was waiting for it, go on before it sends a less urgent
-	// stream's DATA.
-	maxYields = 8
+	// expectDelay is how long a less urgent stream's DATA waits for a more
+	// urgent one's handler that was itself waiting for the writer.
+	expectDelay = time.Millisecond
 
 	// lazyLimit and lazyDelay: a handler's small writes wait for more, or for
 	// its end, so long as they are fewer bytes and no older than this.
@@ -208,27 +207,39 @@ func (s *Session) markSentLocked(it *item) {
 // typeNone marks an item that is not to be written.
 const typeNone FrameType = 0xffff
 
+// canSendLocked reports whether there is DATA to send now.
 func (s *Session) canSendLocked() bool {
-	return s.sched.ready > 0 && (s.sendWin > 0 || !s.sessionWindows())
+	if s.sched.ready == 0 || s.sendWin <= 0 && s.sessionWindows() {
+		return false
+	}
+	if !s.sched.moreUrgentExpected(s.sched.next()) {
+		return true
+	}
+	if !s.expectSet {
+		s.expectSet = true
+		if s.expectWait == nil {
+			s.expectWait = time.AfterFunc(expectDelay, s.expectNoMore)
+		} else {
+			s.expectWait.Reset(expectDelay)
+		}
+	}
+	return false
+}
+
+func (s *Session) expectNoMore() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expectSet = false
+	s.sched.expectNone()
+	s.wakeLocked()
 }
 
 // pickLocked takes up to a record's worth of DATA off the streams whose turn it
 // is. A little at a time: what is more urgent, or a control frame, may come
 // while it is written.
 func (s *Session) pickLocked() {
-	yields := 0
 	for total := 0; total < maxData && s.canSendLocked(); {
 		st := s.sched.next()
-		if yields < maxYields && s.sched.moreUrgentExpected(st) {
-			yields++
-			s.mu.Unlock()
-			runtime.Gosched()
-			s.mu.Lock()
-			if s.err != nil {
-				return
-			}
-			continue
-		}
 		c := st.send.head
 		n := min(c.w-c.r, maxData, int(st.sendWin))
 		if s.sessionWindows() {

@@ -53,14 +53,14 @@ type Stream struct {
 	inHandler    bool // a handler runs for it
 
 	// Guarded by Session.mu; see hold in session_write.go.
-	held       *pairs // the SYN_REPLY, while it is held back
-	hold       bool   // DATA is held back too
-	isLazy     bool   // in Session.lazy
-	isReady    bool   // in the scheduler
-	waiting    bool   // writeFrom waits for room
-	isExpected bool   // see scheduler.expected
-	left       int    // bytes of its turn
-	nextReady  *Stream
+	held      *pairs // the SYN_REPLY, while it is held back
+	hold      bool   // DATA is held back too
+	isLazy    bool   // in Session.lazy
+	isReady   bool   // in the scheduler
+	waiting   bool   // writeFrom waits for room
+	expected  uint64 // see scheduler.expect
+	left      int    // bytes of its turn
+	nextReady *Stream
 
 	// Owned by the session's reader.
 	block     string // the header block that came first
@@ -117,14 +117,14 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			st.waiting = false
 		}
 		if err := st.writeErrorLocked(); err != nil {
-			s.sched.expect(st, false)
+			st.asExpectedLocked()
 			return err
 		}
 		space := st.send.reserve()
 		s.mu.Unlock()
 		n, more, err := fill(space)
 		s.mu.Lock()
-		s.sched.expect(st, false)
+		st.asExpectedLocked()
 		if !st.send.commit(n) {
 			return st.writeErrorLocked()
 		}
@@ -139,6 +139,15 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 		if err != nil || !more {
 			return err
 		}
+	}
+}
+
+// asExpectedLocked tells the writer that the DATA it was waiting for is there,
+// or does not come.
+func (st *Stream) asExpectedLocked() {
+	if st.expected != 0 {
+		st.s.sched.expect(st, false)
+		st.s.wakeLocked()
 	}
 }
 
