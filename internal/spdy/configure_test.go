@@ -475,6 +475,9 @@ func TestConfigureServerTimeouts(t *testing.T) {
 			if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != limit {
 				t.Errorf("writing the body that nobody reads: %v after %v, want a deadline after %v", err, time.Since(start), limit)
 			}
+			if n, err := io.Copy(io.Discard, resp.Body); err == nil || n == 1<<20 {
+				t.Errorf("the cut response ends after %d bytes with %v, want an error", n, err)
+			}
 			resp.Body.Close()
 			s.Close()
 		})
