@@ -32,6 +32,10 @@ const (
 	// wait for one to be free.
 	serviceConns = 4096
 
+	// maxServiceHeader bounds the headers of an answer: P takes 64 KiB of them,
+	// unless it is told otherwise, and counts a little more for each.
+	maxServiceHeader = 60 << 10
+
 	// copySize is the size of the buffers between the service and the visitor.
 	copySize = 32 << 10
 )
@@ -88,7 +92,7 @@ func newService(addr string, log *slog.Logger) (*service, error) {
 		MaxConnsPerHost:        serviceConns,
 		IdleConnTimeout:        serviceIdle,
 		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 256 << 10,
+		MaxResponseHeaderBytes: maxServiceHeader,
 		Protocols:              new(http.Protocols),
 	}
 	s.transport.Protocols.SetHTTP1(true)
@@ -191,8 +195,9 @@ func (s *service) aim(out, in *http.Request) {
 // A trailing is a request's body, at whose end the trailers are passed on.
 type trailing struct {
 	io.ReadCloser
-	in  *http.Request
-	out http.Header
+	in     *http.Request
+	out    http.Header
+	broken atomic.Bool // the visitor did not send it to its end
 }
 
 func (t *trailing) Read(p []byte) (int, error) {
@@ -201,6 +206,8 @@ func (t *trailing) Read(p []byte) (int, error) {
 		for name, values := range t.in.Trailer {
 			t.out[name] = values
 		}
+	} else if err != nil {
+		t.broken.Store(true)
 	}
 	return n, err
 }
@@ -222,8 +229,8 @@ func (s *service) noteDial(ctx context.Context, err error) {
 // fail answers a request that the service did not. The answer holds no
 // address or path of this machine; the log does.
 func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		// The visitor left, and a body of his that broke off looks like an error of the service.
+	if body, ok := r.Body.(*trailing); r.Context().Err() != nil || ok && body.broken.Load() {
+		// The visitor left, or broke off his body: the service did nothing wrong.
 		panic(http.ErrAbortHandler)
 	}
 	s.log.Debug("the service did not answer", "method", r.Method, "path", r.URL.Path, "error", err)

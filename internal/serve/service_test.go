@@ -472,7 +472,7 @@ func TestServiceFails(t *testing.T) {
 		{"cuts its answer's head", "http://" + rawService(t, "HTTP/1.1 200 OK\r\nContent-"), "no valid answer"},
 		{"cuts its answer's head after a line", "http://" + rawService(t, "HTTP/1.1 200 OK\r\nX: x\r\n"), "closed the connection without an answer"},
 		{"speaks no HTTP", "http://" + rawService(t, "SSH-2.0-x\r\n\r\n"), "no valid answer"},
-		{"too much of a head", "http://" + rawService(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 300<<10)+"\r\n\r\n"), "no valid answer"},
+		{"too much of a head", "http://" + rawService(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 80<<10)+"\r\n\r\n"), "no valid answer"},
 		{"switches unasked", "http://" + rawService(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), "no valid answer"},
 		{"speaks no TLS", "https://" + rawService(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak TLS"},
 		{"has a certificate of nobody", tlsService.URL, "not trusted"},
@@ -561,6 +561,22 @@ func TestRequestBodyCutShort(t *testing.T) {
 	}
 }
 
+// A body that is not what was announced is the visitor's fault, not the service's.
+func TestRequestBodyShorterThanAnnounced(t *testing.T) {
+	s := toService(t, func(w http.ResponseWriter, r *http.Request) {
+		if n, err := io.Copy(io.Discard, r.Body); err == nil {
+			t.Errorf("the service saw a whole body of %d bytes", n)
+		}
+	})
+	r := request(t.Context(), "POST", "/", io.NopCloser(strings.NewReader("short")))
+	r.ContentLength = 100
+	if resp, err := s.RoundTrip(r); err == nil {
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		t.Errorf("%d %q, want a reset", resp.StatusCode, body)
+	}
+}
+
 func TestFilesOverSPDY(t *testing.T) {
 	root := t.TempDir()
 	content := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
@@ -635,5 +651,37 @@ func TestUploadOverSPDY(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("%d files, %v, want the 2 that were kept", len(entries), err)
+	}
+}
+
+// An upload that breaks off on its stream leaves nothing, not even its part.
+func TestUploadBrokenOffOverSPDY(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, serve.Config{Root: t.TempDir(), Upload: dir})
+	done := make(chan struct{})
+	s := visit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(done)
+		h.ServeHTTP(w, r)
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	body, send := io.Pipe()
+	answered := make(chan struct{})
+	// Ends with the request, which cancel ends; the test waits for it.
+	go func() {
+		defer close(answered)
+		if resp, err := s.RoundTrip(request(ctx, "PUT", "/film.mp4", body)); err == nil {
+			t.Errorf("an upload that broke off: %d", resp.StatusCode)
+			resp.Body.Close()
+		}
+	}()
+	send.Write(make([]byte, 1<<20)) // more than any window: the handler reads
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 1 {
+		t.Errorf("%d files, %v, want the part at most", len(entries), err)
+	}
+	cancel()
+	<-answered
+	<-done
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("it left %v, %v", entries, err)
 	}
 }
