@@ -130,7 +130,7 @@ func TestFrameVectors(t *testing.T) {
 		if got := v.frame.Append(nil, block); !bytes.Equal(got, wire) {
 			t.Errorf("%v: encoded as %x, want %x", v.frame, got, wire)
 		}
-		got, err := newReader().parse(wire)
+		got, err := new(reader).parse(wire)
 		if err != nil || !v.frame.matches(got) {
 			t.Errorf("%x: read as %v, %v, want %v", wire, got, err, v.frame)
 		}
@@ -151,7 +151,7 @@ func TestReaderRefuses(t *testing.T) {
 		"RST_STREAM, status 0":   "80030003 00000008 00000001 00000000",
 		"DATA on stream 0":       "00000000 00000001 78",
 	} {
-		if f, err := newReader().parse(unhex(t, wire)); err == nil {
+		if f, err := new(reader).parse(unhex(t, wire)); err == nil {
 			t.Errorf("%s: read as %v, want an error", name, f)
 		}
 	}
@@ -170,7 +170,7 @@ func TestCodecsAgree(t *testing.T) {
 	}
 	conn, _ := Pipe(PipeConfig{})
 	p, moby := NewPeer(t, conn), NewMobyWriter()
-	r, second := newReader(), newReader()
+	r, second := new(reader), new(reader)
 	for _, f := range frames {
 		if got, err := r.parse(p.Encode(f)); err != nil || !f.matches(got) {
 			t.Errorf("own codec: %v is read as %v, %v", f, got, err)

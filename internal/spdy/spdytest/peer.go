@@ -26,8 +26,12 @@ const (
 type Peer struct {
 	// Conn is the peer's end of the connection.
 	Conn net.Conn
-	// Deflater compresses the blocks that are sent.
+	// Deflater compresses the blocks that are sent. If nil, one of level 6 is
+	// made for the first of them.
 	Deflater *Deflater
+	// NoSecond leaves out the second reading by moby's framer, which is slow to
+	// set up: for fuzzing.
+	NoSecond bool
 	// Moby, if not nil, encodes the frames that are sent, in place of the
 	// peer's own codec and of Deflater.
 	Moby *MobyWriter
@@ -45,10 +49,9 @@ type Peer struct {
 	err     error  // what ended reading
 }
 
-// NewPeer returns a peer on conn whose failures are t's. Blocks are compressed
-// at level 6.
+// NewPeer returns a peer on conn whose failures are t's.
 func NewPeer(t testing.TB, conn net.Conn) *Peer {
-	return &Peer{Conn: conn, t: t, Deflater: NewDeflater(6), reader: newReader()}
+	return &Peer{Conn: conn, t: t, reader: new(reader)}
 }
 
 // Encode returns f as it is on the wire. Encoding a frame with a block moves
@@ -67,6 +70,9 @@ func (p *Peer) Encode(f Frame) []byte {
 		plain := f.Plain
 		if plain == nil {
 			plain = AppendBlock(nil, f.Pairs...)
+		}
+		if p.Deflater == nil {
+			p.Deflater = NewDeflater(6)
 		}
 		block = p.Deflater.Deflate(plain)
 	}
@@ -101,8 +107,8 @@ func (p *Peer) TrySend(frames ...Frame) error {
 	return nil
 }
 
-// errTimeout is what next returns when no whole frame came in time.
-var errTimeout = errors.New("no frame came")
+// ErrTimeout is what TryNext returns when no whole frame came in time.
+var ErrTimeout = errors.New("no frame came")
 
 // next returns the next frame that comes within d.
 func (p *Peer) next(d time.Duration) (Frame, error) {
@@ -127,7 +133,7 @@ func (p *Peer) next(d time.Duration) (Frame, error) {
 		n, err := p.Conn.Read(buf[:])
 		p.partial = append(p.partial, buf[:n]...)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return Frame{}, errTimeout
+			return Frame{}, ErrTimeout
 		}
 		if err == io.EOF && len(p.partial) > 0 && n == 0 {
 			err = io.ErrUnexpectedEOF
@@ -147,6 +153,7 @@ func (p *Peer) cut() (f Frame, ok bool, err error) {
 	}
 	wire := append([]byte(nil), p.partial[:n]...)
 	p.partial = p.partial[n:]
+	p.reader.alone = p.reader.alone || p.NoSecond
 	f, err = p.reader.parse(wire)
 	return f, err == nil, err
 }
@@ -165,14 +172,14 @@ func (p *Peer) Next(why string) Frame {
 func (p *Peer) Poll(d time.Duration) (f Frame, ok bool) {
 	p.t.Helper()
 	f, err := p.next(d)
-	if err != nil && err != errTimeout {
+	if err != nil && err != ErrTimeout {
 		p.t.Fatalf("reading a frame: %v", err)
 	}
 	return f, err == nil
 }
 
-// TryNext is Next that returns the error, of the connection or of a frame that
-// is not sound; within d.
+// TryNext returns the next frame that comes within d, or ErrTimeout, or the error
+// of the connection or of a frame that is not sound.
 func (p *Peer) TryNext(d time.Duration) (Frame, error) { return p.next(d) }
 
 // Want reads as many frames as there are in want, and fails unless they are
@@ -198,7 +205,7 @@ func (p *Peer) WantIdle(why string) {
 	if err == nil {
 		p.t.Fatalf("%s: got %v, want nothing", why, f)
 	}
-	if err != errTimeout {
+	if err != ErrTimeout {
 		p.t.Fatalf("%s: got %v, want nothing on an open connection", why, err)
 	}
 }
