@@ -104,9 +104,6 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	// Ends with the session, which the next goroutine sees to; run waits for it.
 	l.sessions.Go(func() {
 		s.Serve() // what it returns is what Err says below
-		if ctx.Err() != nil {
-			l.log.Info("disconnected", "held", time.Since(began).Round(time.Millisecond))
-		}
 	})
 	// Ends with the session, and ends it after ctx; run waits for it.
 	l.sessions.Go(func() {
@@ -121,20 +118,25 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 		limit, cancel := context.WithTimeout(now, l.agent.cfg.Drain)
 		defer cancel()
 		if s.Shutdown(limit) != nil {
-			l.log.Warn("open requests were cut off", "limit", l.agent.cfg.Drain)
+			l.log.Warn("disconnected, open requests were cut off", "held", since(began))
+			return
 		}
+		l.log.Info("disconnected", "held", since(began))
 	})
 	<-s.GoingAway()
-	held := time.Since(began).Round(time.Millisecond)
+	held := since(began)
 	switch err := s.Err(); {
 	case ctx.Err() != nil:
-		// The goroutines above have the last words.
+		// The goroutine above has the last word.
 	case errors.Is(err, spdy.ErrGoingAway):
 		l.log.Info("the proxy ends the connection, connecting anew", "held", held)
 	default:
 		l.log.Warn("connection lost", "held", held, "err", err)
 	}
 }
+
+// since is for people: how long ago it was, without the nanoseconds.
+func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
 
 // failed says why there is no connection: once, until there is another reason.
 func (l *loop) failed(err error) {

@@ -164,7 +164,12 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 	case err != nil && limit.err == io.EOF:
 		return nil, fmt.Errorf("proxy %s ended the connection without an answer", d.Addr)
 	case err != nil:
-		return nil, fmt.Errorf("proxy %s: no answer: %w", d.Addr, cmp.Or(limit.err, err))
+		err = cmp.Or(limit.err, err)
+		if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
+			// In TLS 1.3 P judges C's certificate when C's handshake is over.
+			return nil, fmt.Errorf("proxy %s ended TLS: %w; a proxy with --client-ca wants --client-cert and --client-key of c", d.Addr, err)
+		}
+		return nil, fmt.Errorf("proxy %s: no answer: %w", d.Addr, err)
 	case resp.StatusCode != http.StatusOK:
 		return nil, d.refused(resp)
 	case resp.ContentLength < 0 && len(resp.TransferEncoding) == 0:

@@ -28,8 +28,8 @@ const (
 	refusedBurst    = 20
 	refusedInterval = 3 * time.Second
 
-	// Handshakes from one address that failed and are logged, likewise.
-	loggedBurst    = 5
+	// A connection that failed is logged once in this time, for each address and
+	// each step: its peer tries again and again.
 	loggedInterval = time.Minute
 
 	maxThrottled = 4096 // addresses remembered for either
@@ -117,7 +117,7 @@ func (s *Server) init() {
 		s.listeners = make(map[net.Listener]bool)
 		s.perAddr = make(map[string]int)
 		s.refused = throttle{burst: refusedBurst, interval: refusedInterval, maxKeys: maxThrottled}
-		s.logged = throttle{burst: loggedBurst, interval: loggedInterval, maxKeys: maxThrottled}
+		s.logged = throttle{burst: 1, interval: loggedInterval, maxKeys: maxThrottled}
 	})
 }
 
@@ -340,12 +340,12 @@ func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
 }
 
 // logFailure logs what came of a connection that asked for nothing. The
-// internet is full of those: an address gets a few lines, the rest is for
-// debugging.
+// internet is full of those: an address gets a line now and then, the rest is
+// for debugging.
 func (s *Server) logFailure(key, msg string, addr net.Addr, err error) {
 	level := slog.LevelDebug
 	// A peer that just leaves is a port scan or a health check.
-	if s.base.Err() == nil && !errors.Is(err, io.EOF) && s.logged.take(key, time.Now()) {
+	if s.base.Err() == nil && !errors.Is(err, io.EOF) && s.logged.take(msg+key, time.Now()) {
 		level = slog.LevelWarn
 	}
 	s.log().Log(context.Background(), level, msg, "remote", addr, "err", err)
