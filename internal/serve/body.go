@@ -17,6 +17,9 @@ import (
 // what it holds here (a file, its room on the disk) is wanted by others.
 const bodyIdle = 2 * time.Minute
 
+// bodyStep is how much of a body is read at a time.
+const bodyStep = 64 << 10
+
 // errTooLong ends a body that is over the maximum.
 var errTooLong = errors.New("the body is too long")
 
@@ -25,6 +28,7 @@ type received struct {
 	body     io.Reader
 	announce int64 // -1: unknown
 	deadline func(time.Time) error
+	extended time.Time // when the deadline was last moved
 
 	length int64
 	sum    hash.Hash
@@ -43,8 +47,11 @@ func newReceived(w http.ResponseWriter, r *http.Request) *received {
 // Read implements io.Reader. It returns io.EOF only if the body is as long as
 // was announced.
 func (b *received) Read(p []byte) (int, error) {
-	// A writer without deadlines leaves the limit to whoever owns the connection.
-	b.deadline(time.Now().Add(bodyIdle))
+	if now := time.Now(); now.Sub(b.extended) > time.Second {
+		b.extended = now
+		// A writer without deadlines leaves the limit to whoever owns the connection.
+		b.deadline(now.Add(bodyIdle))
+	}
 	n, err := b.body.Read(p)
 	b.length += int64(n)
 	b.sum.Write(p[:n])
@@ -56,6 +63,13 @@ func (b *received) Read(p []byte) (int, error) {
 	}
 	b.broken = err != nil && err != io.EOF
 	return n, err
+}
+
+// discard reads the body to its end.
+func (b *received) discard() error {
+	// Not io.Discard's own ReadFrom, whose pieces are small.
+	_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, b, make([]byte, bodyStep))
+	return err
 }
 
 // describe tells in h what arrived.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -74,12 +73,12 @@ func (d *folder) refuseMethod(w http.ResponseWriter) {
 // headers what arrived.
 func (d *folder) post(w http.ResponseWriter, r *http.Request) {
 	body := newReceived(w, r)
-	if _, err := io.Copy(io.Discard, body); err != nil {
+	if err := body.discard(); err != nil {
 		body.refuse(w, err)
 		return
 	}
 	body.describe(w.Header())
-	r = r.WithContext(r.Context())
+	r = r.WithContext(r.Context()) // a copy
 	r.Method = http.MethodGet
 	d.get(w, r)
 }
@@ -104,6 +103,8 @@ func (d *folder) get(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, errNotFound)
 	case !info.IsDir():
 		d.sendFile(w, r, f, info)
+	case !slash && d.noListing && !d.hasIndex(name):
+		d.refuse(w, r, errNotFound)
 	case !slash:
 		// "./" because a name may hold a colon, and "//" must not become a host.
 		to := "./" + url.PathEscape(path.Base(name)) + "/"
@@ -115,6 +116,12 @@ func (d *folder) get(w http.ResponseWriter, r *http.Request) {
 	default:
 		d.sendFolder(w, r, name, f, info)
 	}
+}
+
+// hasIndex tells whether the folder of that name has an index.html.
+func (d *folder) hasIndex(name string) bool {
+	info, err := d.root.Stat(path.Join(name, "index.html"))
+	return err == nil && info.Mode().IsRegular()
 }
 
 // sendFolder answers with the folder's index.html, or else its listing.

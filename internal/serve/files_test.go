@@ -519,7 +519,9 @@ func TestFolders(t *testing.T) {
 		{listed, "/index-is-folder/", 200, "", "index.html"},
 		{listed, "/", 200, "", "without"},
 		{unlisted, "/with/", 200, "", "<p>index"},
+		{unlisted, "/with", 301, "./with/", ""},
 		{unlisted, "/without/", 404, "", ""},
+		{unlisted, "/without", 404, "", ""},
 		{unlisted, "/", 404, "", ""},
 		{unlisted, "/without/x.txt", 200, "", "x"},
 	} {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -97,31 +96,6 @@ func write(t *testing.T, dir string, pairs ...string) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// A logBook is a slog.Handler that keeps the messages.
-type logBook struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lines = append(b.lines, string(p))
-	return len(p), nil
-}
-
-func (b *logBook) count(text string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := 0
-	for _, l := range b.lines {
-		if strings.Contains(l, text) {
-			n++
-		}
-	}
-	return n
 }
 
 func TestNewRefusesWhatCannotBeServed(t *testing.T) {

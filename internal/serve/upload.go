@@ -233,7 +233,7 @@ func (u *uploads) store(body *received, ext string) (name string, err error) {
 		return "", err
 	}
 	defer p.discard()
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, bodyStep)
 	for {
 		n, err := body.Read(buf)
 		if body.length > u.max {
