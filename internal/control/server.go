@@ -24,7 +24,8 @@ const (
 	defaultMaxPending        = 512
 	defaultMaxPendingPerAddr = 64
 
-	// Refused attempts that an address has: so many at once, then one an interval.
+	// Answers 401 and 403 that an address gets: so many at once, then one an
+	// interval, and 429 beyond that.
 	refusedBurst    = 20
 	refusedInterval = 3 * time.Second
 
@@ -366,7 +367,9 @@ func (s *Server) judge(req *http.Request, reg *Registration, key string) *Refusa
 			Reason: "too many refused attempts from this address"}
 	}
 	refused := func(r *Refusal, name string) *Refusal {
-		s.refused.add(key, now)
+		if r.Status != http.StatusBadRequest { // a slip in a name is no guess at a token
+			s.refused.add(key, now)
+		}
 		s.log().Warn("control port: refused", "remote", reg.RemoteAddr, "origin", name, "answer", r.Error())
 		return r
 	}

@@ -299,8 +299,7 @@ func TestTLS(t *testing.T) {
 func TestClientCA(t *testing.T) {
 	clients, others := controltest.NewCA(t), controltest.NewCA(t)
 	dir := t.TempDir()
-	var p *port
-	p = startPort(t, nil, func(s *Server) {
+	p := startPort(t, nil, func(s *Server) {
 		own := s.TLS()
 		certFile, keyFile := controltest.Write(t, issued(t, own), dir, "p")
 		cfg, err := ServerTLS{CertFile: certFile, KeyFile: keyFile, ClientCAFile: clients.WriteCA(t, dir, "clients.pem")}.Load()
@@ -513,6 +512,14 @@ func TestTooManyRefused429(t *testing.T) {
 			t.Errorf("a second wrong after the pause: %v, want 429", err)
 		}
 		time.Sleep(time.Hour) // of the bubble
+		// A slip in a name is nobody's guess at a token.
+		for i := range 2 * refusedBurst {
+			d.Name = "not_a_name"
+			if err := try(anyToken); !isRefused(err, 400) {
+				t.Fatalf("bad name %d: %v, want 400", i, err)
+			}
+		}
+		d.Name = ""
 		for i := range refusedBurst {
 			if err := try(wrongToken); !isRefused(err, 401) {
 				t.Fatalf("an hour later, attempt %d: %v, want 401", i, err)
