@@ -44,6 +44,7 @@ type inflater struct {
 	out     []byte // the block decoded last
 	fr      io.ReadCloser
 	src     bytes.Reader
+	whole   []byte
 	tmp     []byte
 }
 
@@ -96,11 +97,16 @@ func (d *inflater) stored(block []byte, limit int) ([]byte, bool) {
 	return out, true
 }
 
+// lastBlock is an empty stored block that ends a deflate stream.
+const lastBlock = "\x01\x00\x00\xff\xff"
+
 // compressed decodes any block. compress/flate keeps an error for ever once
 // its input ran dry, so each block gets a reset reader whose dictionary is the
-// last 32 KiB of output.
+// last 32 KiB of output, and an end of its own: one that is not reached, or
+// reached early, shows a block that does not end on its flush.
 func (d *inflater) compressed(block []byte, limit int) (out []byte, tooLarge bool, err error) {
-	d.src.Reset(block)
+	d.whole = append(append(d.whole[:0], block...), lastBlock...)
+	d.src.Reset(d.whole)
 	window := d.history[max(0, len(d.history)-flateWindow):]
 	if d.fr == nil {
 		d.fr = flate.NewReaderDict(&d.src, window)
@@ -122,13 +128,19 @@ func (d *inflater) compressed(block []byte, limit int) (out []byte, tooLarge boo
 		switch err {
 		case nil:
 			continue
-		case io.ErrUnexpectedEOF: // a sound block has no end of its own
 		case io.EOF:
-			return nil, false, errBlockFinal
+			if d.src.Len() > 0 {
+				return nil, false, errBlockFinal
+			}
+		case io.ErrUnexpectedEOF:
+			return nil, false, errBlockFlush
 		default:
 			return nil, false, fmt.Errorf("header block: %w", err)
 		}
 		d.out = out
+		if cap(d.whole) > 16<<10 {
+			d.whole = nil // not kept for a session's life
+		}
 		return out, total > limit, nil
 	}
 }
