@@ -51,15 +51,6 @@ func ListenAndServe(addr string, handler http.Handler) (err error) {
 //
 // ConfigureServer does more: HTTP/2, time limits, an orderly shutdown.
 func ListenAndServeTLS(addr string, certFile string, keyFile string, handler http.Handler) error {
-	srv := &http.Server{
-		Addr: addr, Handler: handler,
-		TLSConfig: &tls.Config{NextProtos: []string{SPDY31.String(), SPDY3.String(), "http/1.1"}},
-		ErrorLog:  slog.NewLogLogger(sharedLogger.Handler(), slog.LevelError),
-	}
-	a := &alpnServer{conf: Config{Logger: sharedLogger}, upstream: true, sessions: make(map[*Session]struct{})}
-	if err := a.configure(srv); err != nil {
-		return err
-	}
 	if addr == "" {
 		addr = ":https"
 	}
@@ -67,7 +58,21 @@ func ListenAndServeTLS(addr string, certFile string, keyFile string, handler htt
 	if err != nil {
 		return err
 	}
+	return serveTLS(ln, certFile, keyFile, handler)
+}
+
+// serveTLS closes ln when it returns.
+func serveTLS(ln net.Listener, certFile, keyFile string, handler http.Handler) error {
 	defer ln.Close()
+	srv := &http.Server{
+		Handler:   handler,
+		TLSConfig: &tls.Config{NextProtos: []string{SPDY31.String(), SPDY3.String(), "http/1.1"}},
+		ErrorLog:  slog.NewLogLogger(sharedLogger.Handler(), slog.LevelError),
+	}
+	a := &alpnServer{conf: Config{Logger: sharedLogger}, upstream: true, sessions: make(map[*Session]struct{})}
+	if err := a.configure(srv); err != nil {
+		return err
+	}
 	return srv.ServeTLS(ln, certFile, keyFile)
 }
 
