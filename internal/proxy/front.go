@@ -2,12 +2,13 @@ package proxy
 
 import (
 	"crypto/tls"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/front"
@@ -55,6 +56,7 @@ func (p *Proxy) newFront() error {
 			SendPingTimeout:      time.Minute,
 			WriteByteTimeout:     visitorStall,
 		},
+		ConnContext: withLeave,
 		// "OPTIONS *" is C's to answer.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -78,10 +80,6 @@ func (p *Proxy) requestDone(r *front.Record) {
 
 // configureTLS makes the front port speak what Config.ALPN lists.
 func (p *Proxy) configureTLS() error {
-	// Set by hand: TLSNextProto, where the SPDYs go, would turn h2 off.
-	p.front.Protocols = &http.Protocols{}
-	p.front.Protocols.SetHTTP1(slices.Contains(p.cfg.ALPN, "http/1.1"))
-	p.front.Protocols.SetHTTP2(slices.Contains(p.cfg.ALPN, "h2"))
 	p.front.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: p.cfg.ALPN,
@@ -89,15 +87,24 @@ func (p *Proxy) configureTLS() error {
 			return &p.tls.Load().Certificates[0], nil
 		},
 	}
-	p.configureSPDY()
-	return nil
+	cfg := spdy.Config{
+		MaxConcurrentStreams: visitorStreams,
+		// Some more, so that who sends too much gets a 431 and not a reset.
+		MaxHeaderBytes: 2*p.cfg.MaxHeaderBytes + 16<<10,
+		KeepAlive:      p.cfg.KeepAlive,
+		Logger:         slog.New(serverLog{p.log.Handler()}),
+	}
+	if p.cfg.Trace != nil {
+		cfg.Trace = p.tracer("visitor")
+	}
+	// It also sets Protocols: TLSNextProto alone, where the SPDYs go, would turn
+	// h2 off.
+	return spdy.ConfigureServer(p.front, &cfg)
 }
 
-var _ io.Writer = (*accessFile)(nil)
-
-// quiet are the beginnings of what net/http's server says about visitors that
-// did something wrong. The internet is full of those.
-var quiet = []string{"http: TLS handshake error", "http2: ", "http: URL query contains semicolon"}
+// quiet are the beginnings of what the servers say about visitors that did
+// something wrong, or left. The internet is full of those.
+var quiet = []string{"http: TLS handshake error", "http2: ", "http: URL query contains semicolon", "session ended"}
 
 func isQuiet(msg string) bool {
 	return slices.ContainsFunc(quiet, func(q string) bool { return strings.HasPrefix(msg, q) })

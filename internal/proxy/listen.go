@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,9 +23,10 @@ const (
 	// addresses and trusted proxies, who bring everybody's, have no such cap.
 	maxVisitorsPerAddr = 256
 
-	// visitorStall is how long a visitor may take nothing at all of what is
-	// sent to it. A film that is paused for longer is fetched again by its
-	// player where it stopped.
+	// visitorStall is how long nothing at all may move on a connection that is
+	// not waited on for a request: a visitor takes nothing of what is sent to it,
+	// or an origin nothing of what a visitor sends. A film that is paused for
+	// longer is fetched again by its player where it stopped.
 	visitorStall = 10 * time.Minute
 
 	visitorKeepAlive = 30 * time.Second
@@ -76,18 +79,19 @@ type visitors struct {
 	unlimited func(netip.Addr) bool // no cap for this one alone
 	stall     time.Duration
 
-	closing chan struct{} // closed by Close
-	close   sync.Once
+	closing  chan struct{} // closed by Close
+	close    sync.Once
+	watching sync.WaitGroup // the goroutine of watch
 
 	mu   sync.Mutex
-	open int            // guarded by mu
-	from map[string]int // guarded by mu; connections by address
-	full bool           // guarded by mu; the cap was reached, and that was logged
+	open map[*visitor]struct{} // guarded by mu
+	from map[string]int        // guarded by mu; connections by address
+	full bool                  // guarded by mu; the cap was reached, and that was logged
 }
 
-func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix) *visitors {
-	return &visitors{
-		Listener: ln, log: log, max: min(maxVisitors, fileLimit()*3/4), maxOne: maxVisitorsPerAddr, stall: visitorStall,
+func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall time.Duration) *visitors {
+	v := &visitors{
+		Listener: ln, log: log, max: min(maxVisitors, fileLimit()*3/4), maxOne: maxVisitorsPerAddr, stall: stall,
 		unlimited: func(ip netip.Addr) bool {
 			for _, p := range trusted {
 				if p.Contains(ip) {
@@ -97,8 +101,12 @@ func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix) *vis
 			return ip.IsLoopback()
 		},
 		closing: make(chan struct{}),
+		open:    map[*visitor]struct{}{},
 		from:    map[string]int{},
 	}
+	// Ends at Close, which waits for it.
+	v.watching.Go(v.watch)
+	return v
 }
 
 // Accept returns the next connection that there is room for.
@@ -121,8 +129,8 @@ func (v *visitors) Accept() (net.Conn, error) {
 			continue
 		}
 		pause = 0
-		if key, ok := v.take(conn); ok {
-			return &visitor{Conn: conn, from: v, key: key}, nil
+		if c := v.take(conn); c != nil {
+			return c, nil
 		}
 		conn.Close()
 	}
@@ -131,48 +139,90 @@ func (v *visitors) Accept() (net.Conn, error) {
 // Close stops Accept.
 func (v *visitors) Close() error {
 	v.close.Do(func() { close(v.closing) })
-	return v.Listener.Close()
+	err := v.Listener.Close()
+	v.watching.Wait()
+	return err
 }
 
-// take counts conn if there is room for it. The key is its address's, "" if
-// that is not counted.
-func (v *visitors) take(conn net.Conn) (key string, ok bool) {
+// watch ends the requests of visitors on whose connections nothing moves. A
+// write has its own limit; what is left are bodies that an origin does not take.
+// The visitor may have left long ago: net/http's HTTP/1 server notices that by
+// reading ahead, but never while a body has not been read, and TCP has no way to
+// say it behind what was not read.
+func (v *visitors) watch() {
+	tick := time.NewTicker(v.stall / 8)
+	defer tick.Stop()
+	for {
+		select {
+		case <-v.closing:
+			return
+		case now := <-tick.C:
+			v.mu.Lock()
+			for c := range v.open {
+				if c.reading.Load() == 0 && now.Sub(time.Unix(0, c.moved.Load())) > v.stall {
+					c.leave()
+				}
+			}
+			v.mu.Unlock()
+		}
+	}
+}
+
+// withLeave returns a context that ends when conn's visitor is given up. It is
+// http.Server.ConnContext.
+func withLeave(ctx context.Context, conn net.Conn) context.Context {
+	if tc, ok := conn.(*tls.Conn); ok {
+		conn = tc.NetConn()
+	}
+	c, ok := conn.(*visitor)
+	if !ok {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	c.onLeave.Store(&cancel)
+	return ctx
+}
+
+// take counts conn and returns it as a visitor, nil if there is no room for it.
+func (v *visitors) take(conn net.Conn) *visitor {
+	c := &visitor{Conn: conn, from: v}
+	c.moved.Store(time.Now().UnixNano())
 	if tcp, isTCP := conn.RemoteAddr().(*net.TCPAddr); isTCP {
 		ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 		if !v.unlimited(ip) {
-			key = addrKey(ip)
+			c.key = addrKey(ip)
 		}
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.open >= v.max {
+	if len(v.open) >= v.max {
 		if !v.full {
 			v.full = true
-			v.log.Warn("front port: as many connections as it takes, more are closed", "open", v.open)
+			v.log.Warn("front port: as many connections as it takes, more are closed", "open", len(v.open))
 		}
-		return "", false
+		return nil
 	}
-	if key != "" {
-		if v.from[key] >= v.maxOne {
-			return "", false
+	if c.key != "" {
+		if v.from[c.key] >= v.maxOne {
+			return nil
 		}
-		v.from[key]++
+		v.from[c.key]++
 	}
-	v.open++
-	return key, true
+	v.open[c] = struct{}{}
+	return c
 }
 
-func (v *visitors) give(key string) {
+func (v *visitors) give(c *visitor) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.open--
-	if key != "" {
-		if v.from[key]--; v.from[key] == 0 {
-			delete(v.from, key)
+	delete(v.open, c)
+	if c.key != "" {
+		if v.from[c.key]--; v.from[c.key] == 0 {
+			delete(v.from, c.key)
 		}
 	}
 	// Said again only after a real change.
-	if v.open < v.max*9/10 {
+	if len(v.open) < v.max*9/10 {
 		v.full = false
 	}
 }
@@ -193,13 +243,34 @@ func addrKey(ip netip.Addr) string {
 type visitor struct {
 	net.Conn
 	from *visitors
-	key  string
+	key  string // of its address, "" if that is not counted
 	once sync.Once
+
+	reading atomic.Int32                       // calls of Read that have not returned
+	moved   atomic.Int64                       // when the last Read or Write ended, in ns
+	onLeave atomic.Pointer[context.CancelFunc] // ends the connection's requests
+}
+
+func (c *visitor) Read(p []byte) (int, error) {
+	c.reading.Add(1)
+	n, err := c.Conn.Read(p)
+	c.moved.Store(time.Now().UnixNano())
+	c.reading.Add(-1)
+	return n, err
+}
+
+// leave ends what the visitor has asked for.
+func (c *visitor) leave() {
+	if cancel := c.onLeave.Load(); cancel != nil {
+		(*cancel)()
+	}
 }
 
 func (c *visitor) Write(p []byte) (int, error) {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.from.stall))
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	c.moved.Store(time.Now().UnixNano())
+	return n, err
 }
 
 // CloseWrite lets net/http close its side first, so that the last answer
@@ -212,6 +283,9 @@ func (c *visitor) CloseWrite() error {
 }
 
 func (c *visitor) Close() error {
-	c.once.Do(func() { c.from.give(c.key) })
+	c.once.Do(func() {
+		c.from.give(c)
+		c.leave()
+	})
 	return c.Conn.Close()
 }

@@ -188,24 +188,26 @@ func TestSilentVisitor(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes the 10 s of the deadline")
 	}
-	t.Parallel()
 	for _, tls := range []bool{false, true} {
-		x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = tls })
-		conn, err := net.Dial("tcp", x.FrontAddr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := io.WriteString(conn, "\x16"); err != nil { // of either, a beginning
-			t.Fatal(err)
-		}
-		conn.SetReadDeadline(time.Now().Add(patience))
-		start := time.Now()
-		if _, err := io.ReadAll(conn); err != nil && !strings.Contains(err.Error(), "reset") {
-			t.Errorf("TLS %v: %v, want an end", tls, err)
-		}
-		if d := time.Since(start); d > 15*time.Second {
-			t.Errorf("TLS %v: let go after %v, want some 10 s", tls, d)
-		}
+		t.Run(fmt.Sprintf("TLS %v", tls), func(t *testing.T) {
+			t.Parallel()
+			x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = tls })
+			conn, err := net.Dial("tcp", x.FrontAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "\x16"); err != nil { // of either, a beginning
+				t.Fatal(err)
+			}
+			conn.SetReadDeadline(time.Now().Add(patience))
+			start := time.Now()
+			if _, err := io.ReadAll(conn); err != nil && !strings.Contains(err.Error(), "reset") {
+				t.Errorf("%v, want an end", err)
+			}
+			if d := time.Since(start); d > 15*time.Second {
+				t.Errorf("let go after %v, want some 10 s", d)
+			}
+		})
 	}
 }

@@ -155,7 +155,7 @@ func (p *Proxy) Listen() (err error) {
 	if tcp, ok := p.controlLn.Addr().(*net.TCPAddr); p.cfg.NoAuth && (!ok || !tcp.IP.IsLoopback()) {
 		return configErrorf("--no-auth: --control %s became %v, which is not a loopback address: give 127.0.0.1 or [::1]", p.cfg.Control, p.controlLn.Addr())
 	}
-	p.frontLn = newVisitors(frontLn, p.log, p.trusted)
+	p.frontLn = newVisitors(frontLn, p.log, p.trusted, visitorStall)
 	return nil
 }
 
@@ -308,11 +308,9 @@ func (p *Proxy) admit(reg *control.Registration) error {
 
 // register turns the connection of a C round: P is SPDY's client on it.
 func (p *Proxy) register(reg *control.Registration) {
-	cfg := spdy.Config{
-		KeepAlive:      p.cfg.KeepAlive,
-		MaxHeaderBytes: p.cfg.MaxHeaderBytes,
-		Logger:         p.log,
-	}
+	// No Logger: the table's event says why a session ended, and P runs no
+	// handler on it.
+	cfg := spdy.Config{KeepAlive: p.cfg.KeepAlive, MaxHeaderBytes: p.cfg.MaxHeaderBytes}
 	if p.cfg.Trace != nil {
 		label := reg.Instance
 		if label == "" {

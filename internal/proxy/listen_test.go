@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fakeListener gives out connections and errors.
+type fakeListener struct {
+	net.Listener
+	next chan any // net.Conn or error; closed: net.ErrClosed
+}
+
+func (l fakeListener) Accept() (net.Conn, error) {
+	switch x := (<-l.next).(type) {
+	case net.Conn:
+		return x, nil
+	case error:
+		return nil, x
+	}
+	return nil, net.ErrClosed
+}
+
+func (l fakeListener) Close() error { return nil }
+
+// fakeConn is one end of a pipe, from an address.
+type fakeConn struct {
+	net.Conn
+	from netip.Addr
+}
+
+func (c fakeConn) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.from, 4711))
+}
+
+func pipe(from string) (ours net.Conn, theirs net.Conn) {
+	a, b := net.Pipe()
+	return fakeConn{a, netip.MustParseAddr(from)}, b
+}
+
+func closedSoon(t *testing.T, conn net.Conn) {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want the connection closed", err)
+	}
+}
+
+func newTestVisitors(t *testing.T, stall time.Duration) (*visitors, chan any) {
+	next := make(chan any, 16)
+	v := newVisitors(fakeListener{next: next}, slog.New(slog.DiscardHandler), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, stall)
+	t.Cleanup(func() { v.Close() })
+	return v, next
+}
+
+// Connection caps, in all and an address.
+func TestVisitorCaps(t *testing.T) {
+	v, next := newTestVisitors(t, time.Hour)
+	v.max, v.maxOne = 6, 2
+	accepted := make(chan net.Conn, 16)
+	go func() { // ends with the listener, below
+		for {
+			c, err := v.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- c
+		}
+	}()
+	var open []net.Conn
+	for _, c := range []struct {
+		from string
+		ok   bool
+	}{
+		{"192.0.2.1", true}, {"192.0.2.1", true}, {"192.0.2.1", false}, // two an address
+		{"::ffff:192.0.2.1", false},                                          // the same address
+		{"2001:db8::1", true}, {"2001:db8::2", true}, {"2001:db8::3", false}, // one /64
+		{"127.0.0.1", true}, {"10.1.1.1", true}, // these have no cap of their own
+		{"127.0.0.1", false}, {"10.1.1.1", false}, {"198.51.100.1", false}, // six in all
+	} {
+		ours, theirs := pipe(c.from)
+		next <- ours
+		if !c.ok {
+			closedSoon(t, theirs)
+			continue
+		}
+		open = append(open, <-accepted)
+	}
+	// One that goes makes room for one, once.
+	open[0].Close()
+	open[0].Close()
+	ours, _ := pipe("192.0.2.1")
+	next <- ours
+	<-accepted
+	ours, theirs := pipe("192.0.2.1")
+	next <- ours
+	closedSoon(t, theirs)
+	close(next)
+	if c, ok := <-accepted; ok {
+		t.Errorf("got %v after the listener was closed", c)
+	}
+}
+
+// File-descriptor exhaustion is waited out, not died of.
+func TestAcceptErrors(t *testing.T) {
+	v, next := newTestVisitors(t, time.Hour)
+	for range 3 {
+		next <- &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	ours, _ := pipe("192.0.2.1")
+	next <- ours
+	if _, err := v.Accept(); err != nil {
+		t.Errorf("got %v, want the connection after the errors", err)
+	}
+	next <- net.ErrClosed
+	if _, err := v.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v, want %v", err, net.ErrClosed)
+	}
+}
+
+// A visitor that takes nothing, or that nobody takes anything from, is given up
+// after a while; one that is waited on is not.
+func TestVisitorStall(t *testing.T) {
+	v, next := newTestVisitors(t, 100*time.Millisecond)
+	accept := func() (net.Conn, context.Context) {
+		ours, _ := pipe("192.0.2.1")
+		next <- ours
+		c, err := v.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, withLeave(context.Background(), c)
+	}
+	writing, _ := accept()
+	if _, err := writing.Write([]byte("x")); err == nil || !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("a write that gets nowhere: got %v, want a timeout", err)
+	}
+	reading, readingCtx := accept()
+	go reading.Read(make([]byte, 1)) // ends when the connection is closed, below
+	_, idleCtx := accept()
+	select {
+	case <-idleCtx.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("a connection on which nothing moves was kept")
+	}
+	if readingCtx.Err() != nil {
+		t.Error("a connection that is read from was given up")
+	}
+	reading.Close()
+}
+
+func TestBindErrors(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, c := range []struct {
+		addr, want string
+		config     bool
+	}{
+		{ln.Addr().String(), "another program listens there: stop it, or give another address with --front", false},
+		{"192.0.2.1:0", "this machine has no such address: give another address with --front", false},
+		{"no-such-host.invalid:1443", "give another address with --front", true},
+	} {
+		_, err := bind("front", c.addr)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want %q", c.addr, err, c.want)
+		}
+		if _, ok := errors.AsType[*ConfigError](err); ok != c.config {
+			t.Errorf("%s: a ConfigError: %v, want %v", c.addr, ok, c.config)
+		}
+	}
+}
