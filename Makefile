@@ -40,7 +40,7 @@ browser-test: all ## a real browser and a real application through the pair; nee
 
 race: ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race")
-	@set -e; for m in $(MODULES); do $(GO) -C $$m test $(RACE) -shuffle=on ./...; done
+	@status=0; for m in $(MODULES); do $(GO) -C $$m test $(RACE) -shuffle=on ./... || status=1; done; exit $$status
 
 bench: ## the benchmarks of both modules; BENCH=regexp chooses
 	@set -e; for m in $(MODULES); do $(GO) -C $$m test -run '^$$' -bench '$(BENCH)' -benchmem ./...; done
