@@ -1,0 +1,111 @@
+package spdy
+
+import (
+	"testing"
+	"time"
+)
+
+func TestSendWindow(t *testing.T) {
+	for _, test := range []struct {
+		what  string
+		start sendWindow
+		add   int64
+		want  sendWindow
+		ok    bool
+	}{
+		{"credit", 65536, 1000, 66536, true},
+		{"2.6.8: 64 - 60 KB left, 7 lowered from 64 to 16 KB", (64 - 60) << 10, (16 - 64) << 10, -44 << 10, true},
+		{"credit for a window below 0", -44 << 10, 44 << 10, 0, true},
+		{"the largest window", 65536, maxWindow - 65536, maxWindow, true},
+		{"one more than that", 65536, maxWindow - 65535, 65536, false},
+		{"the largest credit twice", maxWindow, maxWindow, maxWindow, false},
+		{"a window of 0 to the largest", 0, maxWindow, maxWindow, true},
+	} {
+		w := test.start
+		if ok := w.add(test.add); ok != test.ok || w != test.want {
+			t.Errorf("%s: %d + %d: got %d, %v, want %d, %v", test.what, test.start, test.add, w, ok, test.want, test.ok)
+		}
+	}
+}
+
+func TestRecvWindow(t *testing.T) {
+	w := recvWindow{size: 65536, avail: 65536}
+	type step struct {
+		what       string
+		take, give int64
+		ok         bool  // of take
+		delta      int64 // of give
+	}
+	for _, s := range []step{
+		{"within the window", 40000, 0, true, 0},
+		{"up to its end", 25536, 0, true, 0},
+		{"one byte too many", 1, 0, false, 0},
+		{"nothing, in a full window", 0, 0, true, 0},
+		{"less than half was read", 0, 32767, true, 0},
+		{"half of it was read", 0, 1, true, 32768},
+		{"what was given back", 32768, 0, true, 0},
+		{"and no more", 1, 0, false, 0},
+		{"the rest, at once", 0, 65536, true, 65536},
+	} {
+		if ok := w.take(s.take); ok != s.ok {
+			t.Errorf("%s: take of %d: got %v, want %v", s.what, s.take, ok, s.ok)
+		}
+		if delta := w.give(s.give); delta != s.delta {
+			t.Errorf("%s: give of %d: got credit %d, want %d", s.what, s.give, delta, s.delta)
+		}
+	}
+	if delta := w.grow(1 << 20); delta != 1<<20-65536 || w.avail != 1<<20 {
+		t.Errorf("grow to 1 MiB: got credit %d, available %d, want %d, %d", delta, w.avail, 1<<20-65536, 1<<20)
+	}
+}
+
+// Whatever is received and read, the peer has never more credit than the
+// window's size, and gets all of it back but what is still awaited.
+func TestRecvWindowBooks(t *testing.T) {
+	for _, size := range []int64{65536, 100000, 1 << 20, 16 << 20} {
+		w := recvWindow{size: size, avail: size}
+		unread, x := int64(0), uint64(1)
+		for i := range 100000 {
+			x = x*6364136223846793005 + 1442695040888963407
+			n := int64(x>>33) % (size / 3)
+			if x>>62 != 0 {
+				n = min(n, w.avail)
+				if !w.take(n) {
+					t.Fatalf("window of %d, step %d: %d bytes of %d were refused", size, i, n, w.avail)
+				}
+				unread += n
+			} else {
+				n = min(n, unread)
+				unread -= n
+				w.give(n)
+			}
+			if w.avail < 0 || w.avail+unread+w.credit != size || w.credit >= w.enough() {
+				t.Fatalf("window of %d, step %d: available %d, unread %d, credit %d", size, i, w.avail, unread, w.credit)
+			}
+		}
+	}
+}
+
+func TestGrower(t *testing.T) {
+	const rtt = 50 * time.Millisecond
+	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		what  string
+		delta int64
+		since time.Duration
+		rtt   time.Duration
+		want  int64
+	}{
+		{"the whole window twice a round trip", 65536, rtt / 2, rtt, 4},
+		{"half the window in a round trip less a bit", 32768, rtt * 9 / 10, rtt, 2},
+		{"half the window in a round trip and more", 32768, rtt * 11 / 10, rtt, 1},
+		{"a slow reader", 32768, 2 * time.Second, rtt, 1},
+		{"no round trip measured", 65536, time.Nanosecond, 0, 1},
+		{"no time at all", 32768, 0, rtt, 4},
+	} {
+		g := grower{last: start}
+		if got := g.factor(start.Add(test.since), test.delta, 65536, test.rtt); got != test.want {
+			t.Errorf("%s: got factor %d, want %d", test.what, got, test.want)
+		}
+	}
+}
