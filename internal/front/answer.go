@@ -93,10 +93,7 @@ func (x *exchange) judge(err error) *failure {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return &failure{status: http.StatusRequestEntityTooLarge, reason: reasonRequest, detail: "the request's body is too long"}
 		}
-		return &failure{
-			status: http.StatusBadRequest, reason: reasonRequest, detail: "the request's body could not be read",
-			header: [2]string{"Connection", "close"},
-		}
+		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request's body could not be read"}
 	}
 	for _, e := range []error{origin.ErrNotConnected, origin.ErrHoldExpired, origin.ErrHoldFull, origin.ErrStopping} {
 		if errors.Is(err, e) {

@@ -22,8 +22,19 @@ type requestBody struct {
 	mu sync.Mutex
 	// Guarded by mu, which is not held across a read of src.
 	started bool  // a Read has begun
+	whole   bool  // io.EOF was reached
 	read    int64 // bytes
 	err     error // what ended it, if not io.EOF
+}
+
+// isWhole reports whether all of the body was read.
+func (b *requestBody) isWhole() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.whole
 }
 
 // untouched reports whether no byte was or will be read by the attempts so far.
@@ -67,7 +78,9 @@ func (a *attempt) Read(p []byte) (int, error) {
 	n, err := a.src.Read(p)
 	a.mu.Lock()
 	a.read += int64(n)
-	if err != nil && err != io.EOF && a.err == nil {
+	if err == io.EOF {
+		a.whole = true
+	} else if err != nil && a.err == nil {
 		a.err = err
 	}
 	a.mu.Unlock()

@@ -9,8 +9,13 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/amahi/spdy"
+
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
+
+// lingerTime is how long what A still sends of a body is read after its answer.
+const lingerTime = time.Second
 
 // exchange is one request of A's and what becomes of it. It belongs to the
 // handler's goroutine, but for what says otherwise.
@@ -21,6 +26,7 @@ type exchange struct {
 	w       *response
 	ctx     context.Context // A's, which breakOff ends too
 	cancel  context.CancelCauseFunc
+	http1   bool // HTTP/1.0 or 1.1: the connection serves this request alone
 	trusted bool // what the peer claims is believed
 	cost    int  // bytes of the request's head
 
@@ -45,6 +51,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.w.x = x
 	ctx, cancel := context.WithCancelCause(r.Context())
 	x.ctx, x.cancel = context.WithValue(ctx, exchangeKey{}, x), cancel
+	x.http1 = r.ProtoMajor == 1 && spdy.StreamID(r.Context()) == 0
 	peer := peerOf(r)
 	x.trusted = h.trusts(peer)
 	x.cost = len(r.Method) + len(r.RequestURI) + len(r.Host) + 8
@@ -91,6 +98,9 @@ func (x *exchange) end() {
 	h.idleLocked()
 	h.mu.Unlock()
 	x.cancel(nil)
+	if x.http1 && x.in.ContentLength != 0 && !x.body.isWhole() && !x.w.hijacked {
+		x.linger()
+	}
 
 	x.rec.Duration = time.Since(x.rec.Time)
 	x.rec.BytesIn, _ = x.body.state()
@@ -109,6 +119,21 @@ func (x *exchange) end() {
 	if h.cfg.OnDone != nil {
 		h.cfg.OnDone(&x.rec)
 	}
+}
+
+// linger bounds how long http.Server reads, after the handler's end, what is
+// left of the body, for the sake of the next request. It would wait without end
+// for what A does not send.
+func (x *exchange) linger() {
+	rc := http.NewResponseController(x.w.rw)
+	if x.body == nil {
+		rc.SetReadDeadline(time.Now().Add(lingerTime))
+		return
+	}
+	// An attempt's Read may be under way, and then http.Server ends it by a
+	// deadline of its own and takes ours away. So ours comes later. There is no
+	// next request that it could hit: WriteHeader has seen to that.
+	time.AfterFunc(lingerTime, func() { rc.SetReadDeadline(time.Unix(1, 0)) })
 }
 
 // breakOff ends the exchange from outside; called with Handler.mu held, while
@@ -139,6 +164,11 @@ func (w *response) Unwrap() http.ResponseWriter { return w.rw }
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status = status
+		if w.x.http1 && w.x.body != nil && !w.x.body.isWhole() {
+			// In full duplex http.Server does not look what is left of the body,
+			// and could take it for the next request.
+			w.rw.Header().Set("Connection", "close")
+		}
 		if h := w.rw.Header(); h["Content-Type"] == nil {
 			// Present and nil: http.Server does not guess one.
 			h["Content-Type"] = nil

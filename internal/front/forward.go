@@ -85,7 +85,7 @@ func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
 	if h.cfg.Auth != nil {
 		delete(out.Header, "Authorization") // it was for P
 	}
-	if x.upgrade = wantsWebSocket(in); x.upgrade {
+	if x.upgrade = x.http1 && wantsWebSocket(in); x.upgrade {
 		out.Header["Upgrade"] = []string{"websocket"}
 	} else {
 		delete(out.Header, "Connection")
@@ -126,9 +126,10 @@ func requestTarget(r *http.Request) string {
 }
 
 // wantsWebSocket reports whether r asks for the one upgrade that is passed on.
-// Over h2 and SPDY there is none: the connection is not the request's.
+// It is for HTTP/1 alone: the connection of h2 and SPDY is not one request's to
+// switch.
 func wantsWebSocket(r *http.Request) bool {
-	return r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
+	return r.ProtoMinor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
 		hasToken(r.Header["Connection"], "upgrade") && hasToken(r.Header["Upgrade"], "websocket")
 }
 

@@ -189,8 +189,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f := h.admit(x); f != nil {
 		x.answer(f)
 	} else {
-		// What else the inner handlers find in the context, ReverseProxy wants:
-		// with http.ServerContextKey it breaks the connection off.
+		if x.http1 && r.ContentLength != 0 {
+			// Or http.Server would read the rest of the body itself as soon as
+			// the response begins, and C would get a body with a hole.
+			http.NewResponseController(w).EnableFullDuplex()
+		}
+		// The context is http.Server's: with its ServerContextKey ReverseProxy
+		// breaks off a response that is cut short.
 		h.proxy.ServeHTTP(x.w, r.WithContext(x.ctx))
 	}
 	x.finished = true

@@ -57,7 +57,7 @@ func isAlnum(c byte) bool {
 // parseDomain returns the domain as route wants it.
 func parseDomain(s string) (string, error) {
 	host, err := parseHost(strings.TrimPrefix(s, "."))
-	if err != nil || strings.ContainsAny(host, "[") || strings.Contains(s, ":") {
+	if err != nil || host == "" || strings.ContainsAny(s, "[:") {
 		return "", fmt.Errorf("%q is not a domain: a name such as example.org is wanted", s)
 	}
 	return host, nil
