@@ -1,0 +1,383 @@
+package proxy_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/proxy"
+)
+
+// blocking answers "/open" only when it is let go, and "/stream" with a first
+// part before that.
+func blocking() (h http.Handler, arrived chan struct{}, release chan struct{}) {
+	arrived, release = make(chan struct{}, 16), make(chan struct{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/stream":
+			w.Write([]byte("first "))
+			http.NewResponseController(w).Flush()
+			fallthrough
+		case "/open":
+			arrived <- struct{}{}
+			select {
+			case <-release:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		hello("c").ServeHTTP(w, r)
+	}), arrived, release
+}
+
+// SIGTERM: /readyz 503 first, no new connections, open requests finish within
+// --drain, GOAWAY to the origins, and the admin port is the last.
+func TestStop(t *testing.T) {
+	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
+		h, arrived, release := blocking()
+		startC(t, x, h, nil)
+		want(t, "before", fetch(deadline(t), rt, "GET", x.url("/"), nil, nil), 200, "c GET /")
+		if status, _ := x.adminGet("/readyz"); status != 200 {
+			t.Errorf("/readyz before: got %d, want 200", status)
+		}
+		open := async(deadline(t), rt, "GET", x.url("/open"), nil)
+		stream := async(deadline(t), rt, "GET", x.url("/stream"), nil)
+		<-arrived
+		<-arrived
+
+		x.cancel()
+		waitFor(t, "/readyz 503", func() bool { s, _ := x.adminGet("/readyz"); return s == 503 })
+		if s, _ := x.adminGet("/healthz"); s != 200 {
+			t.Errorf("/healthz while stopping: got %d, want 200", s)
+		}
+		waitFor(t, "the front port refuses connections", func() bool {
+			conn, err := net.Dial("tcp", x.FrontAddr().String())
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil
+		})
+		// 503 at the control port: P is stopping.
+		_, err := dialer(t, x, "", "other.0", "good-token").Dial(deadline(t))
+		if err == nil || !strings.Contains(err.Error(), "503") {
+			t.Errorf("a C that registers while P stops: got %v, want 503", err)
+		}
+		if x.log.count("origin disconnected") != 0 {
+			t.Error("C's session ended before its requests did")
+		}
+		close(release)
+		want(t, "an open request", <-open, 200, "c GET /open")
+		want(t, "an open response", <-stream, 200, "first c GET /stream")
+		x.wait()
+		if x.err != nil {
+			t.Errorf("Run: got %v, want nil", x.err)
+		}
+		if strings.Count(x.log.String(), "origin disconnected") != 1 || strings.Contains(x.log.String(), "reason=") {
+			t.Error("C's session did not end in good order")
+		}
+		if _, err := net.Dial("tcp", x.AdminAddr().String()); err == nil {
+			t.Error("the admin port still answers")
+		}
+	})
+}
+
+// 503, Retry-After: P is stopping, for who asks on a connection that is open,
+// and for who waits for an origin.
+func TestStopping503(t *testing.T) {
+	x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = true })
+	startC(t, x, hello("gone"), nil).stop()
+	rt := clients[2].make(t, x) // h2: one connection for all
+	heldGet := async(deadline(t), rt, "GET", x.url("/held"), nil)
+	waitFor(t, "a held request", held(x, 1))
+	x.cancel()
+	a := <-heldGet
+	want(t, "a held request", a, 503, "")
+	if a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	x.wait()
+}
+
+// What has not finished within --drain is cut off, and looks it.
+func TestDrainEnds(t *testing.T) {
+	everyClient(t, func(c *proxy.Config) { c.Drain = 300 * time.Millisecond }, func(t *testing.T, x *p, rt http.RoundTripper) {
+		h, arrived, _ := blocking()
+		startC(t, x, h, func(c *agent.Config) { c.Drain = 0 })
+		stream := async(deadline(t), rt, "GET", x.url("/stream"), nil)
+		<-arrived
+		start := time.Now()
+		x.cancel()
+		if a := <-stream; a.err == nil {
+			t.Errorf("got %v, want a broken answer", a)
+		}
+		x.wait()
+		if d := time.Since(start); d < 300*time.Millisecond || d > 5*time.Second {
+			t.Errorf("P took %v to stop, want its drain of 300ms, and some", d)
+		}
+	})
+}
+
+// A second signal stops at once.
+func TestSecondSignal(t *testing.T) {
+	everyClient(t, func(c *proxy.Config) { c.Drain = time.Hour }, func(t *testing.T, x *p, rt http.RoundTripper) {
+		h, arrived, _ := blocking()
+		startC(t, x, h, nil)
+		open := async(deadline(t), rt, "POST", x.url("/open"), strings.NewReader("body"))
+		<-arrived
+		x.cancel()
+		x.log.wait("p is stopping, open requests finish", 1)
+		start := time.Now()
+		x.cancelNow()
+		if a := <-open; a.err == nil && a.status < 500 {
+			t.Errorf("got %v, want a failure", a)
+		}
+		x.wait()
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("P took %v after the second signal", d)
+		}
+	})
+}
+
+// A port that fails ends P, with an error.
+func TestPortFails(t *testing.T) {
+	x := startP(t, newFiles(t), nil)
+	x.log.wait("p listens", 1)
+	x.CloseFront()
+	x.wait()
+	if x.err == nil || !strings.Contains(x.err.Error(), "front port failed") {
+		t.Errorf("Run: got %v, want the front port's failure", x.err)
+	}
+}
+
+// shownSerial is the serial number of the certificate that the front port shows;
+// the control port must show the same.
+func shownSerial(t *testing.T, x *p) string {
+	t.Helper()
+	serials := map[string]bool{}
+	last := ""
+	for _, addr := range []net.Addr{x.FrontAddr(), x.ControlAddr()} {
+		conn, err := tls.Dial("tcp", addr.String(), &tls.Config{RootCAs: x.files.roots(), ServerName: "localhost"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+		serials[last] = true
+		conn.Close()
+	}
+	if len(serials) != 1 {
+		t.Error("the ports show different certificates")
+	}
+	return last
+}
+
+// SIGHUP: certificates, tokens and htpasswd are read again, without dropping a
+// connection, except those whose credential is gone.
+func TestReload(t *testing.T) {
+	f := newFiles(t)
+	f.write("token", "good-token *\nfilm-token film\n")
+	f.write("users", "ann:"+hash(t, "old")+"\n")
+	x := startP(t, f, func(c *proxy.Config) { c.TLS, c.Htpasswd = true, f.path("users") })
+	h, arrived, release := blocking()
+	stays := startC(t, x, h, nil)
+	identity := func(token string) func(*agent.Config) {
+		return func(c *agent.Config) {
+			c.Name = "film"
+			c.Load = func() (agent.Identity, error) {
+				conf, err := control.ClientTLS{CAFile: f.path("ca.pem"), ServerName: "localhost"}.Load()
+				return agent.Identity{Token: token, TLS: conf}, err
+			}
+		}
+	}
+	gone := startC(t, x, hello("film"), identity("film-token"))
+	rt := clients[1].make(t, x)
+	login := func(password string) func(*http.Request) {
+		return func(r *http.Request) { r.SetBasicAuth("ann", password) }
+	}
+	open := make(chan answer, 1)
+	go func() { // ends with the answer
+		open <- fetch(deadline(t), rt, "GET", x.url("/open"), nil, login("old"))
+	}()
+	<-arrived
+	serial := func() string { return shownSerial(t, x) }
+	before := serial()
+
+	f.leaf("p", f.ca, f.key, "localhost")
+	f.write("token", "good-token *\nfilm-token other-name\n")
+	f.write("users", "ann:"+hash(t, "new")+"\n")
+	x.Reload()
+	x.log.wait("read again", 1)
+
+	if after := serial(); after == before {
+		t.Error("the old certificate is still shown")
+	}
+	x.log.wait("its credential is gone", 1)
+	gone.log.wait("403", 1)
+	want(t, "the old password", fetch(deadline(t), rt, "GET", x.url("/"), nil, login("old")), 401, "")
+	want(t, "the new password", fetch(deadline(t), rt, "GET", x.url("/"), nil, login("new")), 200, "c GET /")
+	close(release)
+	want(t, "a request that was open", <-open, 200, "c GET /open")
+	if n := stays.wire.dials(); n != 1 {
+		t.Errorf("the C whose token stays dialled %d times, want once", n)
+	}
+
+	// A broken file keeps the old, with one clear line.
+	for _, name := range []string{"p.pem", "p.key", "token", "users"} {
+		good, err := os.ReadFile(f.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := x.log.count("reload failed")
+		f.write(name, "broken\n")
+		x.Reload()
+		if n := x.log.count("reload failed") - lines; n != 1 {
+			t.Errorf("%s: %d lines, want one", name, n)
+		}
+		if !strings.Contains(x.log.String(), f.path(name)) {
+			t.Errorf("%s: the line does not name the file", name)
+		}
+		want(t, "with a broken "+name, fetch(deadline(t), rt, "GET", x.url("/"), nil, login("new")), 200, "c GET /")
+		serial()
+		f.write(name, string(good))
+	}
+	x.Reload()
+	x.log.wait("read again", 2)
+	if n := x.log.count("origin disconnected"); n != 1 {
+		t.Errorf("%d sessions ended, want one", n)
+	}
+	// A token that is gone altogether.
+	f.write("token", "another-token *\n")
+	x.Reload()
+	x.log.wait("its credential is gone", 2)
+	stays.log.wait("401", 1)
+}
+
+// The status page shows what goes on.
+func TestAdminPort(t *testing.T) {
+	f := newFiles(t)
+	x := startP(t, f, nil)
+	for _, c := range []struct {
+		path   string
+		status int
+		want   string
+	}{
+		{"/", 200, "No origin is connected"}, {"/readyz", 200, "ready"}, {"/readyz?origin=@", 503, "not connected"}, {"/readyz?origin=film", 503, "film"},
+		{"/readyz?origin=-bad-", 503, "bad"}, {"/debug", 200, "incoming: 0\nserving: 0\n"}, {"/debug/pprof/", 404, ""}, {"/debug/pprof/cmdline", 404, ""},
+		{"/healthz", 200, "ok"},
+	} {
+		if status, text := x.adminGet(c.path); status != c.status || !strings.Contains(text, c.want) {
+			t.Errorf("%s with no origin: got %d %.200q, want %d with %q", c.path, status, text, c.status, c.want)
+		}
+	}
+	h, arrived, release := blocking()
+	startC(t, x, h, nil)
+	startC(t, x, h, func(c *agent.Config) { c.Name = "Film" })
+	rt := transport(t, nil, false)
+	open := async(deadline(t), rt, "GET", x.url("/open"), nil)
+	<-arrived
+	want(t, "POST", fetch(deadline(t), rt, "POST", x.url("/"), bytes.NewReader(pattern(5000)), nil), 200, "5000")
+	for _, c := range []struct {
+		path   string
+		status int
+		want   string
+	}{
+		{"/", 200, "Default origin (@)"}, {"/", 200, "Origin film"}, {"/readyz?origin=@", 200, "ready"}, {"/readyz?origin=FILM", 200, "ready"},
+		{"/debug", 200, "incoming: 1\nserving: 1\n"},
+		{"/metrics", 200, "spdy_proxy_origins 2\n"}, {"/metrics", 200, `spdy_proxy_requests_total{class="2xx",origin="@"} 1` + "\n"},
+		{"/metrics", 200, `spdy_proxy_body_bytes_total{direction="to_origin"} 5000` + "\n"},
+	} {
+		if status, text := x.adminGet(c.path); status != c.status || !strings.Contains(text, c.want) {
+			t.Errorf("%s: got %d %.2000q, want %d with %q", c.path, status, text, c.status, c.want)
+		}
+	}
+	close(release)
+	<-open
+	// No DNS rebinding.
+	a := fetch(deadline(t), rt, "GET", "http://"+x.AdminAddr().String()+"/", nil, asked("evil.example:1445"))
+	want(t, "another name", a, 403, "")
+}
+
+// With --admin= there is no admin port; with --pprof there are profiles.
+func TestAdminOptions(t *testing.T) {
+	f := newFiles(t)
+	if x := startP(t, f, func(c *proxy.Config) { c.Admin = "" }); x.AdminAddr() != nil {
+		t.Errorf("AdminAddr: got %v, want none", x.AdminAddr())
+	}
+	x := startP(t, f, func(c *proxy.Config) { c.PProf = true })
+	if status, text := x.adminGet("/debug/pprof/"); status != 200 || !strings.Contains(text, "goroutine") {
+		t.Errorf("/debug/pprof/: got %d %q, want the profiles", status, text)
+	}
+	if status, _ := x.adminGet("/debug/pprof/cmdline"); status != 404 {
+		t.Errorf("/debug/pprof/cmdline: got %d, want 404", status)
+	}
+}
+
+// A bad flag, file or address is said in one line that says what would mend it.
+func TestConfigErrors(t *testing.T) {
+	f := newFiles(t)
+	f.write("bad-token", "token-without-a-name\n")
+	f.write("bad.pem", "no certificate\n")
+	good := proxy.Config{
+		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFile: f.path("p.pem"), KeyFile: f.path("p.key"),
+		Tokens: control.TokenSource{File: f.path("token")},
+	}
+	for _, c := range []struct {
+		name string
+		edit func(*proxy.Config)
+		want string
+	}{
+		{"front without a port", func(c *proxy.Config) { c.Front = "localhost" }, `--front "localhost"`},
+		{"front with a bad port", func(c *proxy.Config) { c.Front = "localhost:99999" }, `--front "localhost:99999"`},
+		{"no control", func(c *proxy.Config) { c.Control = "" }, `--control ""`},
+		{"bad admin", func(c *proxy.Config) { c.Admin = "::1:80" }, `--admin "::1:80"`},
+		{"negative hold", func(c *proxy.Config) { c.Hold = -1 }, "--hold"},
+		{"negative drain", func(c *proxy.Config) { c.Drain = -1 }, "--drain"},
+		{"no header bytes", func(c *proxy.Config) { c.MaxHeaderBytes = 10 }, "--max-header-bytes 10"},
+		{"an ALPN that is not spoken", func(c *proxy.Config) { c.ALPN = []string{"h3"} }, `--alpn: "h3"`},
+		{"an ALPN twice", func(c *proxy.Config) { c.ALPN = []string{"h2", "h2"} }, "--alpn"},
+		{"an empty ALPN", func(c *proxy.Config) { c.ALPN = []string{} }, "--alpn"},
+		{"--no-auth on every address", func(c *proxy.Config) { c.NoAuth, c.Control = true, ":1444" }, "--no-auth"},
+		{"--no-auth on a name", func(c *proxy.Config) { c.NoAuth, c.Control = true, "example.org:1444" }, "--no-auth"},
+		{"a missing certificate", func(c *proxy.Config) { c.CertFile = f.path("missing.pem") }, "make"},
+		{"a bad certificate", func(c *proxy.Config) { c.CertFile = f.path("bad.pem") }, f.path("bad.pem")},
+		{"a bad client CA", func(c *proxy.Config) { c.ClientCAFile = f.path("bad.pem") }, f.path("bad.pem")},
+		{"a missing token file", func(c *proxy.Config) { c.Tokens.File = f.path("missing") }, "make"},
+		{"a token without a name", func(c *proxy.Config) { c.Tokens.File = f.path("bad-token") }, "line 1"},
+		{"a missing htpasswd", func(c *proxy.Config) { c.Htpasswd = f.path("missing") }, f.path("missing")},
+		{"a bad domain", func(c *proxy.Config) { c.Domain = "a b" }, "domain"},
+		{"a bad network", func(c *proxy.Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, "--trusted-proxy"},
+		{"an access log in no folder", func(c *proxy.Config) { c.AccessLog = f.path("missing/log") }, "--access-log"},
+	} {
+		cfg := good
+		c.edit(&cfg)
+		_, err := proxy.New(cfg)
+		if _, ok := err.(*proxy.ConfigError); !ok || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want a *ConfigError of one line with %q", c.name, err, c.want)
+		} else if strings.Contains(err.Error(), "token-without-a-name") {
+			t.Errorf("%s: the token is in the error: %v", c.name, err)
+		}
+	}
+	if _, err := proxy.New(good); err != nil {
+		t.Errorf("the good one: %v", err)
+	}
+	cfg := good
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	cfg.Front = ln.Addr().String()
+	x, err := proxy.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Listen(); err == nil || !strings.Contains(err.Error(), "another program listens there") {
+		t.Errorf("a port in use: got %v", err)
+	}
+}
