@@ -91,12 +91,12 @@ func (s *Session) drainedLocked() bool {
 
 // end makes err the end of the session; the first one counts. Every stream
 // fails, the writer sends what is queued and a GOAWAY, the reader reads on
-// until the peer's EOF or for closeTimeout.
-func (s *Session) end(err *SessionError) {
+// until the peer's EOF or for closeTimeout. It reports whether it was the first.
+func (s *Session) end(err *SessionError) bool {
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	s.err = err
 	failed := make([]*Stream, 0, len(s.streams))
@@ -130,6 +130,7 @@ func (s *Session) end(err *SessionError) {
 	s.mu.Lock()
 	s.lastResort = time.AfterFunc(2*closeTimeout, func() { s.conn.Close() })
 	s.mu.Unlock()
+	return true
 }
 
 // halfClose tells the peer that nothing more comes, where the connection can.

@@ -31,10 +31,10 @@ func (s *Session) readLoop() {
 			if !errors.As(err, &se) {
 				se = s.lost(err)
 			}
-			if se.Status != GoAwayOK && !errors.Is(se.Cause, errEOF) {
+			// A read that fails because the session was ended says nothing new.
+			if first := s.end(se); first && se.Status != GoAwayOK && !errors.Is(se.Cause, errEOF) {
 				s.cfg.Logger.Warn("session ended", "peer", s.conn.RemoteAddr(), "error", se)
 			}
-			s.end(se)
 		}
 	}
 	s.drain()
@@ -44,9 +44,13 @@ func (s *Session) readLoop() {
 func (s *Session) lost(err error) *SessionError {
 	s.mu.Lock()
 	status := s.goAwayGotStatus
+	announced := s.goAwayGot && len(s.streams) == 0
 	s.mu.Unlock()
 	if status != GoAwayOK {
 		return &SessionError{Status: status, Remote: true, Cause: errPeerStatus}
+	}
+	if err == io.EOF && announced {
+		return &SessionError{Remote: true, Cause: ErrGoingAway}
 	}
 	if err == io.EOF {
 		return &SessionError{Remote: true, Cause: errEOF}
