@@ -21,6 +21,10 @@
 // Errors are a StreamError, which ends one request, or a SessionError, which
 // ends them all; Retryable says which requests the peer provably never acted on.
 //
+// ConfigureServer adds SPDY to a server of net/http, beside HTTP/2 and HTTP/1.1.
+//
 // The names of the library that had this import path until 2015 are all here
-// and mean what they meant.
+// and mean what they meant: Server, Client, NewStreamProxy and the others. What
+// they make has the default Config, the log of SetLog, and the old spelling of
+// some details, which NewServerSession lists.
 package spdy
