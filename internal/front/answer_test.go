@@ -12,10 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/amahi/spdy"
-
-	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
 // Each row of the contract's table of what A sees, over each protocol.
@@ -199,17 +195,21 @@ func TestVisitorLeaves(t *testing.T) {
 		for _, path := range []string{"/", "/body"} {
 			r := v.request(t, "GET", path, nil)
 			ctx, cancel := context.WithCancel(r.Context())
-			done := make(chan bool)
+			done, answered := make(chan bool), make(chan bool, 1)
 			go func() {
 				// Ends with the request, and is waited for below.
 				defer close(done)
 				resp, err := v.rt.RoundTrip(r.WithContext(ctx))
 				if err == nil {
+					answered <- true
 					io.Copy(io.Discard, resp.Body)
 					resp.Body.Close()
 				}
 			}()
 			await(t, "the handler's start", started)
+			if path == "/body" {
+				await(t, "the headers", answered)
+			}
 			cancel()
 			await(t, "the end of the handler's context", told)
 			rec := s.record(t)
@@ -518,12 +518,10 @@ func TestShutdownLetsRequestsEnd(t *testing.T) {
 	// Ends with its request, and is waited for.
 	go func() { answer <- v.do(t, v.request(t, "GET", "/", nil)) }()
 	await(t, "the request", started)
+	s.h.Stop()
 	ended := make(chan error, 1)
 	// Ends when the request does, and is waited for.
 	go func() { ended <- s.h.Shutdown(t.Context()) }()
-	for !s.h.stopped() {
-		time.Sleep(time.Millisecond)
-	}
 	late := s.visitors[1].get(t, "/")
 	late.wantRefusal(t, 503, reasonInternal)
 	select {
@@ -538,12 +536,6 @@ func TestShutdownLetsRequestsEnd(t *testing.T) {
 	if err := await(t, "Shutdown", ended); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-}
-
-func (h *Handler) stopped() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.stopping
 }
 
 func TestMaxRequests(t *testing.T) {
@@ -564,8 +556,8 @@ func TestMaxRequests(t *testing.T) {
 	if got := await(t, "the answer", answer); got.StatusCode != 200 {
 		t.Errorf("the first: %d", got.StatusCode)
 	}
-	for len(s.records) < 2 {
-		time.Sleep(time.Millisecond)
+	for range 2 {
+		s.record(t) // written when its place is free again
 	}
 	if got := v.get(t, "/"); got.StatusCode != 200 {
 		t.Errorf("after the first: %d %q", got.StatusCode, got.body)
@@ -577,6 +569,3 @@ func TestSfString(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
-
-var _ = spdy.Cancel
-var _ origin.Name

@@ -138,16 +138,17 @@ func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response,
 	inTime := timeout.stop()
 	if err == nil {
 		x.rec.Stream = spdy.ResponseStreamID(resp)
-		if !inTime {
-			err = errResponseTimeout
-		} else {
+		if inTime {
 			err = checkResponse(resp, x.upgrade)
 		}
-		if err != nil {
+		if err != nil || !inTime {
 			resp.Body.Close()
 		}
 	} else if se, ok := errors.AsType[*spdy.StreamError](err); ok {
 		x.rec.Stream = se.StreamID
+	}
+	if !inTime {
+		err = errResponseTimeout
 	}
 	if err != nil {
 		if body != nil {

@@ -1,0 +1,256 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// hash makes a hash at the least cost, as htpasswd -B writes it.
+func hash(t *testing.T, password string) string {
+	t.Helper()
+	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(string(h), "$2a$", "$2y$", 1)
+}
+
+func writeHtpasswd(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReadHtpasswd(t *testing.T) {
+	good := "anna:" + hash(t, "secret")
+	for _, test := range []struct{ name, content, wrong string }{
+		{"one user", good + "\n", ""},
+		{"comments, empty lines, CRLF", "\ufeff# people\r\n\r\n" + good + "\r\n", ""},
+		{"no user", "# nobody\n", "there is no user in it"},
+		{"no colon", good + "\nbert\n", "line 2: USER:HASH"},
+		{"no name", ":" + hash(t, "x") + "\n", "line 1: USER:HASH"},
+		{"a user twice", good + "\n" + good + "\n", `line 2: user "anna" is there twice`},
+		{"SHA-1", "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n", "line 1: the hash is not bcrypt's"},
+		{"APR1", "anna:$apr1$abcdefgh$0123456789012345678901\n", "line 1: the hash is not bcrypt's"},
+		{"plain text", "anna:SECRET\n", "line 1: the hash is not bcrypt's"},
+		{"cut short", good[:50] + "\n", "line 1: the hash is not bcrypt's"},
+		{"odd characters", good[:60] + "!!!!!" + "\n", "line 1: the hash is not bcrypt's"},
+		{"a cost that takes hours", strings.Replace(good, "$04$", "$31$", 1) + "\n", "line 1: bcrypt's cost"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "htpasswd")
+			writeHtpasswd(t, path, test.content)
+			_, err := LoadHtpasswd(path)
+			if test.wrong == "" {
+				if err != nil {
+					t.Errorf("got %v, want no error", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.wrong) || !strings.Contains(err.Error(), path) {
+				t.Fatalf("got %v, want the path and %q", err, test.wrong)
+			}
+			for _, secret := range []string{"SECRET", "$2y$", "$apr1$", "{SHA}"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error quotes %s: %v", secret, err)
+				}
+			}
+		})
+	}
+	if _, err := LoadHtpasswd(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestContract401(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "htpasswd")
+	writeHtpasswd(t, path, "anna:"+hash(t, "se:cret")+"\nbert:"+hash(t, "other")+"\n")
+	auth, err := LoadHtpasswd(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t, func(c *Config) { c.Auth = auth })
+	s.connect(t, "", "", echo)
+	s.each(t, func(t *testing.T, v *visitor) {
+		for _, test := range []struct {
+			name, user, password string
+			ok                   bool
+		}{
+			{"nothing given", "", "", false},
+			{"right", "anna", "se:cret", true},
+			{"right again", "anna", "se:cret", true},
+			{"another user's", "bert", "se:cret", false},
+			{"wrong", "anna", "se:cre", false},
+			{"empty", "anna", "", false},
+			{"unknown user", "carl", "se:cret", false},
+		} {
+			r := v.request(t, "GET", "/", nil)
+			if test.user != "" {
+				r.SetBasicAuth(test.user, test.password)
+			}
+			s.drain()
+			got := v.do(t, r)
+			rec := s.record(t)
+			if test.ok {
+				if got.StatusCode != 200 || got.seen(t).Header.Get("Authorization") != "" {
+					t.Errorf("%s: %d, C saw the Authorization %q", test.name, got.StatusCode, got.seen(t).Header.Get("Authorization"))
+				}
+				if rec.User != test.user {
+					t.Errorf("%s: record of the user %q", test.name, rec.User)
+				}
+				continue
+			}
+			got.wantRefusal(t, 401, reasonDenied)
+			if h := got.Header.Get("WWW-Authenticate"); !strings.HasPrefix(h, "Basic realm=") {
+				t.Errorf("%s: WWW-Authenticate %q", test.name, h)
+			}
+			if rec.User != "" {
+				t.Errorf("%s: record of the user %q, who did not prove it", test.name, rec.User)
+			}
+		}
+		r := v.request(t, "GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer x")
+		v.do(t, r).wantRefusal(t, 401, reasonDenied)
+	})
+}
+
+func TestReloadHtpasswd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "htpasswd")
+	writeHtpasswd(t, path, "anna:"+hash(t, "old")+"\n")
+	h, err := LoadHtpasswd(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(password string, want bool) {
+		t.Helper()
+		for range 2 { // the second time from memory
+			if ok, err := h.verify(t.Context(), "anna", password, netip.Addr{}); ok != want || err != nil {
+				t.Errorf("%q: %v, %v; want %v", password, ok, err, want)
+			}
+		}
+	}
+	want("old", true)
+	writeHtpasswd(t, path, "anna:broken\n")
+	if err := h.Reload(); err == nil {
+		t.Error("Reload took a broken file")
+	}
+	want("old", true)
+	writeHtpasswd(t, path, "anna:"+hash(t, "new")+"\n")
+	if err := h.Reload(); err != nil {
+		t.Error(err)
+	}
+	want("old", false)
+	want("new", true)
+}
+
+// slow is a password whose check lasts until the test lets it go.
+type slow struct {
+	calls chan string
+	free  chan bool
+}
+
+func (s slow) MatchesPassword(p string) bool {
+	s.calls <- p
+	<-s.free
+	return p == "right"
+}
+
+// bcrypt runs once for a password that comes many times at once, again for each
+// guess, as long for a user that does not exist, and not for what was right.
+func TestBcryptIsBounded(t *testing.T) { synctest.Test(t, testBcryptIsBounded) }
+
+func testBcryptIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "htpasswd")
+	writeHtpasswd(t, path, "anna:"+hash(t, "x")+"\n")
+	h, err := LoadHtpasswd(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := slow{make(chan string, 100), make(chan bool)}
+	h.file.users["anna"] = check
+	h.file.decoy = check
+	addr := netip.MustParseAddr("2001:db8::1")
+	neighbour := netip.MustParseAddr("2001:db8::2")
+
+	var page sync.WaitGroup
+	for range 20 {
+		page.Go(func() {
+			if ok, err := h.verify(t.Context(), "anna", "right", addr); !ok || err != nil {
+				t.Errorf("right: %v, %v", ok, err)
+			}
+		})
+	}
+	<-check.calls
+	check.free <- true
+	page.Wait()
+	if len(check.calls) > 0 {
+		t.Errorf("%d more checks of the same password", len(check.calls))
+	}
+	if ok, _ := h.verify(t.Context(), "anna", "right", addr); !ok || len(check.calls) > 0 {
+		t.Errorf("what was right: %v, %d checks", ok, len(check.calls))
+	}
+
+	var guesses sync.WaitGroup
+	for i := range maxGuesses {
+		guesses.Go(func() {
+			user := []string{"anna", "nobody"}[i%2]
+			if ok, err := h.verify(t.Context(), user, fmt.Sprint(i), addr); ok || err != nil {
+				t.Errorf("guess %d: %v, %v", i, ok, err)
+			}
+		})
+	}
+	synctest.Wait()
+	if _, err := h.verify(t.Context(), "anna", "one more", neighbour); !errors.Is(err, errGuessing) {
+		t.Errorf("one guess more of the same /64: %v, want errGuessing", err)
+	}
+	if ok, _ := h.verify(t.Context(), "anna", "right", addr); !ok {
+		t.Error("what was right is refused because of the guesses")
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.verify(gone, "anna", "6", addr); !errors.Is(err, context.Canceled) {
+		t.Errorf("A that left: %v", err)
+	}
+	for range maxGuesses {
+		<-check.calls
+		check.free <- true
+	}
+	guesses.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.guesses) != 0 || len(h.file.checking) != 0 || len(h.file.verified) != 1 {
+		t.Errorf("left over: %d addresses, %d checks, %d verified", len(h.guesses), len(h.file.checking), len(h.file.verified))
+	}
+}
+
+func TestVerifiedIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "htpasswd")
+	writeHtpasswd(t, path, "anna:"+hash(t, "x")+"\n")
+	h, err := LoadHtpasswd(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxVerified {
+		h.file.verified[h.file.digest("a", fmt.Sprint(i))] = struct{}{}
+	}
+	if ok, err := h.verify(t.Context(), "anna", "x", netip.Addr{}); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if h.file.digest("a", "bc") == h.file.digest("ab", "c") {
+		t.Error("one digest for two users")
+	}
+	if n := len(h.file.verified); n != maxVerified {
+		t.Errorf("%d remembered, want %d", n, maxVerified)
+	}
+}
