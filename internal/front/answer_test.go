@@ -413,7 +413,6 @@ func TestUpgrade(t *testing.T) {
 	open := "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\r\n"
 
 	t.Run("both ways", func(t *testing.T) {
-		s.drain()
 		conn, r, resp := dial(t, open)
 		if resp.StatusCode != 101 || resp.Header.Get("Sec-Websocket-Accept") != "v" || !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") ||
 			len(resp.Header["Content-Type"]) > 0 {

@@ -107,15 +107,15 @@ func TestHeadersToC(t *testing.T) {
 		if via := strings.Join(got.Header["Via"], ", "); via != "1.0 fred, 1.1 spdy-proxy" {
 			t.Errorf("Via: %q", via)
 		}
+		rec := s.record(t)
 		if id := got.Header.Get("X-Request-Id"); id == "evil" || !validID(id) {
 			t.Errorf("X-Request-Id: %q, want one of P's own", id)
-		} else if rec := s.record(t); rec.RequestID != id {
+		} else if rec.RequestID != id {
 			t.Errorf("the record has the id %q, C saw %q", rec.RequestID, id)
 		}
 		if got.Host != "films.example.org:1443" {
 			t.Errorf("Host: %q", got.Host)
 		}
-		s.drain()
 	})
 }
 
@@ -157,7 +157,7 @@ func TestTrustedProxy(t *testing.T) {
 		if p := got.Header.Get("X-Forwarded-Proto"); p != v.scheme {
 			t.Errorf("X-Forwarded-Proto %q, want %q", p, v.scheme)
 		}
-		s.drain()
+		s.record(t)
 	})
 }
 
@@ -304,7 +304,6 @@ func TestBodies(t *testing.T) {
 			if !known {
 				body = io.MultiReader(body)
 			}
-			s.drain()
 			got := v.do(t, v.request(t, "PUT", "/", body))
 			if got.err != nil || got.body != string(big) {
 				t.Errorf("known length %v: %d bytes came back of %d: %v", known, len(got.body), len(big), got.err)

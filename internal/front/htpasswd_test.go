@@ -99,7 +99,6 @@ func TestContract401(t *testing.T) {
 			if test.user != "" {
 				r.SetBasicAuth(test.user, test.password)
 			}
-			s.drain()
 			got := v.do(t, r)
 			rec := s.record(t)
 			if test.ok {
@@ -122,6 +121,7 @@ func TestContract401(t *testing.T) {
 		r := v.request(t, "GET", "/", nil)
 		r.Header.Set("Authorization", "Bearer x")
 		v.do(t, r).wantRefusal(t, 401, reasonDenied)
+		s.record(t)
 	})
 }
 

@@ -212,8 +212,15 @@ func TestResumeOverReconnect(t *testing.T) {
 		w.Header().Set("Etag", `"v1"`)
 		http.ServeContent(w, r, "film.mp4", time.Unix(1, 0), strings.NewReader(content))
 	}
+	begin := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		io.WriteString(w, content[:60_000])
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
 	s.each(t, func(t *testing.T, v *visitor) {
-		first := s.connect(t, origin.Name(""), "x", serve)
+		first := s.connect(t, origin.Name(""), "x", begin)
 		resp, err := v.rt.RoundTrip(v.request(t, "GET", "/", nil))
 		if err != nil {
 			t.Fatal(err)

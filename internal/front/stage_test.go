@@ -345,12 +345,6 @@ func (s *stage) record(t *testing.T) *Record {
 	return await(t, "a record", s.records)
 }
 
-func (s *stage) drain() {
-	for len(s.records) > 0 {
-		<-s.records
-	}
-}
-
 func sorted(m http.Header) []string {
 	var names []string
 	for n := range m {

@@ -168,7 +168,8 @@ type responseError struct{ what string }
 
 func (e *responseError) Error() string { return e.what }
 
-// checkResponse finds what http.Server would hide, mend, or panic about.
+// checkResponse finds what http.Server would hide, mend, or panic about. One
+// length said twice becomes one (RFC 9112, 6.3).
 func checkResponse(resp *http.Response, upgrade bool) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusSwitchingProtocols:
@@ -203,6 +204,9 @@ func checkResponse(resp *http.Response, upgrade bool) error {
 				return &responseError{fmt.Sprintf("content-length %q", l)}
 			}
 		}
+	}
+	if len(lengths) > 1 {
+		resp.Header["Content-Length"] = lengths[:1]
 	}
 	return nil
 }
