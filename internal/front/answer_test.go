@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -171,6 +172,28 @@ func TestBrokenAfterHeaders(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// In HTTP/1.0 a body of unknown length ends where the connection does.
+func TestBrokenHTTP10(t *testing.T) {
+	s := newStage(t, nil)
+	s.enroll(t, func(r *http.Request) (*http.Response, error) {
+		resp := answerOf(r, 200, nil, "")
+		resp.ContentLength = -1
+		resp.Header.Del("Content-Length")
+		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("body"), errReader{errResetByC}))
+		return resp, nil
+	})
+	conn, err := net.Dial("tcp", s.visitors[0].addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
+	if answer, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("A got %q, %v; want a reset connection", answer, err)
 	}
 }
 
@@ -481,6 +504,28 @@ func TestUpgrade(t *testing.T) {
 			}
 		})
 	}
+	t.Run("refused by C", func(t *testing.T) {
+		s := newStage(t, nil)
+		o := s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 403) })
+		conn, err := net.Dial("tcp", s.visitors[0].addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		io.WriteString(conn, open)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != 403 {
+			t.Fatal(resp, err)
+		}
+		s.record(t)
+		if _, err := o.member.PingContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := o.member.InFlight(); n != 0 {
+			t.Errorf("%d streams are left", n)
+		}
+	})
 	t.Run("over h2 and SPDY it is a request like any other", func(t *testing.T) {
 		for _, v := range s.visitors[1:] {
 			r := v.request(t, "GET", "/", nil)

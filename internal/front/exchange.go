@@ -102,6 +102,10 @@ func (x *exchange) end() {
 		x.linger()
 	}
 
+	if !x.finished && x.http1 && x.in.ProtoMinor == 0 && x.w.status > 0 {
+		x.reset()
+	}
+
 	x.rec.Duration = time.Since(x.rec.Time)
 	x.rec.BytesIn, _ = x.body.state()
 	x.rec.BytesOut = x.w.bytes
@@ -119,6 +123,28 @@ func (x *exchange) end() {
 	if h.cfg.OnDone != nil {
 		h.cfg.OnDone(&x.rec)
 	}
+}
+
+// reset closes the connection so that A sees an error. HTTP/1.0 has no chunks: a
+// body of unknown length ends where the connection does, and one that was cut
+// short would look whole.
+func (x *exchange) reset() {
+	conn, _, err := http.NewResponseController(x.w.rw).Hijack()
+	if err != nil {
+		return
+	}
+	raw := conn
+	for {
+		inner, ok := raw.(interface{ NetConn() net.Conn }) // such as a *tls.Conn
+		if !ok {
+			break
+		}
+		raw = inner.NetConn()
+	}
+	if c, ok := raw.(interface{ SetLinger(sec int) error }); ok {
+		c.SetLinger(0)
+	}
+	raw.Close()
 }
 
 // linger bounds how long http.Server reads, after the handler's end, what is

@@ -185,6 +185,7 @@ type Member struct {
 	// Guarded by Table.mu.
 	picked uint64 // the count of picks when it was last picked
 	left   bool   // no longer serving
+	asked  bool   // a PING is under way, see probe
 }
 
 // ID is the number of the registration, from 1.
@@ -301,7 +302,13 @@ func (t *Table) Register(r Registration) (*Member, error) {
 	names[r.Name]++
 
 	var replaced []*Member
-	before := slices.Concat(e.leaving, e.serving)
+	var before []*Member
+	for _, old := range slices.Concat(e.leaving, e.serving) {
+		if !old.asked {
+			old.asked = true
+			before = append(before, old)
+		}
+	}
 	for _, old := range slices.Clone(e.serving) {
 		if replaces(r, old) {
 			t.leaveLocked(e, old)
@@ -420,6 +427,11 @@ func (t *Table) retire(m *Member) {
 // is awaited is alive: on a slow link the answer stands in line behind data.
 func (t *Table) probe(m *Member) {
 	defer t.running.Done()
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		m.asked = false
+	}()
 	for range maxPings {
 		heard := m.Stats().FramesReceived
 		ctx, cancel := context.WithTimeout(t.ctx, t.cfg.PingTimeout)
