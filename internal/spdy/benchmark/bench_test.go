@@ -69,8 +69,10 @@ func openHTTP2(tb testing.TB, h http.Handler, wrap func(net.Conn) net.Conn) roun
 	p, c := connect(tb, wrap)
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		//lint:ignore SA1019 net/http has no way to serve h2 on a connection of ours
 		(&http2.Server{MaxConcurrentStreams: 20000}).ServeConn(c, &http2.ServeConnOpts{Handler: h})
 	})
+	//lint:ignore SA1019 net/http has no way to use h2 on a connection of ours
 	client, err := (&http2.Transport{StrictMaxConcurrentStreams: true}).NewClientConn(p)
 	if err != nil {
 		tb.Fatal(err)
