@@ -272,7 +272,7 @@ func (s *Session) give(st *Stream, n int) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st.closed || st.remoteClosed || s.err != nil {
+	if st.closed || st.remoteClosed || st.forgotten || s.err != nil {
 		return
 	}
 	delta := st.recv.give(int64(n))
@@ -286,6 +286,7 @@ func (s *Session) give(st *Stream, n int) {
 	if st.grow.total >= measureAfter {
 		s.measureLocked(now)
 	}
+	st.credited = true
 	s.queueLocked(item{typ: typeWindowUpdate, id: st.id, value: uint32(delta)})
 }
 

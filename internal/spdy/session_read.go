@@ -605,8 +605,20 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 		s.mu.Unlock()
 		return nil // never a RST_STREAM for a RST_STREAM
 	}
+	err := &StreamError{StreamID: id, Status: status, Remote: true}
 	complete := st.remoteClosed
-	s.removeLocked(st, &StreamError{StreamID: id, Status: status, Remote: true})
+	if status == InvalidStream && !complete && st.credited && st.replied && st.localClosed {
+		// There are peers that forget a stream when all of it is queued, and
+		// answer our WINDOW_UPDATE ahead of the DATA and the FIN that are still
+		// to come. Those are waited for, but not for long.
+		if !st.forgotten {
+			st.forgotten = true
+			time.AfterFunc(forgottenWait, func() { s.lose(st, err) })
+		}
+		s.mu.Unlock()
+		return nil
+	}
+	s.removeLocked(st, err)
 	s.mu.Unlock()
 	if complete {
 		// What was whole stays whole: only our sending stops.
@@ -617,6 +629,21 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 	}
 	st.release()
 	return nil
+}
+
+// forgottenWait is how long the rest of a stream may take that its sender has
+// forgotten.
+const forgottenWait = time.Second
+
+// lose ends a stream that the peer has reset.
+func (s *Session) lose(st *Stream, err *StreamError) {
+	s.mu.Lock()
+	lost := !st.closed
+	s.removeLocked(st, err)
+	s.mu.Unlock()
+	if lost {
+		st.release()
+	}
 }
 
 func (s *Session) onSettings(h frameHeader, payload []byte) error {

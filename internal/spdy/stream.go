@@ -49,8 +49,9 @@ type Stream struct {
 	localClosed  bool // our FIN is on its way
 	remoteClosed bool // the peer's FIN came
 	closed       bool // it is no longer in Session.streams
+	credited     bool // a WINDOW_UPDATE was sent for it
+	forgotten    bool // the peer says so, though its FIN is still to come
 	discard      bool // what comes is dropped and given back
-	inHandler    bool // a handler runs for it
 
 	// Guarded by Session.mu; see hold in session_write.go.
 	held      *pairs // the SYN_REPLY, while it is held back
@@ -125,7 +126,10 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 		n, more, err := fill(space)
 		s.mu.Lock()
 		st.asExpectedLocked()
-		if !st.send.commit(n) {
+		if st.finQueued {
+			n = 0 // somebody else ended this side meanwhile
+		}
+		if !st.send.commit(n) || st.finQueued {
 			return st.writeErrorLocked()
 		}
 		s.unsent += n
@@ -184,15 +188,15 @@ func (st *Stream) finishLocked(trailers *pairs) {
 	st.cond.Broadcast()
 }
 
-// queueEndLocked sends the FIN on a frame of its own: trailers, or DATA without
-// bytes, which no window holds up (draft 3.1, 2.6.8).
+// queueEndLocked sends the trailers, if there are any, and the FIN on DATA
+// without bytes, which no window holds up (draft 3.1, 2.6.8).
 func (st *Stream) queueEndLocked() {
 	if st.trailers != nil {
-		st.s.queueLocked(item{typ: typeHeaders, flags: flagFin, st: st, id: st.id, block: st.trailers})
+		// Not with FIN: there are peers that do not see it on HEADERS.
+		st.s.queueLocked(item{typ: typeHeaders, st: st, id: st.id, block: st.trailers})
 		st.trailers = nil
-	} else {
-		st.s.queueLocked(item{typ: typeData, flags: flagFin, st: st, id: st.id})
 	}
+	st.s.queueLocked(item{typ: typeData, flags: flagFin, st: st, id: st.id})
 	st.s.closeLocalLocked(st)
 }
 
