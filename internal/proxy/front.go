@@ -49,7 +49,7 @@ func (p *Proxy) newFront() error {
 		Handler:           p.handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    p.cfg.MaxHeaderBytes,
+		MaxHeaderBytes:    slackHeaderBytes(p.cfg.MaxHeaderBytes),
 		ErrorLog:          slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: visitorStreams,
@@ -65,6 +65,10 @@ func (p *Proxy) newFront() error {
 	}
 	return nil
 }
+
+// slackHeaderBytes is what the servers below the handler take, whose own answer
+// to more is often a broken connection: the handler counts too, and says 431.
+func slackHeaderBytes(n int) int { return 2*n + 16<<10 }
 
 // requestDone counts a request that ended.
 func (p *Proxy) requestDone(r *front.Record) {
@@ -89,10 +93,8 @@ func (p *Proxy) configureTLS() error {
 	}
 	cfg := spdy.Config{
 		MaxConcurrentStreams: visitorStreams,
-		// Some more, so that who sends too much gets a 431 and not a reset.
-		MaxHeaderBytes: 2*p.cfg.MaxHeaderBytes + 16<<10,
-		KeepAlive:      p.cfg.KeepAlive,
-		Logger:         slog.New(serverLog{p.log.Handler()}),
+		KeepAlive:            p.cfg.KeepAlive,
+		Logger:               slog.New(serverLog{p.log.Handler()}),
 	}
 	if p.cfg.Trace != nil {
 		cfg.Trace = p.tracer("visitor")

@@ -39,8 +39,14 @@ const (
 // bind listens on addr for the port called what, which is its flag's name too.
 // Its error says what would mend it.
 func bind(what, addr string) (net.Listener, error) {
-	// Control sets its own keep-alive, on each connection.
+	// Control sets its own options, on each connection.
 	lc := net.ListenConfig{KeepAlive: visitorKeepAlive}
+	// Go's default takes MPTCP too, and then connections do not inherit what
+	// limitUnsent sets.
+	lc.SetMultipathTCP(false)
+	if what == "front" {
+		lc.Control = limitUnsent
+	}
 	ln, err := lc.Listen(context.Background(), "tcp", addr)
 	if err == nil {
 		return ln, nil

@@ -196,10 +196,10 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	} else {
 		serve("front", func() error { return p.front.Serve(p.frontLn) })
 	}
-	attrs := []any{"version", p.cfg.Version, "front", p.FrontAddr(), "tls", p.cfg.TLS, "control", p.ControlAddr()}
+	attrs := []any{"version", p.cfg.Version, "front", p.FrontAddr().String(), "tls", p.cfg.TLS, "control", p.ControlAddr().String()}
 	if p.admin != nil {
 		serve("admin", func() error { return p.admin.Serve(p.adminLn) })
-		attrs = append(attrs, "admin", p.AdminAddr())
+		attrs = append(attrs, "admin", p.AdminAddr().String())
 	}
 	p.ready.Store(true)
 	p.log.Info("p listens", attrs...)
@@ -324,7 +324,7 @@ func (p *Proxy) register(reg *control.Registration) {
 	p.sessions.Go(func() { s.Serve() })
 	if _, err := p.origins.Register(registration(reg, s)); err != nil {
 		// Between admit and here the last place went to another, or P stopped.
-		p.log.Warn("origin not taken", "origin", origin.Name(reg.Name), "remote", reg.RemoteAddr, "reason", err)
+		p.log.Warn("origin not taken", "origin", origin.Name(reg.Name).String(), "remote", reg.RemoteAddr.String(), "reason", err)
 		s.Close()
 		return
 	}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// The contract's table of p's flags, with their defaults.
+func TestFlags(t *testing.T) {
+	var o options
+	fs := pflag.NewFlagSet("p", pflag.ContinueOnError)
+	o.flags(fs)
+	want := map[string]string{
+		"front": "localhost:1443", "control": "localhost:1444", "admin": "localhost:1445",
+		"tls": "false", "alpn": "[h2,http/1.1,spdy/3.1]", "cert": "certs/p.pem", "key": "certs/p.key",
+		"client-ca": "", "no-auth": "false", "domain": "", "hold": "10s", "response-timeout": "1m0s",
+		"max-header-bytes": "65536", "trusted-proxy": "[]", "htpasswd": "", "access-log": "", "pprof": "false",
+		"token-file": "certs/token", "keepalive": "15s", "drain": "30s", "spdy-debug": "false",
+	}
+	fs.VisitAll(func(f *pflag.Flag) {
+		w, ok := want[f.Name]
+		if !ok {
+			t.Errorf("--%s is not in the table", f.Name)
+		}
+		if f.DefValue != w {
+			t.Errorf("--%s: default %q, want %q", f.Name, f.DefValue, w)
+		}
+		delete(want, f.Name)
+	})
+	for name := range want {
+		t.Errorf("there is no --%s", name)
+	}
+	for short, name := range map[string]string{"t": "tls", "s": "spdy-debug"} {
+		if f := fs.ShorthandLookup(short); f == nil || f.Name != name {
+			t.Errorf("-%s is not --%s", short, name)
+		}
+	}
+}
+
+// Exit status 2 for a bad flag, file or address, with one line that says what
+// would mend it; 0 for help and version; 1 for a port in use.
+func TestExitStatus(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dir := t.TempDir()
+	missing := filepath.Join(dir, "missing")
+	for _, c := range []struct {
+		name   string
+		args   []string
+		status int
+		stderr string // part of its one line; "" for none
+		stdout string
+	}{
+		{"help", []string{"-h"}, 0, "", "--max-header-bytes"},
+		{"version", []string{"--version"}, 0, "", "p "},
+		{"an unknown flag", []string{"--nonsense"}, 2, "nonsense", ""},
+		{"an argument", []string{"something"}, 2, "something", ""},
+		{"a bad duration", []string{"--hold", "soon"}, 2, "--hold", ""},
+		{"a bad address", []string{"--front", "nowhere"}, 2, `--front "nowhere"`, ""},
+		{"a missing certificate", []string{"--cert", missing}, 2, missing, ""},
+		{"--no-auth for everybody", []string{"--no-auth", "--control", ":0"}, 2, "--no-auth", ""},
+		{"a bad log level", []string{"--log-level", "loud"}, 2, "--log-level", ""},
+	} {
+		var stdout, stderr bytes.Buffer
+		status := run(context.Background(), c.args, &stdout, &stderr)
+		if status != c.status {
+			t.Errorf("%s: exit status %d, want %d", c.name, status, c.status)
+		}
+		if !strings.Contains(stdout.String(), c.stdout) {
+			t.Errorf("%s: standard output %q, want %q", c.name, stdout.String(), c.stdout)
+		}
+		lines := strings.Count(stderr.String(), "\n")
+		if c.stderr == "" && lines > 0 || c.stderr != "" && (lines != 1 || !strings.Contains(stderr.String(), c.stderr)) {
+			t.Errorf("%s: standard error %q, want one line with %q", c.name, stderr.String(), c.stderr)
+		}
+	}
+}
