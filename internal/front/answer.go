@@ -121,8 +121,10 @@ func (x *exchange) judge(err error) *failure {
 	if _, ok := errors.AsType[*spdy.SessionError](err); ok {
 		return bad(reasonTerminated, "the connection to the origin ended")
 	}
-	if errors.Is(err, errShort) || errors.Is(err, errLong) {
-		return bad(reasonIncomplete, "%v", err)
+	for _, e := range []error{errShort, errLong, errChanged} {
+		if errors.Is(err, e) {
+			return bad(reasonIncomplete, "%v", e)
+		}
 	}
 	if !x.forwarded {
 		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -185,15 +186,22 @@ func TestBrokenHTTP10(t *testing.T) {
 		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("body"), errReader{errResetByC}))
 		return resp, nil
 	})
-	conn, err := net.Dial("tcp", s.visitors[0].addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
-	io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
-	if answer, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("A got %q, %v; want a reset connection", answer, err)
+	for i, dial := range []func() (net.Conn, error){
+		func() (net.Conn, error) { return net.Dial("tcp", s.visitors[0].addr) },
+		func() (net.Conn, error) {
+			return tls.Dial("tcp", s.visitors[1].addr, &tls.Config{InsecureSkipVerify: true})
+		},
+	} {
+		conn, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
+		if answer, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("connection %d: A got %q, %v; want a reset connection", i, answer, err)
+		}
 	}
 }
 
@@ -386,7 +394,7 @@ func TestUnreadableBody400(t *testing.T) {
 // An origin's early answer reaches A while A still sends.
 func TestEarlyAnswer(t *testing.T) {
 	s := newStage(t, nil)
-	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "too long", 413) })
+	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "too long", http.StatusRequestEntityTooLarge) })
 	s.each(t, func(t *testing.T, v *visitor) {
 		body := bytes.Repeat([]byte("x"), 4<<20)
 		got := v.do(t, v.request(t, "POST", "/", bytes.NewReader(body)))
@@ -506,7 +514,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	t.Run("refused by C", func(t *testing.T) {
 		s := newStage(t, nil)
-		o := s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 403) })
+		o := s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) })
 		conn, err := net.Dial("tcp", s.visitors[0].addr)
 		if err != nil {
 			t.Fatal(err)

@@ -18,8 +18,11 @@ import (
 // bring no byte.
 const maxFruitless = 3
 
-var errShort = errors.New("the response's body is shorter than announced")
-var errLong = errors.New("the response's body is longer than announced")
+var (
+	errShort   = errors.New("the response's body is shorter than announced")
+	errLong    = errors.New("the response's body is longer than announced")
+	errChanged = errors.New("the connection to the origin ended, and the rest cannot be had: it has changed, or the origin gives no part of it")
+)
 
 // download is the body of a response as A gets it. It is never shorter or
 // longer than announced without an error, and when the session that brings it
@@ -162,7 +165,7 @@ func (d *download) attempt(m *origin.Member) error {
 		next.first != first || next.last != last || next.total != d.rest.total ||
 		resp.Header.Get("Content-Encoding") != d.resp.Header.Get("Content-Encoding") {
 		resp.Body.Close()
-		return fmt.Errorf("what was downloaded has changed, or cannot be had in parts: bytes %d-%d of %s: %s", first, last, d.rest.etag, resp.Status)
+		return fmt.Errorf("%w: asked for bytes %d-%d of %s, got %s", errChanged, first, last, d.rest.etag, resp.Status)
 	}
 	d.src.Close()
 	d.src = resp.Body

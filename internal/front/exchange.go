@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"net"
 	"net/http"
@@ -133,18 +134,22 @@ func (x *exchange) reset() {
 	if err != nil {
 		return
 	}
-	raw := conn
-	for {
-		inner, ok := raw.(interface{ NetConn() net.Conn }) // such as a *tls.Conn
+	// TLS would say goodbye, and the end look meant.
+	if c, ok := conn.(*tls.Conn); ok {
+		conn = c.NetConn()
+	}
+	for raw := conn; ; {
+		if c, ok := raw.(interface{ SetLinger(sec int) error }); ok {
+			c.SetLinger(0)
+			break
+		}
+		c, ok := raw.(interface{ NetConn() net.Conn })
 		if !ok {
 			break
 		}
-		raw = inner.NetConn()
+		raw = c.NetConn()
 	}
-	if c, ok := raw.(interface{ SetLinger(sec int) error }); ok {
-		c.SetLinger(0)
-	}
-	raw.Close()
+	conn.Close()
 }
 
 // linger bounds how long http.Server reads, after the handler's end, what is
