@@ -97,6 +97,24 @@ var flowCases = join([]conformanceCase{
 	bothXE(64, "WINDOW_UPDATE of 0 on the session", wu(0, 0)),
 	bothIgnore(65, "WINDOW_UPDATE on a stream never opened", wu(77, 1000)),
 	[]conformanceCase{
+		server(65, "WINDOW_UPDATE on a stream that this side has finished", func(h *serverTest) {
+			h.p.Send(post(1, "/ok"))
+			h.wantResponse("the response is whole, the request not", 1, "200", "ok")
+			h.p.Send(wu(1, maxDelta), wu(1, maxDelta), wu(1, 0))
+			h.p.WantIdle("2.6.8: ignored")
+			h.p.Send(data(1, "x", fin), wu(1, maxDelta), wu(1, 0))
+			h.p.WantIdle("ignored on a closed stream too")
+			h.alive(3)
+		}),
+		client(65, "WINDOW_UPDATE on a stream that this side has finished", func(h *clientTest) {
+			c, id := h.open("/")
+			h.p.Send(wu(id, maxDelta), wu(id, maxDelta), wu(id, 0))
+			h.p.WantIdle("2.6.8: ignored")
+			h.answer(c, id)
+			h.p.Send(wu(id, maxDelta), wu(id, 0))
+			h.p.WantIdle("ignored on a closed stream too")
+			h.alive()
+		}),
 		server(66, "SETTINGS lower the window below 0", func(h *serverTest) {
 			h.use56()
 			h.p.Send(set(7, 0), wu(1, 65536), wu(0, 1000000))

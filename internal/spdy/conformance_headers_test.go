@@ -182,6 +182,12 @@ var headerCases = []conformanceCase{
 		b := append(unhex("783fe3c6a7c2"), 0, byte(n), byte(n>>8), byte(^n), byte(^n>>8))
 		return append(append(b, plain...), 0, 0, 0xff, 0xff)
 	}),
+	brokenZlib(46, "a last block that is cut short", func() []byte {
+		plain := requestBlock(0)
+		n := uint16(len(plain) + 4 + 5) // of which only 4 come: 00 00 ff ff
+		b := append(unhex("783fe3c6a7c2"), 1, byte(n), byte(n>>8), byte(^n), byte(^n>>8))
+		return append(append(b, plain...), 0, 0, 0xff, 0xff)
+	}),
 	badPair(47, "an upper-case name", nv("X-A", "1")),
 	badPair(47, "an empty name", nv("", "1")),
 	badBlock(47, "a name twice", requestBlock(0, nv("a", "1"), nv("b", "2"), nv("a", "1"))),

@@ -191,10 +191,10 @@ type session struct {
 	served chan error // what Serve returned
 }
 
-func newTest(t *testing.T, s setup, make func(c *spdy.Config, conn *spdytest.Conn) *spdy.Session) *session {
+func newTest(t *testing.T, s setup, open func(c *spdy.Config, conn *spdytest.Conn) *spdy.Session) *session {
 	a, b := spdytest.Pipe(s.pipe)
-	h := &session{T: t, p: spdytest.NewPeer(t, a), end: b, served: newServed()}
-	h.s = make(&s.config, b)
+	h := &session{T: t, p: spdytest.NewPeer(t, a), end: b, served: make(chan error, 1)}
+	h.s = open(&s.config, b)
 	if s.idle {
 		return h
 	}
@@ -202,8 +202,6 @@ func newTest(t *testing.T, s setup, make func(c *spdy.Config, conn *spdytest.Con
 	h.pre = h.p.WantPreface()
 	return h
 }
-
-func newServed() chan error { return make(chan error, 1) }
 
 // serve runs the session. Whatever becomes of the test, its goroutines end.
 func (h *session) serve() {
@@ -364,8 +362,9 @@ func (h *session) drain(c *collector) *collector {
 	}
 }
 
-// wantDrained fails unless exactly n bytes of DATA come for id, and no other
-// frame but SYN_REPLY.
+// wantBytes reads until no frame comes for 300 ms, and fails unless that was
+// exactly so many bytes of DATA on each stream, and no other frame but the
+// SYN_REPLY or SYN_STREAM in front.
 func (h *session) wantBytes(why string, want map[uint32]int) {
 	h.Helper()
 	c := newCollector()

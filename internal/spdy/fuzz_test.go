@@ -107,6 +107,12 @@ func newFuzzed(t *testing.T, server bool, config spdy.Config) *fuzzed {
 	} else {
 		x.s = config.NewClientSession(b)
 	}
+	// Of what has failed, the goroutines must end too.
+	t.Cleanup(func() {
+		x.cancel()
+		x.p.Close()
+		x.s.Close()
+	})
 	// Ends with the session; finish waits for it.
 	go func() { x.served <- x.s.Serve() }()
 	synctest.Wait() // closed before Serve, a session says nothing
@@ -439,6 +445,9 @@ func (g *generator) step() {
 		g.send(rst(g.stream(), spdy.Status(some(g, 5, 3, 1, 0, 11, 200))))
 	case 3:
 		id, delta := g.stream(), some[uint32](g, 1, 1000, 65536, 1<<20, 0, maxDelta)
+		if id == 0 {
+			g.window += int64(delta)
+		}
 		g.credit[id] += int64(delta)
 		g.send(wu(id, delta))
 	case 4:
