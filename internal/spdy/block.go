@@ -360,7 +360,7 @@ func (d *deflater) appendBlock(dst, block []byte) []byte {
 		return append(dst, syncFlush...)
 	}
 	if d.zw == nil {
-		// The level was checked when the session was made.
+		// Config has made the level one of zlib's.
 		d.zw, _ = zlib.NewWriterLevelDict(&d.buf, d.level, []byte(dictionary))
 	}
 	d.buf.Reset()

@@ -90,7 +90,7 @@ type Config struct {
 	// CompressionLevel is the zlib level, 1 to 9, of the header blocks sent.
 	// Zero means stored blocks: several people's secrets and text that an
 	// attacker chooses share one compression context, and the length of what
-	// is sent would leak them (CRIME).
+	// is sent would leak them (CRIME). What is outside counts as 0 or 9.
 	CompressionLevel int
 
 	// KeepAlive is how long the peer may be silent before it is sent a PING;
@@ -164,6 +164,7 @@ func (c *Config) withDefaults() Config {
 	if d.MaxHeaderPairs <= 0 {
 		d.MaxHeaderPairs = defaultMaxHeaderPairs
 	}
+	d.CompressionLevel = min(max(d.CompressionLevel, 0), 9)
 	if d.WriteTimeout == 0 {
 		d.WriteTimeout = defaultWriteTimeout
 	}

@@ -196,7 +196,7 @@ func (s *Session) markSentLocked(it *item) {
 			return
 		}
 		it.st.sent = true
-	case typeSynReply, typeHeaders:
+	case typeSynReply, typeHeaders, typeData:
 		if it.st.closed && it.st.err != nil {
 			freePairs(it.block)
 			*it = item{typ: typeNone}
