@@ -322,7 +322,7 @@ func (t *Table) Register(r Registration) (*Member, error) {
 	e.changed = make(chan struct{})
 	crowd := t.crowdLocked(e)
 	sessions := len(e.serving)
-	t.running.Add(1 + len(before) + len(replaced))
+	t.running.Add(1 + len(before) + len(replaced) + len(crowd))
 	t.mu.Unlock()
 
 	t.cfg.OnEvent(Event{Kind: Connected, Member: m, Sessions: sessions})
@@ -339,7 +339,11 @@ func (t *Table) Register(r Registration) (*Member, error) {
 		go t.probe(old)
 	}
 	for _, old := range crowd {
-		old.Close()
+		// Ends when the connection is closed; Shutdown waits for it.
+		go func() {
+			defer t.running.Done()
+			old.Close()
+		}()
 	}
 	return m, nil
 }
@@ -649,9 +653,12 @@ func (t *Table) EndByCredential(gone func(credential any, name Name) bool) int {
 		}
 	}
 	t.mu.Unlock()
+	var closing sync.WaitGroup
 	for _, m := range members {
-		t.drop(Revoked, m, nil)
+		// Ends when the connection is closed; waited for below.
+		closing.Go(func() { t.drop(Revoked, m, nil) })
 	}
+	closing.Wait()
 	return len(members)
 }
 
