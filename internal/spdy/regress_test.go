@@ -48,6 +48,69 @@ func TestUnsentRequestSendsNothing(t *testing.T) {
 	})
 }
 
+// Bytes that arrive while the handler returns are given back like all others
+// that nobody reads, or the peer's upload stops for ever.
+func TestCreditForFrameThatCameDuringHandlersEnd(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.p.Send(post(1, "/noread"))
+		<-h.arrived
+		wire := h.p.Encode(data(1, string(bytesOf(60000))))
+		h.p.Conn.Write(wire[:20000])
+		synctest.Wait()
+		close(h.release)
+		h.collect("the response", 1)
+		h.p.Conn.Write(wire[20000:])
+		c := h.drain(newCollector())
+		if got := c.credit[1]; got < 60000-32768 {
+			h.Errorf("stream 1: got credit of %d bytes for the 60000 that were dropped, want all but half a window", got)
+		}
+	})
+}
+
+// A handler that closes the request's body early still gets its response out
+// whole, whatever the peer sends meanwhile.
+func TestResponseOutlivesClosedBody(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.mux.HandleFunc("/early", func(w http.ResponseWriter, r *http.Request) {
+			r.Body.Close()
+			h.hold(w, r)
+		})
+		h.p.Send(post(1, "/early"))
+		<-h.arrived
+		credit, sent := h.pre.StreamWindow, 0
+		for ; sent < 1<<20; sent += 16000 {
+			for credit < 16000 {
+				f, ok := h.p.Poll(spdytest.Idle)
+				if !ok {
+					break
+				}
+				if f.Type == spdytest.TypeRstStream {
+					h.Fatalf("after %d bytes: got %v, want the response first", sent, f)
+				}
+				if f.Type == spdytest.TypeWindowUpdate && f.ID == 1 {
+					credit += int(f.Value)
+				}
+			}
+			if credit < 16000 {
+				break
+			}
+			h.p.Send(data(1, string(bytesOf(16000))))
+			credit -= 16000
+		}
+		if sent < 256<<10 || sent > 512<<10 {
+			h.Errorf("the peer could send %d bytes, want some 256 KiB", sent)
+		}
+		close(h.release)
+		m := h.collect("the response", 1).streams[1]
+		h.checkResponse("the response", m, "200", "ok")
+		if !m.fin {
+			h.Errorf("the response: got no FIN")
+		}
+		h.p.Want("then the body is refused", rst(1, spdy.Cancel))
+		h.alive(3)
+	})
+}
+
 // A level that zlib does not have is brought to the nearest that it has.
 func TestCompressionLevelOutOfRange(t *testing.T) {
 	for _, level := range []int{-5, 10} {
@@ -86,6 +149,22 @@ func TestNoDataAfterFin(t *testing.T) {
 			h.Errorf("a write after the end: got no error")
 		}
 		h.p.WantIdle("nothing after FIN")
+		h.alive(3)
+	})
+}
+
+// The peer is told that the rest of a body that is too long is not wanted, or
+// it would wait for window.
+func TestBodyTooLongIsStopped(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.p.Send(post(1, "/read", nv("content-length", "5")), data(1, "abcdefghi"))
+		f := h.p.Next("the answer")
+		if got, _ := f.Get(":status"); f.Type != spdytest.TypeSynReply || f.Flags != fin || !strings.HasPrefix(got, "400") {
+			h.Errorf("got %v, want SYN_REPLY 400 with FIN", f)
+		}
+		h.p.Want("the rest is not wanted", rst(1, spdy.Cancel))
+		h.p.Send(data(1, "more"), data(1, "more", fin))
+		h.p.WantIdle("nothing more")
 		h.alive(3)
 	})
 }

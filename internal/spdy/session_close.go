@@ -199,6 +199,18 @@ func (s *Session) closeLocalLocked(st *Stream) {
 	st.localClosed = true
 	if st.remoteClosed {
 		s.removeLocked(st, nil)
+	} else if st.unwanted {
+		s.refuseRestLocked(st)
+	}
+}
+
+// refuseRestLocked ends a stream whose response is out, and whose request has
+// more of a body than is going to be dropped. The response stays whole: to the
+// stream nothing has happened.
+func (s *Session) refuseRestLocked(st *Stream) {
+	if !st.closed {
+		s.sendResetLocked(st.id, Cancel)
+		s.removeLocked(st, nil)
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 // in one session (draft 3.1, 2.4.2).
 const maxStrays = 100
 
-// lingerLimit is how many bytes of a request's body are read and dropped after
-// the response is out, before the stream is reset.
+// lingerLimit is how many bytes of a body that nobody reads are dropped, and
+// given back, before the rest is refused: at once by a client, by a server after
+// its response.
 const lingerLimit = 256 << 10
 
 // protocolError is what readFrame returns for a violation that ends the session.
@@ -311,6 +312,7 @@ func (s *Session) readData(h frameHeader) error {
 		deliver = false
 	}
 	drop := !deliver || st.discard
+	unread := 0
 	if deliver && !st.hadData {
 		st.grow.last = time.Now()
 	}
@@ -328,7 +330,7 @@ func (s *Session) readData(h frameHeader) error {
 		if _, err := s.br.Discard(n); err != nil {
 			return unexpected(err)
 		}
-	} else if err := s.fill(st, n); err != nil {
+	} else if unread, err = s.fill(st, n); err != nil {
 		return err
 	}
 	if n > 0 {
@@ -342,10 +344,15 @@ func (s *Session) readData(h frameHeader) error {
 	st.hadData = st.hadData || n > 0
 	st.got += int64(n)
 	if drop {
-		return s.lingered(st, n, h.flags&flagFin != 0)
+		if h.flags&flagFin != 0 {
+			s.remoteFin(st)
+		} else {
+			s.lingered(st, n)
+		}
+		return nil
 	}
 	if st.want >= 0 && st.got > st.want {
-		s.wrongLength(st)
+		s.wrongLength(st, h.flags&flagFin != 0)
 		if s.server != nil {
 			return nil
 		}
@@ -355,12 +362,15 @@ func (s *Session) readData(h frameHeader) error {
 	}
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
+	} else if unread > 0 {
+		s.lingered(st, unread)
 	}
 	return nil
 }
 
-// fill reads n bytes of DATA into the stream's buffer.
-func (s *Session) fill(st *Stream, n int) error {
+// fill reads n bytes of DATA into the stream's buffer. Unread are those that
+// came when the buffer was dropped already.
+func (s *Session) fill(st *Stream, n int) (unread int, err error) {
 	// Bytes beyond the announced length are read by nobody.
 	room := n
 	if st.want >= 0 {
@@ -369,35 +379,42 @@ func (s *Session) fill(st *Stream, n int) error {
 	for left := room; left > 0; {
 		space := st.buf.reserve()
 		m, err := io.ReadFull(s.br, space[:min(left, len(space))])
-		st.buf.commit(m)
+		if !st.buf.commit(m) {
+			unread += m
+		}
 		if err != nil {
-			return unexpected(err)
+			return unread, unexpected(err)
 		}
 		left -= m
 	}
-	_, err := s.br.Discard(n - room)
-	return unexpected(err)
+	_, err = s.br.Discard(n - room)
+	return unread, unexpected(err)
 }
 
-// lingered counts what came on a stream whose body nobody reads.
-func (s *Session) lingered(st *Stream, n int, fin bool) error {
-	if fin {
-		s.remoteFin(st)
-		return nil
-	}
+// lingered counts n bytes that came on a stream whose body nobody reads.
+func (s *Session) lingered(st *Stream, n int) {
 	st.dropped += int64(n)
-	if st.dropped > lingerLimit {
-		s.reset(st, Cancel, errors.New("nobody reads the body"))
-		return nil
+	if st.dropped <= lingerLimit {
+		s.give(st, n)
+		return
 	}
-	s.give(st, n)
-	return nil
+	if s.server == nil {
+		s.reset(st, Cancel, errors.New("nobody reads the body"))
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The response goes out first: until then the peer waits for window.
+	st.unwanted = true
+	if st.localClosed {
+		s.refuseRestLocked(st)
+	}
 }
 
 // remoteFin takes the peer's FIN.
 func (s *Session) remoteFin(st *Stream) {
 	if st.want >= 0 && st.got < st.want {
-		s.wrongLength(st)
+		s.wrongLength(st, true)
 		if s.server != nil {
 			return
 		}
@@ -414,8 +431,9 @@ func (s *Session) remoteFin(st *Stream) {
 
 // wrongLength ends a body that is not as long as its content-length. A server
 // answers 400 if it has not answered yet (draft 3.1, 3.2.1); a client says it to
-// the reader of the body, or a cut body would look whole behind it.
-func (s *Session) wrongLength(st *Stream) {
+// the reader of the body, or a cut body would look whole behind it. Fin says that
+// no more of it comes.
+func (s *Session) wrongLength(st *Stream, fin bool) {
 	err := &StreamError{StreamID: st.id, Status: ProtocolError,
 		Cause: fmt.Errorf("%w: %d bytes announced, %d came", ErrBodyLength, st.want, st.got)}
 	if s.server == nil {
@@ -439,10 +457,10 @@ func (s *Session) wrongLength(st *Stream) {
 	freePairs(st.held)
 	st.held = nil
 	s.answerLocked(st, http.StatusBadRequest)
-	s.removeLocked(st, err)
-	if st.got > st.want {
-		s.resets.add(st.id) // the rest of the body may be under way
+	if !fin {
+		s.sendResetLocked(st.id, Cancel) // the rest of the body is not wanted
 	}
+	s.removeLocked(st, err)
 	s.mu.Unlock()
 	st.release()
 }

@@ -52,6 +52,7 @@ type Stream struct {
 	credited     bool // a WINDOW_UPDATE was sent for it
 	forgotten    bool // the peer says so, though its FIN is still to come
 	discard      bool // what comes is dropped and given back
+	unwanted     bool // so much was dropped that the rest is refused
 
 	// Guarded by Session.mu; see hold in session_write.go.
 	held      *pairs // the SYN_REPLY, while it is held back
