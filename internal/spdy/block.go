@@ -132,6 +132,11 @@ func (d *inflater) compressed(block []byte, limit int) (out []byte, tooLarge boo
 			if d.src.Len() > 0 {
 				return nil, false, errBlockFinal
 			}
+			if bytes.HasSuffix(d.history, []byte(lastBlock)) {
+				// A final stored block, cut short, took our end for its content;
+				// no sound list of pairs has a byte 01 in it there.
+				return nil, false, errBlockFlush
+			}
 		case io.ErrUnexpectedEOF:
 			return nil, false, errBlockFlush
 		default:
