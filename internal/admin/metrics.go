@@ -35,7 +35,6 @@ type Metrics struct {
 	registered *prometheus.CounterVec // by origin
 	ended      *prometheus.CounterVec // by origin
 	lifetime   prometheus.Histogram
-	refused    *prometheus.CounterVec // by status
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -77,16 +76,13 @@ func NewMetrics(source Source, version string) *Metrics {
 			Name: "spdy_proxy_session_duration_seconds", Help: "How long sessions that ended had lasted.",
 			Buckets: []float64{1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400},
 		}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "spdy_proxy_control_refused_total", Help: "Refused attempts to register, by status.",
-		}, []string{"status"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "spdy_proxy_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
 	m.registry.MustRegister(m.requests, m.duration, m.headers, m.wait, m.replayed, m.resumed, m.registered, m.ended,
-		m.lifetime, m.refused, build, &state{source: source, label: m.label},
+		m.lifetime, build, &state{source: source, label: m.label},
 		// "spdy_proxy_process_...": every name here begins alike.
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{Namespace: "spdy_proxy"}))
 	prometheus.WrapRegistererWithPrefix("spdy_proxy_", m.registry).MustRegister(collectors.NewGoCollector())
@@ -122,15 +118,6 @@ func (m *Metrics) SessionStarted(origin string) {
 func (m *Metrics) SessionEnded(origin string, d time.Duration) {
 	m.ended.WithLabelValues(m.label(origin)).Inc()
 	m.lifetime.Observe(d.Seconds())
-}
-
-// Refused counts an attempt to register that was answered with status.
-func (m *Metrics) Refused(status int) {
-	label := "other"
-	if status >= 400 && status <= 599 {
-		label = fmt.Sprint(status)
-	}
-	m.refused.WithLabelValues(label).Inc()
 }
 
 // Request is what is counted of a request of A's that ended.

@@ -38,8 +38,6 @@ func TestMetrics(t *testing.T) {
 	m.SessionStarted("@")
 	m.SessionStarted("film")
 	m.SessionEnded("film", 90*time.Second)
-	m.Refused(401)
-	m.Refused(7)
 	m.Request(Request{Origin: "@", Status: 200, Headers: 20 * time.Millisecond, Duration: 2 * time.Second, Held: 3 * time.Second, Replayed: 2, Resumed: 1})
 	m.Request(Request{Origin: "@", Status: 404, Duration: time.Second})
 	m.Request(Request{Origin: "@", Status: 200, Aborted: true})
@@ -62,8 +60,6 @@ func TestMetrics(t *testing.T) {
 		`spdy_proxy_sessions_started_total{origin="film"} 1`,
 		`spdy_proxy_sessions_ended_total{origin="film"} 1`,
 		`spdy_proxy_session_duration_seconds_bucket{le="600"} 1`,
-		`spdy_proxy_control_refused_total{status="401"} 1`,
-		`spdy_proxy_control_refused_total{status="other"} 1`,
 		`spdy_proxy_origins 2`,
 		`spdy_proxy_sessions{origin="film"} 2`,
 		`spdy_proxy_streams_in_flight{origin="@"} 3`,

@@ -242,8 +242,9 @@ func (p *Proxy) stop(now context.Context) {
 	p.front.Close()
 
 	p.origins.Shutdown(limit)
-	p.sessions.Wait()
+	// After this nobody registers any more: sessions only go.
 	p.control.Close()
+	p.sessions.Wait()
 	if p.admin != nil {
 		grace, cancel := context.WithTimeout(now, adminGrace)
 		defer cancel()
