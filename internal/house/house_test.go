@@ -54,6 +54,7 @@ var arrows = map[string][]string{
 	"internal/spdy":           nil,
 	"internal/spdy/spdytest":  {"internal/spdy"},
 	"internal/spdy/benchmark": nil,
+	"internal/spdy/interop":   nil,
 
 	"internal/control/controltest": nil,
 }
