@@ -29,6 +29,14 @@ var streamCases = join([]conformanceCase{
 		}
 		h.p.WantIdle("nothing after FIN")
 	}),
+	server(15, "requests as moby's framer writes them", func(h *serverTest) {
+		h.p.Moby = spdytest.NewMobyWriter()
+		h.p.Send(set(7, 65536), post(1, "/echo", nv("x-two", "a\x00b")), data(1, "echo"), headers(1, fin, nv("x-sum", "1")))
+		h.wantResponse("an echo", 1, "200", "echo")
+		for id := uint32(3); id < 20; id += 2 {
+			h.alive(id)
+		}
+	}),
 	server(16, "one request waits, the next is answered", func(h *serverTest) {
 		h.p.Send(req(1, "/block"), req(3, "/ok"))
 		h.wantResponse("stream 3 does not wait for stream 1", 3, "200", "ok")
@@ -179,6 +187,12 @@ var streamCases = join([]conformanceCase{
 			h.p.Send(rep(id), data(id, "ok", fin))
 			c.wantBody("the call", 200, "ok")
 			h.p.WantIdle("nothing more to say")
+		}),
+		client(36, "responses as moby's framer writes them", func(h *clientTest) {
+			h.p.Moby = spdytest.NewMobyWriter()
+			for range 10 {
+				h.alive()
+			}
 		}),
 		client(37, "SYN_REPLY twice", func(h *clientTest) {
 			c, id := h.open("/")

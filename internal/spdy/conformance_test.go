@@ -268,7 +268,6 @@ type message struct {
 	trailers []spdytest.Pair
 	fin      bool
 	reset    spdy.Status // of a RST_STREAM, 0 if none came
-	other    int         // frames that have no place in a message
 }
 
 // collector sorts frames by stream.

@@ -180,7 +180,7 @@ func WindowUpdate(id, delta uint32) Frame {
 
 // Control is a control frame of version 3 with any type, flags and payload.
 func Control(typ Type, flags uint8, payload []byte) Frame {
-	return Frame{Type: typ, Flags: flags, ID: 0, Wire: appendControl(nil, 3, typ, flags, payload)}
+	return Frame{Type: typ, Flags: flags, Wire: appendControl(nil, 3, typ, flags, payload)}
 }
 
 // Raw is bytes to send as they are.

@@ -237,7 +237,7 @@ func (p *Peer) EchoPings(fromClient bool) func(Frame) bool {
 
 // Preface is what a session of this project says first.
 type Preface struct {
-	MaxStreams    uint32 // -1 as uint32: not said
+	MaxStreams    uint32 // the largest uint32: not said
 	StreamWindow  int
 	SessionWindow int
 }
