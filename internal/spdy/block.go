@@ -190,7 +190,7 @@ func parsePairs(dst []field, block string, maxPairs int) ([]field, error) {
 	if int(count) > maxPairs {
 		return dst, errBlockPairs
 	}
-	first := len(dst)
+	first, parts := len(dst), 0
 	var bad error
 	for range count {
 		var f field
@@ -200,7 +200,10 @@ func parsePairs(dst []field, block string, maxPairs int) ([]field, error) {
 		if f.value, rest, ok = cutString(rest); !ok {
 			return dst, errBlockLength
 		}
-		if len(f.name) > maxNameLen {
+		parts += 1 + strings.Count(f.value, "\x00") // each becomes a line
+		if parts > maxPairs {
+			bad = errBlockPairs
+		} else if len(f.name) > maxNameLen {
 			bad = errBlockSize
 		} else if !validName(f.name) && bad == nil {
 			bad = errName

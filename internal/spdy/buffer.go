@@ -2,7 +2,6 @@ package spdy
 
 import (
 	"io"
-	"maps"
 	"net/http"
 	"os"
 	"sync"
@@ -217,15 +216,22 @@ func (b *recvBuffer) next() (c *chunk, err error) {
 	return c, nil
 }
 
-// addTrailer keeps what a HEADERS frame brought until the end is read.
-func (b *recvBuffer) addTrailer(h http.Header) {
+// addTrailer keeps what a HEADERS frame brought until the end is read. It reports
+// false if a name is there already.
+func (b *recvBuffer) addTrailer(h http.Header) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.trailer == nil {
 		b.trailer = h
-		return
+		return true
 	}
-	maps.Copy(b.trailer, h)
+	for key, values := range h {
+		if _, twice := b.trailer[key]; twice {
+			return false
+		}
+		b.trailer[key] = values
+	}
+	return true
 }
 
 // takeTrailer returns what addTrailer kept, once.

@@ -80,11 +80,13 @@ type Config struct {
 	MaxFrameSize uint32
 
 	// MaxHeaderBytes is the largest decoded header block in bytes that is
-	// taken. Zero means 64 KiB. The frame's stream is reset above it, the
-	// session ended above 16 times as much.
+	// taken; the HEADERS frames of one stream count together. Zero means
+	// 64 KiB. The frame's stream is reset above it, the session ended above 16
+	// times as much.
 	MaxHeaderBytes int
 
-	// MaxHeaderPairs is how many names a header block may hold. Zero means 512.
+	// MaxHeaderPairs is how many names a header block may hold, and how many
+	// parts their values may have together. Zero means 512.
 	MaxHeaderPairs int
 
 	// CompressionLevel is the zlib level, 1 to 9, of the header blocks sent.

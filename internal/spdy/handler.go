@@ -43,10 +43,6 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 		s.mu.Unlock()
 		return protocolError("SYN_STREAM with id %d after %d", id, s.lastID)
 	}
-	if s.provoked > s.provokedLimit() {
-		s.mu.Unlock()
-		return protocolError("more than %d frames wait for a peer that does not read", s.provokedLimit())
-	}
 	first := s.streams[id]
 	accept := false
 	switch {
@@ -54,22 +50,22 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 		if first != nil {
 			s.resetLocked(first, ProtocolError, errors.New("SYN_STREAM with an id that is in use"))
 		} else if !s.resets.has(id) {
-			s.refuseLocked(id, ProtocolError)
+			s.sendResetLocked(id, ProtocolError)
 		}
 	case h.flags&^(flagFin|flagUnidirectional) != 0:
-		s.refuseLocked(id, ProtocolError)
+		s.sendResetLocked(id, ProtocolError)
 	case malformed != nil:
-		s.refuseLocked(id, status)
+		s.sendResetLocked(id, status)
 	case s.server == nil:
-		s.refuseLocked(id, s.judgePushLocked(h, associated))
+		s.sendResetLocked(id, s.judgePushLocked(h, associated))
 	case s.goAwayGot:
-		s.refuseLocked(id, RefusedStream)
+		s.sendResetLocked(id, RefusedStream)
 	case h.flags&flagUnidirectional != 0:
-		s.refuseLocked(id, ProtocolError) // it could not be answered
+		s.sendResetLocked(id, ProtocolError) // it could not be answered
 	case max(len(s.streams), s.handlers) >= int(min(s.cfg.MaxConcurrentStreams, 1<<30)):
 		// Handlers count too, not only streams: a peer that opens and resets
 		// streams must not make us run any number of them.
-		s.refuseLocked(id, RefusedStream)
+		s.sendResetLocked(id, RefusedStream)
 	default:
 		accept = true
 	}
@@ -81,12 +77,6 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 		first.release()
 	}
 	return nil
-}
-
-// refuseLocked resets a stream that never came to be.
-func (s *Session) refuseLocked(id uint32, status Status) {
-	s.provoked++
-	s.sendResetLocked(id, status)
 }
 
 // judgePushLocked returns the status for a pushed stream (draft 3.1, 3.3): this
@@ -208,7 +198,7 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 		req.ContentLength = 0
 		st.duplex = true
 	}
-	announceTrailer(req.Header, &req.Trailer)
+	announceTrailer(req.Header, &req.Trailer, s.cfg.MaxHeaderPairs)
 	if s.upstream {
 		for i, name := range [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme} {
 			req.Header[name] = []string{pseudo[i]}

@@ -3,9 +3,12 @@ package spdy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -108,6 +111,130 @@ func TestResponseOutlivesClosedBody(t *testing.T) {
 		}
 		h.p.Want("then the body is refused", rst(1, spdy.Cancel))
 		h.alive(3)
+	})
+}
+
+// What HEADERS frames bring to one stream is bounded as one block is.
+func TestHeadersAreBounded(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.p.Send(post(1, "/noread"))
+		<-h.arrived
+		for i := range 8 {
+			h.p.Send(headers(1, 0, nv(fmt.Sprint("x-", i), strings.Repeat("v", 10000))))
+		}
+		h.wantSE("80 kB of HEADERS", 1, spdy.FrameTooLarge)
+		h.alive(3)
+	})
+	onServer(t, setup{}, func(h *serverTest) {
+		h.p.Send(post(1, "/noread"))
+		<-h.arrived
+		h.p.Send(headers(1, 0, nv("x-a", "1")), headers(1, 0, nv("x-a", "2")))
+		h.wantSE("a name in two HEADERS", 1, spdy.ProtocolError)
+		h.alive(3)
+	})
+}
+
+// A value's parts become lines of their own: they count as names do.
+func TestPartsAreBounded(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		parts := strings.TrimSuffix(strings.Repeat("v\x00", 600), "\x00")
+		h.p.Send(req(1, "/ok", nv("x-a", parts)))
+		h.wantSE("600 parts", 1, spdy.FrameTooLarge)
+		h.alive(3)
+	})
+}
+
+// The names that a Trailer header announces are bounded too.
+func TestAnnouncedTrailersAreBounded(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		got := make(chan int, 1)
+		h.mux.HandleFunc("/trailer", func(w http.ResponseWriter, r *http.Request) { got <- len(r.Trailer) })
+		var names []string
+		for i := range 5000 {
+			names = append(names, fmt.Sprint("x", i))
+		}
+		h.p.Send(req(1, "/trailer", nv("trailer", strings.Join(names, ","))))
+		if n := <-got; n > 512 {
+			h.Errorf("got %d announced trailers, want 512 at most", n)
+		}
+		h.wantResponse("the response", 1, "200", "")
+	})
+}
+
+// A peer that does not read cannot make the session hold frames without end.
+func TestPeerThatDoesNotReadIsBounded(t *testing.T) {
+	s := setup{config: spdy.Config{MaxConcurrentStreams: 10, WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 64 << 10}}
+	const rounds = 10000 // the connection itself takes 4096 frames of 16 bytes
+	t.Run("resets", func(t *testing.T) {
+		onServer(t, s, func(h *serverTest) {
+			h.mux.HandleFunc("/wait", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			for i := range rounds {
+				id := uint32(2*i + 1)
+				if h.p.TrySend(post(id, "/wait"), withFlags(data(id, "x"), 2)) != nil || h.s.Err() != nil {
+					break
+				}
+				synctest.Wait()
+			}
+			if err := h.s.Err(); err == nil {
+				h.Errorf("the session holds %d resets for a peer that does not read", rounds)
+			}
+		})
+	})
+	t.Run("credit", func(t *testing.T) {
+		onServer(t, s, func(h *serverTest) {
+			h.p.Send(post(1, "/count"))
+			synctest.Wait()
+			f := data(1, string(bytesOf(32<<10)))
+			for range rounds {
+				if h.p.TrySend(f) != nil || h.s.Err() != nil {
+					break
+				}
+				synctest.Wait()
+			}
+			if err := h.s.Err(); err == nil {
+				h.Errorf("the session holds the credit for %d frames for a peer that does not read", rounds)
+			}
+		})
+	})
+}
+
+// lines counts log records.
+type lines struct {
+	slog.Handler
+	n *atomic.Int32
+}
+
+func (l lines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l lines) Handle(context.Context, slog.Record) error {
+	l.n.Add(1)
+	return nil
+}
+
+// A peer cannot fill the log with GOAWAYs, nor send them without end.
+func TestGoAwayFlood(t *testing.T) {
+	var n atomic.Int32
+	s := setup{config: spdy.Config{Logger: slog.New(lines{slog.DiscardHandler, &n})}}
+	onClient(t, s, func(h *clientTest) {
+		c, id := h.open("/")
+		for range 50 {
+			h.p.Send(goAway(1, 2), goAway(1, 0))
+		}
+		synctest.Wait()
+		if got := n.Load(); got != 1 {
+			h.Errorf("100 GOAWAYs: got %d lines in the log, want 1", got)
+		}
+		h.p.Send(rep(id), data(id, "ok", fin))
+		c.wantBody("the open stream goes on", 200, "ok")
+	})
+	onClient(t, setup{}, func(h *clientTest) {
+		_, _ = h.open("/")
+		for range 30000 {
+			if h.p.TrySend(goAway(1, 0)) != nil {
+				break
+			}
+		}
+		h.p.Want("a flood", goAway(0, 1))
 	})
 }
 

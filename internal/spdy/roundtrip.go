@@ -241,7 +241,7 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 			resp.Header["Content-Length"] = v[:1]
 		}
 	}
-	announceTrailer(resp.Header, &resp.Trailer)
+	announceTrailer(resp.Header, &resp.Trailer, s.cfg.MaxHeaderPairs)
 	head := st.req != nil && st.req.Method == http.MethodHead
 	body := &responseBody{st: st, resp: resp}
 	resp.Body = body
@@ -266,8 +266,9 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	return resp, nil
 }
 
-// announceTrailer moves the names that a Trailer header announces to trailer.
-func announceTrailer(h http.Header, trailer *http.Header) {
+// announceTrailer moves the names that a Trailer header announces to trailer,
+// the first limit of them.
+func announceTrailer(h http.Header, trailer *http.Header, limit int) {
 	values, ok := h["Trailer"]
 	if !ok {
 		return
@@ -276,7 +277,7 @@ func announceTrailer(h http.Header, trailer *http.Header) {
 	for _, v := range values {
 		for name := range strings.SplitSeq(v, ",") {
 			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
-			if !isToken(key) || forbiddenTrailer(key) {
+			if !isToken(key) || forbiddenTrailer(key) || len(*trailer) >= limit {
 				continue
 			}
 			if *trailer == nil {

@@ -77,7 +77,7 @@ type Session struct {
 	echoes     []uint32 // PINGs to send back, ahead of everything else
 	queue      []item   // control frames, in the order of the wire
 	spare      []item
-	provoked   int // items of queue that the peer made us queue
+	provoked   int // items of queue that the peer can make us queue
 	lazy       []*Stream
 	lazyWait   *time.Timer
 	lazySet    bool

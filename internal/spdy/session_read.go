@@ -86,7 +86,9 @@ func (s *Session) readFrame() error {
 	if err != nil {
 		return err
 	}
-	s.countFrame()
+	if err := s.countFrame(); err != nil {
+		return err
+	}
 	switch h.typ {
 	case typeSynStream:
 		return s.onSynStream(h, payload)
@@ -121,8 +123,8 @@ const (
 	cheapBurst = 10000
 )
 
-// cheapFrame counts a SETTINGS, a PING, a DATA frame without bytes or FIN, or
-// one of an unknown type.
+// cheapFrame counts a SETTINGS, a PING, a GOAWAY, a DATA or HEADERS frame with
+// nothing in it, not even FIN, or one of an unknown type.
 func (s *Session) cheapFrame() error {
 	if s.cheap++; s.cheap <= cheapBurst {
 		return nil
@@ -137,10 +139,20 @@ func (s *Session) cheapFrame() error {
 	return nil
 }
 
-func (s *Session) countFrame() {
+func (s *Session) countFrame() error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.countFrameLocked()
+}
+
+// countFrameLocked counts a frame that came. It is an error if the peer has made
+// us hold too many that it does not read.
+func (s *Session) countFrameLocked() error {
 	s.stats.FramesReceived++
-	s.mu.Unlock()
+	if s.provoked > s.provokedLimit() {
+		return protocolError("more than %d frames wait for a peer that does not read", s.provokedLimit())
+	}
+	return nil
 }
 
 // checkLength judges a control frame by its header alone, before anything is
@@ -282,7 +294,10 @@ func (s *Session) readData(h frameHeader) error {
 		}
 	}
 	s.mu.Lock()
-	s.stats.FramesReceived++
+	if err := s.countFrameLocked(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
 	s.stats.BytesReceived += uint64(n)
 	if s.sessionWindows() && !s.recv.take(int64(n)) {
 		s.mu.Unlock()
@@ -474,7 +489,6 @@ func (s *Session) answerLocked(st *Stream, code int) {
 	p.add("content-length", "0")
 	p.add("date", s.dateLocked())
 	st.replied, st.finQueued, st.localClosed = true, true, true
-	s.provoked++
 	s.queueLocked(item{typ: typeSynReply, flags: flagFin, id: st.id, block: p})
 }
 
@@ -596,7 +610,19 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 			return s.streamError(st, ProtocolError, "HEADERS: %q was sent before", f.name)
 		}
 	}
-	st.buf.addTrailer(s.names.header(s.fields, s.server != nil))
+	st.moreBytes += len(text)
+	st.morePairs += len(s.fields)
+	if st.moreBytes > s.cfg.MaxHeaderBytes || st.morePairs > s.cfg.MaxHeaderPairs {
+		return s.streamError(st, FrameTooLarge, "HEADERS: %d bytes in all", st.moreBytes)
+	}
+	if len(s.fields) == 0 && h.flags&flagFin == 0 {
+		if err := s.cheapFrame(); err != nil {
+			return err
+		}
+	}
+	if !st.buf.addTrailer(s.names.header(s.fields, s.server != nil)) {
+		return s.streamError(st, ProtocolError, "HEADERS: a name was sent before")
+	}
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
 	}
@@ -751,11 +777,18 @@ func (s *Session) onGoAway(payload []byte) error {
 	if s.tracer() != nil {
 		s.trace(false, typeGoAway, 0, 0, len(payload), "last-good=", last, " status=", status)
 	}
+	if err := s.cheapFrame(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	if s.goAwayGot {
 		last = min(last, s.goAwayGotMax)
 	}
-	s.goAwayGot, s.goAwayGotMax, s.goAwayGotStatus = true, last, status
+	s.goAwayGot, s.goAwayGotMax = true, last
+	firstError := status != GoAwayOK && s.goAwayGotStatus == GoAwayOK
+	if firstError {
+		s.goAwayGotStatus = status
+	}
 	var failed []*Stream
 	for id, st := range s.streams {
 		if !s.isPeers(id) && id > last {
@@ -769,7 +802,7 @@ func (s *Session) onGoAway(payload []byte) error {
 	for _, st := range failed {
 		st.release()
 	}
-	if status != GoAwayOK {
+	if firstError {
 		s.cfg.Logger.Warn("the peer ends the session", "peer", s.conn.RemoteAddr(), "status", status)
 	}
 	return nil

@@ -56,6 +56,10 @@ func (s *Session) queueLocked(it item) {
 		freePairs(it.block)
 		return
 	}
+	switch it.typ {
+	case typeSynReply, typeRstStream, typeWindowUpdate:
+		s.provoked++
+	}
 	s.queue = append(s.queue, it)
 	s.wakeLocked()
 }
@@ -124,7 +128,6 @@ func (st *Stream) queueReplyLocked() {
 	if last {
 		it.flags = flagFin
 	}
-	st.s.provoked++
 	st.s.queueLocked(it)
 	if last {
 		st.s.closeLocalLocked(st)

@@ -69,6 +69,8 @@ type Stream struct {
 	want, got int64  // announced length of the body, -1 if none; bytes of it that came
 	hadData   bool
 	dropped   int64 // bytes dropped while discard was set
+	// Bytes and names in the HEADERS frames after that block.
+	moreBytes, morePairs int
 
 	buf recvBuffer // has a lock of its own
 }
