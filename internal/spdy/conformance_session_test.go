@@ -136,6 +136,9 @@ var goAwayCases = join([]conformanceCase{
 		if !spdy.Retryable(err) {
 			h.Errorf("got %v, want an error that says it was not processed", err)
 		}
+		if st := h.s.NewClientStream(); st != nil {
+			h.Errorf("NewClientStream: got %v, want nil", st)
+		}
 		h.p.Want("2.6.6: no SYN_STREAM, and GOAWAY before a close", goAway(0, 0))
 		h.p.WantEOF("no stream is left")
 		if err := h.s.Err(); err == nil {
@@ -152,6 +155,9 @@ var goAwayCases = join([]conformanceCase{
 		}
 		if n := h.s.Available(); n != 0 {
 			h.Errorf("Available: got %d, want 0", n)
+		}
+		if st := h.s.NewClientStream(); st != nil {
+			h.Errorf("NewClientStream: got %v, want nil", st)
 		}
 		h.p.WantIdle("2.6.6: no SYN_STREAM")
 		h.answer(a, id)
