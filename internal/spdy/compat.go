@@ -131,7 +131,7 @@ func negotiated(conn net.Conn) Version {
 // SendGoaway sends a GOAWAY whose payload is dat: 4 bytes with the last-good
 // stream id and 4 with the status. Any other length means "the last one that was
 // taken, OK". From then on no stream is taken or opened; the session ends with
-// the last one that is open. The frame has no flags (draft 3.1, 2.6.6), whatever f
+// the last one that is open, at once if there is none. The frame has no flags (draft 3.1, 2.6.6), whatever f
 // is. Shutdown does the same and waits.
 func (s *Session) SendGoaway(f frameFlags, dat []byte) {
 	s.mu.Lock()

@@ -93,6 +93,12 @@ func (s *Stream) do(r *http.Request) (*http.Response, error) {
 	if r == nil {
 		return nil, incompleteURL("")
 	}
+	if s.s.server != nil {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, errNotClient
+	}
 	req, err := outgoing(r)
 	if err == nil {
 		s.s.mu.Lock()

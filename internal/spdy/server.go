@@ -65,9 +65,10 @@ func ListenAndServeTLS(addr string, certFile string, keyFile string, handler htt
 func serveTLS(ln net.Listener, certFile, keyFile string, handler http.Handler) error {
 	defer ln.Close()
 	srv := &http.Server{
-		Handler:   handler,
-		TLSConfig: &tls.Config{NextProtos: []string{SPDY31.String(), SPDY3.String(), "http/1.1"}},
-		ErrorLog:  slog.NewLogLogger(sharedLogger.Handler(), slog.LevelError),
+		Handler:           handler,
+		ReadHeaderTimeout: handshakeTimeout, // bounds the handshake too
+		TLSConfig:         &tls.Config{NextProtos: []string{SPDY31.String(), SPDY3.String(), "http/1.1"}},
+		ErrorLog:          slog.NewLogLogger(sharedLogger.Handler(), slog.LevelError),
 	}
 	a := &alpnServer{conf: Config{Logger: sharedLogger}, upstream: true, sessions: make(map[*Session]struct{})}
 	if err := a.configure(srv); err != nil {

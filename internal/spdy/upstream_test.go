@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -952,6 +953,54 @@ func TestClientIsATransport(t *testing.T) {
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "/next" {
 		t.Errorf("got %q, %v, want /next", body, err)
+	}
+}
+
+// Bodies of Do need not be closed: one that nobody can read any more does not
+// hold its stream.
+func TestDoBodyIsDropped(t *testing.T) {
+	const size = 8 << 20
+	failed := make(chan error, 1)
+	session, _ := upstreamPair(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		_, err := w.Write(bytesOf(size))
+		failed <- err
+	}))
+	if resp, err := session.Do(request(t, "GET", "/", nil)); err != nil || resp.ContentLength != size {
+		t.Fatalf("Do: %+v, %v", resp, err)
+	}
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	deadline := time.After(limit)
+	for {
+		runtime.GC()
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Error("the server wrote all of a body that nobody read")
+			}
+			return
+		case <-deadline:
+			t.Fatal("the stream is still open")
+		case <-again.C:
+		}
+	}
+}
+
+// The stream of a handler is no stream to send a request on.
+func TestRequestOnAHandlersStream(t *testing.T) {
+	c, _ := upstreamPair(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := w.(*spdy.Stream).Request(request(t, "GET", "/", nil), spdy.NewRecorder()); err == nil {
+			t.Error("Request: no error")
+		}
+		fmt.Fprint(w, "stream ", w.(*spdy.Stream))
+	}))
+	resp, err := c.Do(request(t, "GET", "/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(resp.Body); string(body) != "stream 1" {
+		t.Errorf("got %q, want stream 1", body)
 	}
 }
 
