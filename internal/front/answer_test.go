@@ -394,7 +394,9 @@ func TestUnreadableBody400(t *testing.T) {
 // An origin's early answer reaches A while A still sends.
 func TestEarlyAnswer(t *testing.T) {
 	s := newStage(t, nil)
-	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "too long", http.StatusRequestEntityTooLarge) })
+	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "too long", http.StatusRequestEntityTooLarge)
+	})
 	s.each(t, func(t *testing.T, v *visitor) {
 		body := bytes.Repeat([]byte("x"), 4<<20)
 		got := v.do(t, v.request(t, "POST", "/", bytes.NewReader(body)))
