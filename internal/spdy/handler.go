@@ -193,9 +193,10 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 	} else {
 		req.Body = &requestBody{st: st, req: req}
 	}
-	if req.Header["Upgrade"] != nil && !fin {
+	if req.Header["Upgrade"] != nil && !fin && length <= 0 {
 		req.Header["Connection"] = []string{"Upgrade"}
 		req.ContentLength = 0
+		st.want = -1 // what comes is the other protocol's
 		st.duplex = true
 	}
 	announceTrailer(req.Header, &req.Trailer, s.cfg.MaxHeaderPairs)
@@ -226,10 +227,13 @@ func (s *Session) runHandler(st *Stream, req *http.Request) {
 	defer func() {
 		if finished {
 			st.finishHandler()
-			return
+		} else {
+			// A panic ends its stream, not the process; runtime.Goexit too.
+			st.abandon(recover())
 		}
-		// A panic ends its stream, not the process; runtime.Goexit too.
-		st.abandon(recover())
+		// A timer would keep the request in memory until its time.
+		st.setWriteDeadline(time.Time{})
+		st.buf.setDeadline(time.Time{})
 	}()
 	s.handler.ServeHTTP(st, req)
 	finished = true
@@ -261,6 +265,13 @@ func (st *Stream) finishHandler() {
 		s.abortHandler(st, errWriteDeadline)
 		freePairs(trailers)
 		return
+	}
+	if trailers != nil {
+		if err := s.checkBlock(trailers); err != nil {
+			s.abortHandler(st, err)
+			freePairs(trailers)
+			return
+		}
 	}
 	s.mu.Lock()
 	s.handlers--
@@ -399,17 +410,15 @@ func (st *Stream) WriteHeader(code int) {
 		return
 	}
 	rw.status = code
-	if v := rw.header.Get("Content-Length"); v != "" && rw.bodyAllowed(st) && !st.duplexed() {
-		n, err := strconv.ParseUint(v, 10, 63)
-		if err != nil {
-			rw.header.Del("Content-Length")
-		} else {
+	header := canonical(rw.header)
+	if v := header.Get("Content-Length"); v != "" && rw.bodyAllowed(st) && !st.duplexed() {
+		if n, err := strconv.ParseUint(v, 10, 63); err == nil {
 			rw.length = int64(n)
 		}
 	}
-	rw.reply = st.makeReply()
-	_, typed := rw.header["Content-Type"]
-	_, coded := rw.header["Content-Encoding"]
+	rw.reply = st.makeReply(header)
+	_, typed := header["Content-Type"]
+	_, coded := header["Content-Encoding"]
 	if typed || coded || st.s.upstream || !rw.bodyAllowed(st) || st.duplexed() {
 		st.holdReply()
 	}
@@ -419,29 +428,30 @@ func (st *Stream) WriteHeader(code int) {
 }
 
 // makeReply makes the header block of the SYN_REPLY from what the headers are now.
-func (st *Stream) makeReply() *pairs {
+func (st *Stream) makeReply(header http.Header) *pairs {
 	rw, s := st.rw, st.s
 	p := newPairs()
 	p.add(nameStatus, statusLine(rw.status))
 	p.add(nameVersion, "HTTP/1.1")
-	for _, v := range rw.header["Trailer"] {
+	for _, v := range header["Trailer"] {
 		for name := range strings.SplitSeq(v, ",") {
 			rw.declare = append(rw.declare, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
-	p.addHeader(rw.header, true, func(key string) bool {
+	p.addHeader(header, true, func(key string) bool {
 		switch key {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding":
 			return true
 		case "Content-Length":
-			return rw.status == http.StatusNoContent || st.duplexed()
+			// One that is not a number of bytes is not sent.
+			return rw.status == http.StatusNoContent || st.duplexed() || rw.length < 0 && rw.bodyAllowed(st)
 		}
 		return strings.HasPrefix(key, http.TrailerPrefix) || key[:min(1, len(key))] == ":" || rw.declared(key)
 	})
-	if _, typed := rw.header["Content-Type"]; !typed && s.upstream {
+	if _, typed := header["Content-Type"]; !typed && s.upstream {
 		p.add("content-type", "text/html; charset=utf-8")
 	}
-	if _, dated := rw.header["Date"]; !dated {
+	if _, dated := header["Date"]; !dated {
 		s.mu.Lock()
 		date := s.dateLocked()
 		s.mu.Unlock()
@@ -454,6 +464,12 @@ func (st *Stream) makeReply() *pairs {
 func (st *Stream) holdReply() {
 	p := st.rw.reply
 	st.rw.reply = nil
+	if err := st.s.checkBlock(p); err != nil {
+		freePairs(p)
+		st.s.log(slog.LevelWarn, "headers of a response are too large to be sent", "stream", st.id)
+		st.s.reset(st, InternalError, err)
+		return
+	}
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
 	if st.closed || st.err != nil {
@@ -590,11 +606,14 @@ func (st *Stream) ReadFrom(r io.Reader) (n int64, err error) {
 	if rw.reply != nil || !rw.bodyAllowed(st) {
 		// The first bytes decide the Content-Type, or nothing is to be sent.
 		first := make([]byte, 512)
-		m, err := io.ReadFull(r, first)
+		m, err := 0, error(nil)
+		for m == 0 && err == nil {
+			m, err = r.Read(first) // and no more: the next may be long in coming
+		}
 		k, werr := st.Write(first[:m])
 		n = int64(k)
 		if werr != nil || err != nil {
-			if werr == nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			if werr == nil && err != io.EOF {
 				werr = err
 			}
 			return n, werr

@@ -125,18 +125,23 @@ func freePairs(p *pairs) {
 	}
 }
 
+// checkBlock returns an error for a block that must not be sent: the frame could
+// be above what a peer with our limits takes, and the session with all its
+// streams would end for it.
+func (s *Session) checkBlock(p *pairs) error {
+	most := int(min(s.cfg.MaxFrameSize, 1<<24-1))
+	if len(p.b) > most-most/1024-64 { // what compression may add, and the ids
+		return errBlockSize
+	}
+	return nil
+}
+
 // addHeader appends the lines of h for which skip is false, names in lower case
 // and the values of one name joined by NUL. An invalid name or value is an
 // error; lenient instead leaves the name out, and writes a space for a byte
 // that no value may hold.
 func (p *pairs) addHeader(h http.Header, lenient bool, skip func(key string) bool) error {
-	for key := range h {
-		if key != textproto.CanonicalMIMEHeaderKey(key) {
-			h = canonical(h) // or one name could be written twice
-			break
-		}
-	}
-	for key, values := range h {
+	for key, values := range canonical(h) { // or one name could be written twice
 		if len(values) == 0 || skip(key) {
 			continue
 		}
@@ -159,8 +164,16 @@ func (p *pairs) addHeader(h http.Header, lenient bool, skip func(key string) boo
 	return nil
 }
 
-// canonical returns h with the spellings of each name brought together.
+// canonical returns h with the spellings of each name brought together: h itself
+// if there is but one of each.
 func canonical(h http.Header) http.Header {
+	one := true
+	for key := range h {
+		one = one && key == textproto.CanonicalMIMEHeaderKey(key)
+	}
+	if one {
+		return h
+	}
 	c := make(http.Header, len(h))
 	for key, values := range h {
 		key = textproto.CanonicalMIMEHeaderKey(key)
@@ -279,16 +292,22 @@ func (p *pairs) addRequest(req *http.Request, hasBody bool) (upgrade bool, err e
 	p.add(nameHost, host)
 	p.add(nameScheme, scheme)
 
-	upgrade = upgradeOf(req.Header) != ""
+	// With a body the stream's bytes are that body's, and cannot be another
+	// protocol's as well.
+	upgrade = upgradeOf(req.Header) != "" && !hasBody
 	if req.ContentLength > 0 || req.ContentLength == 0 && !hasBody && sendsZeroLength(method) {
 		p.add("content-length", strconv.FormatInt(req.ContentLength, 10))
 	}
 	if len(req.Trailer) > 0 {
 		names := make([]string, 0, len(req.Trailer))
 		for k := range req.Trailer {
-			names = append(names, k)
+			if isToken(k) && !forbiddenTrailer(textproto.CanonicalMIMEHeaderKey(k)) {
+				names = append(names, k)
+			}
 		}
-		p.add("trailer", strings.Join(names, ", "))
+		if len(names) > 0 {
+			p.add("trailer", strings.Join(names, ", "))
+		}
 	}
 	err = p.addHeader(req.Header, false, func(key string) bool {
 		switch key {

@@ -7,10 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
+	"weak"
 
 	"github.com/amahi/spdy"
 	"github.com/amahi/spdy/spdytest"
@@ -280,6 +283,58 @@ func TestNoDataAfterFin(t *testing.T) {
 	})
 }
 
+// A request with a body that asks for an upgrade as well, as a client of HTTP/2
+// without TLS does, is a request with a body.
+func TestUpgradeWithBody(t *testing.T) {
+	for _, length := range []int64{5, -1} {
+		client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b, err := io.ReadAll(r.Body)
+			fmt.Fprintf(w, "%d %s %v", r.ContentLength, b, err)
+		}))
+		req := request(t, "POST", "/", unsized{strings.NewReader("hello")})
+		req.ContentLength = length
+		req.Header.Set("Connection", "Upgrade, HTTP2-Settings")
+		req.Header.Set("Upgrade", "h2c")
+		resp, err := client.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		if want := fmt.Sprintf("%d hello <nil>", length); string(b) != want || err != nil {
+			t.Errorf("length %d: the handler saw %q, %v, want %q", length, b, err, want)
+		}
+	}
+	// Another client may send it: then the length says what the body is.
+	onServer(t, setup{}, func(h *serverTest) {
+		got := make(chan int64, 1)
+		h.mux.HandleFunc("/length", func(w http.ResponseWriter, r *http.Request) {
+			got <- r.ContentLength
+			io.Copy(io.Discard, r.Body)
+		})
+		h.p.Send(post(1, "/length", nv("upgrade", "h2c"), nv("content-length", "5")), data(1, "hello", fin))
+		if n := <-got; n != 5 {
+			h.Errorf("ContentLength: got %d, want 5", n)
+		}
+		h.wantResponse("the response", 1, "200", "")
+	})
+}
+
+// A body that is copied from a slow source goes out as it comes, with a
+// Content-Type or without.
+func TestReadFromSlowSource(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		r, w := io.Pipe()
+		h.mux.HandleFunc("/slow", func(rw http.ResponseWriter, _ *http.Request) { io.Copy(rw, r) })
+		h.p.Send(req(1, "/slow"))
+		io.WriteString(w, "<html>")
+		h.p.Want("the first bytes", spdytest.SynReply(1, 0, nv(":status", "200 OK"), nv("content-type", "text/html; charset=utf-8")), data(1, "<html>"))
+		io.WriteString(w, "more")
+		h.p.Want("the next bytes", data(1, "more"))
+		w.Close()
+		h.p.Want("the end", data(1, "", fin))
+	})
+}
+
 // The peer is told that the rest of a body that is too long is not wanted, or
 // it would wait for window.
 func TestBodyTooLongIsStopped(t *testing.T) {
@@ -294,4 +349,139 @@ func TestBodyTooLongIsStopped(t *testing.T) {
 		h.p.WantIdle("nothing more")
 		h.alive(3)
 	})
+}
+
+// A name that is announced as a trailer is checked as a header's name is.
+func TestTrailerNamesAreChecked(t *testing.T) {
+	onClient(t, setup{}, func(h *clientTest) {
+		r := h.request("POST", "/", unsized{strings.NewReader("x")})
+		r.Trailer = http.Header{"X\r\nEvil": nil, "A,b": nil, "": nil, "Content-Length": nil, "X-Good": {"1"}}
+		c := h.start(r)
+		f := h.wantSyn("the request")
+		if got, _ := f.Get("trailer"); got != "X-Good" {
+			h.Errorf("trailer: got %q, want X-Good", got)
+		}
+		h.p.Want("the body", data(1, "x"), headers(1, 0, nv("x-good", "1")), data(1, "", fin))
+		h.answer(c, 1)
+		h.alive()
+	})
+}
+
+// An upgrade works with any method, also one that says that it has no body.
+func TestUpgradeOfPost(t *testing.T) {
+	client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Upgrade", "echo")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		io.Copy(w, r.Body)
+	}))
+	req := request(t, "POST", "/", nil)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "echo")
+	resp, err := client.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rw := resp.Body.(io.ReadWriteCloser)
+	io.WriteString(rw, "hello")
+	rw.(interface{ CloseWrite() error }).CloseWrite()
+	if b, err := io.ReadAll(rw); string(b) != "hello" || err != nil {
+		t.Errorf("echo: got %q, %v, want hello", b, err)
+	}
+}
+
+// Names that a handler spells in its own way are sent once all the same.
+func TestHandlersOwnSpelling(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.mux.HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {
+			for name, value := range map[string]string{"content-length": "2", "content-type": "text/x", "date": "today"} {
+				w.Header()[name] = []string{value}
+			}
+			io.WriteString(w, "ok")
+		})
+		h.p.Send(req(1, "/own"))
+		m := h.wantResponse("the response", 1, "200", "ok")
+		seen := make(map[string]bool)
+		for _, p := range m.head.Pairs {
+			if seen[p.Name] {
+				h.Errorf("%q was sent twice", p.Name)
+			}
+			seen[p.Name] = true
+		}
+		if got, _ := m.head.Get("content-type"); got != "text/x" {
+			h.Errorf("content-type: got %q, want text/x", got)
+		}
+	})
+}
+
+// A deadline that a handler set does not keep its request in memory.
+func TestDeadlinesEndWithTheHandler(t *testing.T) {
+	requests := make(chan weak.Pointer[http.Request], 1)
+	client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/deadline" {
+			return
+		}
+		c := http.NewResponseController(w)
+		c.SetReadDeadline(time.Now().Add(time.Hour))
+		c.SetWriteDeadline(time.Now().Add(time.Hour))
+		io.Copy(io.Discard, r.Body)
+		requests <- weak.Make(r)
+	}))
+	for _, path := range []string{"/deadline", "/other", "/other"} {
+		resp, err := client.RoundTrip(request(t, "POST", path, strings.NewReader("x")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+	}
+	p := <-requests
+	for end := time.Now().Add(5 * time.Second); p.Value() != nil; {
+		if time.Now().After(end) {
+			t.Fatal("a request is still in memory after its response, because of its deadlines")
+		}
+		runtime.GC()
+		runtime.Gosched()
+	}
+}
+
+// A header block that a peer's default limits would end the session for is not
+// sent: one request's headers must not cost the others their session.
+func TestHeaderBlockTooLargeToSend(t *testing.T) {
+	large := strings.Repeat("v", 200<<10)
+	client, server := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/reply":
+			w.Header().Set("X-Large", large)
+			io.WriteString(w, "ok")
+		case "/trailer":
+			w.Header().Set(http.TrailerPrefix+"X-Large", large)
+			io.WriteString(w, "ok")
+		}
+	}))
+	do := func(req *http.Request) error {
+		resp, err := client.RoundTrip(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.ReadAll(resp.Body)
+		return err
+	}
+	inHeader := request(t, "GET", "/", nil)
+	inHeader.Header.Set("X-Large", large)
+	inTrailer := request(t, "POST", "/", unsized{strings.NewReader("x")})
+	inTrailer.Trailer = http.Header{"X-Large": {large}}
+	for name, req := range map[string]*http.Request{
+		"request": inHeader, "request's trailer": inTrailer,
+		"reply": request(t, "GET", "/reply", nil), "reply's trailer": request(t, "GET", "/trailer", nil),
+	} {
+		if err := do(req); err == nil || spdy.Retryable(err) {
+			t.Errorf("%s: got %v, want an error that is not retryable", name, err)
+		}
+	}
+	if err := errors.Join(client.Err(), server.Err()); err != nil {
+		t.Errorf("the session: got %v, want it to go on", err)
+	}
+	if err := do(request(t, "GET", "/", nil)); err != nil {
+		t.Errorf("the next request: %v", err)
+	}
 }

@@ -54,7 +54,12 @@ func (s *Session) roundTrip(st *Stream, req *http.Request) (*http.Response, erro
 		return nil, fmt.Errorf("spdy: %w", err)
 	}
 	st.req = req
-	st.duplex = upgrade && !hasBody
+	if err := s.checkBlock(block); err != nil {
+		freePairs(block)
+		closeBody()
+		return nil, &StreamError{Status: FrameTooLarge, Cause: err}
+	}
+	st.duplex = upgrade
 	ctx := req.Context()
 	if p, ok := PriorityFrom(ctx); ok {
 		st.pri = p
@@ -191,6 +196,11 @@ func (st *Stream) sendBody(req *http.Request) {
 	if len(req.Trailer) > 0 {
 		trailers = newPairs()
 		trailers.addHeader(req.Trailer, true, forbiddenTrailer)
+		if err := st.s.checkBlock(trailers); err != nil {
+			freePairs(trailers)
+			st.s.reset(st, Cancel, err)
+			return
+		}
 	}
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
