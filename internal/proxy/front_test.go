@@ -8,12 +8,14 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -151,6 +153,54 @@ func TestFrontPortRaw(t *testing.T) {
 		if got := raw(t, x, c.request); !strings.Contains(got, c.want) {
 			t.Errorf("%s: got %.200q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// HTTP/1.0 has no chunks, so that the end of the connection is the end of a body
+// without a length. One that was cut short ends in a reset.
+func TestHTTP10CutShort(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("TLS %v", secure), func(t *testing.T) {
+			x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = secure })
+			seen := make(chan struct{}, 1) // a value: A has what came so far
+			startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Write(pattern(500))
+				http.NewResponseController(w).Flush()
+				<-seen
+				if r.URL.Path == "/cut" {
+					panic(http.ErrAbortHandler)
+				}
+			}), nil)
+			for _, path := range []string{"/cut", "/whole"} {
+				tcp, err := net.Dial("tcp", x.FrontAddr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tcp.Close()
+				tcp.SetDeadline(time.Now().Add(patience))
+				conn := tcp
+				if secure {
+					conn = tls.Client(tcp, &tls.Config{RootCAs: x.files.roots(), ServerName: "localhost", NextProtos: []string{"http/1.1"}})
+				}
+				io.WriteString(conn, "GET "+path+" HTTP/1.0\r\n\r\n")
+				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := make([]byte, 500)
+				if _, err := io.ReadFull(res.Body, b); err != nil {
+					t.Fatal(err)
+				}
+				seen <- struct{}{}
+				rest, err := io.ReadAll(res.Body)
+				if path == "/cut" && !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("%s: got %d more bytes, then %v; want a reset", path, len(rest), err)
+				}
+				if path == "/whole" && (err != nil || len(rest) > 0) {
+					t.Errorf("%s: got %d more bytes, then %v; want the end", path, len(rest), err)
+				}
+			}
+		})
 	}
 }
 

@@ -257,6 +257,9 @@ type visitor struct {
 	onLeave atomic.Pointer[context.CancelFunc] // ends the connection's requests
 }
 
+// NetConn returns the connection inside, for what only TCP can do: a reset.
+func (c *visitor) NetConn() net.Conn { return c.Conn }
+
 func (c *visitor) Read(p []byte) (int, error) {
 	c.reading.Add(1)
 	n, err := c.Conn.Read(p)
