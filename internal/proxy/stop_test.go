@@ -1,12 +1,16 @@
 package proxy_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,6 +260,43 @@ func TestReload(t *testing.T) {
 	x.Reload()
 	x.log.wait("its credential is gone", 2)
 	stays.log.wait("401", 1)
+}
+
+// A reload in the middle of a C's handshake, after its token was looked at, must
+// not leave a session whose credential is gone.
+func TestReloadDuringHandshake(t *testing.T) {
+	f := newFiles(t)
+	x := startP(t, f, nil)
+	conn, err := tls.Dial("tcp", x.ControlAddr().String(), &tls.Config{RootCAs: f.roots(), ServerName: "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	r := bufio.NewReader(conn)
+	status := func(want string) {
+		t.Helper()
+		if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 "+want) {
+			t.Fatalf("got %q, %v, want %s", line, err, want)
+		}
+	}
+	io.WriteString(conn, "PUT / HTTP/1.1\r\nHost: p\r\nAuthorization: Bearer good-token\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+	// The token was good.
+	status("100")
+	r.ReadString('\n')
+
+	f.write("token", "another-token *\n")
+	x.Reload()
+	x.log.wait("read again", 1)
+	io.WriteString(conn, "Hello")
+	status("200")
+	x.log.wait("its credential is gone", 1)
+	if _, err := io.Copy(io.Discard, r); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, want the connection closed", err)
+	}
+	if status, _ := x.adminGet("/readyz?origin=@"); status != 503 {
+		t.Errorf("/readyz?origin=@: got %d, want 503", status)
+	}
 }
 
 // The status page shows what goes on.
