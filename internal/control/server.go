@@ -320,7 +320,7 @@ func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
 			if !ok {
 				r = &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
 			}
-			s.log().Info("control port: refused", "remote", addr, "origin", nameOf(reg.Name), "answer", r.Error())
+			s.log().Info("control port: refused", "remote", addr.String(), "origin", nameOf(reg.Name), "answer", r.Error())
 			return nil, s.refuse(tc, r)
 		}
 	}
@@ -349,7 +349,7 @@ func (s *Server) logFailure(key, msg string, addr net.Addr, err error) {
 	if s.base.Err() == nil && !errors.Is(err, io.EOF) && s.logged.take(msg+key, time.Now()) {
 		level = slog.LevelWarn
 	}
-	s.log().Log(context.Background(), level, msg, "remote", addr, "err", err)
+	s.log().Log(context.Background(), level, msg, "remote", addr.String(), "err", err)
 }
 
 // judge fills in reg, or returns why not. The order matters: whoever has no
@@ -362,7 +362,7 @@ func (s *Server) judge(req *http.Request, reg *Registration, key string) *Refusa
 	now := time.Now()
 	// Before the token is looked at: guessing must not go on behind the 429.
 	if wait := s.refused.wait(key, now); wait > 0 {
-		s.log().Debug("control port: refused", "remote", reg.RemoteAddr, "answer", http.StatusTooManyRequests)
+		s.log().Debug("control port: refused", "remote", reg.RemoteAddr.String(), "answer", http.StatusTooManyRequests)
 		return &Refusal{Status: http.StatusTooManyRequests, RetryAfter: wait,
 			Reason: "too many refused attempts from this address"}
 	}
@@ -370,7 +370,7 @@ func (s *Server) judge(req *http.Request, reg *Registration, key string) *Refusa
 		if r.Status != http.StatusBadRequest { // a slip in a name is no guess at a token
 			s.refused.add(key, now)
 		}
-		s.log().Warn("control port: refused", "remote", reg.RemoteAddr, "origin", name, "answer", r.Error())
+		s.log().Warn("control port: refused", "remote", reg.RemoteAddr.String(), "origin", name, "answer", r.Error())
 		return r
 	}
 	var ok bool

@@ -5,10 +5,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -683,6 +689,53 @@ func TestLogOfRefusals(t *testing.T) {
 	p.Close()
 	if n := strings.Count(p.log.String(), "level=WARN"); n != 2 {
 		t.Errorf("%d warnings after a wrong token and 20 scans, want 2", n)
+	}
+}
+
+// A JSON log has the address as text, as the text log does.
+func TestJSONLogOfRefusals(t *testing.T) {
+	log := new(logBuffer)
+	p := startPort(t, nil, func(s *Server) {
+		s.Admit = func(*Registration) error { return errors.New("full") }
+		s.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	c, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
+	io.Copy(io.Discard, c)
+	d := p.dialer()
+	d.Dial(t.Context()) // not admitted
+	d.Token = wrongToken
+	for range refusedBurst + 1 { // 401, then 429
+		d.Dial(t.Context())
+	}
+	p.Close()
+	seen := map[string]bool{}
+	for line := range strings.Lines(log.String()) {
+		var entry struct {
+			Msg    string
+			Remote any
+			Answer any
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		text, _ := entry.Remote.(string)
+		if _, err := netip.ParseAddrPort(text); err != nil {
+			t.Errorf("remote is %v, want HOST:PORT as text, in %s", entry.Remote, line)
+		}
+		answer, _, _ := strings.Cut(fmt.Sprint(entry.Answer), " ")
+		seen[entry.Msg+": "+answer] = true
+	}
+	for _, want := range []string{
+		"control port: TLS handshake failed: <nil>", "control port: refused: 503", "control port: refused: 401", "control port: refused: 429",
+	} {
+		if !seen[want] {
+			t.Errorf("no line %q among %v", want, slices.Sorted(maps.Keys(seen)))
+		}
 	}
 }
 
