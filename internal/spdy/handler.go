@@ -274,7 +274,7 @@ func (st *Stream) finishHandler() {
 		}
 	}
 	s.mu.Lock()
-	s.handlers--
+	s.handlerEndedLocked(st)
 	if st.held != nil && rw.length < 0 && trailers == nil && rw.bodyAllowed(st) && !st.duplexed() {
 		st.held.add("content-length", strconv.Itoa(st.send.size))
 	}
@@ -285,6 +285,13 @@ func (st *Stream) finishHandler() {
 		st.stopReading()
 	}
 	st.cancel()
+}
+
+// handlerEndedLocked is called once for each handler.
+func (s *Session) handlerEndedLocked(st *Stream) {
+	s.handlers--
+	st.bodyDone = true
+	s.ungrowLocked(st)
 }
 
 func (st *Stream) failed() bool {
@@ -299,7 +306,7 @@ func (st *Stream) duplexed() bool { return st.rw.status == http.StatusSwitchingP
 // abortHandler resets the stream of a handler that will not finish its response.
 func (s *Session) abortHandler(st *Stream, cause error) {
 	s.mu.Lock()
-	s.handlers--
+	s.handlerEndedLocked(st)
 	s.mu.Unlock()
 	s.reset(st, InternalError, cause)
 	st.cancel()
@@ -322,7 +329,7 @@ func (st *Stream) abandon(cause any) {
 		s.abortHandler(st, fmt.Errorf("handler panicked: %v", cause))
 		return
 	}
-	s.handlers--
+	s.handlerEndedLocked(st)
 	// Nothing went out yet: what was held back is forgotten.
 	s.answerLocked(st, http.StatusInternalServerError)
 	if !st.remoteClosed {

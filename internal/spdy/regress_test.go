@@ -455,6 +455,8 @@ func TestHeaderBlockTooLargeToSend(t *testing.T) {
 		case "/trailer":
 			w.Header().Set(http.TrailerPrefix+"X-Large", large)
 			io.WriteString(w, "ok")
+		case "/read":
+			io.Copy(io.Discard, r.Body)
 		}
 	}))
 	do := func(req *http.Request) error {
@@ -468,7 +470,7 @@ func TestHeaderBlockTooLargeToSend(t *testing.T) {
 	}
 	inHeader := request(t, "GET", "/", nil)
 	inHeader.Header.Set("X-Large", large)
-	inTrailer := request(t, "POST", "/", unsized{strings.NewReader("x")})
+	inTrailer := request(t, "POST", "/read", unsized{strings.NewReader("x")})
 	inTrailer.Trailer = http.Header{"X-Large": {large}}
 	for name, req := range map[string]*http.Request{
 		"request": inHeader, "request's trailer": inTrailer,
@@ -484,4 +486,61 @@ func TestHeaderBlockTooLargeToSend(t *testing.T) {
 	if err := do(request(t, "GET", "/", nil)); err != nil {
 		t.Errorf("the next request: %v", err)
 	}
+}
+
+// What is buffered of a response counts against Config.MaxBuffer until it was
+// read, also when the response is complete and its stream has ended.
+func TestMaxBufferCountsUnreadBodies(t *testing.T) {
+	const start = 64 << 10
+	const given = start / 2 // so much is read before credit is given
+	s := setup{config: spdy.Config{MaxStreamWindow: 1 << 20, MaxBuffer: start}}
+	onClient(t, s, func(h *clientTest) {
+		go func() {
+			f := h.p.Next("a PING")
+			time.Sleep(10 * time.Second) // a peer that makes the round trip look long
+			h.p.Send(f)
+		}()
+		if !h.s.Ping(time.Minute) {
+			h.Fatal("no answer to PING")
+		}
+		h.p.Answer = func(f frame) bool { return f.Type == spdytest.TypePing } // none is answered any more
+		// grow sends and reads n bytes, and returns the credit that came for them.
+		grow := func(id uint32, body io.Reader, n int) int {
+			h.Helper()
+			h.p.Send(data(id, string(bytesOf(n))))
+			if _, err := io.CopyN(io.Discard, body, int64(n)); err != nil {
+				h.Fatal(err)
+			}
+			return h.drain(newCollector()).credit[id]
+		}
+		var bodies [3]io.ReadCloser
+		open := func(i int) uint32 {
+			c, id := h.open("/")
+			h.p.Send(rep(id))
+			resp, err := c.wait()
+			if err != nil {
+				h.Fatal(err)
+			}
+			bodies[i] = resp.Body
+			return id
+		}
+		id := open(0)
+		if got := grow(id, bodies[0], given); got != given+start {
+			h.Errorf("the first stream: got credit of %d bytes, want %d: its window grows by all of MaxBuffer", got, given+start)
+		}
+		h.p.Send(data(id, string(bytesOf(2*start)), fin)) // complete, and not read
+		id = open(1)
+		if got := grow(id, bodies[1], given); got != given {
+			h.Errorf("while the first body is not read: got credit of %d bytes, want %d: no window grows", got, given)
+		}
+		if n, err := io.Copy(io.Discard, bodies[0]); n != 2*start || err != nil {
+			h.Errorf("the first body: got %d bytes, %v, want %d", n, err, 2*start)
+		}
+		id = open(2)
+		if got := grow(id, bodies[2], given); got != given+start {
+			h.Errorf("after the first body was read: got credit of %d bytes, want %d", got, given+start)
+		}
+		bodies[1].Close()
+		bodies[2].Close()
+	})
 }

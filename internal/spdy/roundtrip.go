@@ -310,6 +310,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		b.atEnd()
 	}
+	if err != nil {
+		b.st.bodyEnded()
+	}
 	return n, err
 }
 
@@ -318,6 +321,7 @@ func (b *responseBody) WriteTo(w io.Writer) (int64, error) {
 	n, err := b.st.writeBodyTo(w)
 	if err == nil {
 		b.atEnd()
+		b.st.bodyEnded()
 	}
 	return n, err
 }
@@ -355,6 +359,7 @@ func (b *responseBody) Close() error {
 		}
 	}
 	st.buf.abort(errBodyClosed)
+	st.bodyEnded()
 	return nil
 }
 

@@ -69,7 +69,7 @@ type Session struct {
 	sendWin     sendWindow
 	initialSend int64 // send window of a new stream
 	recv        recvWindow
-	grown       int64 // bytes by which windows of open streams exceed their start
+	grown       int64 // bytes by which windows exceed their start; see ungrowLocked
 	learned     int64 // largest window that a stream has grown to
 
 	sched      scheduler

@@ -155,7 +155,7 @@ func (s *Session) removeLocked(st *Stream, err error) {
 	freePairs(st.held)
 	freePairs(st.trailers)
 	st.held, st.trailers = nil, nil
-	s.grown -= st.recv.size - int64(s.cfg.StreamWindow)
+	s.ungrowLocked(st)
 	st.deadline.stop()
 	if st.stopCtx != nil {
 		st.stopCtx()
@@ -292,7 +292,7 @@ func (s *Session) give(st *Stream, n int) {
 		return
 	}
 	now := time.Now()
-	if k := st.grow.factor(now, delta, st.recv.size, s.minRTT); k > 1 {
+	if k := st.grow.factor(now, delta, st.recv.size, s.minRTT); k > 1 && !st.discard {
 		delta += s.growLocked(st, k)
 	}
 	if st.grow.total >= measureAfter {
@@ -316,10 +316,32 @@ func (s *Session) growLocked(st *Stream, factor int64) (delta int64) {
 	s.learned = max(s.learned, size)
 	delta = st.recv.grow(size)
 	st.giveAt.Store(int32(st.recv.enough()))
+	st.grew.Store(true)
 	if want := min(2*size, defaultMaxSessionWindow); s.sessionWindows() && s.recv.size < want {
 		s.queueLocked(item{typ: typeWindowUpdate, value: uint32(s.recv.grow(want))})
 	}
 	return delta
+}
+
+// ungrowLocked takes the window of a stream that has ended off the account of
+// Config.MaxBuffer, when its body was read too, or given up: until then what came
+// is held.
+func (s *Session) ungrowLocked(st *Stream) {
+	if st.closed && st.bodyDone {
+		s.grown -= st.recv.size - int64(s.cfg.StreamWindow)
+		st.recv.size = int64(s.cfg.StreamWindow)
+	}
+}
+
+// bodyEnded is called when nobody goes on reading the body of a response.
+func (st *Stream) bodyEnded() {
+	if !st.grew.Load() {
+		return
+	}
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.bodyDone = true
+	st.s.ungrowLocked(st)
 }
 
 // giveSessionLocked returns n bytes to the peer's session window.

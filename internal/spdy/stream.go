@@ -26,6 +26,8 @@ type Stream struct {
 
 	// giveAt is how many bytes its reader consumes before it tells the session.
 	giveAt atomic.Int32
+	// grew: its receive window is larger than at first.
+	grew atomic.Bool
 
 	// Guarded by Session.mu.
 	id       uint32
@@ -52,6 +54,7 @@ type Stream struct {
 	credited     bool // a WINDOW_UPDATE was sent for it
 	forgotten    bool // the peer says so, though its FIN is still to come
 	discard      bool // what comes is dropped and given back
+	bodyDone     bool // nobody goes on reading what came; not kept if nothing grew
 	unwanted     bool // so much was dropped that the rest is refused
 
 	// Guarded by Session.mu; see hold in session_write.go.
