@@ -357,18 +357,24 @@ func (w *blockedWriter) Write(p []byte) (int, error) {
 }
 
 func defectValues(t *testing.T) {
-	c, s := upstreamPair(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, v := range r.Header["X-Many"] {
 			w.Header().Add("Set-Cookie", v)
 		}
-	}))
+	})
 	r := request(t, "GET", "/", nil)
-	r.Header["X-Many"] = []string{"a=1", "b=2", "c=3"}
+	want := []string{"a=1", "b=2", "c=3"}
+	r.Header["X-Many"] = want
+	c, _ := upstreamPair(t, h)
 	resp, err := c.Do(r)
-	if err != nil || !slices.Equal(resp.Header["Set-Cookie"], r.Header["X-Many"]) {
-		t.Errorf("Set-Cookie: %q, %v, want %q", resp.Header["Set-Cookie"], err, r.Header["X-Many"])
+	if err != nil || !slices.Equal(resp.Header["Set-Cookie"], want) {
+		t.Errorf("Do: Set-Cookie %q, %v, want %q", resp.Header["Set-Cookie"], err, want)
 	}
-	s.Close()
+	s, _ := pair2(t, h)
+	rec := spdy.NewRecorder()
+	if err := s.NewStreamProxy(r, rec); err != nil || !slices.Equal(rec.HeaderMap["Set-Cookie"], want) {
+		t.Errorf("NewStreamProxy: Set-Cookie %q, %v, want %q", rec.HeaderMap["Set-Cookie"], err, want)
+	}
 }
 
 func defectRequestHangs(t *testing.T) {
