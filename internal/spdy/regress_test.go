@@ -544,3 +544,36 @@ func TestMaxBufferCountsUnreadBodies(t *testing.T) {
 		bodies[2].Close()
 	})
 }
+
+// Costs of a frame that a peer may send often: SETTINGS that close and open the
+// windows of 1000 streams with DATA to send.
+func BenchmarkSettings(b *testing.B) {
+	near, far := spdytest.Pipe(spdytest.PipeConfig{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 70000)) })
+	s := (*spdy.Config)(nil).NewServerSession(far, &http.Server{Handler: handler})
+	served := make(chan struct{})
+	// Ends with the session, which is closed below; waited for there.
+	go func() {
+		defer close(served)
+		s.Serve()
+	}()
+	defer func() {
+		near.Close()
+		s.Close()
+		<-served
+	}()
+	p := spdytest.NewPeer(b, near)
+	p.NoSecond = true
+	for i := range 1000 {
+		p.Send(req(uint32(2*i+1), "/"))
+	}
+	for { // until the session's window is used up
+		if _, err := p.TryNext(spdytest.Idle); err != nil {
+			break
+		}
+	}
+	for b.Loop() {
+		p.Send(set(7, 0), set(7, 65536), ping(1))
+		p.Want("the echo", ping(1))
+	}
+}

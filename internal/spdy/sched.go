@@ -6,7 +6,8 @@ package spdy
 // bytes: one turn lasts a frame's worth of them.
 //
 // A stream is in the scheduler while it has DATA to send and stream window to
-// send it with. Guarded by Session.mu.
+// send it with; one whose window SETTINGS have closed stays until its turn.
+// Guarded by Session.mu.
 type scheduler struct {
 	levels [8]level
 	ready  int // streams in all levels

@@ -735,9 +735,8 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 				failed = append(failed, st)
 				continue
 			}
-			if st.sendWin <= 0 {
-				s.sched.remove(st)
-			}
+			// One that may not send any more is left to the writer to skip:
+			// taking each out of its queue here would be a walk for each.
 			st.readyLocked()
 			st.cond.Broadcast()
 		}

@@ -243,6 +243,10 @@ func (s *Session) expectNoMore() {
 func (s *Session) pickLocked() {
 	for total := 0; total < maxData && s.canSendLocked(); {
 		st := s.sched.next()
+		if st.sendWin <= 0 {
+			s.sched.sent(st, 0, false) // SETTINGS have closed its window
+			continue
+		}
 		c := st.send.head
 		n := min(c.w-c.r, maxData, int(st.sendWin))
 		if s.sessionWindows() {
