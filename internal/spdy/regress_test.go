@@ -577,3 +577,47 @@ func BenchmarkSettings(b *testing.B) {
 		p.Want("the echo", ping(1))
 	}
 }
+
+// A graceful end waits until the peer has closed: a connection that is closed
+// while the last response is on a slow line is reset, and cuts it.
+func TestGracefulEndWaitsForPeer(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.p.Send(post(1, "/noread"))
+		<-h.arrived
+		start := time.Now()
+		stopped := make(chan error, 1)
+		go func() { stopped <- h.s.Shutdown(h.Context()) }()
+		h.p.Want("the end is announced", goAway(1, 0))
+		close(h.release)
+		h.wantResponse("the response", 1, "200", "ok")
+		h.p.Send(data(1, "", fin))
+		h.p.WantEOF("all was sent")
+		time.Sleep(5 * time.Second) // what a slow line takes
+		if err := h.p.TrySend(ping(1)); err != nil {
+			h.Errorf("after %v the connection is closed: %v", time.Since(start), err)
+		}
+		h.p.Close()
+		if err := <-stopped; err != nil {
+			h.Errorf("Shutdown: got %v", err)
+		}
+	})
+	// Not for ever, and not when Close says otherwise.
+	for _, hurry := range []bool{false, true} {
+		onServer(t, setup{}, func(h *serverTest) {
+			start := time.Now()
+			stopped := make(chan error, 1)
+			go func() { stopped <- h.s.Shutdown(h.Context()) }()
+			h.p.Want("the end is announced", goAway(0, 0))
+			h.p.WantEOF("all was sent")
+			limit := 15 * time.Second
+			if hurry {
+				limit = 2 * time.Second
+				h.s.Close()
+			}
+			<-stopped
+			if d := time.Since(start); d > limit {
+				h.Errorf("with a peer that does not close, hurry %v: got %v, want %v at most", hurry, d, limit)
+			}
+		})
+	}
+}

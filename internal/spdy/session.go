@@ -34,6 +34,8 @@ type Session struct {
 	going  chan struct{} // closed when no new stream can be opened
 	ending atomic.Bool   // err is set: what still comes is read and dropped
 
+	endLimit atomic.Int64 // how long one write may take then, a time.Duration
+
 	// Owned by readLoop.
 	br         *bufio.Reader
 	inflate    inflater

@@ -13,6 +13,11 @@ import (
 // input is reset by TCP, and the GOAWAY on it would be lost.
 const closeTimeout = time.Second
 
+// partTimeout is closeTimeout for the graceful end of a server session: the last
+// response may still be on a slow line, and a peer that is told of the end by
+// GOAWAY closes by itself. A client has all that it waits for.
+const partTimeout = 10 * time.Second
+
 var (
 	errEOF           = errors.New("the peer closed the connection")
 	errFinished      = errors.New("this side of the stream has ended")
@@ -28,7 +33,14 @@ func (s *Session) Close() {
 	served := s.served
 	s.served = true
 	s.mu.Unlock()
-	s.end(&SessionError{Cause: ErrClosed})
+	if !s.end(&SessionError{Cause: ErrClosed}) {
+		select {
+		case <-s.done:
+			return
+		default:
+			s.limitEnd(closeTimeout) // it may be waiting for longer
+		}
+	}
 	if !served {
 		s.conn.Close()
 		s.stopTimers()
@@ -114,6 +126,11 @@ func (s *Session) end(err *SessionError) bool {
 		s.goAwaySent = true
 		s.queue = append(s.queue, item{typ: typeGoAway, value: s.lastGood, value2: uint32(status)})
 	}
+	limit := closeTimeout
+	if _, half := s.conn.(interface{ CloseWrite() error }); half && s.server != nil && err.Cause == ErrGoingAway && err.Status == GoAwayOK {
+		limit = partTimeout
+	}
+	s.endLimit.Store(int64(limit))
 	s.ending.Store(true)
 	s.goingLocked()
 	s.wakeLocked()
@@ -122,15 +139,24 @@ func (s *Session) end(err *SessionError) bool {
 	for _, st := range failed {
 		st.release()
 	}
-	// Wakes both loops if they are waiting for a peer that is gone.
-	now := time.Now()
-	s.conn.SetWriteDeadline(now.Add(closeTimeout))
-	s.conn.SetReadDeadline(now.Add(closeTimeout))
-	// In case the connection does not care for deadlines.
-	s.mu.Lock()
-	s.lastResort = time.AfterFunc(2*closeTimeout, func() { s.conn.Close() })
-	s.mu.Unlock()
+	s.limitEnd(limit)
 	return true
+}
+
+// limitEnd gives both loops of a session that has ended so long: it wakes them
+// if they are waiting for a peer that is gone.
+func (s *Session) limitEnd(limit time.Duration) {
+	s.endLimit.Store(int64(limit))
+	now := time.Now()
+	s.conn.SetWriteDeadline(now.Add(limit))
+	s.conn.SetReadDeadline(now.Add(limit))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastResort != nil {
+		s.lastResort.Stop()
+	}
+	// In case the connection does not care for deadlines.
+	s.lastResort = time.AfterFunc(limit+closeTimeout, func() { s.conn.Close() })
 }
 
 // halfClose tells the peer that nothing more comes, where the connection can.

@@ -359,7 +359,7 @@ func (s *Session) returnPicks() {
 
 func (s *Session) write(b []byte) error {
 	if s.ending.Load() {
-		s.conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+		s.conn.SetWriteDeadline(time.Now().Add(time.Duration(s.endLimit.Load())))
 	} else if s.cfg.WriteTimeout > 0 {
 		s.conn.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
 	}
