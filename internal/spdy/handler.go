@@ -110,6 +110,9 @@ func (s *Session) accept(id uint32, pri uint8, fin bool, text string) {
 	s.mu.Lock()
 	if s.err != nil || s.goAwaySent {
 		s.mu.Unlock()
+		if st.cancel != nil {
+			st.cancel()
+		}
 		return
 	}
 	s.enterLocked(st, id)

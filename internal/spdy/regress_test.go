@@ -621,3 +621,29 @@ func TestGracefulEndWaitsForPeer(t *testing.T) {
 		})
 	}
 }
+
+// nextWithin returns the next frame, which has to come within d.
+func nextWithin(h *serverTest, d time.Duration) frame {
+	h.Helper()
+	f, ok := h.p.Poll(d)
+	if !ok {
+		h.Fatalf("no frame came within %v", d)
+	}
+	return f
+}
+
+// PINGs of the keep-alive do not add up when the peer shows by other frames that
+// it lives.
+func TestKeepAlivePingsDoNotAddUp(t *testing.T) {
+	onServer(t, setup{config: spdy.Config{KeepAlive: 10 * time.Second}}, func(h *serverTest) {
+		for range 20 {
+			if f := nextWithin(h, 30*time.Second); f.Type != spdytest.TypePing {
+				h.Fatalf("got %v, want PING", f)
+			}
+			h.p.Send(rst(99, spdy.Cancel)) // a sign of life, and no echo
+		}
+		if n := h.s.OpenPings(); n > 1 {
+			h.Errorf("%d PINGs wait for their echo, want 1", n)
+		}
+	})
+}

@@ -396,11 +396,13 @@ func (s *Session) startKeepAlive() {
 	}
 	s.lastRead.Store(time.Now().UnixNano())
 	asked := int64(0) // the lastRead that a PING was sent for
+	var asking uint32 // that PING
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keepAlive = time.AfterFunc(d, func() {
 		last := s.lastRead.Load()
-		silent := time.Duration(time.Now().UnixNano() - last)
+		// Not below 0: the clock may have been set back.
+		silent := time.Duration(max(0, time.Now().UnixNano()-last))
 		next := d - silent
 		switch {
 		case silent >= 2*d && asked == last:
@@ -413,7 +415,8 @@ func (s *Session) startKeepAlive() {
 				next = d
 				s.mu.Lock()
 				if s.err == nil {
-					s.queuePingLocked()
+					delete(s.pings, asking) // it was not echoed, though the peer lives
+					asking, _ = s.queuePingLocked()
 				}
 				s.mu.Unlock()
 			}

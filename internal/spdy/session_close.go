@@ -103,7 +103,7 @@ func (s *Session) drainedLocked() bool {
 
 // end makes err the end of the session; the first one counts. Every stream
 // fails, the writer sends what is queued and a GOAWAY, the reader reads on
-// until the peer's EOF or for closeTimeout. It reports whether it was the first.
+// until the peer's EOF or for a time. It reports whether it was the first.
 func (s *Session) end(err *SessionError) bool {
 	s.mu.Lock()
 	if s.err != nil {
