@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -646,4 +647,55 @@ func TestKeepAlivePingsDoNotAddUp(t *testing.T) {
 			h.Errorf("%d PINGs wait for their echo, want 1", n)
 		}
 	})
+}
+
+// A handler whose source panics ends its stream, not the process.
+func TestPanicInCopiedSource(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.mux.HandleFunc("/panic", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			io.Copy(w, panics{})
+		})
+		h.p.Send(req(1, "/panic"))
+		h.wantStatusFin("nothing was sent yet", 1, "500")
+		h.alive(3)
+	})
+}
+
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic(http.ErrNotSupported) }
+
+// The two directions of an upgraded stream are a connection: any number of
+// goroutines may write to it.
+func TestConcurrentWrites(t *testing.T) {
+	client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Upgrade", "count")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n, " ", err)
+	}))
+	req := request(t, "GET", "/", nil)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "count")
+	resp, err := client.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rw := resp.Body.(io.ReadWriteCloser)
+	defer rw.Close()
+	const writers, size = 8, 1 << 20
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			if n, err := rw.Write(make([]byte, size)); n != size || err != nil {
+				t.Errorf("Write: got %d, %v, want %d", n, err, size)
+			}
+		})
+	}
+	wg.Wait()
+	rw.(interface{ CloseWrite() error }).CloseWrite()
+	if b, err := io.ReadAll(rw); string(b) != fmt.Sprint(writers*size, " ", nil) || err != nil {
+		t.Errorf("got %q, %v, want %d bytes to have come", b, err, writers*size)
+	}
 }

@@ -276,7 +276,7 @@ func (s *Session) pickLocked() {
 		s.stats.FramesSent++
 		total += n + frameHeaderLen
 		s.sched.sent(st, n, st.send.size > 0 && st.sendWin > 0)
-		if st.waiting {
+		if st.waiting > 0 {
 			s.sched.expect(st, st.roomLocked())
 			st.cond.Broadcast()
 		}

@@ -62,7 +62,7 @@ type Stream struct {
 	hold      bool   // DATA is held back too
 	isLazy    bool   // in Session.lazy
 	isReady   bool   // in the scheduler
-	waiting   bool   // writeFrom waits for room
+	waiting   int    // calls of writeFrom that wait for room
 	expected  uint64 // see scheduler.expect
 	left      int    // bytes of its turn
 	nextReady *Stream
@@ -110,27 +110,25 @@ func (st *Stream) roomLocked() bool {
 }
 
 // writeFrom adds DATA that fill puts into the space it is given, until fill
-// reports an error or has no more. It waits for room, for nothing else. What
-// was added goes out when flush, or enough of it, asks for it.
+// reports an error or has no more. It waits for room, and for another call's
+// fill, for nothing else. What was added goes out when flush, or enough of it,
+// asks for it.
 func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error), lazy bool) error {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		for !st.closed && !st.finQueued && !st.roomLocked() && !st.deadline.passed() {
+		for !st.closed && !st.finQueued && (!st.roomLocked() || st.send.filling) && !st.deadline.passed() {
 			st.releaseLocked()
-			st.waiting = true
+			st.waiting++
 			st.cond.Wait()
-			st.waiting = false
+			st.waiting--
 		}
 		if err := st.writeErrorLocked(); err != nil {
 			st.asExpectedLocked()
 			return err
 		}
-		space := st.send.reserve()
-		s.mu.Unlock()
-		n, more, err := fill(space)
-		s.mu.Lock()
+		n, more, err := st.fillUnlocked(fill, st.send.reserve())
 		st.asExpectedLocked()
 		if st.finQueued {
 			n = 0 // somebody else ended this side meanwhile
@@ -139,6 +137,9 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			return st.writeErrorLocked()
 		}
 		s.unsent += n
+		if st.waiting > 0 {
+			st.cond.Broadcast()
+		}
 		if n > 0 {
 			if lazy && st.send.size < lazyLimit && !st.isReady {
 				st.holdLocked()
@@ -150,6 +151,14 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			return err
 		}
 	}
+}
+
+// fillUnlocked calls fill without the session's lock, and takes it back even if
+// fill panics: it is a handler's code.
+func (st *Stream) fillUnlocked(fill func(space []byte) (int, bool, error), space []byte) (n int, more bool, err error) {
+	st.s.mu.Unlock()
+	defer st.s.mu.Lock()
+	return fill(space)
 }
 
 // asExpectedLocked tells the writer that the DATA it was waiting for is there,
