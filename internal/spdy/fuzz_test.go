@@ -78,7 +78,7 @@ type fuzzed struct {
 	cancel context.CancelFunc // of the calls
 	ctx    context.Context
 
-	frames  int // sent to the session
+	frames  int // sent to the session, and calls and PINGs of its own
 	ended   bool
 	goAway  bool
 	control int // bytes of control frames received
@@ -489,6 +489,7 @@ func (g *generator) step() {
 		case !g.server:
 			g.call(some(g, "GET", "POST", "HEAD"), g.size())
 		case b%2 == 0:
+			g.frames++ // for its PING
 			// Ends after a second.
 			go g.s.Ping(time.Second)
 		}
