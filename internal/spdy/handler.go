@@ -321,7 +321,7 @@ func (st *Stream) abandon(cause any) {
 	if cause != nil && cause != http.ErrAbortHandler {
 		stack := make([]byte, 64<<10)
 		stack = stack[:runtime.Stack(stack, false)]
-		s.cfg.Logger.Error("handler panicked", "peer", s.conn.RemoteAddr(), "panic", fmt.Sprint(cause), "stack", string(stack))
+		s.cfg.Logger.Error("handler panicked", "peer", s.remoteAddr, "panic", fmt.Sprint(cause), "stack", string(stack))
 		if l := s.server.ErrorLog; l != nil {
 			l.Printf("spdy: panic serving %v: %v\n%s", s.conn.RemoteAddr(), cause, stack)
 		}

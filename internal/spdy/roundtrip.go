@@ -258,7 +258,7 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	switch {
 	case switching:
 		resp.Header["Connection"] = []string{"Upgrade"}
-		resp.ContentLength = -1
+		resp.ContentLength = 0
 		resp.Body = &duplexBody{body}
 	case head || !bodyAllowed(code):
 		s.mu.Lock()

@@ -171,7 +171,7 @@ func serveConn(conn net.Conn, server *http.Server) {
 		err := tc.HandshakeContext(ctx)
 		cancel()
 		if err != nil {
-			sharedLogger.Warn("TLS handshake failed", "peer", conn.RemoteAddr(), "error", err)
+			sharedLogger.Warn("TLS handshake failed", "peer", conn.RemoteAddr().String(), "error", err)
 			return
 		}
 	}

@@ -34,7 +34,7 @@ func (s *Session) readLoop() {
 			}
 			// A read that fails because the session was ended says nothing new.
 			if first := s.end(se); first && se.Status != GoAwayOK && !errors.Is(se.Cause, errEOF) {
-				s.cfg.Logger.Warn("session ended", "peer", s.conn.RemoteAddr(), "error", se)
+				s.cfg.Logger.Warn("session ended", "peer", s.remoteAddr, "error", se)
 			}
 		}
 	}
@@ -802,7 +802,7 @@ func (s *Session) onGoAway(payload []byte) error {
 		st.release()
 	}
 	if firstError {
-		s.cfg.Logger.Warn("the peer ends the session", "peer", s.conn.RemoteAddr(), "status", status)
+		s.cfg.Logger.Warn("the peer ends the session", "peer", s.remoteAddr, "status", status)
 	}
 	return nil
 }
