@@ -45,6 +45,7 @@ type Peer struct {
 
 	t       testing.TB
 	reader  *reader
+	buf     []byte
 	partial []byte // read from Conn, not yet a whole frame
 	err     error  // what ended reading
 }
@@ -128,10 +129,12 @@ func (p *Peer) next(d time.Duration) (Frame, error) {
 		if p.err != nil {
 			return Frame{}, p.err
 		}
-		var buf [32 << 10]byte
+		if p.buf == nil {
+			p.buf = make([]byte, 32<<10)
+		}
 		p.Conn.SetReadDeadline(deadline)
-		n, err := p.Conn.Read(buf[:])
-		p.partial = append(p.partial, buf[:n]...)
+		n, err := p.Conn.Read(p.buf)
+		p.partial = append(p.partial, p.buf[:n]...)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return Frame{}, ErrTimeout
 		}
