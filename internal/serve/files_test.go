@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -389,6 +390,43 @@ func TestRanges(t *testing.T) {
 			t.Errorf("parts %q, want %q", got, want)
 		}
 	})
+}
+
+// A request without conditions is answered by us, one with conditions that
+// change nothing by net/http: the same answer.
+func TestWholeFileIsAnsweredAsByNetHTTP(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "a.txt", "0123456789", "empty.mp4", "", "README", "hello", "epoch.txt", "x", "future.txt", "y", "index.html", "<p>index")
+	for name, at := range map[string]time.Time{"epoch.txt": time.Unix(0, 0), "future.txt": time.Now().Add(time.Hour)} {
+		if err := os.Chtimes(filepath.Join(root, name), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newHandler(t, Config{Root: root})
+	get := func(method, target, key, value string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, target, nil)
+		if key != "" {
+			r.Header.Set(key, value)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	for _, method := range []string{"GET", "HEAD", "POST"} {
+		for _, target := range []string{"/", "/a.txt", "/empty.mp4", "/README", "/epoch.txt", "/future.txt"} {
+			got := get(method, target, "", "")
+			for key, value := range map[string]string{
+				"Range": "", "If-None-Match": `"other"`, "If-Match": "*", "If-Modified-Since": "Mon, 02 Jan 2006 15:04:05 GMT",
+				"If-Unmodified-Since": "Fri, 01 Jan 2100 00:00:00 GMT",
+			} {
+				want := get(method, target, key, value)
+				if got.Code != 200 || want.Code != 200 || !reflect.DeepEqual(got.Header(), want.Header()) || got.Body.String() != want.Body.String() {
+					t.Errorf("%s %s: %d %v %q, with %s: %d %v %q", method, target,
+						got.Code, got.Header(), got.Body, key, want.Code, want.Header(), want.Body)
+				}
+			}
+		}
+	}
 }
 
 func TestETag(t *testing.T) {

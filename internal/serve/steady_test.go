@@ -194,28 +194,3 @@ func (w *readingFrom) ReadFrom(r io.Reader) (int64, error) {
 		}
 	}
 }
-
-func BenchmarkFile(b *testing.B) {
-	root := b.TempDir()
-	const size = 64 << 20
-	if err := os.WriteFile(filepath.Join(root, "file.bin"), make([]byte, size), 0o644); err != nil {
-		b.Fatal(err)
-	}
-	h, err := New(Config{Root: root})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer h.Close()
-	b.SetBytes(size)
-	b.ReportAllocs()
-	for b.Loop() {
-		h.ServeHTTP(&discarding{header: make(http.Header)}, httptest.NewRequest("GET", "/file.bin", nil))
-	}
-}
-
-// A discarding is a ResponseWriter that takes all and keeps nothing.
-type discarding struct{ header http.Header }
-
-func (d *discarding) Header() http.Header         { return d.header }
-func (d *discarding) WriteHeader(int)             {}
-func (d *discarding) Write(p []byte) (int, error) { return len(p), nil }
