@@ -1,7 +1,12 @@
 package front
 
 import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
@@ -15,20 +20,43 @@ func (w nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (w nowhere) WriteHeader(int)             {}
 func (w nowhere) FlushError() error           { return nil }
 
-// What a small request costs at the front, sessions and sockets apart.
-func BenchmarkHandler(b *testing.B) {
+// there is a body that has come whole, as the engine gives one.
+type there struct{ bytes.Reader }
+
+func (*there) Ready() bool  { return true }
+func (*there) Close() error { return nil }
+
+// benchHandler returns a handler before an origin that answers each request
+// with 1 KiB at once.
+func benchHandler(b *testing.B) *Handler {
 	table := origin.NewTable(origin.Config{})
 	h, err := New(Config{Origins: table, Hold: patience, ResponseTimeout: patience})
 	if err != nil {
 		b.Fatal(err)
 	}
+	content := bytes.Repeat([]byte("x"), 1<<10)
+	header := http.Header{
+		"Accept-Ranges": {"bytes"}, "Content-Length": {"1024"}, "Content-Type": {"text/plain; charset=utf-8"},
+		"Date": {"Thu, 01 Jan 1970 00:00:00 GMT"}, "Etag": {`"x"`}, "Last-Modified": {"Thu, 01 Jan 1970 00:00:00 GMT"},
+	}
 	f := newScript(func(r *http.Request) (*http.Response, error) {
-		return answerOf(r, 200, map[string]string{"Content-Type": "text/plain"}, "body"), nil
+		body := new(there)
+		body.Reset(content)
+		return &http.Response{
+			StatusCode: 200, Status: "200 OK", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+			Header: header, ContentLength: int64(len(content)), Body: body, Request: r,
+		}, nil
 	})
 	if _, err := table.Register(origin.Registration{Session: f}); err != nil {
 		b.Fatal(err)
 	}
-	defer f.end()
+	b.Cleanup(f.end)
+	return h
+}
+
+// What a small request costs at the front, sessions and sockets apart.
+func BenchmarkHandler(b *testing.B) {
+	h := benchHandler(b)
 	r, err := http.NewRequestWithContext(b.Context(), "GET", "/", nil)
 	if err != nil {
 		b.Fatal(err)
@@ -39,5 +67,44 @@ func BenchmarkHandler(b *testing.B) {
 	for b.Loop() {
 		w := nowhere{make(http.Header)}
 		h.ServeHTTP(w, r)
+	}
+}
+
+// The same behind http.Server, over one connection that is kept: loopback, for
+// the system calls are a part of it.
+func BenchmarkServer(b *testing.B) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Handler: benchHandler(b)}
+	ended := make(chan error)
+	// Ends when the server is closed, and is waited for.
+	go func() { ended <- server.Serve(ln) }()
+	defer func() {
+		server.Close()
+		<-ended
+	}()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	answer := bufio.NewReader(conn)
+	b.ReportAllocs()
+	for b.Loop() {
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nUser-Agent: bench\r\nCookie: a=b\r\n\r\n")
+		for first := true; ; first = false {
+			line, err := answer.ReadSlice('\n')
+			if err != nil || first && !strings.HasPrefix(string(line), "HTTP/1.1 200 ") {
+				b.Fatalf("%q, %v", line, err)
+			}
+			if len(line) == 2 {
+				break
+			}
+		}
+		if _, err := answer.Discard(1 << 10); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
