@@ -8,6 +8,7 @@ GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
 BENCH       ?= .
+BENCHFLAGS  ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.
@@ -21,7 +22,7 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .NOTPARALLEL:
-.PHONY: all run test integration browser-test race bench fuzz lint check clean workspace certs help
+.PHONY: all run test integration browser-test race bench microbench fuzz lint check clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -42,7 +43,10 @@ race: ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race")
 	@status=0; for m in $(MODULES); do $(GO) -C $$m test $(RACE) -shuffle=on ./... || status=1; done; exit $$status
 
-bench: ## the benchmarks of both modules; BENCH=regexp chooses
+bench: all ## p and c beside other ways to do the same, in some 12 minutes; BENCHFLAGS=--help
+	@$(GO) run ./integration-tests/bench $(BENCHFLAGS)
+
+microbench: ## the benchmarks of both modules; BENCH=regexp chooses
 	@set -e; for m in $(MODULES); do $(GO) -C $$m test -run '^$$' -bench '$(BENCH)' -benchmem ./...; done
 
 fuzz: ## each fuzz target of the engine for FUZZTIME (30s)
@@ -53,7 +57,7 @@ fuzz: ## each fuzz target of the engine for FUZZTIME (30s)
 	  done; done
 
 lint: ## gofmt, go vet, go mod tidy and staticcheck, for both modules; the shell scripts' syntax
-	@bad=$$(find cmd internal -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
+	@bad=$$(find cmd internal integration-tests -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
 	  if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; fi
 	@set -e; for m in $(MODULES); do \
 	  $(GO) -C $$m vet ./...; \

@@ -57,6 +57,8 @@ var arrows = map[string][]string{
 	"internal/spdy/interop":   nil,
 
 	"internal/control/controltest": nil,
+
+	"integration-tests/bench": nil,
 }
 
 // engineTestHelpers are packages of the engine's module that only tests import:

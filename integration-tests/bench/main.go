@@ -1,0 +1,152 @@
+// Command bench measures p and c, as they are released, beside what people would
+// run instead of them, and writes one table of medians with the ratio to each.
+//
+// The yardsticks are the same design on x/net/http2 (h2), Go's own reverse proxy
+// in front of a TLS file server (hop), nginx in front of nginx over TLS, and
+// ssh -R to nginx. The first two are in here: bench starts itself again as each
+// end of them, as the load, and as the relay that delays. Everything listens on
+// loopback, keeps its files in one temporary folder, and is gone at the end.
+//
+// Each measurement has fresh processes, and no other yardstick is up at the same
+// time. The yardsticks take turns within a workload, and the workloads within a
+// round, so that a machine which slows down does so for all of them. Every
+// body that arrives is compared with what was sent.
+//
+// It needs Linux, for /proc.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// A part is one of the programs that bench starts itself again as.
+type part func(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error
+
+// partNamed returns the part that a first argument asks for, nil if it is a flag.
+func partNamed(name string) part {
+	switch name {
+	case "load":
+		return load
+	case "relay":
+		return relay
+	case "h2-p":
+		return h2Proxy
+	case "h2-c":
+		return h2Origin
+	case "hop-front":
+		return hopFront
+	case "hop-origin":
+		return hopOrigin
+	case "sink":
+		return sink
+	}
+	return nil
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		if p := partNamed(args[0]); p != nil {
+			if err := p(ctx, args[1:], stdin, stdout); err != nil && ctx.Err() == nil {
+				fmt.Fprintf(stderr, "bench %s: %v\n", args[0], err)
+				return 1
+			}
+			return 0
+		}
+	}
+	o, err := parse(args)
+	if errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprint(stdout, o.usage())
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return 2
+	}
+	b, err := newBench(ctx, o, stderr)
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return 1
+	}
+	defer b.close()
+	if err := b.compare(ctx, stdout); err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// options are the flags.
+type options struct {
+	bin, certs string
+	out        string
+	rounds     int
+	only       []string // names of workloads; none: all
+	against    []string // names of yardsticks; none: all
+	quick      bool
+
+	flags *pflag.FlagSet
+}
+
+func parse(args []string) (*options, error) {
+	o := new(options)
+	o.flags = pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	o.flags.SortFlags = false
+	o.flags.Usage = func() {}
+	o.flags.IntVar(&o.rounds, "rounds", 3, "how often each figure is measured; the median counts")
+	o.flags.StringSliceVar(&o.only, "only", nil, "workloads: "+strings.Join(names(workloads()), ","))
+	o.flags.StringSliceVar(&o.against, "against", nil, "yardsticks, pair included: "+strings.Join(names(yardsticks()), ","))
+	o.flags.BoolVar(&o.quick, "quick", false, "small sizes and short times, to try a change; not to be quoted")
+	o.flags.StringVar(&o.out, "out", "integration-tests/bench/RESULTS.md", "`FILE` for the tables; - is standard output")
+	o.flags.StringVar(&o.bin, "bin", "bin", "`FOLDER` of p and c")
+	o.flags.StringVar(&o.certs, "certs", "certs", "`FOLDER` of ca.pem, p.pem, p.key and token")
+	if err := o.flags.Parse(args); err != nil {
+		return o, err
+	}
+	if o.flags.NArg() > 0 {
+		return o, fmt.Errorf("%q is not understood: bench has flags only; see --help", o.flags.Arg(0))
+	}
+	if o.rounds < 1 {
+		return o, fmt.Errorf("--rounds %d: give a number from 1", o.rounds)
+	}
+	for _, n := range o.only {
+		if !slices.Contains(names(workloads()), n) {
+			return o, fmt.Errorf("--only %q: the workloads are %s", n, strings.Join(names(workloads()), ", "))
+		}
+	}
+	for _, n := range o.against {
+		if !slices.Contains(names(yardsticks()), n) {
+			return o, fmt.Errorf("--against %q: the yardsticks are %s", n, strings.Join(names(yardsticks()), ", "))
+		}
+	}
+	return o, nil
+}
+
+func (o *options) usage() string {
+	return "Measures p and c beside other ways to do the same. Run it from the repository's root, after make.\n\n" + o.flags.FlagUsages()
+}
+
+// named is what workloads and yardsticks have in common.
+type named interface{ named() string }
+
+func names[T named](list []T) (all []string) {
+	for _, n := range list {
+		all = append(all, n.named())
+	}
+	return all
+}

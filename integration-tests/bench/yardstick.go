@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// The names of yardsticks, p and c among them.
+const (
+	pair = "pair"
+	h2   = "h2"
+	hop  = "hop"
+	ngx  = "nginx"
+	ssh  = "ssh"
+)
+
+// A yardstick is one way to bring a file from an origin to a visitor.
+type yardstick struct {
+	name  string
+	about string // for the table's notes
+	post  string // the path that takes uploads
+
+	// missing says which program this machine does not have, "" if it has all.
+	missing func(b *bench) string
+
+	// start runs it, with what it started in s even after an error. If far, the
+	// way between its two sides leads through the relay.
+	start func(b *bench, s *setup, far bool) error
+}
+
+func (y yardstick) named() string { return y.name }
+
+func yardsticks() []yardstick {
+	return []yardstick{
+		{pair, "p and c as released, default settings", "/" + smallFile, pairMissing, startPair},
+		{h2, "the same design on x/net/http2 and httputil.ReverseProxy", "/upload", nothingMissing, startH2},
+		{hop, "httputil.ReverseProxy to a Go file server over HTTP/1.1 and TLS; no tunnel", "/upload", nothingMissing, startHop},
+	}
+}
+
+// A setup is a yardstick that runs.
+type setup struct {
+	front          string // HOST:PORT for visitors
+	public, origin []*process
+	other          []*process // neither side's: the relay
+}
+
+func (s *setup) stop() {
+	for _, side := range [][]*process{s.origin, s.public, s.other} {
+		for _, p := range side {
+			p.stop()
+		}
+	}
+}
+
+func (s *setup) all() []*process {
+	return append(append(append([]*process(nil), s.public...), s.origin...), s.other...)
+}
+
+// The files of the folder that is served.
+const (
+	smallFile = "small.bin"
+	bigFile   = "big.bin"
+	farFile   = "far.bin"
+)
+
+// freeAddr returns a loopback address on which nobody listens. The ports are
+// below those that the kernel gives to outgoing connections.
+func freeAddr() (string, error) {
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(10000)))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			return addr, nil
+		}
+	}
+	return "", errors.New("no free port was found from 20000 to 30000")
+}
+
+// freeAddrs fills each of addrs.
+func freeAddrs(addrs ...*string) (err error) {
+	for _, a := range addrs {
+		if *a, err = freeAddr(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run starts a program on one side.
+func (b *bench) run(side *[]*process, name, path string, args ...string) error {
+	p, err := startProcess(b.dir, name, nil, nil, path, args...)
+	if err != nil {
+		return err
+	}
+	*side = append(*side, p)
+	return nil
+}
+
+// way returns where one side dials to reach the other, which listens at addr.
+func (b *bench) way(s *setup, far bool, addr string) (string, error) {
+	if !far {
+		return addr, nil
+	}
+	relayed, err := freeAddr()
+	if err != nil {
+		return "", err
+	}
+	return relayed, b.run(&s.other, "relay", b.self, "relay", "--listen", relayed, "--to", addr, "--delay", delay.String())
+}
+
+// delay is the relay's, each way.
+const delay = 25 * time.Millisecond
+
+// listening waits for a port to accept connections.
+func listening(ctx context.Context, addr string) error {
+	return poll(ctx, func() error {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+}
+
+// poll calls ready until it returns nil, for ten seconds at most.
+func poll(ctx context.Context, ready func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// up starts a yardstick and returns when a visitor gets the small file from it,
+// right.
+func (b *bench) up(ctx context.Context, y yardstick, far bool) (*setup, error) {
+	s := new(setup)
+	err := y.start(b, s, far)
+	if err == nil {
+		err = poll(ctx, func() error { return b.probe(ctx, s.front) })
+	}
+	if err == nil {
+		return s, nil
+	}
+	s.stop()
+	for _, p := range s.all() {
+		if text := p.last(); text != "" {
+			err = fmt.Errorf("%w; %s: %s", err, p.name, text)
+		}
+	}
+	return nil, err
+}
+
+// probe makes one small request.
+func (b *bench) probe(ctx context.Context, front string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	c, err := dial(ctx, front, b.pattern, 0, smallBuffer)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return c.get(getRequest(front, "/"+smallFile), b.sizes.small, nil)
+}
+
+func nothingMissing(*bench) string { return "" }
+
+func pairMissing(b *bench) string {
+	for _, name := range []string{"p", "c"} {
+		if _, err := os.Stat(filepath.Join(b.opts.bin, name)); err != nil {
+			return filepath.Join(b.opts.bin, name) + " (run make)"
+		}
+	}
+	return ""
+}
+
+func startPair(b *bench, s *setup, far bool) error {
+	var control, admin string
+	if err := freeAddrs(&s.front, &control, &admin); err != nil {
+		return err
+	}
+	err := b.run(&s.public, "p", filepath.Join(b.opts.bin, "p"), "--front", s.front, "--control", control, "--admin", admin,
+		"--cert", b.cert("p.pem"), "--key", b.cert("p.key"), "--token-file", b.cert("token"))
+	if err != nil {
+		return err
+	}
+	to, err := b.way(s, far, control)
+	if err != nil {
+		return err
+	}
+	return b.run(&s.origin, "c", filepath.Join(b.opts.bin, "c"), "--proxy", to, "--ca", b.cert("ca.pem"), "--token-file", b.cert("token"), "--root", b.root)
+}
+
+func startH2(b *bench, s *setup, far bool) error {
+	var control string
+	if err := freeAddrs(&s.front, &control); err != nil {
+		return err
+	}
+	if err := b.run(&s.public, "h2-p", b.self, "h2-p", "--front", s.front, "--control", control, "--certs", b.opts.certs); err != nil {
+		return err
+	}
+	if err := listening(b.ctx, control); err != nil {
+		return err
+	}
+	to, err := b.way(s, far, control)
+	if err != nil {
+		return err
+	}
+	if err := listening(b.ctx, to); err != nil {
+		return err
+	}
+	return b.run(&s.origin, "h2-c", b.self, "h2-c", "--control", to, "--root", b.root, "--certs", b.opts.certs)
+}
+
+func startHop(b *bench, s *setup, far bool) error {
+	var control string
+	if err := freeAddrs(&s.front, &control); err != nil {
+		return err
+	}
+	if err := b.run(&s.origin, "hop-origin", b.self, "hop-origin", "--control", control, "--root", b.root, "--certs", b.opts.certs); err != nil {
+		return err
+	}
+	to, err := b.way(s, far, control)
+	if err != nil {
+		return err
+	}
+	return b.run(&s.public, "hop-front", b.self, "hop-front", "--front", s.front, "--control", to, "--certs", b.opts.certs)
+}
