@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -37,9 +36,22 @@ type Metrics struct {
 	lifetime   prometheus.Histogram
 
 	// Guarded by mu.
-	mu     sync.Mutex
-	labels map[string]string // origin: its label
+	mu      sync.Mutex
+	labels  map[string]string  // origin: its label
+	counted map[string]*series // by label
 }
+
+// series are what a request of one label counts in, found in the vectors once.
+// A nil field was not needed yet, and is not in what Prometheus reads.
+type series struct {
+	// Guarded by Metrics.mu.
+	requests          [len(classes)]prometheus.Counter
+	duration, headers prometheus.Observer
+}
+
+// classes are the values of the label class: of the statuses 100 to 599, and
+// the last for what has none of these or was broken off.
+var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx", "aborted"}
 
 // NewMetrics returns metrics that also show the state of source and of the
 // process.
@@ -48,6 +60,7 @@ func NewMetrics(source Source, version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		labels:   map[string]string{},
+		counted:  map[string]*series{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spdy_proxy_requests_total", Help: "Requests of visitors that ended, by origin and class of the status; aborted: broken off after the headers, or left by the visitor.",
 		}, []string{"origin", "class"}),
@@ -97,6 +110,10 @@ func (m *Metrics) handler() http.Handler {
 func (m *Metrics) label(origin string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.labelLocked(origin)
+}
+
+func (m *Metrics) labelLocked(origin string) string {
 	if l, ok := m.labels[origin]; ok {
 		return l
 	}
@@ -134,14 +151,15 @@ type Request struct {
 
 // Request counts r.
 func (m *Metrics) Request(r Request) {
-	origin, class := m.label(r.Origin), "aborted"
+	class := len(classes) - 1
 	if !r.Aborted && r.Status >= 100 && r.Status <= 599 {
-		class = fmt.Sprintf("%dxx", r.Status/100)
+		class = r.Status/100 - 1
 	}
-	m.requests.WithLabelValues(origin, class).Inc()
-	m.duration.WithLabelValues(origin).Observe(r.Duration.Seconds())
-	if r.Headers > 0 {
-		m.headers.WithLabelValues(origin).Observe(r.Headers.Seconds())
+	origin, requests, duration, headers := m.find(r.Origin, class, r.Headers > 0)
+	requests.Inc()
+	duration.Observe(r.Duration.Seconds())
+	if headers != nil {
+		headers.Observe(r.Headers.Seconds())
 	}
 	if r.Held > 0 {
 		m.wait.Observe(r.Held.Seconds())
@@ -152,6 +170,29 @@ func (m *Metrics) Request(r Request) {
 	if r.Resumed > 0 {
 		m.resumed.WithLabelValues(origin).Add(float64(r.Resumed))
 	}
+}
+
+// find returns the origin's label, and what every request counts in; headers
+// only if its response had any.
+func (m *Metrics) find(name string, class int, had bool) (origin string, requests prometheus.Counter, duration, headers prometheus.Observer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	origin = m.labelLocked(name)
+	s := m.counted[origin]
+	if s == nil {
+		s = &series{duration: m.duration.WithLabelValues(origin)}
+		m.counted[origin] = s
+	}
+	if s.requests[class] == nil {
+		s.requests[class] = m.requests.WithLabelValues(origin, classes[class])
+	}
+	if had && s.headers == nil {
+		s.headers = m.headers.WithLabelValues(origin)
+	}
+	if had {
+		headers = s.headers
+	}
+	return origin, s.requests[class], s.duration, headers
 }
 
 // state collects what a snapshot of the source says.
