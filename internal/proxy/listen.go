@@ -150,11 +150,14 @@ func (v *visitors) Close() error {
 	return err
 }
 
-// watch ends the requests of visitors on whose connections nothing moves. A
-// write has its own limit; what is left are bodies that an origin does not take.
-// The visitor may have left long ago: net/http's HTTP/1 server notices that by
-// reading ahead, but never while a body has not been read, and TCP has no way to
-// say it behind what was not read.
+// watch ends what visitors do on whose connections nothing moves: a write that
+// they do not take, and requests whose body an origin does not take. In the
+// second case the visitor may have left long ago: net/http's HTTP/1 server
+// notices that by reading ahead, but never while a body has not been read, and
+// TCP has no way to say it behind what was not read.
+//
+// It looks now and then, so that a read or a write costs neither a timer nor a
+// look at the clock.
 func (v *visitors) watch() {
 	tick := time.NewTicker(v.stall / 8)
 	defer tick.Stop()
@@ -165,9 +168,7 @@ func (v *visitors) watch() {
 		case now := <-tick.C:
 			v.mu.Lock()
 			for c := range v.open {
-				if c.reading.Load() == 0 && now.Sub(time.Unix(0, c.moved.Load())) > v.stall {
-					c.leave()
-				}
+				c.lookLocked(now)
 			}
 			v.mu.Unlock()
 		}
@@ -191,8 +192,7 @@ func withLeave(ctx context.Context, conn net.Conn) context.Context {
 
 // take counts conn and returns it as a visitor, nil if there is no room for it.
 func (v *visitors) take(conn net.Conn) *visitor {
-	c := &visitor{Conn: conn, from: v}
-	c.moved.Store(time.Now().UnixNano())
+	c := &visitor{Conn: conn, from: v, since: time.Now()}
 	if tcp, isTCP := conn.RemoteAddr().(*net.TCPAddr); isTCP {
 		ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 		if !v.unlimited(ip) {
@@ -253,8 +253,13 @@ type visitor struct {
 	once sync.Once
 
 	reading atomic.Int32                       // calls of Read that have not returned
-	moved   atomic.Int64                       // when the last Read or Write ended, in ns
+	writing atomic.Int32                       // calls of Write that have not returned
+	moves   atomic.Uint32                      // counts ends of Read, and begins and ends of Write
 	onLeave atomic.Pointer[context.CancelFunc] // ends the connection's requests
+
+	// Guarded by visitors.mu.
+	seen  uint32    // moves, when watch looked last
+	since time.Time // when it first saw as many
 }
 
 // NetConn returns the connection inside, for what only TCP can do: a reset.
@@ -263,9 +268,28 @@ func (c *visitor) NetConn() net.Conn { return c.Conn }
 func (c *visitor) Read(p []byte) (int, error) {
 	c.reading.Add(1)
 	n, err := c.Conn.Read(p)
-	c.moved.Store(time.Now().UnixNano())
+	c.moves.Add(1)
 	c.reading.Add(-1)
 	return n, err
+}
+
+// lookLocked is watch for one visitor. A Write that it sees under way is in
+// moves already, and a Read that it does not see is too: hence the order.
+func (c *visitor) lookLocked(now time.Time) {
+	reading, writing := c.reading.Load() > 0, c.writing.Load() > 0
+	if m := c.moves.Load(); m != c.seen {
+		c.seen, c.since = m, now
+		return
+	}
+	if now.Sub(c.since) <= c.from.stall {
+		return
+	}
+	if writing {
+		c.Conn.SetWriteDeadline(now)
+	}
+	if !reading {
+		c.leave()
+	}
 }
 
 // leave ends what the visitor has asked for.
@@ -276,9 +300,11 @@ func (c *visitor) leave() {
 }
 
 func (c *visitor) Write(p []byte) (int, error) {
-	c.Conn.SetWriteDeadline(time.Now().Add(c.from.stall))
+	c.moves.Add(1)
+	c.writing.Add(1)
 	n, err := c.Conn.Write(p)
-	c.moved.Store(time.Now().UnixNano())
+	c.moves.Add(1)
+	c.writing.Add(-1)
 	return n, err
 }
 

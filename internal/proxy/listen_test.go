@@ -181,3 +181,69 @@ func TestBindErrors(t *testing.T) {
 		}
 	}
 }
+
+// Nothing moves for a while: who is given up, and when.
+func TestVisitorLook(t *testing.T) {
+	const stall = time.Minute
+	start := time.Now()
+	const never = -1
+	for _, test := range []struct {
+		name      string
+		reading   bool
+		writing   time.Duration   // since when a Write is under way, or never
+		moves     []time.Duration // what else happens
+		left, cut time.Duration   // the wanted ends of the requests and of the Write
+	}{
+		{"it waits for a request", true, never, nil, never, never},
+		{"a body that nobody reads", false, never, nil, 70 * time.Second, never},
+		{"a body that is read now and then", false, never, []time.Duration{45 * time.Second, 95 * time.Second}, 170 * time.Second, never},
+		{"it takes nothing, and may send", true, 5 * time.Second, nil, never, 80 * time.Second},
+		{"it takes nothing, and is not read from", false, 5 * time.Second, nil, 80 * time.Second, 80 * time.Second},
+		{"it takes something now and then", true, 5 * time.Second, []time.Duration{50 * time.Second, 100 * time.Second}, never, 170 * time.Second},
+		{"a write that begins after a long wait", true, 175 * time.Second, nil, never, never},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conn := &deadlineConn{}
+			c := &visitor{Conn: conn, from: &visitors{stall: stall}, since: start}
+			ctx := withLeave(t.Context(), c)
+			if test.reading {
+				c.reading.Store(1)
+			}
+			left, cut := time.Duration(never), time.Duration(never)
+			const tick = 10 * time.Second
+			for now := time.Duration(0); now <= 3*stall; now += tick {
+				for _, at := range append(test.moves, test.writing) {
+					if at > now-tick && at <= now && at != never {
+						c.moves.Add(1)
+					}
+				}
+				if test.writing != never && test.writing <= now {
+					c.writing.Store(1)
+				}
+				c.lookLocked(start.Add(now))
+				if left == never && ctx.Err() != nil {
+					left = now
+				}
+				if cut == never && !conn.first.IsZero() {
+					cut = now
+				}
+			}
+			if left != test.left || cut != test.cut {
+				t.Errorf("requests ended after %v, the Write after %v; want %v and %v", left, cut, test.left, test.cut)
+			}
+		})
+	}
+}
+
+// deadlineConn notes the first write deadline.
+type deadlineConn struct {
+	net.Conn
+	first time.Time
+}
+
+func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
+	if c.first.IsZero() {
+		c.first = t
+	}
+	return nil
+}
