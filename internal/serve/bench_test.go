@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // A framing is a ResponseWriter that takes a body as the SPDY engine does: it
@@ -40,8 +41,8 @@ func (w *framing) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// benchmarkGet asks for a file of that size again and again.
-func benchmarkGet(b *testing.B, size, frame int) {
+// benchmarkGet asks for a file of that size, last changed so long ago, again and again.
+func benchmarkGet(b *testing.B, size, frame int, age time.Duration) {
 	root := b.TempDir()
 	if err := os.WriteFile(filepath.Join(root, "file.mp4"), make([]byte, size), 0o644); err != nil {
 		b.Fatal(err)
@@ -51,6 +52,7 @@ func benchmarkGet(b *testing.B, size, frame int) {
 		b.Fatal(err)
 	}
 	defer h.Close()
+	h.serve.(*folder).now = func() time.Time { return time.Now().Add(age) }
 	r := httptest.NewRequest("GET", "/file.mp4", nil)
 	w := &framing{frame: make([]byte, frame)}
 	b.SetBytes(int64(size))
@@ -64,9 +66,12 @@ func benchmarkGet(b *testing.B, size, frame int) {
 	}
 }
 
+// BenchmarkSmallFile gets files that are kept in memory, and files that are not
+// because they seem to be too young.
 func BenchmarkSmallFile(b *testing.B) {
 	for _, size := range []int{0, 1 << 10, 16 << 10} {
-		b.Run(strconv.Itoa(size), func(b *testing.B) { benchmarkGet(b, size, 16<<10) })
+		b.Run("kept/"+strconv.Itoa(size), func(b *testing.B) { benchmarkGet(b, size, 16<<10, time.Hour) })
+		b.Run("read/"+strconv.Itoa(size), func(b *testing.B) { benchmarkGet(b, size, 16<<10, -time.Hour) })
 	}
 }
 
@@ -74,6 +79,6 @@ func BenchmarkSmallFile(b *testing.B) {
 // either size that the engine uses.
 func BenchmarkBigFile(b *testing.B) {
 	for _, frame := range []int{16 << 10, 64 << 10} {
-		b.Run(strconv.Itoa(frame), func(b *testing.B) { benchmarkGet(b, 256<<20, frame) })
+		b.Run(strconv.Itoa(frame), func(b *testing.B) { benchmarkGet(b, 256<<20, frame, 0) })
 	}
 }

@@ -393,17 +393,20 @@ func TestRanges(t *testing.T) {
 }
 
 // A request without conditions is answered by us, one with conditions that
-// change nothing by net/http: the same answer.
+// change nothing by net/http, and a small file out of memory: the same answer.
 func TestWholeFileIsAnsweredAsByNetHTTP(t *testing.T) {
 	root := t.TempDir()
-	write(t, root, "a.txt", "0123456789", "empty.mp4", "", "README", "hello", "epoch.txt", "x", "future.txt", "y", "index.html", "<p>index")
+	write(t, root, "a.txt", "0123456789", "empty.mp4", "", "README", "hello", "epoch.txt", "x", "future.txt", "y", "index.html", "<p>index",
+		"big.bin", strings.Repeat("0123456789", smallFile))
 	for name, at := range map[string]time.Time{"epoch.txt": time.Unix(0, 0), "future.txt": time.Now().Add(time.Hour)} {
 		if err := os.Chtimes(filepath.Join(root, name), at, at); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h := newHandler(t, Config{Root: root})
-	get := func(method, target, key, value string) *httptest.ResponseRecorder {
+	read, kept := newHandler(t, Config{Root: root}), newHandler(t, Config{Root: root})
+	setClock(read, -time.Hour) // nothing is at rest
+	setClock(kept, time.Hour)
+	get := func(h http.Handler, method, target, key, value string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, target, nil)
 		if key != "" {
 			r.Header.Set(key, value)
@@ -413,19 +416,30 @@ func TestWholeFileIsAnsweredAsByNetHTTP(t *testing.T) {
 		return w
 	}
 	for _, method := range []string{"GET", "HEAD", "POST"} {
-		for _, target := range []string{"/", "/a.txt", "/empty.mp4", "/README", "/epoch.txt", "/future.txt"} {
-			got := get(method, target, "", "")
-			for key, value := range map[string]string{
-				"Range": "", "If-None-Match": `"other"`, "If-Match": "*", "If-Modified-Since": "Mon, 02 Jan 2006 15:04:05 GMT",
-				"If-Unmodified-Since": "Fri, 01 Jan 2100 00:00:00 GMT",
-			} {
-				want := get(method, target, key, value)
-				if got.Code != 200 || want.Code != 200 || !reflect.DeepEqual(got.Header(), want.Header()) || got.Body.String() != want.Body.String() {
-					t.Errorf("%s %s: %d %v %q, with %s: %d %v %q", method, target,
-						got.Code, got.Header(), got.Body, key, want.Code, want.Header(), want.Body)
+		for _, target := range []string{"/", "/a.txt", "/empty.mp4", "/README", "/epoch.txt", "/future.txt", "/big.bin"} {
+			want := get(read, method, target, "Range", "")
+			if want.Code != 200 {
+				t.Fatalf("%s %s: status %d, want 200", method, target, want.Code)
+			}
+			for _, h := range []http.Handler{read, kept, kept} {
+				for key, value := range map[string]string{
+					"": "", "Range": "", "If-None-Match": `"other"`, "If-Match": "*", "If-Modified-Since": "Mon, 02 Jan 2006 15:04:05 GMT",
+					"If-Unmodified-Since": "Fri, 01 Jan 2100 00:00:00 GMT",
+				} {
+					got := get(h, method, target, key, value)
+					if got.Code != 200 || !reflect.DeepEqual(got.Header(), want.Header()) || got.Body.String() != want.Body.String() {
+						t.Errorf("%s %s, %q, in memory %t: %d %v %.20q, want %v %.20q", method, target, key, h == kept,
+							got.Code, got.Header(), got.Body, want.Header(), want.Body)
+					}
 				}
 			}
 		}
+	}
+	if n := len(kept.serve.(*folder).small.files); n != 6 {
+		t.Errorf("%d files in memory, want the 6 small ones", n)
+	}
+	if n := len(read.serve.(*folder).small.files); n != 0 {
+		t.Errorf("%d files in memory that were not at rest, want none", n)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 )
 
 // DefaultUploadMax is the largest body kept when [Config.UploadMax] is 0.
@@ -91,7 +92,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, root.Close)
-	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger}
+	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, now: time.Now}
 	h.serve = d
 	if cfg.Upload == "" {
 		return h, nil
