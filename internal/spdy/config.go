@@ -34,7 +34,7 @@ const (
 	defaultWindow = 64 << 10
 
 	defaultMaxStreamWindow  = 16 << 20
-	defaultSessionWindow    = 8 << 20
+	defaultSessionWindow    = 1 << 20
 	defaultMaxSessionWindow = 32 << 20
 	defaultMaxBuffer        = 64 << 20
 	defaultMaxStreams       = 1000
@@ -67,8 +67,10 @@ type Config struct {
 	MaxStreamWindow int32
 
 	// SessionWindow is the receive window of the session in bytes at its
-	// start. Zero means 8 MiB; the least is 65536. It grows with the windows
-	// of its streams, up to 32 MiB. SPDY/3 has none.
+	// start. Zero means 1 MiB; the least is 65536. It grows by itself, to some
+	// twice what the line carries in a round trip and at most 32 MiB: what is
+	// beyond that would only wait in the buffers on the way, and what is urgent
+	// behind it. SPDY/3 has none.
 	SessionWindow int32
 
 	// MaxBuffer bounds in bytes what all streams of a session together may

@@ -365,7 +365,7 @@ var settingsCases = join([]conformanceCase{
 		h := newServerTest(t, setup{idle: true})
 		h.serve()
 		h.p.Send(req(1, "/ok"))
-		h.p.Want("SETTINGS before any stream frame", set(4, 1000, 7, 65536), wu(0, 8<<20-65536))
+		h.p.Want("SETTINGS before any stream frame", set(4, 1000, 7, 65536), wu(0, 1<<20-65536))
 		h.wantResponse("then the streams", 1, "200", "ok")
 		h.finish()
 	}},
@@ -373,7 +373,7 @@ var settingsCases = join([]conformanceCase{
 		h := newClientTest(t, setup{idle: true})
 		c := h.get("/")
 		h.serve()
-		h.p.Want("SETTINGS before any stream frame", set(4, 0, 7, 65536), wu(0, 8<<20-65536))
+		h.p.Want("SETTINGS before any stream frame", set(4, 0, 7, 65536), wu(0, 1<<20-65536))
 		f := h.wantSyn("then the streams")
 		h.answer(c, f.ID)
 		h.finish()

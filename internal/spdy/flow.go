@@ -46,13 +46,16 @@ func (w *recvWindow) give(n int64) (delta int64) {
 }
 
 // enough is how many read bytes are given back at once: half of a window as
-// small as it starts, a quarter of one that has grown. A full half there, with
-// reads that do not end on it, leaves the other half unused for a round trip.
+// small as it starts, an eighth of one that has grown. What is read and not yet
+// given back is a part of the window that nobody uses.
 func (w *recvWindow) enough() int64 {
-	if w.size <= defaultWindow {
+	switch {
+	case w.size <= defaultWindow:
 		return w.size / 2
+	case w.size <= 4*defaultWindow:
+		return w.size / 4
 	}
-	return w.size / 4
+	return w.size / 8
 }
 
 // grow raises the window to size and returns what the peer must be told.
@@ -63,30 +66,60 @@ func (w *recvWindow) grow(size int64) (delta int64) {
 	return delta
 }
 
-// grower decides when a stream's window is what holds its sender up: more than
-// half of it is read in a round trip, which a window of twice the bandwidth
-// times the round trip never sees. A slow reader takes longer than that, so
-// only the windows of readers that keep up are raised.
+// grower decides when a window is what holds its sender up: more than half of it
+// is read in a round trip, which a window of twice the bandwidth times the round
+// trip never sees. A slow reader takes longer than that, so only the windows of
+// readers that keep up are raised.
 type grower struct {
-	last  time.Time // when bytes were last given back; at first, when they came
+	last  time.Time // when the bytes of since began to come
+	since int64     // bytes given back and not yet judged
 	total int64     // bytes given back
 }
 
 // factor is called when a WINDOW_UPDATE of delta bytes, on a window of size,
 // goes out at now. It returns by how much the window is to be multiplied.
 func (g *grower) factor(now time.Time, delta, size int64, rtt time.Duration) int64 {
-	since := now.Sub(g.last)
-	g.last = now
 	g.total += delta
-	windows := float64(delta) * float64(rtt) / (float64(max(since, 1)) * float64(size)) // read in a round trip
+	g.since += delta
+	took := now.Sub(g.last)
+	if rtt < shortRTT {
+		// What is read within a round trip had waited for its reader, and says
+		// little of the line.
+		least := rtt
+		if size >= steadyWindow {
+			least = steadyTrips * rtt
+		}
+		if took < least {
+			return 1
+		}
+	}
+	windows := float64(g.since) * float64(rtt) / (float64(max(took, 1)) * float64(size)) // read in a round trip
+	g.last, g.since = now, 0
 	switch {
-	case windows > 1:
+	case windows > 1 && rtt >= shortRTT:
 		return 4
 	case windows > 0.5:
 		return 2
 	}
 	return 1
 }
+
+const (
+	// shortRTT: on a longer line the first bytes of a round trip show what it
+	// carries, before the round trip is over.
+	shortRTT = 4 * time.Millisecond
+
+	// A window of steadyWindow and more grows, on a short line, for what is read
+	// in so many round trips: a reader that was held up for a moment seems fast
+	// after it, and windows do not shrink.
+	steadyWindow = 512 << 10
+	steadyTrips  = 20
+)
+
+// leastRTT is what windows cover on the shortest line: both ends have other
+// things to do, and a window that is used up while one of them is not running
+// stops the stream.
+const leastRTT = time.Millisecond
 
 // A round trip is measured, by PING, only for streams that moved this much:
 // small exchanges carry no frame that they did not ask for.

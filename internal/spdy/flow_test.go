@@ -102,10 +102,41 @@ func TestGrower(t *testing.T) {
 		{"a slow reader", 32768, 2 * time.Second, rtt, 1},
 		{"no round trip measured", 65536, time.Nanosecond, 0, 1},
 		{"no time at all", 32768, 0, rtt, 4},
+		{"a short line, within a round trip", 65536, time.Millisecond - 1, time.Millisecond, 1},
+		{"a short line, the whole window in a round trip", 65536, time.Millisecond, time.Millisecond, 2},
+		{"a short line, twice the window in a round trip", 131072, time.Millisecond, time.Millisecond, 2},
 	} {
 		g := grower{last: start}
 		if got := g.factor(start.Add(test.since), test.delta, 65536, test.rtt); got != test.want {
 			t.Errorf("%s: got factor %d, want %d", test.what, got, test.want)
 		}
+	}
+}
+
+// On a short line a large window does not grow for a reader that was held up and
+// then read fast what had come meanwhile, but for one that is fast all the time.
+func TestGrowerShortLine(t *testing.T) {
+	const size, rtt = steadyWindow, time.Millisecond
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	g := grower{last: now}
+	for i := range steadyTrips - 1 {
+		now = now.Add(rtt)
+		if got := g.factor(now, size/4, size, rtt); got != 1 {
+			t.Errorf("a quarter of the window a round trip, the %dth: got factor %d, want 1", i, got)
+		}
+	}
+	now = now.Add(rtt)
+	if got := g.factor(now, 2*size, size, rtt); got != 1 {
+		t.Errorf("two windows at once after that: got factor %d, want 1", got)
+	}
+	for range steadyTrips - 1 {
+		now = now.Add(rtt)
+		if got := g.factor(now, size*3/4, size, rtt); got != 1 {
+			t.Errorf("before so many round trips: got factor %d, want 1", got)
+		}
+	}
+	now = now.Add(rtt)
+	if got := g.factor(now, size*3/4, size, rtt); got != 2 {
+		t.Errorf("three quarters of the window in each round trip: got factor %d, want 2", got)
 	}
 }

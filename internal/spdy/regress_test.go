@@ -494,7 +494,8 @@ func TestHeaderBlockTooLargeToSend(t *testing.T) {
 func TestMaxBufferCountsUnreadBodies(t *testing.T) {
 	const start = 64 << 10
 	const given = start / 2 // so much is read before credit is given
-	s := setup{config: spdy.Config{MaxStreamWindow: 1 << 20, MaxBuffer: start}}
+	// The session window is so wide that it needs no credit here.
+	s := setup{config: spdy.Config{MaxStreamWindow: 1 << 20, MaxBuffer: start, SessionWindow: 8 << 20}}
 	onClient(t, s, func(h *clientTest) {
 		go func() {
 			f := h.p.Next("a PING")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 var (
@@ -101,6 +102,9 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 	s.enterLocked(st, s.nextID)
 	s.nextID += 2
 	st.opened = true
+	if s.minRTT == 0 && s.replyRTT == 0 {
+		st.grow.last = time.Now()
+	}
 	it := item{typ: typeSynStream, st: st, id: st.id, block: block}
 	if fin {
 		it.flags = flagFin

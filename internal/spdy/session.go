@@ -51,6 +51,10 @@ type Session struct {
 	deflate deflater
 	wbuf    []byte
 	picks   []pick
+	cork    *corkConn // nil if the connection does not stand on one
+	// Bytes that were written to the connection and are still in cork, and how
+	// many may be.
+	corked, corkLimit int
 
 	mu sync.Mutex
 	// Guarded by mu, which is never held across a read, a write or a callback.
@@ -71,6 +75,7 @@ type Session struct {
 	sendWin     sendWindow
 	initialSend int64 // send window of a new stream
 	recv        recvWindow
+	growth      grower
 	grown       int64 // bytes by which windows exceed their start; see ungrowLocked
 	learned     int64 // largest window that a stream has grown to
 
@@ -97,6 +102,7 @@ type Session struct {
 	keepAlive *time.Timer
 	rtt       time.Duration
 	minRTT    time.Duration
+	replyRTT  time.Duration // how long the first response took
 	rttAt     time.Time
 	measuring bool
 
@@ -149,6 +155,7 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		sendWin: defaultWindow, initialSend: defaultWindow,
 		nextID: 1, nextPing: 1,
 	}
+	s.cork, s.corkLimit = corkOf(conn), 4*maxRecord
 	s.wake.L = &s.mu
 	if addr := conn.RemoteAddr(); addr != nil {
 		s.remoteAddr = addr.String()
@@ -174,8 +181,8 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 }
 
 // queuePreface queues what a session says first: its settings, and a session
-// window that is wide open from the start, so that no stream waits for another
-// one's reader.
+// window that is open from the start, so that many streams begin without delay.
+// None waits for another one's reader: see readData.
 func (s *Session) queuePreface() {
 	maxStreams := uint32(0) // no server push
 	if s.server != nil {
@@ -368,6 +375,19 @@ func (s *Session) measureLocked(now time.Time) {
 	}
 	s.measuring = true
 	s.queuePingLocked()
+}
+
+// lineLocked returns the round trip that windows have to cover, 0 if none is
+// known. The first response, too, took no less than one.
+func (s *Session) lineLocked() time.Duration {
+	rtt := s.minRTT
+	if s.replyRTT > 0 && (rtt == 0 || s.replyRTT < rtt) {
+		rtt = s.replyRTT
+	}
+	if rtt == 0 {
+		return 0
+	}
+	return max(rtt, leastRTT)
 }
 
 // pongLocked takes the echo of a PING of ours, if it is one.

@@ -318,7 +318,7 @@ func (s *Session) give(st *Stream, n int) {
 		return
 	}
 	now := time.Now()
-	if k := st.grow.factor(now, delta, st.recv.size, s.minRTT); k > 1 && !st.discard {
+	if k := st.grow.factor(now, delta, st.recv.size, s.lineLocked()); k > 1 && !st.discard {
 		delta += s.growLocked(st, k)
 	}
 	if st.grow.total >= measureAfter {
@@ -328,12 +328,12 @@ func (s *Session) give(st *Stream, n int) {
 	s.queueLocked(item{typ: typeWindowUpdate, id: st.id, value: uint32(delta)})
 }
 
-// growLocked raises the window of a stream whose reader keeps up, and that of
-// the session with it, within what Config allows.
+// growLocked raises the window of a stream whose reader keeps up, within what
+// Config allows.
 func (s *Session) growLocked(st *Stream, factor int64) (delta int64) {
 	old := st.recv.size
 	// What one stream of this connection needed, the next will need too.
-	size := min(max(factor*old, s.learned/2), int64(s.cfg.MaxStreamWindow))
+	size := min(max(factor*old, s.learned), int64(s.cfg.MaxStreamWindow))
 	size = min(size, old+s.cfg.MaxBuffer-s.grown)
 	if size <= old {
 		return 0
@@ -343,9 +343,6 @@ func (s *Session) growLocked(st *Stream, factor int64) (delta int64) {
 	delta = st.recv.grow(size)
 	st.giveAt.Store(int32(st.recv.enough()))
 	st.grew.Store(true)
-	if want := min(2*size, defaultMaxSessionWindow); s.sessionWindows() && s.recv.size < want {
-		s.queueLocked(item{typ: typeWindowUpdate, value: uint32(s.recv.grow(want))})
-	}
 	return delta
 }
 
@@ -375,9 +372,15 @@ func (s *Session) giveSessionLocked(n int) {
 	if !s.sessionWindows() {
 		return
 	}
-	if delta := s.recv.give(int64(n)); delta > 0 {
-		s.queueLocked(item{typ: typeWindowUpdate, value: uint32(delta)})
+	delta := s.recv.give(int64(n))
+	if delta == 0 {
+		return
 	}
+	k := s.growth.factor(time.Now(), delta, s.recv.size, s.lineLocked())
+	if size := min(k*s.recv.size, defaultMaxSessionWindow); size > s.recv.size {
+		delta += s.recv.grow(size)
+	}
+	s.queueLocked(item{typ: typeWindowUpdate, value: uint32(delta)})
 }
 
 // admitLocked gives free places to those that wait longest for one.

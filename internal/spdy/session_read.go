@@ -546,6 +546,9 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	s.mu.Lock()
 	st.replied = true
 	st.resp = resp
+	if s.minRTT == 0 && s.replyRTT == 0 && !st.grow.last.IsZero() {
+		s.replyRTT = time.Since(st.grow.last)
+	}
 	if st.duplex && resp.StatusCode != http.StatusSwitchingProtocols {
 		st.finishLocked(nil)
 	}

@@ -139,8 +139,25 @@ func (st *Stream) queueReplyLocked() {
 func (s *Session) writeLoop() {
 	for {
 		s.mu.Lock()
-		for len(s.queue) == 0 && len(s.echoes) == 0 && !s.canSendLocked() && s.err == nil && !s.drainedLocked() {
-			s.wake.Wait()
+		for s.idleLocked() {
+			if s.corked == 0 {
+				s.wake.Wait()
+				continue
+			}
+			// What was collected goes out now, unless those that are about to
+			// add something do it at once.
+			s.mu.Unlock()
+			runtime.Gosched()
+			s.mu.Lock()
+			if !s.idleLocked() {
+				break
+			}
+			s.mu.Unlock()
+			if err := s.uncork(); err != nil {
+				s.writeFailed(err)
+				return
+			}
+			s.mu.Lock()
 		}
 		if s.drainedLocked() {
 			e := &SessionError{Status: s.goAwayGotStatus, Remote: s.goAwayGot, Cause: ErrGoingAway}
@@ -148,9 +165,9 @@ func (s *Session) writeLoop() {
 			s.end(e)
 			continue
 		}
-		if len(s.queue)+s.sched.ready < 4 && s.err == nil {
+		if len(s.queue)+s.sched.ready < 4 && s.unsent < maxData && s.err == nil {
 			// Others that are about to add something get the chance: one
-			// write then carries it all.
+			// record then carries it all.
 			s.mu.Unlock()
 			runtime.Gosched()
 			s.mu.Lock()
@@ -174,11 +191,11 @@ func (s *Session) writeLoop() {
 
 		err := s.writeFrames(queue, echoes)
 		clear(queue)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = ErrDead
+		if err == nil && (last || s.corked >= s.corkLimit) {
+			err = s.uncork()
 		}
 		if err != nil {
-			s.end(&SessionError{Status: GoAwayInternalError, Remote: true, Cause: err})
+			s.writeFailed(err)
 			return
 		}
 		if last {
@@ -186,6 +203,18 @@ func (s *Session) writeLoop() {
 			return
 		}
 	}
+}
+
+// idleLocked reports whether there is nothing to write, and no reason to end.
+func (s *Session) idleLocked() bool {
+	return len(s.queue) == 0 && len(s.echoes) == 0 && !s.canSendLocked() && s.err == nil && !s.drainedLocked()
+}
+
+func (s *Session) writeFailed(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = ErrDead
+	}
+	s.end(&SessionError{Status: GoAwayInternalError, Remote: true, Cause: err})
 }
 
 // markSentLocked notes that the first frame of a stream goes to the
@@ -357,14 +386,44 @@ func (s *Session) returnPicks() {
 	s.picks = s.picks[:0]
 }
 
+// write hands b to the connection, or to what is collected below TLS.
 func (s *Session) write(b []byte) error {
-	if s.ending.Load() {
-		s.conn.SetWriteDeadline(time.Now().Add(time.Duration(s.endLimit.Load())))
-	} else if s.cfg.WriteTimeout > 0 {
-		s.conn.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+	if s.cork == nil {
+		s.limitWrite(time.Now())
+	} else if s.corked == 0 {
+		s.limitWrite(time.Now())
+		s.cork.cork()
+	}
+	if s.cork != nil {
+		s.corked += len(b)
 	}
 	_, err := s.conn.Write(b)
 	return err
+}
+
+// uncork sends what was collected below TLS.
+func (s *Session) uncork() error {
+	if s.corked == 0 {
+		return nil
+	}
+	began := time.Now()
+	s.limitWrite(began)
+	err := s.cork.uncork()
+	if took := time.Since(began); took > 0 {
+		fits := float64(s.corked) * float64(corkTime) / float64(took)
+		s.corkLimit = int(min(max(fits, 1), 4*maxRecord))
+	}
+	s.corked = 0
+	return err
+}
+
+// limitWrite sets the deadline of a write that begins now.
+func (s *Session) limitWrite(now time.Time) {
+	if s.ending.Load() {
+		s.conn.SetWriteDeadline(now.Add(time.Duration(s.endLimit.Load())))
+	} else if s.cfg.WriteTimeout > 0 {
+		s.conn.SetWriteDeadline(now.Add(s.cfg.WriteTimeout))
+	}
 }
 
 // appendItem encodes one frame of the control queue.

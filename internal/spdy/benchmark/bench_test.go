@@ -130,6 +130,7 @@ func connect(tb testing.TB, wrap func(net.Conn) net.Conn) (p, c net.Conn) {
 	if wrap != nil {
 		a, d = wrap(a), wrap(d)
 	}
+	a, d = spdy.Corkable(a), spdy.Corkable(d)
 	server := tls.Server(a, &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, DynamicRecordSizingDisabled: true,
 	})
