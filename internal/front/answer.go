@@ -83,10 +83,15 @@ func (x *exchange) judge(err error) *failure {
 	bad := func(reason, format string, args ...any) *failure {
 		return &failure{status: http.StatusBadGateway, reason: reason, detail: fmt.Sprintf(format, args...)}
 	}
-	if ctx := x.ctx; ctx.Err() != nil {
-		if errors.Is(context.Cause(ctx), errBrokenOff) {
-			return stopping()
-		}
+	switch cause := context.Cause(x.ctx); {
+	case cause == nil:
+	case errors.Is(cause, errBrokenOff):
+		return stopping()
+	case errors.Is(cause, errResponseTimeout):
+		f := bad(reasonTimeout, "no response within %v", x.h.cfg.ResponseTimeout)
+		f.status = http.StatusGatewayTimeout
+		return f
+	default:
 		return &failure{status: statusLeft, left: true, detail: "the client left"}
 	}
 	if _, err := x.body.state(); err != nil {
@@ -99,11 +104,6 @@ func (x *exchange) judge(err error) *failure {
 		if errors.Is(err, e) {
 			return unavailable(x.name, e)
 		}
-	}
-	if errors.Is(err, errResponseTimeout) {
-		f := bad(reasonTimeout, "no response within %v", x.h.cfg.ResponseTimeout)
-		f.status = http.StatusGatewayTimeout
-		return f
 	}
 	if re, ok := errors.AsType[*responseError](err); ok {
 		return bad(reasonProtocol, "the origin's answer is not HTTP: %s", re.what)
@@ -126,24 +126,7 @@ func (x *exchange) judge(err error) *failure {
 			return bad(reasonIncomplete, "%v", e)
 		}
 	}
-	if !x.forwarded {
-		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
-	}
 	return bad(reasonInternal, "the request cannot be passed on")
-}
-
-// failed is ReverseProxy's ErrorHandler.
-func (h *Handler) failed(_ http.ResponseWriter, r *http.Request, err error) {
-	x := exchangeOf(r.Context())
-	f := x.judge(err)
-	if x.w.hijacked {
-		x.rec.Reason, x.rec.Detail = f.reason, f.detail
-		return
-	}
-	if f.reason == reasonProtocol || f.reason == reasonInternal && f.status == http.StatusBadGateway {
-		h.log.Warn("answer of the origin refused", "origin", x.rec.Origin, "request", x.rec.RequestID, "reason", err)
-	}
-	x.answer(f)
 }
 
 // answer sends a response of P's own.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-var errBodyGone = errors.New("the request's body belongs to another attempt")
+var errBodyGone = errors.New("the request's body is not this attempt's to read any more")
 
 // requestBody is A's body, which the attempts of one request share. None but
 // the first that reads it gets any of it.
@@ -22,6 +22,7 @@ type requestBody struct {
 	mu sync.Mutex
 	// Guarded by mu, which is not held across a read of src.
 	started bool  // a Read has begun
+	over    bool  // the handler has returned
 	whole   bool  // io.EOF was reached
 	read    int64 // bytes
 	err     error // what ended it, if not io.EOF
@@ -68,7 +69,7 @@ type attempt struct {
 // waits to be asked ("Expect: 100-continue").
 func (a *attempt) Read(p []byte) (int, error) {
 	a.mu.Lock()
-	if a.closed {
+	if a.closed || a.over {
 		a.mu.Unlock()
 		return 0, errBodyGone
 	}
@@ -103,10 +104,20 @@ func (a *attempt) Close() error {
 	return nil
 }
 
+// close ends the access of all attempts, with the handler: http.Server's body
+// may not be read after it.
+func (b *requestBody) close() {
+	if b != nil {
+		b.mu.Lock()
+		b.over = true
+		b.mu.Unlock()
+	}
+}
+
 // errResponseTimeout ends an attempt whose response does not come.
 var errResponseTimeout = errors.New("no response headers in time")
 
-// clock ends an attempt when its response is late.
+// clock ends a request when its response is late.
 type clock struct {
 	limit  time.Duration
 	cancel context.CancelCauseFunc

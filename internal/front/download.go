@@ -24,11 +24,9 @@ var (
 	errChanged = errors.New("the connection to the origin ended, and the rest cannot be had: it has changed, or the origin gives no part of it")
 )
 
-// download is the body of a response as A gets it. It is never shorter or
+// download is the body of a response on its way to A. It is never shorter or
 // longer than announced without an error, and when the session that brings it
-// ends, the rest may come over another.
-//
-// Its Read and Close are called by one goroutine, the handler's.
+// ends, the rest may come over another. It belongs to the handler's goroutine.
 type download struct {
 	x    *exchange
 	req  *http.Request  // as it was sent, without the body
@@ -41,11 +39,13 @@ type download struct {
 	rest      *span
 	fruitless int   // times in a row
 	mark      int64 // got when it was last taken up
-	broken    error // what src ended in, while what it gave with that is read
+
+	// visitor is the error of a Write to A.
+	visitor error
 }
 
-// newDownload wraps resp.Body.
-func newDownload(x *exchange, req *http.Request, resp *http.Response) io.ReadCloser {
+// newDownload is for resp.Body.
+func newDownload(x *exchange, req *http.Request, resp *http.Response) *download {
 	d := &download{x: x, req: req, resp: resp, src: resp.Body, want: resp.ContentLength}
 	if x.in.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
 		d.want = -1
@@ -56,53 +56,66 @@ func newDownload(x *exchange, req *http.Request, resp *http.Response) io.ReadClo
 	return d
 }
 
-// Read returns io.EOF only at the end of a body that is whole.
-func (d *download) Read(p []byte) (int, error) {
+// deliver sends the body to A, all that has come at once and without a wait for
+// more. Its error means that A has not all of it.
+func (d *download) deliver() error {
+	if !d.ready() {
+		d.x.w.flush() // the headers
+	}
 	for {
-		if d.broken != nil {
-			if err := d.goOn(d.broken); err != nil {
-				d.fail(err)
-				return 0, err
-			}
-			d.broken = nil
+		_, err := io.Copy(d, d.src)
+		if d.visitor != nil {
+			return d.visitor
 		}
-		n, err := d.src.Read(p)
-		if d.want >= 0 && int64(n) > d.want-d.got {
-			n, err = int(d.want-d.got), errLong
-		}
-		d.got += int64(n)
-		switch {
-		case err == nil:
-			return n, nil
-		case err == io.EOF && d.got < d.want:
+		if err == nil && d.got < d.want {
 			err = errShort
-		case err == io.EOF:
-			return n, io.EOF
+		}
+		if err == nil {
+			return nil
 		}
 		if _, ended := errors.AsType[*spdy.SessionError](err); ended && d.want >= 0 {
 			if d.got == d.want && len(d.resp.Trailer) == 0 {
-				return n, io.EOF // all of it had come
+				return nil // all of it had come
 			}
 			if d.rest != nil {
-				d.broken = err
-				if n > 0 {
-					return n, nil
+				if err = d.goOn(err); err == nil {
+					continue
 				}
-				continue
 			}
 		}
-		d.fail(err)
+		f := d.x.judge(err)
+		d.x.rec.Reason, d.x.rec.Detail = f.reason, f.detail
+		return err
+	}
+}
+
+// ready reports whether the next Read of src returns at once. Then what was
+// written can wait for what it brings, or for the end.
+func (d *download) ready() bool {
+	r, ok := d.src.(interface{ Ready() bool })
+	return ok && r.Ready()
+}
+
+// Write sends a piece of src to A.
+func (d *download) Write(p []byte) (int, error) {
+	var long error
+	if d.want >= 0 && int64(len(p)) > d.want-d.got {
+		p, long = p[:d.want-d.got], errLong
+	}
+	n, err := d.x.w.Write(p)
+	d.got += int64(n)
+	if err != nil {
+		d.visitor = err
 		return n, err
 	}
+	if !d.ready() {
+		d.x.w.flush()
+	}
+	return n, long
 }
 
 // Close gives up what has not come.
 func (d *download) Close() error { return d.src.Close() }
-
-func (d *download) fail(err error) {
-	f := d.x.judge(err)
-	d.x.rec.Reason, d.x.rec.Detail = f.reason, f.detail
-}
 
 // goOn asks the origin's next session for the rest. It returns an error that
 // tells why there is none.
@@ -235,17 +248,6 @@ func (s *span) parse(v string) bool {
 type duplex struct {
 	io.ReadWriteCloser
 	in, out atomic.Int64 // bytes from A and to A
-}
-
-// newDuplex wraps the body of a 101.
-func newDuplex(x *exchange, resp *http.Response) (io.ReadWriteCloser, error) {
-	rwc, ok := resp.Body.(io.ReadWriteCloser)
-	if !ok {
-		resp.Body.Close()
-		return nil, &responseError{"a 101 without a connection"}
-	}
-	x.duplex = &duplex{ReadWriteCloser: rwc}
-	return x.duplex, nil
 }
 
 func (d *duplex) Read(p []byte) (int, error) {

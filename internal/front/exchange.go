@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -24,34 +25,31 @@ type exchange struct {
 	// Fixed by begin.
 	h       *Handler
 	in      *http.Request // as http.Server made it
-	w       *response
-	ctx     context.Context // A's, which breakOff ends too
+	w       response
+	ctx     context.Context // A's, which breakOff and a late response end too
 	cancel  context.CancelCauseFunc
 	http1   bool // HTTP/1.0 or 1.1: the connection serves this request alone
 	trusted bool // what the peer claims is believed
 	cost    int  // bytes of the request's head
 
-	name      origin.Name
-	upgrade   bool          // to WebSocket, asked of C
-	noAgent   bool          // A sent no User-Agent
-	body      *requestBody  // nil if there is none; has a lock of its own
-	out       *http.Request // the request to C
-	duplex    *duplex       // after a 101; counts by itself
-	forwarded bool          // ReverseProxy has handed the request to the transport
-	finished  bool          // the handler returned by itself
-	counted   bool          // in Handler.perOrigin; guarded by Handler.mu
-	rec       Record
+	name     origin.Name
+	upgrade  bool         // to WebSocket, asked of C
+	body     *requestBody // nil if there is none; has a lock of its own
+	duplex   *duplex      // after a 101; counts by itself
+	finished bool         // the handler returned by itself
+	counted  bool         // in Handler.perOrigin; guarded by Handler.mu
+	rec      Record
+
+	// Parts of the request to C, which are here so that they are not allocated
+	// one by one.
+	url       url.URL
+	ownValues [5]string // of the headers that P adds
 }
 
-type exchangeKey struct{}
-
-func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
-
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{h: h, in: r, w: &response{rw: w}}
-	x.w.x = x
-	ctx, cancel := context.WithCancelCause(r.Context())
-	x.ctx, x.cancel = context.WithValue(ctx, exchangeKey{}, x), cancel
+	x := &exchange{h: h, in: r}
+	x.w = response{rw: w, x: x}
+	x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	x.http1 = r.ProtoMajor == 1 && spdy.StreamID(r.Context()) == 0
 	peer := peerOf(r)
 	x.trusted = h.trusts(peer)
@@ -98,6 +96,7 @@ func (x *exchange) end() {
 	}
 	h.idleLocked()
 	h.mu.Unlock()
+	x.body.close()
 	x.cancel(nil)
 	if x.http1 && x.in.ContentLength != 0 && !x.body.isWhole() && !x.w.hijacked {
 		x.linger()
@@ -189,21 +188,18 @@ type response struct {
 
 func (w *response) Header() http.Header { return w.rw.Header() }
 
-// Unwrap lets http.ResponseController find what this type does not have.
-func (w *response) Unwrap() http.ResponseWriter { return w.rw }
-
+// WriteHeader is called once, with a final status.
 func (w *response) WriteHeader(status int) {
-	if w.status == 0 && status >= 200 {
-		w.status = status
-		if w.x.http1 && w.x.body != nil && !w.x.body.isWhole() {
-			// In full duplex http.Server does not look what is left of the body,
-			// and could take it for the next request.
-			w.rw.Header().Set("Connection", "close")
-		}
-		if h := w.rw.Header(); h["Content-Type"] == nil {
-			// Present and nil: http.Server does not guess one.
-			h["Content-Type"] = nil
-		}
+	w.status = status
+	h := w.rw.Header()
+	if w.x.http1 && w.x.body != nil && !w.x.body.isWhole() {
+		// In full duplex http.Server does not look what is left of the body,
+		// and could take it for the next request.
+		h.Set("Connection", "close")
+	}
+	if h["Content-Type"] == nil {
+		// Present and nil: http.Server does not guess one.
+		h["Content-Type"] = nil
 	}
 	w.rw.WriteHeader(status)
 }
@@ -214,8 +210,11 @@ func (w *response) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Hijack is what ReverseProxy calls for a 101.
-func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// flush sends what was written. If that fails, so does what is written next.
+func (w *response) flush() { http.NewResponseController(w.rw).Flush() }
+
+// hijack takes the connection from http.Server, after a 101.
+func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.rw).Hijack()
 	if err == nil {
 		w.hijacked = true

@@ -2,10 +2,11 @@ package front
 
 import (
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/amahi/spdy"
 )
 
 // via is what P adds to the Via header of each request.
@@ -15,26 +16,75 @@ const via = "1.1 spdy-proxy"
 // when a C serves, with --to, the front port it is reached by.
 const maxHops = 10
 
+// hopByHop reports whether a header speaks of one connection (RFC 9110, 7.6.1),
+// whether or not a Connection header names it. The argument is an http.Header's
+// key.
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Proxy-Authenticate", "Proxy-Authorization":
+		return true
+	}
+	return false
+}
+
+// deleteNamed takes from h what a Connection header names.
+func deleteNamed(h http.Header, connection []string) {
+	for _, l := range connection {
+		for name := range strings.SplitSeq(l, ",") {
+			delete(h, http.CanonicalHeaderKey(strings.Trim(name, " \t\r\n")))
+		}
+	}
+}
+
 // claims reports whether a header says who A is and how it came, which nobody
 // but a trusted proxy may say. Underscores count as hyphens: what is run behind
 // CGI-like interfaces cannot tell them apart.
 func claims(name string) bool {
-	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-	return name == "forwarded" || name == "x-request-id" || strings.HasPrefix(name, "x-forwarded-")
+	return foldedPrefix(name, "x-forwarded-") ||
+		len(name) == len("forwarded") && foldedPrefix(name, "forwarded") ||
+		len(name) == len("x-request-id") && foldedPrefix(name, "x-request-id")
 }
 
-// rewrite makes the request to C out of that of A, from which ReverseProxy has
-// taken the hop-by-hop headers.
-func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
-	x := exchangeOf(pr.Out.Context())
-	in, out := x.in, pr.Out
-	x.out = out
+// foldedPrefix reports whether s begins with prefix, which is in lower case,
+// when its letters are lower and its underscores hyphens.
+func foldedPrefix(s, prefix string) bool {
+	if len(s) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		c := s[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c == '_':
+			c = '-'
+		}
+		if c != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// request makes the request to C out of that of A, which is not changed. Their
+// headers share their values.
+func (x *exchange) request() (*http.Request, *failure) {
+	in := x.in
+	ctx := x.ctx
+	if !x.http1 || x.rec.Priority != defaultPriority {
+		// A default is the stream's without being said, except that the context
+		// of a SPDY visitor's request has a priority already.
+		ctx = spdy.WithPriority(ctx, x.rec.Priority)
+	}
+	out := in.WithContext(ctx)
+	out.Close = false
 
 	path, _, _ := strings.Cut(requestTarget(in), "?")
+	x.url = *in.URL
+	out.URL = &x.url
 	out.URL.Scheme = x.rec.Scheme
 	out.URL.Host = ""
-	out.URL.RawQuery = in.URL.RawQuery
-	out.URL.ForceQuery = in.URL.ForceQuery
 	if strings.HasPrefix(path, "/") {
 		// As it is: URL.EscapedPath would escape what A did not.
 		out.URL.Opaque = path
@@ -44,11 +94,30 @@ func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
 		out.Host = "localhost"
 	}
 
-	for name := range out.Header {
-		if claims(name) {
-			delete(out.Header, name)
+	header := make(http.Header, len(in.Header)+len(x.ownValues))
+	out.Header = header
+	for name, values := range in.Header {
+		if hopByHop(name) || claims(name) {
+			continue
 		}
+		header[name] = values
 	}
+	deleteNamed(header, in.Header["Connection"])
+	// P has done what was expected (RFC 9110, 10.1.1).
+	delete(header, "Expect")
+	if x.h.cfg.Auth != nil {
+		delete(header, "Authorization") // it was for P
+	}
+	if hasToken(in.Header["Te"], "trailers") {
+		header["Te"] = []string{"trailers"} // P passes them on
+	}
+	if x.upgrade = x.http1 && wantsWebSocket(in); x.upgrade {
+		header["Connection"] = []string{"Upgrade"}
+		header["Upgrade"] = []string{"websocket"}
+	} else if hasToken(in.Header["Connection"], "upgrade") && !isPrintable(in.Header.Get("Upgrade")) {
+		return nil, &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
+	}
+
 	forwardedFor := "unknown" // as RFC 7239, 6 calls it
 	if x.rec.Peer.IsValid() {
 		forwardedFor = x.rec.Peer.String()
@@ -57,7 +126,7 @@ func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
 	if x.trusted {
 		for name, values := range in.Header {
 			if claims(name) && !strings.Contains(name, "_") {
-				out.Header[name] = slices.Clone(values)
+				header[name] = values
 			}
 		}
 		if prior := in.Header["X-Forwarded-For"]; len(prior) > 0 {
@@ -70,42 +139,42 @@ func (h *Handler) rewrite(pr *httputil.ProxyRequest) {
 			host = p
 		}
 	}
-	out.Header["X-Forwarded-For"] = []string{forwardedFor}
-	out.Header["X-Forwarded-Proto"] = []string{proto}
+	x.ownValues = [...]string{forwardedFor, proto, x.rec.RequestID, via, host}
+	own := x.ownValues[:]
+	header["X-Forwarded-For"] = own[0:1:1]
+	header["X-Forwarded-Proto"] = own[1:2:2]
+	header["X-Request-Id"] = own[2:3:3]
+	if prior := header["Via"]; len(prior) == 0 {
+		header["Via"] = own[3:4:4]
+	} else {
+		header["Via"] = append(slices.Clone(prior), via)
+	}
 	if host == "" {
-		delete(out.Header, "X-Forwarded-Host")
+		delete(header, "X-Forwarded-Host")
 	} else {
-		out.Header["X-Forwarded-Host"] = []string{host}
-	}
-	out.Header["X-Request-Id"] = []string{x.rec.RequestID}
-	out.Header["Via"] = append(slices.Clone(out.Header["Via"]), via)
-
-	// P has done what was expected (RFC 9110, 10.1.1).
-	delete(out.Header, "Expect")
-	if h.cfg.Auth != nil {
-		delete(out.Header, "Authorization") // it was for P
-	}
-	if x.upgrade = x.http1 && wantsWebSocket(in); x.upgrade {
-		out.Header["Upgrade"] = []string{"websocket"}
-	} else {
-		delete(out.Header, "Connection")
-		delete(out.Header, "Upgrade")
-	}
-	if len(in.Header["User-Agent"]) == 0 {
-		// ReverseProxy puts an empty one in the place of an absent one, after
-		// this; RoundTrip takes it out again.
-		x.noAgent = true
+		header["X-Forwarded-Host"] = own[4:5:5]
 	}
 
-	if out.Body != nil {
-		x.body = &requestBody{src: out.Body, in: in, out: make(http.Header)}
+	out.Body, out.Trailer = nil, nil
+	if in.ContentLength != 0 && in.Body != nil {
+		x.body = &requestBody{src: in.Body, in: in, out: make(http.Header)}
 		for name := range in.Trailer {
 			if trailerAllowed(name) {
 				x.body.out[name] = nil
 			}
 		}
 	}
-	out.Trailer = nil
+	return out, nil
+}
+
+// isPrintable: an Upgrade header of other bytes is not an answerable question.
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // requestTarget is the path and the query as A sent them.

@@ -1,11 +1,11 @@
 // Package front is P's front port: what becomes of a request of A's.
 //
 // A request is one SPDY stream of one origin's session. The handler reads from
-// the Host header which origin is meant, [httputil.ReverseProxy] cleans the
-// request up and carries both bodies, and a transport of our own finds the
+// the Host header which origin is meant, cleans the request up, finds the
 // session, waits for one that was there a moment ago, sends the request again
-// where that is provably safe, and goes on with a download on the next session
-// where the first one ended.
+// where that is provably safe, and carries both bodies; a download goes on over
+// the next session where the first one ended. In what a proxy owes to HTTP it
+// does as [net/http/httputil.ReverseProxy] does, without its copies.
 //
 // Serve it with an [http.Server] that has DisableGeneralOptionsHandler set, or
 // "OPTIONS *" does not get here, and without a ServeMux, which would redirect
@@ -17,7 +17,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
 	"slices"
 	"sync"
@@ -26,12 +25,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
-const (
-	defaultMaxRequests = 16384
-
-	// copyBuffer is what a response is copied through, two TLS records' worth.
-	copyBuffer = 32 << 10
-)
+const defaultMaxRequests = 16384
 
 // Config is what a Handler needs. Origins is required; the rest may be zero.
 type Config struct {
@@ -131,7 +125,6 @@ type Handler struct {
 	cfg    Config
 	domain string // as parseDomain returns it
 	log    *slog.Logger
-	proxy  *httputil.ReverseProxy
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -159,27 +152,8 @@ func New(c Config) (*Handler, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
-	h.proxy = &httputil.ReverseProxy{
-		Rewrite:       h.rewrite,
-		Transport:     transport{h},
-		FlushInterval: -1,
-		BufferPool:    newBuffers(),
-		ErrorHandler:  h.failed,
-		// Whatever it has to say, the record says.
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
-	}
 	return h, nil
 }
-
-// buffers implements httputil.BufferPool.
-type buffers struct{ pool sync.Pool }
-
-func newBuffers() *buffers {
-	return &buffers{sync.Pool{New: func() any { return new([copyBuffer]byte) }}}
-}
-
-func (b *buffers) Get() []byte  { return b.pool.Get().(*[copyBuffer]byte)[:] }
-func (b *buffers) Put(p []byte) { b.pool.Put((*[copyBuffer]byte)(p)) }
 
 // ServeHTTP implements http.Handler. It panics with http.ErrAbortHandler when
 // the response has to be broken off.
@@ -194,9 +168,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			// the response begins, and C would get a body with a hole.
 			http.NewResponseController(w).EnableFullDuplex()
 		}
-		// The context is http.Server's: with its ServerContextKey ReverseProxy
-		// breaks off a response that is cut short.
-		h.proxy.ServeHTTP(x.w, r.WithContext(x.ctx))
+		x.forward()
 	}
 	x.finished = true
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -22,31 +23,8 @@ const (
 	maxPause = 500 * time.Millisecond
 )
 
-// transport is what ReverseProxy sends requests with.
-type transport struct{ *Handler }
-
-// RoundTrip finds a session for the request, and sends it; again where that is
-// safe, as long as Hold lasts.
-func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := exchangeOf(req.Context())
-	x.forwarded = true
-	if x.noAgent {
-		delete(req.Header, "User-Agent") // the map is ours: rewrite's
-	}
-	resp, err := x.send(req)
-	if err != nil {
-		return nil, err
-	}
-	x.rec.Headers = time.Since(x.rec.Time)
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		resp.Body, err = newDuplex(x, resp)
-		return resp, err
-	}
-	resp.Body = newDownload(x, req, resp)
-	return resp, nil
-}
-
-// send is RoundTrip but for what becomes of the response.
+// send finds a session for the request, and sends it; again where that is safe,
+// as long as Hold lasts. The response's headers are such as HTTP allows.
 func (x *exchange) send(req *http.Request) (*http.Response, error) {
 	budget := x.h.cfg.Hold
 	var last error            // of the attempt before
@@ -122,14 +100,14 @@ func (x *exchange) sleep(ctx context.Context, d time.Duration) error {
 
 // attempt sends req on m once. Response headers that HTTP forbids are an error.
 func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	timeout := &clock{limit: x.h.cfg.ResponseTimeout, cancel: cancel}
-	out := req.WithContext(spdy.WithPriority(ctx, x.rec.Priority))
+	timeout := &clock{limit: x.h.cfg.ResponseTimeout, cancel: x.cancel}
+	out := req
 	var body *attempt
-	if req.Body != nil {
+	if x.body != nil {
+		// A copy: the attempt before may still be reading its own body.
+		out = req.WithContext(req.Context())
 		body = &attempt{requestBody: x.body, ended: timeout.start}
-		out.Body = body
-		out.Trailer = x.body.out
+		out.Body, out.Trailer = body, x.body.out
 	} else {
 		timeout.start()
 	}
@@ -156,10 +134,8 @@ func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response,
 			// there can be another attempt.
 			body.Close()
 		}
-		cancel(err)
 		return nil, err
 	}
-	// ctx goes on with the response's body; it ends with the request's.
 	return resp, nil
 }
 
@@ -173,7 +149,7 @@ func (e *responseError) Error() string { return e.what }
 func checkResponse(resp *http.Response, upgrade bool) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusSwitchingProtocols:
-		if !upgrade || !hasToken(resp.Header["Upgrade"], "websocket") {
+		if to := resp.Header["Upgrade"]; !upgrade || len(to) != 1 || !strings.EqualFold(strings.TrimSpace(to[0]), "websocket") {
 			return &responseError{"it switches to a protocol that was not asked for"}
 		}
 	case code < 200 || code > 999:

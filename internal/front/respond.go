@@ -1,0 +1,152 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// forward sends the request to C and its response to A.
+func (x *exchange) forward() {
+	req, f := x.request()
+	if f != nil {
+		x.answer(f)
+		return
+	}
+	resp, err := x.send(req)
+	if err != nil {
+		x.failed(err)
+		return
+	}
+	x.rec.Headers = time.Since(x.rec.Time)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		x.switchProtocols(resp)
+		return
+	}
+	x.respond(req, resp)
+}
+
+// failed answers A in the place of C, or notes why the response is not whole.
+func (x *exchange) failed(err error) {
+	f := x.judge(err)
+	if x.w.hijacked {
+		x.rec.Reason, x.rec.Detail = f.reason, f.detail
+		return
+	}
+	if f.reason == reasonProtocol || f.reason == reasonInternal && f.status == http.StatusBadGateway {
+		x.h.log.Warn("answer of the origin refused", "origin", x.rec.Origin, "request", x.rec.RequestID, "reason", err)
+	}
+	x.answer(f)
+}
+
+// respond passes a response on. A body that ends before its time breaks A's
+// connection off: nothing else could tell A.
+func (x *exchange) respond(req *http.Request, resp *http.Response) {
+	head := x.w.Header()
+	for name, values := range resp.Header {
+		if !hopByHop(name) {
+			head[name] = values
+		}
+	}
+	deleteNamed(head, resp.Header["Connection"])
+	announced := len(resp.Trailer)
+	if announced > 0 {
+		names := make([]string, 0, announced)
+		for name := range resp.Trailer {
+			names = append(names, name)
+		}
+		head["Trailer"] = []string{strings.Join(names, ", ")}
+	}
+	x.w.WriteHeader(resp.StatusCode)
+
+	d := newDownload(x, req, resp)
+	err := d.deliver()
+	d.Close()
+	if err != nil {
+		// A sees as much as came, or a client could take the break for a
+		// connection that was closed before the request, and send it again.
+		x.w.flush()
+		panic(http.ErrAbortHandler)
+	}
+	if len(resp.Trailer) == 0 {
+		return
+	}
+	// Or http.Server would count a body this short, say its length, and have no
+	// place for trailers.
+	x.w.flush()
+	prefix := ""
+	if len(resp.Trailer) != announced {
+		prefix = http.TrailerPrefix
+	}
+	head = x.w.Header()
+	for name, values := range resp.Trailer {
+		head[prefix+name] = values
+	}
+}
+
+// switchProtocols joins the connections of A and C after a 101, until both
+// directions have ended or one has failed.
+func (x *exchange) switchProtocols(resp *http.Response) {
+	rwc, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		resp.Body.Close()
+		x.failed(&responseError{"a 101 without a connection"})
+		return
+	}
+	x.duplex = &duplex{ReadWriteCloser: rwc}
+	defer x.duplex.Close()
+	conn, buf, err := x.w.hijack()
+	if err != nil {
+		x.failed(err)
+		return
+	}
+	defer conn.Close()
+
+	head := *resp
+	head.Body = nil // it is no part of the message
+	if err = head.Write(buf); err == nil {
+		err = buf.Flush()
+	}
+	if err != nil {
+		x.failed(err)
+		return
+	}
+	// What A sent behind its request, before it had the answer.
+	early, _ := buf.Reader.Peek(buf.Reader.Buffered())
+
+	stop := context.AfterFunc(x.ctx, func() { x.duplex.Close() })
+	defer stop()
+	var passing sync.WaitGroup
+	ended := make(chan error, 2)
+	// Both end with what they read from, or when both connections are closed,
+	// and are waited for.
+	passing.Go(func() { ended <- pass(conn, x.duplex) })
+	passing.Go(func() { ended <- pass(x.duplex, io.MultiReader(bytes.NewReader(early), conn)) })
+	for range 2 {
+		if err := <-ended; err != nil {
+			break
+		}
+	}
+	conn.Close()
+	x.duplex.Close()
+	passing.Wait()
+}
+
+var errNoHalf = errors.New("the connection cannot be closed in one direction")
+
+// pass copies one direction, and its end. An error means that the other has to
+// end too.
+func pass(to io.Writer, from io.Reader) error {
+	if _, err := io.Copy(to, from); err != nil {
+		return err
+	}
+	if half, ok := to.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errNoHalf
+}
