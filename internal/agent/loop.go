@@ -52,6 +52,7 @@ func (l *loop) run(ctx, now context.Context) {
 			Token:       identity.Token,
 			TLS:         identity.TLS,
 			DialContext: l.agent.cfg.DialContext,
+			Wrap:        spdy.Corkable,
 		}
 		conn, err := d.Dial(ctx)
 		if ctx.Err() != nil {

@@ -34,6 +34,9 @@ type Dialer struct {
 
 	// DialContext makes the TCP connection. Nil: a net.Dialer's.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Wrap, if set, is put around the TCP connection, below TLS.
+	Wrap func(net.Conn) net.Conn
 }
 
 // RefusedError says that P answered, and not with 200.
@@ -103,6 +106,9 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 		return nil, fmt.Errorf("proxy %s: %w", d.Addr, err)
 	}
 	tuneTCP(raw)
+	if d.Wrap != nil {
+		raw = d.Wrap(raw)
+	}
 	// The end of ctx ends whatever is waited for below.
 	release := context.AfterFunc(ctx, func() { raw.Close() })
 	conn, err := d.handshake(ctx, raw, host)

@@ -71,6 +71,9 @@ type Server struct {
 	// started whatever serves the connection; Close waits for it.
 	Handle func(*Registration)
 
+	// Wrap, if set, is put around each TCP connection, below TLS.
+	Wrap func(net.Conn) net.Conn
+
 	// Logger gets a line for each refused attempt, limited by address. Nil: none.
 	Logger *slog.Logger
 
@@ -259,6 +262,9 @@ func addrKey(addr net.Addr) string {
 // serve takes one connection from its first byte to Handle, or closes it.
 func (s *Server) serve(raw net.Conn, key string) {
 	tuneTCP(raw)
+	if s.Wrap != nil {
+		raw = s.Wrap(raw)
+	}
 	// Close ends whatever is waited for below.
 	release := context.AfterFunc(s.base, func() { raw.Close() })
 	reg, err := s.handshake(raw, key)

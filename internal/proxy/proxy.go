@@ -109,7 +109,7 @@ func New(cfg Config) (*Proxy, error) {
 	rand.Read(id[:])
 	p.control = &control.Server{
 		TLS: p.tls.Load, Auth: p.auth, ID: hex.EncodeToString(id[:]), Logger: p.log,
-		Admit: p.admit, Handle: p.register,
+		Admit: p.admit, Handle: p.register, Wrap: spdy.Corkable,
 	}
 	p.metrics = admin.NewMetrics(source{p}, cfg.Version)
 	if cfg.Admin != "" {
