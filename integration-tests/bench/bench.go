@@ -22,6 +22,9 @@ type bench struct {
 	dir     string // temporary, for all that is written
 	root    string // in it: the folder that is served
 	log     io.Writer
+
+	// Owned by compare.
+	separated bool // the folder that sshd wants was made, and is to be removed
 }
 
 func newBench(ctx context.Context, o *options, log io.Writer) (b *bench, err error) {
@@ -74,7 +77,12 @@ func (b *bench) fill() error {
 }
 
 // close removes what was written.
-func (b *bench) close() { os.RemoveAll(b.dir) }
+func (b *bench) close() {
+	os.RemoveAll(b.dir)
+	if b.separated {
+		os.Remove(separation)
+	}
+}
 
 // A cell is what one yardstick did in one workload.
 type cell struct {

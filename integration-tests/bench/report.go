@@ -61,6 +61,14 @@ func thousands(n int64) string {
 	return s
 }
 
+// quotient writes a ratio with two digits that count, or two behind the point.
+func quotient(r float64) string {
+	if r < 0.095 {
+		return fmt.Sprintf("%.2g", r)
+	}
+	return fmt.Sprintf("%.2f", r)
+}
+
 // table writes rows in Markdown, the first of them as the head.
 func table(rows [][]string) string {
 	var text strings.Builder
@@ -121,7 +129,7 @@ func (o *outcome) text(w workload, i int, y yardstick, ratio bool) string {
 	}
 	text := number(m[i])
 	if r := o.ratio(w.name, i, y.name); ratio && y.name != pair && !math.IsNaN(r) && !math.IsInf(r, 0) {
-		text += fmt.Sprintf(" (%.2f)", r)
+		text += " (" + quotient(r) + ")"
 	}
 	if len(c.failed) > 0 {
 		text += " !"
@@ -144,7 +152,7 @@ func (o *outcome) reached() string {
 			}
 			got := "-"
 			if !math.IsNaN(r) {
-				got = fmt.Sprintf("%.2f", r)
+				got = quotient(r)
 				if f.less && r <= t.ratio || !f.less && r >= t.ratio {
 					yes = "yes"
 				}
@@ -210,6 +218,15 @@ func (b *bench) versions(ctx context.Context, o *outcome) []string {
 			memory(fromFile("/proc/meminfo", "MemTotal")), strings.TrimSpace(string(kernel))),
 		"spdy-proxy " + firstLine(ctx, filepath.Join(b.opts.bin, "p"), "--version") + ", commit " + firstLine(ctx, "git", "describe", "--always", "--dirty", "--tags"),
 		strings.Replace(runtime.Version(), "go", "Go ", 1),
+	}
+	for _, y := range o.yardsticks {
+		switch {
+		case o.missing[y.name] != "":
+		case y.name == ngx:
+			lines = append(lines, strings.TrimPrefix(firstLine(ctx, find("nginx"), "-v"), "nginx version: "))
+		case y.name == ssh:
+			lines = append(lines, firstLine(ctx, find("ssh"), "-V"))
+		}
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {

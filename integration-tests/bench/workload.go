@@ -228,7 +228,7 @@ func slow(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) 
 	defer readers.end()
 	// Those that get nothing are counted at the end, and do not end the run: that
 	// some starve is what the figure is about.
-	if err := readers.going(ctx, 15*time.Second); err != nil && !isStuck(err) {
+	if err := readers.going(ctx, 10*time.Second); err != nil && !isStuck(err) {
 		return nil, fmt.Errorf("the readers: %w", err)
 	}
 	j = s.get(jobRate, smallFile, b.sizes.small)
@@ -236,6 +236,11 @@ func slow(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) 
 	r, err := b.do(ctx, j)
 	if err != nil {
 		return nil, err
+	}
+	if r.Unanswered == 0 { // else it has been long enough
+		if err := b.settle(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	public, err := peak(s.public)
 	if err != nil {
@@ -250,6 +255,35 @@ func slow(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) 
 		return nil, fmt.Errorf("the readers: %w", err)
 	}
 	return sample{float64(public) / mega, r.P99, float64(r.Unanswered), r.P50, float64(at) / mega, float64(d.Running), float64(d.Behind)}, nil
+}
+
+// settle waits until both sides have taken in what they will before the readers
+// have read it, which shows in their CPU being nearly idle, but not for long: some
+// go on for as long as there is space on the disk.
+func (b *bench) settle(ctx context.Context, s *setup) error {
+	const step, most, idle = time.Second, 10, 250 * time.Millisecond
+	every := time.NewTicker(step)
+	defer every.Stop()
+	before, err := s.used()
+	if err != nil {
+		return err
+	}
+	for range most {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		after, err := s.used()
+		if err != nil {
+			return err
+		}
+		if u := after.minus(before); u.public+u.origin < idle {
+			return nil
+		}
+		before = after
+	}
+	return nil
 }
 
 func far(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) {

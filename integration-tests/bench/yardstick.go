@@ -42,6 +42,8 @@ func yardsticks() []yardstick {
 		{pair, "p and c as released, default settings", "/" + smallFile, pairMissing, startPair},
 		{h2, "the same design on x/net/http2 and httputil.ReverseProxy", "/upload", nothingMissing, startH2},
 		{hop, "httputil.ReverseProxy to a Go file server over HTTP/1.1 and TLS; no tunnel", "/upload", nothingMissing, startHop},
+		{ngx, "nginx in front of nginx over HTTP/1.1 and TLS, connections kept, buffering by default; no tunnel. It cannot take an upload by itself: a small Go server behind it does", "/upload", missingOf("nginx"), startNginx},
+		{ssh, "ssh -R: visitors reach a port of sshd, ssh leads to an nginx without TLS, and behind that the same Go server takes uploads", "/upload", missingOf("sshd", "ssh", "ssh-keygen", "nginx"), startSSH},
 	}
 }
 
