@@ -1,12 +1,10 @@
 package front
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
 	"sync"
-	"time"
 )
 
 var errBodyGone = errors.New("the request's body is not this attempt's to read any more")
@@ -112,47 +110,4 @@ func (b *requestBody) close() {
 		b.over = true
 		b.mu.Unlock()
 	}
-}
-
-// errResponseTimeout ends an attempt whose response does not come.
-var errResponseTimeout = errors.New("no response headers in time")
-
-// clock ends a request when its response is late.
-type clock struct {
-	limit  time.Duration
-	cancel context.CancelCauseFunc
-
-	mu sync.Mutex
-	// Guarded by mu.
-	timer   *time.Timer
-	stopped bool
-	fired   bool
-}
-
-// start begins the time, at the end of the request.
-func (c *clock) start() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.limit <= 0 || c.stopped || c.timer != nil {
-		return
-	}
-	c.timer = time.AfterFunc(c.limit, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !c.stopped {
-			c.fired = true
-			c.cancel(errResponseTimeout)
-		}
-	})
-}
-
-// stop ends it, and reports whether it was in time.
-func (c *clock) stop() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stopped = true
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	return !c.fired
 }

@@ -125,6 +125,7 @@ type Handler struct {
 	cfg    Config
 	domain string // as parseDomain returns it
 	log    *slog.Logger
+	clocks clocks
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -142,6 +143,7 @@ func New(c Config) (*Handler, error) {
 		perOrigin: make(map[origin.Name]int),
 	}
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
+	h.clocks.limit = c.ResponseTimeout
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	if c.Domain != "" {
 		var err error
