@@ -22,7 +22,7 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .NOTPARALLEL:
-.PHONY: all run test integration browser-test race bench microbench fuzz lint check clean workspace certs help
+.PHONY: all run test integration browser-test race bench bench-growth microbench fuzz lint check clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -45,6 +45,9 @@ race: ## the Go tests of both modules, with -race
 
 bench: all ## p and c beside other ways to do the same, in some 12 minutes; BENCHFLAGS=--help
 	@$(GO) run ./integration-tests/bench $(BENCHFLAGS)
+
+bench-growth: all ## how cost grows with requests and with origins: a table and a chart, in some 4 minutes
+	@$(GO) run ./integration-tests/bench --growth $(BENCHFLAGS)
 
 microbench: ## the benchmarks of both modules; BENCH=regexp chooses
 	@set -e; for m in $(MODULES); do $(GO) -C $$m test -run '^$$' -bench '$(BENCH)' -benchmem ./...; done

@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/xml"
 	"errors"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +161,73 @@ func TestTables(t *testing.T) {
 	}
 }
 
+func TestAxis(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		values []float64
+		ticks  []float64
+	}{
+		{"several powers", []float64{1, 40, 10_000}, []float64{1, 10, 100, 1000, 10_000}},
+		{"within one", []float64{3100, 4900}, []float64{1000, 2000, 5000, 10_000}},
+		{"one value, a power", []float64{100}, []float64{100, 200, 500, 1000}},
+		{"below one", []float64{0.5, 3}, []float64{0.1, 1, 10}},
+		{"none that has a place", []float64{0}, []float64{1, 2, 5, 10}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newAxis(tt.values, 200, 100)
+			if !slices.EqualFunc(a.ticks, tt.ticks, func(a, b float64) bool { return math.Abs(a-b) < 1e-9*b }) {
+				t.Errorf("ticks %v, want %v", a.ticks, tt.ticks)
+			}
+			if low, high := a.at(a.low), a.at(a.high); low != 200 || high != 100 {
+				t.Errorf("the ends are at %v and %v, want 200 and 100", low, high)
+			}
+		})
+	}
+}
+
+func TestGrowthChart(t *testing.T) {
+	all := curves()
+	for i := range all {
+		for j := range all[i].points[1:] { // of the last point there is nothing
+			all[i].points[j].samples = []sample{{100 * float64(j+1), 0, 30, 20}}
+		}
+	}
+	picture := growthChart(all)
+	circles := 0
+	for d := xml.NewDecoder(strings.NewReader(picture)); ; {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, picture)
+		}
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "circle" {
+			circles++
+		}
+	}
+	// 4 and 3 points, of which rate and the two memories have a value to draw.
+	if want := 4*3 + 3*3; circles != want {
+		t.Errorf("%d points are drawn, want %d", circles, want)
+	}
+	if strings.Contains(picture, "NaN") || strings.Contains(picture, "Inf") {
+		t.Errorf("there is a place that is none in\n%s", picture)
+	}
+}
+
+func TestGrowthTables(t *testing.T) {
+	c := curves()[:1]
+	c[0].points[0].samples = []sample{{1000, 2, 30, 20}}
+	c[0].points[1].failed = []string{"stuck"}
+	b := &bench{opts: &options{out: "x/y.md", rounds: 3}}
+	text := b.growthTables(t.Context(), c, time.Now(), time.Minute)
+	for _, want := range []string{"(y.svg)", "| 1 | 1 000 | 2 | 30 | 20 |\n", "| 10 | failed | failed | failed | failed |\n", "\n10 failed in a round: stuck\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the tables are\n%s\nwant in them %q", text, want)
+		}
+	}
+}
+
 // Each target names a figure that there is, and is about what its row says.
 func TestTargets(t *testing.T) {
 	found := map[string]workload{}
@@ -179,7 +248,7 @@ func TestTargets(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"--only", "nothing"}, {"--against", "nobody"}, {"--rounds", "0"}, {"extra"}, {"--no-such-flag"},
+		{"--growth", "--only", "small"}, {"--only", "nothing"}, {"--against", "nobody"}, {"--rounds", "0"}, {"extra"}, {"--no-such-flag"},
 	} {
 		var stderr strings.Builder
 		if status := run(t.Context(), args, nil, io.Discard, &stderr); status != 2 || strings.Count(stderr.String(), "\n") != 1 {

@@ -82,7 +82,7 @@ func h2Proxy(ctx context.Context, args []string, _ io.Reader, _ io.Writer) error
 		})
 	}()
 	go func() {
-		failed <- serve(ctx, e.front, &httputil.ReverseProxy{
+		failed <- serveHTTP(ctx, e.front, &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "https", Host: "origin"}) },
 			Transport: tunnel,
 		})

@@ -23,7 +23,7 @@ func hopFront(ctx context.Context, args []string, _ io.Reader, _ io.Writer) erro
 	if err != nil {
 		return err
 	}
-	return serve(ctx, e.front, &httputil.ReverseProxy{
+	return serveHTTP(ctx, e.front, &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "https", Host: e.control}) },
 		// The default of two idle connections would mean a handshake for nearly
 		// every request of the others.

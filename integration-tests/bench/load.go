@@ -18,7 +18,7 @@ import (
 type job struct {
 	Kind  string   // a constant below
 	Addr  string   // HOST:PORT of the front
-	Hosts []string // Host fields; connections take them in turn
+	Hosts []string // Host fields; connections share them out
 	Path  string
 	Size  int64 // of the body, in bytes
 
@@ -144,13 +144,18 @@ func (l *loader) steady(ctx context.Context) (r result, err error) {
 	var all durations
 	start := time.Now()
 	err = each(ctx, l.Conns, l.Conns, func(ctx context.Context, i int) error {
-		request := l.request(i)
+		// Its share of the hosts, one of them where there are more connections.
+		var requests [][]byte
+		for h := i % len(l.Hosts); h < len(l.Hosts); h += l.Conns {
+			requests = append(requests, l.request(h))
+		}
 		var took []time.Duration
-		for now := time.Now(); now.Sub(start) < l.For; {
+		now := time.Now()
+		for k := 0; now.Sub(start) < l.For; k++ {
 			if ctx.Err() != nil {
 				return nil // another connection's error is the one to tell
 			}
-			if err := clients[i].get(request, l.Size, nil); err != nil {
+			if err := clients[i].get(requests[k%len(requests)], l.Size, nil); err != nil {
 				return err
 			}
 			then := time.Now()

@@ -12,7 +12,8 @@
 // round, so that a machine which slows down does so for all of them. Every
 // body that arrives is compared with what was sent.
 //
-// It needs Linux, for /proc.
+// With --growth it measures how the pair's cost grows with the number of requests
+// and of origins. It needs Linux, for /proc.
 package main
 
 import (
@@ -55,6 +56,8 @@ func partNamed(name string) part {
 		return hopOrigin
 	case "sink":
 		return sink
+	case "origins":
+		return origins
 	}
 	return nil
 }
@@ -84,7 +87,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 1
 	}
 	defer b.close()
-	if err := b.compare(ctx, stdout); err != nil {
+	work := b.compare
+	if o.growth {
+		work = b.grow
+	}
+	if err := work(ctx, stdout); err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
 		return 1
 	}
@@ -99,6 +106,7 @@ type options struct {
 	only       []string // names of workloads; none: all
 	against    []string // names of yardsticks; none: all
 	quick      bool
+	growth     bool // measure how cost grows instead
 
 	flags *pflag.FlagSet
 }
@@ -112,7 +120,8 @@ func parse(args []string) (*options, error) {
 	o.flags.StringSliceVar(&o.only, "only", nil, "workloads: "+strings.Join(names(workloads()), ","))
 	o.flags.StringSliceVar(&o.against, "against", nil, "yardsticks, pair included: "+strings.Join(names(yardsticks()), ","))
 	o.flags.BoolVar(&o.quick, "quick", false, "small sizes and short times, to try a change; not to be quoted")
-	o.flags.StringVar(&o.out, "out", "integration-tests/bench/RESULTS.md", "`FILE` for the tables; - is standard output")
+	o.flags.BoolVar(&o.growth, "growth", false, "measure instead how cost grows with requests and origins; writes a chart too")
+	o.flags.StringVar(&o.out, "out", "", "`FILE` for the tables; - is standard output (default: RESULTS.md or growth.md beside this program)")
 	o.flags.StringVar(&o.bin, "bin", "bin", "`FOLDER` of p and c")
 	o.flags.StringVar(&o.certs, "certs", "certs", "`FOLDER` of ca.pem, p.pem, p.key and token")
 	if err := o.flags.Parse(args); err != nil {
@@ -132,6 +141,15 @@ func parse(args []string) (*options, error) {
 	for _, n := range o.against {
 		if !slices.Contains(names(yardsticks()), n) {
 			return o, fmt.Errorf("--against %q: the yardsticks are %s", n, strings.Join(names(yardsticks()), ", "))
+		}
+	}
+	if o.growth && (o.only != nil || o.against != nil) {
+		return o, errors.New("--growth goes with neither --only nor --against: it is about the pair alone")
+	}
+	if o.out == "" {
+		o.out = "integration-tests/bench/RESULTS.md"
+		if o.growth {
+			o.out = "integration-tests/bench/growth.md"
 		}
 	}
 	return o, nil

@@ -80,11 +80,11 @@ func sink(ctx context.Context, args []string, _ io.Reader, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, e.front, http.HandlerFunc(receive))
+	return serveHTTP(ctx, e.front, http.HandlerFunc(receive))
 }
 
-// serve is net/http on a plain port, until ctx ends.
-func serve(ctx context.Context, addr string, h http.Handler) error {
+// serveHTTP is net/http on a plain port, until ctx ends.
+func serveHTTP(ctx context.Context, addr string, h http.Handler) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err

@@ -216,7 +216,7 @@ func (b *bench) versions(ctx context.Context, o *outcome) []string {
 	lines := []string{
 		fmt.Sprintf("Machine: %s, %d cores, %s of memory, Linux %s", fromFile("/proc/cpuinfo", "model name"), runtime.NumCPU(),
 			memory(fromFile("/proc/meminfo", "MemTotal")), strings.TrimSpace(string(kernel))),
-		"spdy-proxy " + firstLine(ctx, filepath.Join(b.opts.bin, "p"), "--version") + ", commit " + firstLine(ctx, "git", "describe", "--always", "--dirty", "--tags"),
+		firstLine(ctx, filepath.Join(b.opts.bin, "p"), "--version") + ", of the tree " + firstLine(ctx, "git", "describe", "--always", "--dirty", "--tags"),
 		strings.Replace(runtime.Version(), "go", "Go ", 1),
 	}
 	for _, y := range o.yardsticks {

@@ -58,7 +58,7 @@ var arrows = map[string][]string{
 
 	"internal/control/controltest": nil,
 
-	"integration-tests/bench": nil,
+	"integration-tests/bench": {"internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 }
 
 // engineTestHelpers are packages of the engine's module that only tests import:
