@@ -3,9 +3,7 @@ package front
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/hex"
 	"net"
 	"net/http"
 	"net/url"
@@ -74,9 +72,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		}
 	}
 	if x.rec.RequestID == "" {
-		var id [16]byte
-		rand.Read(id[:])
-		x.rec.RequestID = hex.EncodeToString(id[:])
+		x.rec.RequestID = h.ids.next()
 	}
 	h.mu.Lock()
 	h.exchanges[x] = struct{}{}

@@ -266,17 +266,3 @@ func (h *Handler) clientOf(r *http.Request, peer netip.Addr) netip.Addr {
 	}
 	return addr
 }
-
-// validID reports whether a request id of someone else's can be passed on and
-// logged.
-func validID(s string) bool {
-	if s == "" || len(s) > 128 {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; !isAlnum(c) && strings.IndexByte("-._~:/+=@", c) < 0 {
-			return false
-		}
-	}
-	return true
-}

@@ -126,6 +126,7 @@ type Handler struct {
 	domain string // as parseDomain returns it
 	log    *slog.Logger
 	clocks clocks
+	ids    ids
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -144,6 +145,7 @@ func New(c Config) (*Handler, error) {
 	}
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
 	h.clocks.limit = c.ResponseTimeout
+	h.ids.seed()
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	if c.Domain != "" {
 		var err error
