@@ -30,9 +30,13 @@ type Session struct {
 	remoteAddr string
 	tls        *tls.ConnectionState // set by Serve
 
-	done   chan struct{} // closed when both loops have ended and conn is closed
-	going  chan struct{} // closed when no new stream can be opened
-	ending atomic.Bool   // err is set: what still comes is read and dropped
+	done     chan struct{} // closed when both loops have ended and conn is closed
+	going    chan struct{} // closed when no new stream can be opened
+	jobs     chan *Stream  // to goroutines that have run a handler; closed when readLoop has ended
+	waiting  atomic.Int32  // such goroutines that wait for a stream
+	thinning atomic.Bool   // thin will be called
+
+	ending atomic.Bool // err is set: what still comes is read and dropped
 
 	endLimit atomic.Int64 // how long one write may take then, a time.Duration
 
@@ -67,6 +71,10 @@ type Session struct {
 	lastGood uint32 // highest of them that a handler got
 	handlers int    // running
 	resets   resetRing
+
+	jobsClosed bool
+	opened     uint64 // Stats.StreamsOpened when thinWait was set
+	thinWait   *time.Timer
 
 	peerMax  int64 // streams that the peer lets us have open at once, -1: any number
 	reserved int   // places given to waiters that have not opened their stream yet
@@ -149,6 +157,7 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		server:  server,
 		done:    make(chan struct{}),
 		going:   make(chan struct{}),
+		jobs:    make(chan *Stream),
 		streams: make(map[uint32]*Stream),
 		pings:   make(map[uint32]*ping),
 		peerMax: -1,
@@ -228,6 +237,7 @@ func (s *Session) Serve() error {
 		s.writeLoop()
 	}()
 	s.readLoop()
+	s.endHandlers()
 	<-written
 	s.conn.Close()
 	s.stopTimers()
@@ -463,6 +473,9 @@ func (s *Session) stopTimers() {
 	}
 	if s.lastResort != nil {
 		s.lastResort.Stop()
+	}
+	if s.thinWait != nil {
+		s.thinWait.Stop()
 	}
 }
 
