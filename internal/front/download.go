@@ -35,8 +35,9 @@ type download struct {
 	want int64 // -1: not announced
 	got  int64
 
-	// rest says how to go on, nil if that is not possible.
-	rest      *span
+	// rest is what resp brings, if resumes says that the rest of it can be had.
+	rest      span
+	resumes   bool
 	fruitless int   // times in a row
 	mark      int64 // got when it was last taken up
 
@@ -44,16 +45,15 @@ type download struct {
 	visitor error
 }
 
-// newDownload is for resp.Body.
-func newDownload(x *exchange, req *http.Request, resp *http.Response) *download {
-	d := &download{x: x, req: req, resp: resp, src: resp.Body, want: resp.ContentLength}
+// begin is for resp.Body.
+func (d *download) begin(x *exchange, req *http.Request, resp *http.Response) {
+	*d = download{x: x, req: req, resp: resp, src: resp.Body, want: resp.ContentLength}
 	if x.in.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
 		d.want = -1
 	}
 	if x.in.Method == http.MethodGet && x.body == nil {
-		d.rest = resumable(resp)
+		d.rest, d.resumes = resumable(resp)
 	}
-	return d
 }
 
 // deliver sends the body to A, all that has come at once and without a wait for
@@ -77,7 +77,7 @@ func (d *download) deliver() error {
 			if d.got == d.want && len(d.resp.Trailer) == 0 {
 				return nil // all of it had come
 			}
-			if d.rest != nil {
+			if d.resumes {
 				if err = d.goOn(err); err == nil {
 					continue
 				}
@@ -173,8 +173,8 @@ func (d *download) attempt(m *origin.Member) error {
 	if err != nil {
 		return err
 	}
-	next := resumable(resp)
-	if next == nil || resp.StatusCode != http.StatusPartialContent || next.etag != d.rest.etag ||
+	next, ok := resumable(resp)
+	if !ok || resp.StatusCode != http.StatusPartialContent || next.etag != d.rest.etag ||
 		next.first != first || next.last != last || next.total != d.rest.total ||
 		resp.Header.Get("Content-Encoding") != d.resp.Header.Get("Content-Encoding") {
 		resp.Body.Close()
@@ -192,35 +192,35 @@ type span struct {
 	etag               string
 }
 
-// resumable returns what resp brings, nil if the rest of it could not be asked
+// resumable returns what resp brings, and whether the rest of it could be asked
 // for and told from something else: the answer to a GET with a strong validator
 // (RFC 9110, 8.8.1), a length, and one range at most.
-func resumable(resp *http.Response) *span {
+func resumable(resp *http.Response) (s span, ok bool) {
 	if resp.ContentLength <= 0 || len(resp.Trailer) > 0 {
-		return nil
+		return s, false
 	}
 	etags := resp.Header["Etag"]
 	if len(etags) != 1 || len(etags[0]) < 2 || etags[0][0] != '"' || !strings.HasSuffix(etags[0], `"`) ||
 		strings.Contains(etags[0][1:len(etags[0])-1], `"`) {
-		return nil
+		return s, false
 	}
-	s := &span{etag: etags[0]}
+	s.etag = etags[0]
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if strings.EqualFold(strings.TrimSpace(resp.Header.Get("Accept-Ranges")), "none") || len(resp.Header["Content-Range"]) > 0 {
-			return nil
+			return s, false
 		}
 		s.last, s.total = resp.ContentLength-1, resp.ContentLength
-		return s
+		return s, true
 	case http.StatusPartialContent:
 		// Several ranges come as multipart/byteranges, without a Content-Range.
 		ranges := resp.Header["Content-Range"]
 		if len(ranges) != 1 || !s.parse(ranges[0]) || s.last-s.first+1 != resp.ContentLength {
-			return nil
+			return s, false
 		}
-		return s
+		return s, true
 	}
-	return nil
+	return s, false
 }
 
 // parse reads "bytes FIRST-LAST/TOTAL" (RFC 9110, 14.4).

@@ -38,8 +38,9 @@ type exchange struct {
 	counted  bool         // in Handler.perOrigin; guarded by Handler.mu
 	rec      Record
 
-	// Parts of the request to C, which are here so that they are not allocated
+	// Parts of what is made once, which are here so that they are not allocated
 	// one by one.
+	download  download
 	url       url.URL
 	ownValues [5]string // of the headers that P adds
 }

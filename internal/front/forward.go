@@ -120,7 +120,7 @@ func (x *exchange) request() (*http.Request, *failure) {
 
 	forwardedFor := "unknown" // as RFC 7239, 6 calls it
 	if x.rec.Peer.IsValid() {
-		forwardedFor = x.rec.Peer.String()
+		forwardedFor = peerText(in.RemoteAddr, x.rec.Peer)
 	}
 	proto, host := x.rec.Scheme, in.Host
 	if x.trusted {
@@ -246,6 +246,15 @@ func peerOf(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap().WithZone("")
+}
+
+// peerText returns peer as text, the part of remote that it was read from if it
+// stands there like that, as an IPv4 address does.
+func peerText(remote string, peer netip.Addr) string {
+	if host, port, _ := strings.Cut(remote, ":"); peer.Is4() && strings.IndexByte(port, ':') < 0 {
+		return host
+	}
+	return peer.String()
 }
 
 // trusts reports whether what addr claims is believed.

@@ -334,3 +334,19 @@ func TestBodies(t *testing.T) {
 		}
 	})
 }
+
+func TestPeerText(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:80":            "192.0.2.1",
+		"[2001:db8::1]:80":        "2001:db8::1",
+		"[2001:DB8:0:0::1]:80":    "2001:db8::1",
+		"[::ffff:192.0.2.1]:80":   "192.0.2.1",
+		"[fe80::1%eth0]:80":       "fe80::1",
+		"[::ffff:192.0.2.1%x]:80": "192.0.2.1",
+	} {
+		peer := peerOf(&http.Request{RemoteAddr: remote})
+		if got := peerText(remote, peer); got != want || netip.MustParseAddr(got) != peer {
+			t.Errorf("%s: %q, want %q", remote, got, want)
+		}
+	}
+}

@@ -64,7 +64,8 @@ func (x *exchange) respond(req *http.Request, resp *http.Response) {
 	}
 	x.w.WriteHeader(resp.StatusCode)
 
-	d := newDownload(x, req, resp)
+	d := &x.download
+	d.begin(x, req, resp)
 	err := d.deliver()
 	d.Close()
 	if err != nil {

@@ -50,9 +50,9 @@ func TestResumable(t *testing.T) {
 		for k, v := range test.header {
 			resp.Header.Set(k, v)
 		}
-		got := resumable(resp)
-		if (got == nil) != (test.want == nil) || got != nil && *got != *test.want {
-			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
+		got, ok := resumable(resp)
+		if ok != (test.want != nil) || ok && got != *test.want {
+			t.Errorf("%s: %+v, %v, want %+v", test.name, got, ok, test.want)
 		}
 	}
 }
