@@ -86,21 +86,23 @@ func (b *bench) close() {
 
 // A cell is what one yardstick did in one workload.
 type cell struct {
-	samples []sample // one a round
-	failed  []string // why a round has none
+	samples []sample // one a round, nil if it failed
+	failed  []string // why
 }
 
 // medians returns the median of each figure over the rounds, nil without any.
 func (c *cell) medians() (m sample) {
-	if c == nil || len(c.samples) == 0 {
+	if c == nil {
 		return nil
 	}
-	for i := range c.samples[0] {
-		var all []float64
-		for _, s := range c.samples {
-			all = append(all, s[i])
+	all := map[int][]float64{}
+	for _, s := range c.samples {
+		for i, v := range s {
+			all[i] = append(all[i], v)
 		}
-		m = append(m, median(all))
+	}
+	for i := range len(all) {
+		m = append(m, median(all[i]))
 	}
 	return m
 }
@@ -157,7 +159,7 @@ func (b *bench) compare(ctx context.Context, stdout io.Writer) error {
 				}
 				if err != nil {
 					fmt.Fprintf(b.log, "round %d  %-6s  %-5s  FAILED: %v\n", round+1, w.name, y.name, err)
-					c.failed = append(c.failed, err.Error())
+					c.samples, c.failed = append(c.samples, nil), append(c.failed, err.Error())
 					if _, wrong := errors.AsType[*wrongBody](err); wrong || y.name == pair {
 						bad = append(bad, fmt.Errorf("%s, %s: %w", w.name, y.name, err))
 					}

@@ -124,8 +124,8 @@ func fixture() *outcome {
 	}
 	o.cells["small"] = map[string]*cell{
 		pair: {samples: []sample{{20000, 50, 30, 20, 4}, {22000, 40, 30, 10, 5}, {1000, 4000, 30, 20, 6}}},
-		h2:   {samples: []sample{{10000, 100, 60, 40, 8}}, failed: []string{"stuck"}},
-		hop:  {failed: []string{"stuck"}},
+		h2:   {samples: []sample{{10000, 100, 60, 40, 8}, nil, {10000, 100, 60, 40, 8}}, failed: []string{"stuck"}},
+		hop:  {samples: []sample{nil}, failed: []string{"stuck"}},
 		ngx:  {},
 	}
 	return o
@@ -148,8 +148,8 @@ func TestTables(t *testing.T) {
 	}
 	text = o.reached()
 	for _, want := range []string{
-		"| small | 1 KiB GET, 64 connections | h2 | at least 2.2 | 2.00 | no |\n",
-		"| small | its CPU, both sides | h2 | at most 0.45 | 0.50 | no |\n",
+		"| small | 1 KiB GET, 64 connections | h2 | at least 2.2 | 2.00 | 0.10 to 2.00 | no |\n",
+		"| small | its CPU, both sides | h2 | at most 0.45 | 0.50 | 0.50 to 40.00 | no |\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the targets are\n%s\nwant in them\n%s", text, want)

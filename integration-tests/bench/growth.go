@@ -207,7 +207,7 @@ func (b *bench) grow(ctx context.Context, stdout io.Writer) error {
 				}
 				if err != nil {
 					fmt.Fprintf(b.log, "round %d  %d %s  FAILED: %v\n", round+1, p.n, c.of, err)
-					p.failed = append(p.failed, err.Error())
+					p.samples, p.failed = append(p.samples, nil), append(p.failed, err.Error())
 					bad = append(bad, fmt.Errorf("%d %s: %w", p.n, c.of, err))
 					continue
 				}

@@ -90,6 +90,22 @@ func (o *outcome) ratio(workload string, figure int, against string) float64 {
 	return own[figure] / other[figure]
 }
 
+// spread is the lowest and the highest of what ratio is in each round.
+func (o *outcome) spread(workload string, figure int, against string) (low, high float64) {
+	own, other := o.cells[workload][pair], o.cells[workload][against]
+	low, high = math.Inf(1), math.Inf(-1)
+	if own == nil || other == nil {
+		return low, high
+	}
+	for i := range min(len(own.samples), len(other.samples)) {
+		if a, b := own.samples[i], other.samples[i]; a != nil && b != nil {
+			r := a[figure] / b[figure]
+			low, high = min(low, r), max(high, r)
+		}
+	}
+	return low, high
+}
+
 // figures writes a table of medians, those of either kind, with ratios or not.
 func (o *outcome) figures(more bool) string {
 	head := []string{""}
@@ -139,20 +155,23 @@ func (o *outcome) text(w workload, i int, y yardstick, ratio bool) string {
 
 // reached writes the table of targets.
 func (o *outcome) reached() string {
-	rows := [][]string{{"workload", "figure", "against", "target", "reached", ""}}
+	rows := [][]string{{"workload", "figure", "against", "target", "reached", "in the rounds", ""}}
 	for _, t := range targets() {
 		for _, w := range o.workloads {
 			if w.name != t.workload {
 				continue
 			}
 			f := w.figures[t.figure]
-			bound, r, yes := "at least", o.ratio(w.name, t.figure, t.against), "no"
+			bound, r, yes, rounds := "at least", o.ratio(w.name, t.figure, t.against), "no", ""
 			if f.less {
 				bound = "at most"
 			}
 			got := "-"
 			if !math.IsNaN(r) {
 				got = quotient(r)
+				if low, high := o.spread(w.name, t.figure, t.against); low <= high {
+					rounds = quotient(low) + " to " + quotient(high)
+				}
 				if f.less && r <= t.ratio || !f.less && r >= t.ratio {
 					yes = "yes"
 				}
@@ -165,7 +184,7 @@ func (o *outcome) reached() string {
 					yes = "no: not all were answered"
 				}
 			}
-			rows = append(rows, []string{w.name, f.title, t.against, fmt.Sprintf("%s %v", bound, t.ratio), got, yes})
+			rows = append(rows, []string{w.name, f.title, t.against, fmt.Sprintf("%s %v", bound, t.ratio), got, rounds, yes})
 		}
 	}
 	return table(rows)

@@ -132,7 +132,10 @@ func listening(ctx context.Context, addr string) error {
 	})
 }
 
-// poll calls ready until it returns nil, for ten seconds at most.
+// errEnded is that a program which should run does not.
+var errEnded = errors.New("it has ended")
+
+// poll calls ready until it returns nil or errEnded, for ten seconds at most.
 func poll(ctx context.Context, ready func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -140,8 +143,8 @@ func poll(ctx context.Context, ready func() error) error {
 	defer again.Stop()
 	for {
 		err := ready()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errEnded) {
+			return err
 		}
 		select {
 		case <-again.C:
@@ -157,7 +160,16 @@ func (b *bench) up(ctx context.Context, y yardstick, far bool) (*setup, error) {
 	s := new(setup)
 	err := y.start(b, s, far)
 	if err == nil {
-		err = poll(ctx, func() error { return b.probe(ctx, s.front) })
+		err = poll(ctx, func() error {
+			for _, p := range s.all() {
+				select {
+				case <-p.done:
+					return fmt.Errorf("%s: %w", p.name, errEnded)
+				default:
+				}
+			}
+			return b.probe(ctx, s.front)
+		})
 	}
 	if err == nil {
 		return s, nil
