@@ -306,8 +306,7 @@ func (s *Session) pickLocked() {
 		total += n + frameHeaderLen
 		s.sched.sent(st, n, st.send.size > 0 && st.sendWin > 0)
 		if st.waiting > 0 {
-			s.sched.expect(st, st.roomLocked())
-			st.cond.Broadcast()
+			s.sched.expect(st, st.wakeWriterLocked())
 		}
 		if flags == flagFin {
 			s.closeLocalLocked(st)

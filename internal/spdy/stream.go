@@ -98,7 +98,7 @@ func (st *Stream) String() string {
 // sendBufferLow if its window does not allow more, or if the streams of its
 // session hold sendBufferAll together. (Each may pass its bound by one piece.)
 const (
-	sendBuffer    = 4 * maxData
+	sendBuffer    = 8 * maxData
 	sendBufferLow = maxData
 	sendBufferAll = 4 << 20
 )
@@ -107,6 +107,16 @@ const (
 func (st *Stream) roomLocked() bool {
 	return st.send.size < sendBufferLow ||
 		st.send.size < sendBuffer && int64(st.send.size) < int64(st.sendWin) && st.s.unsent < sendBufferAll
+}
+
+// wakeWriterLocked wakes those that wait for room, where there is enough of it to
+// be worth that. It reports whether it did.
+func (st *Stream) wakeWriterLocked() bool {
+	if st.waiting == 0 || st.send.size > sendBuffer/2 || !st.roomLocked() {
+		return false
+	}
+	st.cond.Broadcast()
+	return true
 }
 
 // writeFrom adds DATA that fill puts into the space it is given, until fill
