@@ -65,11 +65,8 @@ func (b *bench) fill() error {
 	if err := os.Mkdir(b.root, 0o700); err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		name string
-		size int64
-	}{{smallFile, b.sizes.small}, {bigFile, b.sizes.big}, {farFile, b.sizes.far}} {
-		if err := b.pattern.file(filepath.Join(b.root, f.name), f.size); err != nil {
+	for _, name := range []string{smallFile, bigFile, halfFile} {
+		if err := b.pattern.file(filepath.Join(b.root, name), b.sizes.of(name)); err != nil {
 			return err
 		}
 	}
@@ -153,6 +150,7 @@ func (b *bench) compare(ctx context.Context, stdout io.Writer) error {
 					continue
 				}
 				c := o.cells[w.name][y.name]
+				began := time.Now()
 				s, err := b.measure(ctx, w, y)
 				if ctx.Err() != nil {
 					return errors.New("interrupted; nothing was written")
@@ -170,7 +168,7 @@ func (b *bench) compare(ctx context.Context, stdout io.Writer) error {
 				for i, f := range w.figures {
 					fmt.Fprintf(b.log, "  %s %s", number(s[i]), f.unit)
 				}
-				fmt.Fprintln(b.log)
+				fmt.Fprintf(b.log, "  in %.1f s\n", time.Since(began).Seconds())
 			}
 		}
 	}

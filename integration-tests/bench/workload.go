@@ -30,32 +30,42 @@ func (w workload) named() string { return w.name }
 
 // sizes are how much there is of everything.
 type sizes struct {
-	small, big, far, upload int64         // bytes
-	steady, beside          time.Duration // how long
-	fresh                   time.Duration
-	readers                 int
+	small, big, half, upload int64         // bytes
+	steady, beside, fresh    time.Duration // how long
+	readers                  int
+}
+
+// of is the size of one of the files that are served.
+func (s sizes) of(file string) int64 {
+	switch file {
+	case smallFile:
+		return s.small
+	case halfFile:
+		return s.half
+	}
+	return s.big
 }
 
 func fullSizes() sizes {
 	return sizes{
-		small: 1 << 10, big: 512 << 20, far: 256 << 20, upload: 256 << 20,
-		steady: 5 * time.Second, beside: 8 * time.Second, fresh: 8 * time.Second, readers: 500,
+		small: 1 << 10, big: 512 << 20, half: 256 << 20, upload: 256 << 20,
+		steady: 4 * time.Second, beside: 7 * time.Second, fresh: 6 * time.Second, readers: 500,
 	}
 }
 
 func quickSizes() sizes {
 	return sizes{
-		small: 1 << 10, big: 128 << 20, far: 64 << 20, upload: 64 << 20,
+		small: 1 << 10, big: 128 << 20, half: 64 << 20, upload: 64 << 20,
 		steady: time.Second, beside: 2 * time.Second, fresh: 2 * time.Second, readers: 100,
 	}
 }
 
 const (
-	connections = 64       // of workload small
-	readerRate  = 16 << 10 // bytes/s
-	besideRate  = 50       // requests/s
-	freshRate   = 10       // requests/s
-	unanswered  = 30 * time.Second
+	connections = 64               // of workload small
+	readerRate  = 16 << 10         // bytes/s
+	besideRate  = 50               // requests/s
+	freshRate   = 10               // requests/s
+	unanswered  = 20 * time.Second // how long the last GET beside slow readers is waited for
 )
 
 func workloads() []workload {
@@ -67,8 +77,8 @@ func workloads() []workload {
 			{title: "CPU, origin", unit: "us/req", less: true, more: true},
 			{title: "p99", unit: "ms", less: true, more: true},
 		}},
-		{name: "bulk1", about: "one download of 512 MiB", run: bulk(1), figures: bulkFigures("one 512 MiB download")},
-		{name: "bulk4", about: "four at once", run: bulk(4), figures: bulkFigures("four at once")},
+		{name: "bulk1", about: "one download of 512 MiB", run: bulk(1, bigFile), figures: bulkFigures("one 512 MiB download")},
+		{name: "bulk4", about: "four of 256 MiB at once", run: bulk(4, halfFile), figures: bulkFigures("four of 256 MiB at once")},
 		{name: "beside", about: "1 KiB GET at 50/s beside four endless downloads", run: beside, figures: []figure{
 			{title: "1 KiB GET beside four downloads, p99", unit: "ms", less: true},
 			{title: "p50", unit: "ms", less: true, more: true},
@@ -78,7 +88,7 @@ func workloads() []workload {
 		{name: "slow", about: "500 readers at 16 KiB/s with receive buffers of 64 KiB, and a GET of 1 KiB on a fresh connection ten times a second", run: slow, figures: []figure{
 			{title: "500 slow readers: memory of the public side", unit: "MB", less: true},
 			{title: "p99 of a fresh GET beside them", unit: "ms", less: true},
-			{title: "fresh GETs not answered in 30 s", unit: "", less: true},
+			{title: "fresh GETs not answered in 20 s", unit: "", less: true},
 			{title: "p50", unit: "ms", less: true, more: true},
 			{title: "memory of the origin", unit: "MB", less: true, more: true},
 			{title: "readers that got a byte", unit: "", more: true},
@@ -158,9 +168,9 @@ func small(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error)
 
 const mega = 1e6
 
-func bulk(n int) func(context.Context, *bench, yardstick, *setup) (sample, error) {
+func bulk(n int, file string) func(context.Context, *bench, yardstick, *setup) (sample, error) {
 	return func(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) {
-		j := s.get(jobBulk, bigFile, b.sizes.big)
+		j := s.get(jobBulk, file, b.sizes.of(file))
 		j.Conns = n
 		r, u, err := b.costs(ctx, s, j)
 		if err != nil {
@@ -187,7 +197,7 @@ func beside(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error
 		return nil, err
 	}
 	j = s.get(jobRate, smallFile, b.sizes.small)
-	j.Rate, j.For, j.Limit = besideRate, b.sizes.beside, b.sizes.beside+unanswered/2
+	j.Rate, j.For, j.Limit = besideRate, b.sizes.beside, b.sizes.beside+unanswered
 	r, err := b.do(ctx, j)
 	if err != nil {
 		return nil, err
@@ -261,7 +271,7 @@ func slow(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) 
 // have read it, which shows in their CPU being nearly idle, but not for long: some
 // go on for as long as there is space on the disk.
 func (b *bench) settle(ctx context.Context, s *setup) error {
-	const step, most, idle = time.Second, 10, 250 * time.Millisecond
+	const step, most, idle = time.Second, 20, 250 * time.Millisecond
 	every := time.NewTicker(step)
 	defer every.Stop()
 	before, err := s.used()
@@ -287,7 +297,7 @@ func (b *bench) settle(ctx context.Context, s *setup) error {
 }
 
 func far(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) {
-	j := s.get(jobBulk, farFile, b.sizes.far)
+	j := s.get(jobBulk, halfFile, b.sizes.half)
 	j.Conns = 1
 	r, err := b.do(ctx, j)
 	if err != nil {

@@ -70,7 +70,7 @@ func (s *setup) all() []*process {
 const (
 	smallFile = "small.bin"
 	bigFile   = "big.bin"
-	farFile   = "far.bin"
+	halfFile  = "half.bin"
 )
 
 // freeAddr returns a loopback address on which nobody listens. The ports are
