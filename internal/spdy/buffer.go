@@ -12,22 +12,42 @@ import (
 // DATA frame's header can be put in front of what is sent from it.
 type chunk struct {
 	next *chunk
-	r, w int  // b[r:w] is filled and not yet taken
-	lent bool // the session's writer is sending a part of it: not to be pooled
-	b    [maxRecord]byte
+	r, w int // b[r:w] is filled and not yet taken
+	// lent: a part of it is being written, by the session's writer or by the
+	// reader of a body: not to be pooled.
+	lent bool
+	b    []byte
 }
 
-var chunkPool = sync.Pool{New: func() any { return new(chunk) }}
+// Chunks have two sizes: of one full frame, and of four for the streams whose
+// window has grown: they are moved by fewer and larger reads and writes.
+const (
+	smallChunk = maxRecord
+	largeChunk = frameHeaderLen + 4*maxData
+)
 
-func newChunk() *chunk {
-	c := chunkPool.Get().(*chunk)
+var (
+	smallChunks = sync.Pool{New: func() any { return &chunk{b: make([]byte, smallChunk)} }}
+	largeChunks = sync.Pool{New: func() any { return &chunk{b: make([]byte, largeChunk)} }}
+)
+
+func newChunk(large bool) *chunk {
+	pool := &smallChunks
+	if large {
+		pool = &largeChunks
+	}
+	c := pool.Get().(*chunk)
 	c.next, c.r, c.w, c.lent = nil, frameHeaderLen, frameHeaderLen, false
 	return c
 }
 
 func freeChunk(c *chunk) {
-	if !c.lent {
-		chunkPool.Put(c)
+	switch {
+	case c.lent:
+	case len(c.b) == smallChunk:
+		smallChunks.Put(c)
+	default:
+		largeChunks.Put(c)
 	}
 }
 
@@ -41,10 +61,11 @@ type chunkList struct {
 	dropped    bool // the list was dropped meanwhile: commit frees the chunk
 }
 
-// reserve returns free space at the end of the list.
-func (l *chunkList) reserve() []byte {
+// reserve returns free space at the end of the list, in a large chunk if it has
+// to add one and large is set.
+func (l *chunkList) reserve(large bool) []byte {
 	if l.tail == nil || l.tail.w == len(l.tail.b) {
-		c := newChunk()
+		c := newChunk(large)
 		if l.tail == nil {
 			l.head = c
 		} else {
@@ -119,10 +140,10 @@ type recvBuffer struct {
 
 func (b *recvBuffer) init() { b.cond.L = &b.mu }
 
-func (b *recvBuffer) reserve() []byte {
+func (b *recvBuffer) reserve(large bool) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.list.reserve()
+	return b.list.reserve(large)
 }
 
 // commit adds n bytes; it reports false if nobody will read them.
@@ -158,6 +179,20 @@ func (b *recvBuffer) abort(err error) (dropped int) {
 	return dropped
 }
 
+// waitLocked waits until something is there to be read, or an error.
+func (b *recvBuffer) waitLocked() error {
+	for b.list.size == 0 {
+		if b.err != nil {
+			return b.err
+		}
+		if b.deadline.passed() {
+			return os.ErrDeadlineExceeded
+		}
+		b.cond.Wait()
+	}
+	return nil
+}
+
 // read copies to p what there is, and waits if there is nothing. The second
 // result is how many bytes were consumed since takeConsumed last said so.
 func (b *recvBuffer) read(p []byte) (n, consumed int, err error) {
@@ -166,14 +201,8 @@ func (b *recvBuffer) read(p []byte) (n, consumed int, err error) {
 	if len(p) == 0 {
 		return 0, b.consumed, nil
 	}
-	for b.list.size == 0 {
-		if b.err != nil {
-			return 0, b.consumed, b.err
-		}
-		if b.deadline.passed() {
-			return 0, b.consumed, os.ErrDeadlineExceeded
-		}
-		b.cond.Wait()
+	if err := b.waitLocked(); err != nil {
+		return 0, b.consumed, err
 	}
 	for n < len(p) && b.list.size > 0 {
 		c := b.list.head
@@ -187,33 +216,32 @@ func (b *recvBuffer) read(p []byte) (n, consumed int, err error) {
 	return n, b.consumed, nil
 }
 
-// next takes a whole chunk, which the caller frees; it waits for one.
-func (b *recvBuffer) next() (c *chunk, err error) {
+// lend returns some of what there is, which the caller gives back with took; it
+// waits for some.
+func (b *recvBuffer) lend() ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.list.size == 0 {
-		if b.err != nil {
-			return nil, b.err
-		}
-		if b.deadline.passed() {
-			return nil, os.ErrDeadlineExceeded
-		}
-		b.cond.Wait()
+	if err := b.waitLocked(); err != nil {
+		return nil, err
 	}
-	c = b.list.head
-	if b.list.filling && c == b.list.tail {
-		// The reader of the session is filling it: hand out a copy.
-		d := newChunk()
-		d.w += copy(d.b[d.w:], c.b[c.r:c.w])
-		c.r = c.w
-		c = d
-	} else {
-		b.list.pop()
+	c := b.list.head
+	c.lent = true
+	return c.b[c.r:c.w], nil
+}
+
+// took says that the first n bytes of what lend returned are consumed. The second
+// result is how many were since takeConsumed last said so.
+func (b *recvBuffer) took(n int) (consumed int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.list.head; c != nil && !b.list.dropped {
+		c.lent = false
+		c.r += n
+		b.list.size -= n
+		b.list.trim()
+		b.consumed += n
 	}
-	n := c.w - c.r
-	b.list.size -= n
-	b.consumed += n
-	return c, nil
+	return b.consumed
 }
 
 // addTrailer keeps what a HEADERS frame brought until the end is read. It reports

@@ -55,6 +55,7 @@ type Session struct {
 	deflate deflater
 	wbuf    []byte
 	picks   []pick
+	part    *chunk    // was written, and more of it is to be sent
 	cork    *corkConn // nil if the connection does not stand on one
 	// Bytes that were written to the connection and are still in cork, and how
 	// many may be.

@@ -328,6 +328,7 @@ func (s *Session) readData(h frameHeader) error {
 	}
 	drop := !deliver || st.discard
 	unread := 0
+	large := deliver && st.recv.size > defaultWindow
 	if deliver && !st.hadData {
 		st.grow.last = time.Now()
 	}
@@ -345,7 +346,7 @@ func (s *Session) readData(h frameHeader) error {
 		if _, err := s.br.Discard(n); err != nil {
 			return unexpected(err)
 		}
-	} else if unread, err = s.fill(st, n); err != nil {
+	} else if unread, err = s.fill(st, n, large); err != nil {
 		return err
 	}
 	if n > 0 {
@@ -385,14 +386,14 @@ func (s *Session) readData(h frameHeader) error {
 
 // fill reads n bytes of DATA into the stream's buffer. Unread are those that
 // came when the buffer was dropped already.
-func (s *Session) fill(st *Stream, n int) (unread int, err error) {
+func (s *Session) fill(st *Stream, n int, large bool) (unread int, err error) {
 	// Bytes beyond the announced length are read by nobody.
 	room := n
 	if st.want >= 0 {
 		room = int(min(int64(n), max(0, st.want-st.got)))
 	}
 	for left := room; left > 0; {
-		space := st.buf.reserve()
+		space := st.buf.reserve(large)
 		m, err := io.ReadFull(s.br, space[:min(left, len(space))])
 		if !st.buf.commit(m) {
 			unread += m

@@ -139,6 +139,10 @@ func (st *Stream) queueReplyLocked() {
 func (s *Session) writeLoop() {
 	for {
 		s.mu.Lock()
+		if s.part != nil {
+			s.part.lent = false
+			s.part = nil
+		}
 		for s.idleLocked() {
 			if s.corked == 0 {
 				s.wake.Wait()
@@ -369,16 +373,15 @@ func (s *Session) writeFrames(queue []item, echoes []uint32) error {
 	return err
 }
 
-// returnPicks gives the chunks of what was written back.
+// returnPicks gives the chunks of what was written back. One of which more is to
+// be sent waits for the lock.
 func (s *Session) returnPicks() {
-	for i := range s.picks {
-		if p := &s.picks[i]; p.chunk != nil {
+	for i, p := range s.picks {
+		if p.chunk != nil {
 			p.chunk.lent = false
 			freeChunk(p.chunk)
 		} else {
-			s.mu.Lock()
-			p.part.lent = false
-			s.mu.Unlock()
+			s.part = p.part
 		}
 		s.picks[i] = pick{}
 	}

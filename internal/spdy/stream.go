@@ -138,7 +138,9 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			st.asExpectedLocked()
 			return err
 		}
-		n, more, err := st.fillUnlocked(fill, st.send.reserve())
+		// Where many streams wait for a peer that does not read, each gets little.
+		large := int64(st.sendWin) > defaultWindow && s.unsent < sendBufferAll/4
+		n, more, err := st.fillUnlocked(fill, st.send.reserve(large))
 		st.asExpectedLocked()
 		if st.finQueued {
 			n = 0 // somebody else ended this side meanwhile
@@ -245,24 +247,24 @@ func (st *Stream) readBody(p []byte) (int, error) {
 // writeBodyTo is readBody without a copy.
 func (st *Stream) writeBodyTo(w io.Writer) (n int64, err error) {
 	for {
-		c, err := st.buf.next()
+		p, err := st.buf.lend()
 		if err != nil {
 			if err == io.EOF {
 				err = nil
 			}
 			return n, err
 		}
-		size := c.w - c.r
-		m, err := w.Write(c.b[c.r:c.w])
-		freeChunk(c)
+		m, err := w.Write(p)
 		n += int64(m)
-		if err == nil && m < size {
+		if consumed := st.buf.took(m); consumed >= int(st.giveAt.Load()) {
+			st.s.give(st, st.buf.takeConsumed())
+		}
+		if err == nil && m < len(p) {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
 			return n, err
 		}
-		st.s.give(st, st.buf.takeConsumed())
 	}
 }
 
