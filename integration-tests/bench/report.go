@@ -282,9 +282,9 @@ func firstLine(ctx context.Context, name string, args ...string) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
-	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	if line == "" && err != nil {
+	if err != nil {
 		return "unknown"
 	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	return line
 }
