@@ -40,9 +40,6 @@ type download struct {
 	resumes   bool
 	fruitless int   // times in a row
 	mark      int64 // got when it was last taken up
-
-	// visitor is the error of a Write to A.
-	visitor error
 }
 
 // begin is for resp.Body.
@@ -59,25 +56,39 @@ func (d *download) begin(x *exchange, req *http.Request, resp *http.Response) {
 // deliver sends the body to A, all that has come at once and without a wait for
 // more. Its error means that A has not all of it.
 func (d *download) deliver() error {
-	if !d.ready() {
-		d.x.w.flush() // the headers
-	}
+	buf := d.x.h.buffers.Get().(*[copyBuffer]byte)
+	defer d.x.h.buffers.Put(buf)
 	for {
-		_, err := io.Copy(d, d.src)
-		if d.visitor != nil {
-			return d.visitor
+		if !d.ready() {
+			// Nothing of what was written, the headers at first, is held back
+			// while there is nothing to read.
+			d.x.w.flush()
 		}
-		if err == nil && d.got < d.want {
-			err = errShort
+		n, err := d.src.Read(buf[:])
+		if d.want >= 0 && int64(n) > d.want-d.got {
+			n, err = int(d.want-d.got), errLong
+		}
+		if n > 0 {
+			if _, err := d.x.w.Write(buf[:n]); err != nil {
+				return err
+			}
+			d.got += int64(n)
+		}
+		if err == io.EOF && d.got >= d.want {
+			return nil
 		}
 		if err == nil {
-			return nil
+			continue
+		}
+		if err == io.EOF {
+			err = errShort
 		}
 		if _, ended := errors.AsType[*spdy.SessionError](err); ended && d.want >= 0 {
 			if d.got == d.want && len(d.resp.Trailer) == 0 {
 				return nil // all of it had come
 			}
 			if d.resumes {
+				d.x.w.flush() // it may take a while
 				if err = d.goOn(err); err == nil {
 					continue
 				}
@@ -94,24 +105,6 @@ func (d *download) deliver() error {
 func (d *download) ready() bool {
 	r, ok := d.src.(interface{ Ready() bool })
 	return ok && r.Ready()
-}
-
-// Write sends a piece of src to A.
-func (d *download) Write(p []byte) (int, error) {
-	var long error
-	if d.want >= 0 && int64(len(p)) > d.want-d.got {
-		p, long = p[:d.want-d.got], errLong
-	}
-	n, err := d.x.w.Write(p)
-	d.got += int64(n)
-	if err != nil {
-		d.visitor = err
-		return n, err
-	}
-	if !d.ready() {
-		d.x.w.flush()
-	}
-	return n, long
 }
 
 // Close gives up what has not come.

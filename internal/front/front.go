@@ -25,7 +25,13 @@ import (
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
-const defaultMaxRequests = 16384
+const (
+	defaultMaxRequests = 16384
+
+	// copyBuffer is what a body is copied through. A whole copy costs less than
+	// the system calls for the engine's smaller pieces.
+	copyBuffer = 32 << 10
+)
 
 // Config is what a Handler needs. Origins is required; the rest may be zero.
 type Config struct {
@@ -128,6 +134,8 @@ type Handler struct {
 	clocks clocks
 	ids    ids
 
+	buffers sync.Pool // of *[copyBuffer]byte
+
 	mu sync.Mutex
 	// Guarded by mu.
 	stopping  bool
@@ -146,6 +154,7 @@ func New(c Config) (*Handler, error) {
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
 	h.clocks.limit = c.ResponseTimeout
 	h.ids.seed()
+	h.buffers.New = func() any { return new([copyBuffer]byte) }
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	if c.Domain != "" {
 		var err error

@@ -32,16 +32,12 @@ func (s *steps) Write(p []byte) (int, error) {
 // "+". Its end comes with the last.
 type pieces []string
 
-func (p *pieces) WriteTo(w io.Writer) (n int64, err error) {
-	for len(*p) > 0 {
-		piece := strings.TrimPrefix((*p)[0], "+")
-		*p = slices.Delete(*p, 0, 1)
-		m, err := io.WriteString(w, piece)
-		n += int64(m)
-		if err != nil {
-			return n, err
-		}
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(*p) == 0 {
+		return 0, io.EOF
 	}
+	n := copy(b, strings.TrimPrefix((*p)[0], "+"))
+	*p = (*p)[1:]
 	return n, nil
 }
 
@@ -52,8 +48,7 @@ func (p *pieces) Ready() bool {
 	return true
 }
 
-func (p *pieces) Read([]byte) (int, error) { panic("there is WriteTo") }
-func (p *pieces) Close() error             { return nil }
+func (p *pieces) Close() error { return nil }
 
 // late is a body whose end comes some time after its last byte.
 type late struct{ pieces }
@@ -104,7 +99,7 @@ func TestBreakIsSeen(t *testing.T) {
 	s := newStage(t, nil)
 	s.enroll(t, func(r *http.Request) (*http.Response, error) {
 		resp := answerOf(r, 200, map[string]string{"X-Own": "yes"}, "body and more")
-		resp.Body = &broken{}
+		resp.Body = &broken{io.MultiReader(strings.NewReader("body"), errReader{errResetByC})}
 		return resp, nil
 	})
 	got := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
@@ -116,16 +111,36 @@ func TestBreakIsSeen(t *testing.T) {
 	}
 }
 
-// broken is a body with a piece and an error that are there from the start.
-type broken struct{}
+// broken is a body all of which is there from the start, its error too.
+type broken struct{ io.Reader }
 
-func (broken) Ready() bool { return true }
-func (broken) WriteTo(w io.Writer) (int64, error) {
-	n, _ := io.WriteString(w, "body")
-	return int64(n), errResetByC
+func (*broken) Ready() bool  { return true }
+func (*broken) Close() error { return nil }
+
+// Before the wait for another session A has what came of the first.
+func TestFlushBeforeResume(t *testing.T) {
+	h, table := newIn(t, nil)
+	var f *script
+	f = newScript(func(r *http.Request) (*http.Response, error) {
+		f.end()
+		resp := part(r, 0, 20, 7, errCut, nil)
+		resp.Body = &broken{resp.Body}
+		// Its own session has ended: the rest comes over the next.
+		register(t, table, newScript(func(r *http.Request) (*http.Response, error) {
+			resp := part(r, 7, 20, 13, io.EOF, nil)
+			resp.Body = &broken{resp.Body}
+			return resp, nil
+		}))
+		return resp, nil
+	})
+	register(t, table, f)
+	w := &steps{h: make(http.Header)}
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if got, want := strings.Join(w.done, " "), "200 "+film[:7]+" flush "+film[7:]; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	table.Shutdown(t.Context())
 }
-func (broken) Read([]byte) (int, error) { panic("there is WriteTo") }
-func (broken) Close() error             { return nil }
 
 // A trailer that was announced is a field like others; one that was not takes
 // http.Server's way for those. Neither needs a body.
@@ -176,9 +191,11 @@ type withTrailer struct {
 
 func (b *withTrailer) Ready() bool  { return true }
 func (b *withTrailer) Close() error { return nil }
-func (b *withTrailer) WriteTo(w io.Writer) (int64, error) {
-	n, err := b.Reader.WriteTo(w)
-	b.resp.Trailer = b.came
+func (b *withTrailer) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		b.resp.Trailer = b.came
+	}
 	return n, err
 }
 
