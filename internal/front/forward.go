@@ -167,7 +167,7 @@ func (x *exchange) request() (*http.Request, *failure) {
 	return out, nil
 }
 
-// isPrintable: an Upgrade header of other bytes is not an answerable question.
+// isPrintable reports whether s is ASCII that can be seen, and spaces.
 func isPrintable(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
