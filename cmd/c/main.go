@@ -13,6 +13,7 @@ import (
 
 func main() {
 	cli.RelaxTimers()
+	cli.PaceGC()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -12,6 +12,7 @@ import (
 
 func main() {
 	cli.RelaxTimers()
+	cli.PaceGC()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
