@@ -287,6 +287,13 @@ func (b *recvBuffer) finished() bool {
 	return b.list.size == 0 && b.err == io.EOF
 }
 
+// ready reports whether there is something to read, or an end.
+func (b *recvBuffer) ready() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.list.size > 0 || b.err != nil
+}
+
 // setDeadline makes waiting reads fail at t; the zero t: never.
 func (b *recvBuffer) setDeadline(t time.Time) {
 	b.mu.Lock()

@@ -802,3 +802,41 @@ func TestUnreadResponsesAreBounded(t *testing.T) {
 		})
 	})
 }
+
+// A body tells whether Read would wait.
+func TestBodyReady(t *testing.T) {
+	onClient(t, setup{}, func(h *clientTest) {
+		c, id := h.open("/")
+		h.p.Send(rep(id))
+		resp, err := c.wait()
+		if err != nil {
+			h.Fatal(err)
+		}
+		body := resp.Body.(interface {
+			io.ReadCloser
+			Ready() bool
+		})
+		want := func(what string, want bool) {
+			h.Helper()
+			synctest.Wait()
+			if got := body.Ready(); got != want {
+				h.Errorf("%s: got %t, want %t", what, got, want)
+			}
+		}
+		want("nothing has come", false)
+		h.p.Send(data(id, "ab"))
+		want("two bytes have come", true)
+		one := make([]byte, 1)
+		body.Read(one)
+		want("one was read", true)
+		body.Read(one)
+		want("both were read", false)
+		h.p.Send(data(id, "", fin))
+		want("the end has come", true)
+		if n, err := body.Read(one); n != 0 || err != io.EOF {
+			h.Errorf("Read at the end: got %d, %v", n, err)
+		}
+		want("the end was read", true)
+		body.Close()
+	})
+}

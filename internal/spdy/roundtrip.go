@@ -24,7 +24,8 @@ var (
 // with "/". Its body is not read before the stream is open, and is always
 // closed. Names that speak of one HTTP/1.1 connection are left out, but for an
 // upgrade: with "Connection: Upgrade" the stream stays open both ways, and the
-// Body of a 101 response is an io.ReadWriteCloser with a CloseWrite method.
+// Body of a 101 response is an io.ReadWriteCloser with a CloseWrite method. Any
+// Body has a method Ready() bool, whether the next Read returns at once.
 // WithPriority sets the priority.
 //
 // The error is a *StreamError or a *SessionError, and Retryable judges it; it
@@ -319,6 +320,10 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Ready reports whether the next Read returns at once, with bytes or an error.
+// Who passes a body on can hold back what it has, and send it with more.
+func (b *responseBody) Ready() bool { return b.st.buf.ready() }
 
 // WriteTo writes what is left of the body to w, without a copy in between.
 func (b *responseBody) WriteTo(w io.Writer) (int64, error) {
