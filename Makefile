@@ -22,7 +22,7 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 .NOTPARALLEL:
-.PHONY: all run test integration browser-test race bench bench-growth microbench fuzz lint check clean workspace certs help
+.PHONY: all run test integration browser-test race allocs bench bench-growth microbench fuzz lint check clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -31,7 +31,7 @@ run: all ## build and run the pair in the foreground, ready to curl; Ctrl-C stop
 	@integration-tests/run-pair
 
 test: export PAIR := own
-test: race integration ## every test of both modules with -race, and the integration tests
+test: race allocs integration ## every test of both modules with -race, what may be allocated, and the integration tests
 
 integration: all ## the integration tests: the programs, driven with curl
 	@$(MAKE) --no-print-directory -C integration-tests
@@ -42,6 +42,13 @@ browser-test: all ## a real browser and a real application through the pair; nee
 race: ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race")
 	@status=0; for m in $(MODULES); do $(GO) -C $$m test $(RACE) -shuffle=on ./... || status=1; done; exit $$status
+
+# Not with -race, which allocates too.
+allocs: ## that nothing came to allocate more often than testdata/allocs.txt says; UPDATE_ALLOCS=1 writes that
+	@status=0; for m in $(MODULES); do \
+	  pkgs=$$(cd $$m && grep -rl --include='*_test.go' --exclude-dir=spdy '^func TestAllocs(' . | xargs -n 1 dirname | sort -u); \
+	  $(GO) -C $$m test -count=1 -run '^TestAllocs$$' $$pkgs || status=1; \
+	done; exit $$status
 
 bench: all ## p and c beside other ways to do the same, in some 12 minutes; BENCHFLAGS=--help
 	@$(GO) run ./integration-tests/bench $(BENCHFLAGS)

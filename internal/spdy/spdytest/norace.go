@@ -1,0 +1,5 @@
+//go:build !race
+
+package spdytest
+
+const race = false
