@@ -120,13 +120,17 @@ func (m *Metrics) labelLocked(origin string) string {
 	return otherOrigin
 }
 
+func (m *Metrics) giveLabelLocked(origin string) {
+	if _, ok := m.labels[origin]; !ok && len(m.labels) < maxOriginLabels {
+		m.labels[origin] = origin
+	}
+}
+
 // SessionStarted counts a session that registered. From then on its origin has
 // a label, if there is one left.
 func (m *Metrics) SessionStarted(origin string) {
 	m.mu.Lock()
-	if _, ok := m.labels[origin]; !ok && len(m.labels) < maxOriginLabels {
-		m.labels[origin] = origin
-	}
+	m.giveLabelLocked(origin)
 	m.mu.Unlock()
 	m.registered.WithLabelValues(m.label(origin)).Inc()
 }
@@ -139,7 +143,10 @@ func (m *Metrics) SessionEnded(origin string, d time.Duration) {
 
 // Request is what is counted of a request of A's that ended.
 type Request struct {
-	Origin   string        // "@" for the default one
+	Origin string // "@" for the default one
+	// Known: the origin had a session. It gets a label then, if there is one
+	// left: the first request may end before SessionStarted is called.
+	Known    bool
 	Status   int           // 0 if none was sent
 	Aborted  bool          // broken off after the headers, or A left
 	Headers  time.Duration // until the response's headers, 0 if none came
@@ -155,7 +162,7 @@ func (m *Metrics) Request(r Request) {
 	if !r.Aborted && r.Status >= 100 && r.Status <= 599 {
 		class = r.Status/100 - 1
 	}
-	origin, requests, duration, headers := m.find(r.Origin, class, r.Headers > 0)
+	origin, requests, duration, headers := m.find(r.Origin, r.Known, class, r.Headers > 0)
 	requests.Inc()
 	duration.Observe(r.Duration.Seconds())
 	if headers != nil {
@@ -174,9 +181,12 @@ func (m *Metrics) Request(r Request) {
 
 // find returns the origin's label, and what every request counts in; headers
 // only if its response had any.
-func (m *Metrics) find(name string, class int, had bool) (origin string, requests prometheus.Counter, duration, headers prometheus.Observer) {
+func (m *Metrics) find(name string, known bool, class int, had bool) (origin string, requests prometheus.Counter, duration, headers prometheus.Observer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if known {
+		m.giveLabelLocked(name)
+	}
 	origin = m.labelLocked(name)
 	s := m.counted[origin]
 	if s == nil {

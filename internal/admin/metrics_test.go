@@ -44,6 +44,8 @@ func TestMetrics(t *testing.T) {
 	m.Request(Request{Origin: "@"})
 	m.Request(Request{Origin: "@", Status: 99999})
 	m.Request(Request{Origin: "invented-by-a-visitor", Status: 503})
+	m.Request(Request{Origin: "early", Known: true, Status: 200})
+	m.SessionStarted("early")
 
 	text := scrape(t, m)
 	for _, line := range []string{
@@ -51,6 +53,7 @@ func TestMetrics(t *testing.T) {
 		`spdy_proxy_requests_total{class="4xx",origin="@"} 1`,
 		`spdy_proxy_requests_total{class="aborted",origin="@"} 3`,
 		`spdy_proxy_requests_total{class="5xx",origin="_other"} 1`,
+		`spdy_proxy_requests_total{class="2xx",origin="early"} 1`,
 		`spdy_proxy_request_duration_seconds_bucket{origin="@",le="1"} 4`,
 		`spdy_proxy_request_duration_seconds_count{origin="@"} 5`,
 		`spdy_proxy_response_header_seconds_count{origin="@"} 1`,
@@ -91,7 +94,7 @@ func TestMetricsBounded(t *testing.T) {
 		name := fmt.Sprintf("n%d", i)
 		m.Request(Request{Origin: "never-" + name, Status: 503})
 		m.SessionStarted(name)
-		m.Request(Request{Origin: name, Status: 200})
+		m.Request(Request{Origin: name, Known: i%2 == 0, Status: 200})
 		f.snapshot.Origins = append(f.snapshot.Origins, Origin{Name: name, Sessions: []Session{{InFlight: 1}}})
 	}
 	text := scrape(t, m)

@@ -77,7 +77,7 @@ func (p *Proxy) requestDone(r *front.Record) {
 		name = ""
 	}
 	p.metrics.Request(admin.Request{
-		Origin: name, Status: r.Status, Aborted: r.Aborted, Headers: r.Headers, Duration: r.Duration,
+		Origin: name, Known: r.Known, Status: r.Status, Aborted: r.Aborted, Headers: r.Headers, Duration: r.Duration,
 		Held: r.Held, Replayed: r.Replayed, Resumed: r.Resumed,
 	})
 }
