@@ -66,6 +66,13 @@ func (w *recvWindow) grow(size int64) (delta int64) {
 	return delta
 }
 
+// shrink lowers the window by n, not below what may come at any time: the next n
+// bytes that are read are not given back.
+func (w *recvWindow) shrink(n int64) {
+	w.size -= n
+	w.credit -= n
+}
+
 // grower decides when a window is what holds its sender up: more than half of it
 // is read in a round trip, which a window of twice the bandwidth times the round
 // trip never sees. A slow reader takes longer than that, so only the windows of
@@ -76,9 +83,9 @@ type grower struct {
 	total int64     // bytes given back
 }
 
-// factor is called when a WINDOW_UPDATE of delta bytes, on a window of size,
-// goes out at now. It returns by how much the window is to be multiplied.
-func (g *grower) factor(now time.Time, delta, size int64, rtt time.Duration) int64 {
+// judge is called when a WINDOW_UPDATE of delta bytes, on a window of size,
+// goes out at now. It returns the size that the window should have.
+func (g *grower) judge(now time.Time, delta, size int64, rtt time.Duration) int64 {
 	g.total += delta
 	g.since += delta
 	took := now.Sub(g.last)
@@ -89,19 +96,21 @@ func (g *grower) factor(now time.Time, delta, size int64, rtt time.Duration) int
 		if size >= steadyWindow {
 			least = steadyTrips * rtt
 		}
-		if took < least {
-			return 1
+		if took < least || g.total < shortTotal {
+			return size
 		}
 	}
 	windows := float64(g.since) * float64(rtt) / (float64(max(took, 1)) * float64(size)) // read in a round trip
 	g.last, g.since = now, 0
 	switch {
 	case windows > 1 && rtt >= shortRTT:
-		return 4
+		return 4 * size
 	case windows > 0.5:
-		return 2
+		return 2 * size
+	case windows < 1./16 && rtt > 0:
+		return size / 2
 	}
-	return 1
+	return size
 }
 
 const (
@@ -109,9 +118,14 @@ const (
 	// carries, before the round trip is over.
 	shortRTT = 4 * time.Millisecond
 
+	// shortTotal is how much is read of a stream on a short line before its
+	// window may grow. The buffers of sockets take some hundred KB at once, for
+	// however slow a reader.
+	shortTotal = 512 << 10
+
 	// A window of steadyWindow and more grows, on a short line, for what is read
 	// in so many round trips: a reader that was held up for a moment seems fast
-	// after it, and windows do not shrink.
+	// after it.
 	steadyWindow = 512 << 10
 	steadyTrips  = 20
 )

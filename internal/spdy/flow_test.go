@@ -99,17 +99,56 @@ func TestGrower(t *testing.T) {
 		{"the whole window twice a round trip", 65536, rtt / 2, rtt, 4},
 		{"half the window in a round trip less a bit", 32768, rtt * 9 / 10, rtt, 2},
 		{"half the window in a round trip and more", 32768, rtt * 11 / 10, rtt, 1},
-		{"a slow reader", 32768, 2 * time.Second, rtt, 1},
+		{"a reader of an eighth of the window in a round trip", 32768, 4 * rtt, rtt, 1},
 		{"no round trip measured", 65536, time.Nanosecond, 0, 1},
 		{"no time at all", 32768, 0, rtt, 4},
 		{"a short line, within a round trip", 65536, time.Millisecond - 1, time.Millisecond, 1},
 		{"a short line, the whole window in a round trip", 65536, time.Millisecond, time.Millisecond, 2},
 		{"a short line, twice the window in a round trip", 131072, time.Millisecond, time.Millisecond, 2},
 	} {
-		g := grower{last: start}
-		if got := g.factor(start.Add(test.since), test.delta, 65536, test.rtt); got != test.want {
-			t.Errorf("%s: got factor %d, want %d", test.what, got, test.want)
+		g := grower{last: start, total: shortTotal}
+		if got := g.judge(start.Add(test.since), test.delta, 65536, test.rtt); got != test.want*65536 {
+			t.Errorf("%s: got %d, want %d windows", test.what, got, test.want)
 		}
+	}
+}
+
+// A reader that has become slow needs no large window.
+func TestGrowerShrinks(t *testing.T) {
+	for _, rtt := range []time.Duration{time.Millisecond, 50 * time.Millisecond} {
+		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+		g := grower{last: start, total: shortTotal}
+		if got := g.judge(start.Add(rtt*3/2), 1<<17, 1<<20, rtt); got != 1<<20 {
+			t.Errorf("round trip of %v, more than a sixteenth of the window in each: got %d, want no change", rtt, got)
+		}
+		g = grower{last: start, total: shortTotal}
+		if got := g.judge(start.Add(200*rtt), 1<<17, 1<<20, rtt); got != 1<<19 {
+			t.Errorf("round trip of %v, an eighth of the window in 200 of them: got %d, want half of it", rtt, got)
+		}
+	}
+	w := recvWindow{size: 1 << 20, avail: 1 << 20}
+	w.take(1 << 20)
+	w.shrink(1 << 19)
+	if d := w.give(1 << 19); d != 0 {
+		t.Errorf("what the window was lowered by: got credit of %d bytes for it, want none", d)
+	}
+	if d := w.give(1 << 18); d != 1<<18 || w.avail != 1<<18 || w.size != 1<<19 {
+		t.Errorf("after that: got credit %d, available %d of %d, want %d, %d of %d", d, w.avail, w.size, 1<<18, 1<<18, 1<<19)
+	}
+}
+
+// The first bytes of a download go into the buffers of sockets, however slow
+// its reader is.
+func TestGrowerWaitsOnShortLine(t *testing.T) {
+	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	g := grower{last: start}
+	for n := int64(32 << 10); n < shortTotal; n += 32 << 10 {
+		if got := g.judge(start.Add(2*time.Millisecond), 32<<10, 65536, time.Millisecond); got != 65536 {
+			t.Fatalf("after %d bytes: got %d, want 65536", n, got)
+		}
+	}
+	if got := g.judge(start.Add(2*time.Millisecond), 32<<10, 65536, time.Millisecond); got != 131072 {
+		t.Errorf("after %d bytes: got %d, want 131072", shortTotal, got)
 	}
 }
 
@@ -118,25 +157,25 @@ func TestGrower(t *testing.T) {
 func TestGrowerShortLine(t *testing.T) {
 	const size, rtt = steadyWindow, time.Millisecond
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	g := grower{last: now}
-	for i := range steadyTrips - 1 {
+	g := grower{last: now, total: shortTotal}
+	judge := func(delta int64) int64 {
 		now = now.Add(rtt)
-		if got := g.factor(now, size/4, size, rtt); got != 1 {
-			t.Errorf("a quarter of the window a round trip, the %dth: got factor %d, want 1", i, got)
+		return g.judge(now, delta, size, rtt)
+	}
+	for i := range steadyTrips - 1 {
+		if got := judge(size / 4); got != size {
+			t.Errorf("a quarter of the window a round trip, the %dth: got %d, want %d", i, got, size)
 		}
 	}
-	now = now.Add(rtt)
-	if got := g.factor(now, 2*size, size, rtt); got != 1 {
-		t.Errorf("two windows at once after that: got factor %d, want 1", got)
+	if got := judge(2 * size); got != size {
+		t.Errorf("two windows at once after that: got %d, want %d", got, size)
 	}
 	for range steadyTrips - 1 {
-		now = now.Add(rtt)
-		if got := g.factor(now, size*3/4, size, rtt); got != 1 {
-			t.Errorf("before so many round trips: got factor %d, want 1", got)
+		if got := judge(size * 3 / 4); got != size {
+			t.Errorf("before so many round trips: got %d, want %d", got, size)
 		}
 	}
-	now = now.Add(rtt)
-	if got := g.factor(now, size*3/4, size, rtt); got != 2 {
-		t.Errorf("three quarters of the window in each round trip: got factor %d, want 2", got)
+	if got := judge(size * 3 / 4); got != 2*size {
+		t.Errorf("three quarters of the window in each round trip: got %d, want %d", got, 2*size)
 	}
 }

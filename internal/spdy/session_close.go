@@ -318,8 +318,13 @@ func (s *Session) give(st *Stream, n int) {
 		return
 	}
 	now := time.Now()
-	if k := st.grow.factor(now, delta, st.recv.size, s.lineLocked()); k > 1 && !st.discard {
-		delta += s.growLocked(st, k)
+	size := st.grow.judge(now, delta, st.recv.size, s.lineLocked())
+	switch {
+	case st.discard:
+	case size > st.recv.size:
+		delta += s.growLocked(st, size)
+	case size < st.recv.size:
+		s.shrinkLocked(st, size)
 	}
 	if st.grow.total >= measureAfter {
 		s.measureLocked(now)
@@ -330,10 +335,10 @@ func (s *Session) give(st *Stream, n int) {
 
 // growLocked raises the window of a stream whose reader keeps up, within what
 // Config allows.
-func (s *Session) growLocked(st *Stream, factor int64) (delta int64) {
+func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
 	old := st.recv.size
 	// What one stream of this connection needed, the next will need too.
-	size := min(max(factor*old, s.learned), int64(s.cfg.MaxStreamWindow))
+	size = min(max(size, s.learned), int64(s.cfg.MaxStreamWindow))
 	size = min(size, old+s.cfg.MaxBuffer-s.grown)
 	if size <= old {
 		return 0
@@ -344,6 +349,18 @@ func (s *Session) growLocked(st *Stream, factor int64) (delta int64) {
 	st.giveAt.Store(int32(st.recv.enough()))
 	st.grew.Store(true)
 	return delta
+}
+
+// shrinkLocked lowers the window of a stream whose reader has become slow, not
+// below what it started with.
+func (s *Session) shrinkLocked(st *Stream, size int64) {
+	less := st.recv.size - max(size, int64(s.cfg.StreamWindow))
+	if less <= 0 {
+		return
+	}
+	st.recv.shrink(less)
+	s.grown -= less
+	st.giveAt.Store(int32(st.recv.enough()))
 }
 
 // ungrowLocked takes the window of a stream that has ended off the account of
@@ -376,8 +393,8 @@ func (s *Session) giveSessionLocked(n int) {
 	if delta == 0 {
 		return
 	}
-	k := s.growth.factor(time.Now(), delta, s.recv.size, s.lineLocked())
-	if size := min(k*s.recv.size, defaultMaxSessionWindow); size > s.recv.size {
+	size := s.growth.judge(time.Now(), delta, s.recv.size, s.lineLocked())
+	if size = min(size, defaultMaxSessionWindow); size > s.recv.size {
 		delta += s.recv.grow(size)
 	}
 	s.queueLocked(item{typ: typeWindowUpdate, value: uint32(delta)})
