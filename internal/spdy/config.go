@@ -33,7 +33,7 @@ const (
 	// (draft 3.1, 2.6.8).
 	defaultWindow = 64 << 10
 
-	defaultMaxStreamWindow  = 16 << 20
+	defaultMaxStreamWindow  = 24 << 20
 	defaultSessionWindow    = 1 << 20
 	defaultMaxSessionWindow = 32 << 20
 	defaultMaxBuffer        = 64 << 20
@@ -63,7 +63,7 @@ type Config struct {
 
 	// MaxStreamWindow is the size in bytes to which the receive window of a
 	// stream may grow by itself, while its reader keeps up and the round trip
-	// asks for it. Zero means 16 MiB; negative means that windows never grow.
+	// asks for it. Zero means 24 MiB; negative means that windows never grow.
 	MaxStreamWindow int32
 
 	// SessionWindow is the receive window of the session in bytes at its

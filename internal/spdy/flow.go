@@ -46,16 +46,18 @@ func (w *recvWindow) give(n int64) (delta int64) {
 }
 
 // enough is how many read bytes are given back at once: half of a window as
-// small as it starts, an eighth of one that has grown. What is read and not yet
-// given back is a part of the window that nobody uses.
+// small as it starts, less and less of one that has grown. What is read and not
+// yet given back is a part of the window that nobody uses.
 func (w *recvWindow) enough() int64 {
 	switch {
 	case w.size <= defaultWindow:
 		return w.size / 2
 	case w.size <= 4*defaultWindow:
 		return w.size / 4
+	case w.size <= 64*defaultWindow:
+		return w.size / 8
 	}
-	return w.size / 8
+	return w.size / 32
 }
 
 // grow raises the window to size and returns what the peer must be told.
