@@ -98,7 +98,7 @@ func (g *grower) judge(now time.Time, delta, size int64, rtt time.Duration) int6
 		if size >= steadyWindow {
 			least = steadyTrips * rtt
 		}
-		if took < least || g.total < shortTotal {
+		if took < least || !g.proven() {
 			return size
 		}
 	}
@@ -106,7 +106,7 @@ func (g *grower) judge(now time.Time, delta, size int64, rtt time.Duration) int6
 	g.last, g.since = now, 0
 	switch {
 	case windows > 1 && rtt >= shortRTT:
-		return 4 * size
+		return int64(min(2*windows, 16) * float64(size))
 	case windows > 0.5:
 		return 2 * size
 	case windows < 1./16 && rtt > 0:
@@ -115,15 +115,20 @@ func (g *grower) judge(now time.Time, delta, size int64, rtt time.Duration) int6
 	return size
 }
 
+// proven reports whether so much was read that it cannot all have gone into the
+// buffers of sockets, which take the first of a download at once, however slow
+// its reader is.
+func (g *grower) proven() bool { return g.total >= provenTotal }
+
 const (
 	// shortRTT: on a longer line the first bytes of a round trip show what it
 	// carries, before the round trip is over.
 	shortRTT = 4 * time.Millisecond
 
-	// shortTotal is how much is read of a stream on a short line before its
-	// window may grow. The buffers of sockets take some hundred KB at once, for
-	// however slow a reader.
-	shortTotal = 512 << 10
+	// On a short line a window grows for a proven reader only, on a longer one
+	// to unprovenWindow for any, so that the proof takes two round trips.
+	provenTotal    = 512 << 10
+	unprovenWindow = 512 << 10
 
 	// A window of steadyWindow and more grows, on a short line, for what is read
 	// in so many round trips: a reader that was held up for a moment seems fast

@@ -101,12 +101,13 @@ func TestGrower(t *testing.T) {
 		{"half the window in a round trip and more", 32768, rtt * 11 / 10, rtt, 1},
 		{"a reader of an eighth of the window in a round trip", 32768, 4 * rtt, rtt, 1},
 		{"no round trip measured", 65536, time.Nanosecond, 0, 1},
-		{"no time at all", 32768, 0, rtt, 4},
+		{"the whole window ten times a round trip", 65536, rtt / 10, rtt, 16},
+		{"no time at all", 32768, 0, rtt, 16},
 		{"a short line, within a round trip", 65536, time.Millisecond - 1, time.Millisecond, 1},
 		{"a short line, the whole window in a round trip", 65536, time.Millisecond, time.Millisecond, 2},
 		{"a short line, twice the window in a round trip", 131072, time.Millisecond, time.Millisecond, 2},
 	} {
-		g := grower{last: start, total: shortTotal}
+		g := grower{last: start, total: provenTotal}
 		if got := g.judge(start.Add(test.since), test.delta, 65536, test.rtt); got != test.want*65536 {
 			t.Errorf("%s: got %d, want %d windows", test.what, got, test.want)
 		}
@@ -117,11 +118,11 @@ func TestGrower(t *testing.T) {
 func TestGrowerShrinks(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 50 * time.Millisecond} {
 		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-		g := grower{last: start, total: shortTotal}
+		g := grower{last: start, total: provenTotal}
 		if got := g.judge(start.Add(rtt*3/2), 1<<17, 1<<20, rtt); got != 1<<20 {
 			t.Errorf("round trip of %v, more than a sixteenth of the window in each: got %d, want no change", rtt, got)
 		}
-		g = grower{last: start, total: shortTotal}
+		g = grower{last: start, total: provenTotal}
 		if got := g.judge(start.Add(200*rtt), 1<<17, 1<<20, rtt); got != 1<<19 {
 			t.Errorf("round trip of %v, an eighth of the window in 200 of them: got %d, want half of it", rtt, got)
 		}
@@ -142,13 +143,13 @@ func TestGrowerShrinks(t *testing.T) {
 func TestGrowerWaitsOnShortLine(t *testing.T) {
 	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	g := grower{last: start}
-	for n := int64(32 << 10); n < shortTotal; n += 32 << 10 {
+	for n := int64(32 << 10); n < provenTotal; n += 32 << 10 {
 		if got := g.judge(start.Add(2*time.Millisecond), 32<<10, 65536, time.Millisecond); got != 65536 {
 			t.Fatalf("after %d bytes: got %d, want 65536", n, got)
 		}
 	}
 	if got := g.judge(start.Add(2*time.Millisecond), 32<<10, 65536, time.Millisecond); got != 131072 {
-		t.Errorf("after %d bytes: got %d, want 131072", shortTotal, got)
+		t.Errorf("after %d bytes: got %d, want 131072", provenTotal, got)
 	}
 }
 
@@ -157,7 +158,7 @@ func TestGrowerWaitsOnShortLine(t *testing.T) {
 func TestGrowerShortLine(t *testing.T) {
 	const size, rtt = steadyWindow, time.Millisecond
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	g := grower{last: now, total: shortTotal}
+	g := grower{last: now, total: provenTotal}
 	judge := func(delta int64) int64 {
 		now = now.Add(rtt)
 		return g.judge(now, delta, size, rtt)

@@ -175,6 +175,37 @@ func TestWindowStays(t *testing.T) {
 	}
 }
 
+// Readers that took no more than goes into the buffers of sockets leave three
+// quarters of MaxBuffer to those that are proven fast.
+func TestSlowReadersLeaveWindows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := new(windows)
+		l := link(t, longLine, spdy.Config{Trace: seen.trace}, spdy.Config{}, sendZeros)
+		const slow, taken = 100, 300 << 10
+		for range slow {
+			body := l.fetch("GET", "/", nil).Body
+			defer body.Close()
+			if _, err := io.CopyN(io.Discard, body, taken); err != nil {
+				t.Fatal(err)
+			}
+		}
+		held := int64(0)
+		for i := range uint32(slow) {
+			held += seen.of(1+2*i) - taken
+		}
+		if held > 20<<20 || held <= 0 {
+			t.Errorf("%d slow readers: windows of %d bytes beyond the first 64 KiB, want some, and a quarter of 64 MiB at most", slow, held)
+		}
+		start := time.Now()
+		if n, err := io.Copy(io.Discard, l.fetch("GET", "/", nil).Body); n != 64<<20 || err != nil {
+			t.Errorf("got %d bytes, %v, want 64 MiB", n, err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("64 MiB beside them took %v, want 1s at most", d)
+		}
+	})
+}
+
 // However many streams keep up, their windows together stay within MaxBuffer.
 func TestWindowsStayWithinMaxBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

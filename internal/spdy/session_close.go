@@ -334,12 +334,20 @@ func (s *Session) give(st *Stream, n int) {
 }
 
 // growLocked raises the window of a stream whose reader keeps up, within what
-// Config allows.
+// Config allows. It takes half of what is left of MaxBuffer at most, so that
+// something is there for the next; those whose reader is not proven share a
+// quarter of it.
 func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
 	old := st.recv.size
-	// What one stream of this connection needed, the next will need too.
-	size = min(max(size, s.learned), int64(s.cfg.MaxStreamWindow))
-	size = min(size, old+s.cfg.MaxBuffer-s.grown)
+	room := (s.cfg.MaxBuffer - s.grown) / 2
+	if st.grow.proven() {
+		// What one stream of this connection needed, the next will need too.
+		size = min(max(size, s.learned), int64(s.cfg.MaxStreamWindow))
+	} else {
+		room = s.cfg.MaxBuffer/4 - s.grown
+		size = min(size, unprovenWindow, int64(s.cfg.MaxStreamWindow))
+	}
+	size = min(size, old+room)
 	if size <= old {
 		return 0
 	}
