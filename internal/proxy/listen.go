@@ -245,7 +245,7 @@ func addrKey(ip netip.Addr) string {
 }
 
 // visitor is one connection to the front port. A write that gets nowhere for
-// long ends it: a visitor who never reads would keep a stream for ever.
+// long ends it, whatever the visitor sends meanwhile: a visitor who never reads would keep a stream for ever.
 type visitor struct {
 	net.Conn
 	from *visitors
@@ -254,12 +254,14 @@ type visitor struct {
 
 	reading atomic.Int32                       // calls of Read that have not returned
 	writing atomic.Int32                       // calls of Write that have not returned
-	moves   atomic.Uint32                      // counts ends of Read, and begins and ends of Write
+	reads   atomic.Uint32                      // counts ends of Read
+	writes  atomic.Uint32                      // counts begins and ends of Write
 	onLeave atomic.Pointer[context.CancelFunc] // ends the connection's requests
 
 	// Guarded by visitors.mu.
-	seen  uint32    // moves, when watch looked last
-	since time.Time // when it first saw as many
+	seenReads, seenWrites uint32    // reads and writes, when watch looked last
+	since                 time.Time // when it first saw as many of both
+	sinceWrite            time.Time // when it first saw as many writes
 }
 
 // NetConn returns the connection inside, for what only TCP can do: a reset.
@@ -268,26 +270,29 @@ func (c *visitor) NetConn() net.Conn { return c.Conn }
 func (c *visitor) Read(p []byte) (int, error) {
 	c.reading.Add(1)
 	n, err := c.Conn.Read(p)
-	c.moves.Add(1)
+	c.reads.Add(1)
 	c.reading.Add(-1)
 	return n, err
 }
 
 // lookLocked is watch for one visitor. A Write that it sees under way is in
-// moves already, and a Read that it does not see is too: hence the order.
+// writes already, and a Read that it does not see is in reads: hence the order.
+//
+// What a visitor sends does not make good what it does not take: it could keep
+// a Write for ever by a byte now and then.
 func (c *visitor) lookLocked(now time.Time) {
 	reading, writing := c.reading.Load() > 0, c.writing.Load() > 0
-	if m := c.moves.Load(); m != c.seen {
-		c.seen, c.since = m, now
-		return
+	reads, writes := c.reads.Load(), c.writes.Load()
+	if writes != c.seenWrites {
+		c.since, c.sinceWrite = now, now
+	} else if reads != c.seenReads {
+		c.since = now
 	}
-	if now.Sub(c.since) <= c.from.stall {
-		return
-	}
-	if writing {
+	c.seenReads, c.seenWrites = reads, writes
+	if writing && now.Sub(c.sinceWrite) > c.from.stall {
 		c.Conn.SetWriteDeadline(now)
 	}
-	if !reading {
+	if !reading && now.Sub(c.since) > c.from.stall {
 		c.leave()
 	}
 }
@@ -300,10 +305,10 @@ func (c *visitor) leave() {
 }
 
 func (c *visitor) Write(p []byte) (int, error) {
-	c.moves.Add(1)
+	c.writes.Add(1)
 	c.writing.Add(1)
 	n, err := c.Conn.Write(p)
-	c.moves.Add(1)
+	c.writes.Add(1)
 	c.writing.Add(-1)
 	return n, err
 }

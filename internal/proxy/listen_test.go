@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -191,20 +192,23 @@ func TestVisitorLook(t *testing.T) {
 		name      string
 		reading   bool
 		writing   time.Duration   // since when a Write is under way, or never
-		moves     []time.Duration // what else happens
+		reads     []time.Duration // when one ends
+		writes    []time.Duration // when one ends, and another begins
 		left, cut time.Duration   // the wanted ends of the requests and of the Write
 	}{
-		{"it waits for a request", true, never, nil, never, never},
-		{"a body that nobody reads", false, never, nil, 70 * time.Second, never},
-		{"a body that is read now and then", false, never, []time.Duration{45 * time.Second, 95 * time.Second}, 170 * time.Second, never},
-		{"it takes nothing, and may send", true, 5 * time.Second, nil, never, 80 * time.Second},
-		{"it takes nothing, and is not read from", false, 5 * time.Second, nil, 80 * time.Second, 80 * time.Second},
-		{"it takes something now and then", true, 5 * time.Second, []time.Duration{50 * time.Second, 100 * time.Second}, never, 170 * time.Second},
-		{"a write that begins after a long wait", true, 175 * time.Second, nil, never, never},
+		{"it waits for a request", true, never, nil, nil, never, never},
+		{"a body that nobody reads", false, never, nil, nil, 70 * time.Second, never},
+		{"a body that is read now and then", false, never, []time.Duration{45 * time.Second, 95 * time.Second}, nil, 170 * time.Second, never},
+		{"it takes nothing, and may send", true, 5 * time.Second, nil, nil, never, 80 * time.Second},
+		{"it takes nothing, and sends", true, 5 * time.Second, []time.Duration{50 * time.Second, 100 * time.Second, 150 * time.Second}, nil, never, 80 * time.Second},
+		{"it takes nothing, and is not read from", false, 5 * time.Second, nil, nil, 80 * time.Second, 80 * time.Second},
+		{"it takes something now and then", true, 5 * time.Second, nil, []time.Duration{50 * time.Second, 100 * time.Second}, never, 170 * time.Second},
+		{"it takes something now and then, and is not read from", false, 5 * time.Second, nil, []time.Duration{50 * time.Second, 100 * time.Second}, 170 * time.Second, 170 * time.Second},
+		{"a write that begins after a long wait", true, 175 * time.Second, nil, nil, never, never},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			conn := &deadlineConn{}
-			c := &visitor{Conn: conn, from: &visitors{stall: stall}, since: start}
+			c := &visitor{Conn: conn, from: &visitors{stall: stall}, since: start, sinceWrite: start}
 			ctx := withLeave(t.Context(), c)
 			if test.reading {
 				c.reading.Store(1)
@@ -212,10 +216,12 @@ func TestVisitorLook(t *testing.T) {
 			left, cut := time.Duration(never), time.Duration(never)
 			const tick = 10 * time.Second
 			for now := time.Duration(0); now <= 3*stall; now += tick {
-				for _, at := range append(test.moves, test.writing) {
-					if at > now-tick && at <= now && at != never {
-						c.moves.Add(1)
-					}
+				during := func(at time.Duration) bool { return at > now-tick && at <= now && at != never }
+				if slices.ContainsFunc(test.reads, during) {
+					c.reads.Add(1)
+				}
+				if during(test.writing) || slices.ContainsFunc(test.writes, during) {
+					c.writes.Add(1)
 				}
 				if test.writing != never && test.writing <= now {
 					c.writing.Store(1)
