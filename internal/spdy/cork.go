@@ -43,6 +43,7 @@ type corkConn struct {
 	corked bool
 	buf    *[corkSize]byte // from corkPool, while there is something in it
 	n      int             // bytes of buf
+	lost   error           // why collected bytes were not sent
 }
 
 // cork makes later writes wait for uncork, or for as much as goes out at once.
@@ -63,6 +64,9 @@ func (c *corkConn) uncork() error {
 func (c *corkConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.lost != nil {
+		return 0, c.lost // what follows a gap would be read as something else
+	}
 	if c.n+len(p) > corkSize {
 		if err := c.flushLocked(); err != nil {
 			return 0, err
@@ -79,13 +83,12 @@ func (c *corkConn) Write(p []byte) (int, error) {
 }
 
 func (c *corkConn) flushLocked() error {
-	if c.buf == nil {
-		return nil
+	if c.buf != nil {
+		_, c.lost = c.Conn.Write(c.buf[:c.n])
+		corkPool.Put(c.buf)
+		c.buf, c.n = nil, 0
 	}
-	_, err := c.Conn.Write(c.buf[:c.n])
-	corkPool.Put(c.buf)
-	c.buf, c.n = nil, 0
-	return err
+	return c.lost
 }
 
 // NetConn returns the connection inside.

@@ -195,11 +195,12 @@ func (s *Session) writeLoop() {
 
 		err := s.writeFrames(queue, echoes)
 		clear(queue)
-		if err == nil && (last || s.corked >= s.corkLimit) {
+		if err == nil && last {
 			err = s.uncork()
 		}
 		if err != nil {
 			s.writeFailed(err)
+			s.uncork() // an alert of TLS, it may be; the first error counts
 			return
 		}
 		if last {
@@ -388,19 +389,26 @@ func (s *Session) returnPicks() {
 	s.picks = s.picks[:0]
 }
 
-// write hands b to the connection, or to what is collected below TLS.
+// write hands b to the connection, or to what is collected below TLS; if that is
+// enough, it goes out.
 func (s *Session) write(b []byte) error {
 	if s.cork == nil {
 		s.limitWrite(time.Now())
-	} else if s.corked == 0 {
+		_, err := s.conn.Write(b)
+		return err
+	}
+	if s.corked == 0 {
 		s.limitWrite(time.Now())
 		s.cork.cork()
 	}
-	if s.cork != nil {
-		s.corked += len(b)
+	s.corked += len(b)
+	if _, err := s.conn.Write(b); err != nil {
+		return err
 	}
-	_, err := s.conn.Write(b)
-	return err
+	if s.corked >= s.corkLimit {
+		return s.uncork()
+	}
+	return nil
 }
 
 // uncork sends what was collected below TLS.
