@@ -68,12 +68,16 @@ func (w *recvWindow) grow(size int64) (delta int64) {
 	return delta
 }
 
-// shrink lowers the window by n, not below what may come at any time: the next n
-// bytes that are read are not given back.
+// shrink lowers the window by n. What the peer was given cannot be taken back: the
+// next n bytes that are read are not given to it again.
 func (w *recvWindow) shrink(n int64) {
 	w.size -= n
 	w.credit -= n
 }
+
+// most is how many bytes the peer can make this side hold: the window, and what
+// it was lowered by so long as that was not read.
+func (w *recvWindow) most() int64 { return w.size - min(w.credit, 0) }
 
 // grower decides when a window is what holds its sender up: more than half of it
 // is read in a round trip, which a window of twice the bandwidth times the round
@@ -81,7 +85,7 @@ func (w *recvWindow) shrink(n int64) {
 // readers that keep up are raised.
 type grower struct {
 	last  time.Time // when the bytes of since began to come
-	since int64     // bytes given back and not yet judged
+	since int64     // bytes given back, or kept by shrink, and not yet judged
 	total int64     // bytes given back
 }
 

@@ -1,7 +1,9 @@
 package spdy
 
 import (
+	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -179,4 +181,58 @@ func TestGrowerShortLine(t *testing.T) {
 	if got := judge(size * 3 / 4); got != 2*size {
 		t.Errorf("three quarters of the window in each round trip: got %d, want %d", got, 2*size)
 	}
+}
+
+// A window that one pause has made smaller does not get smaller and smaller while
+// its reader is fast again, though what it was lowered by is not given back.
+// Until that was read, it counts in what all streams may hold.
+func TestShrinkAfterPause(t *testing.T) { synctest.Test(t, testShrinkAfterPause) }
+
+func testShrinkAfterPause(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	s := newSession(near, nil, nil)
+	s.minRTT, s.rttAt = 50*time.Millisecond, time.Now()
+	st := s.newStream()
+	s.enterLocked(st, 1)
+	st.grow.last = time.Now()
+	read := func(n int) { // all that may come has come, and n bytes of it are read
+		t.Helper()
+		s.give(st, n)
+		st.recv.take(int64(n))
+		if held, most := st.recv.size-min(st.recv.credit, 0)-defaultWindow, s.grown; held != most {
+			t.Fatalf("window of %d: the peer can make us hold %d bytes above the first window, %d are counted", st.recv.size, held, most)
+		}
+		<-time.After(time.Millisecond)
+	}
+	for range 200 {
+		read(256 << 10) // 12.5 MiB in a round trip
+	}
+	if st.recv.size != defaultMaxStreamWindow {
+		t.Fatalf("a fast reader: got a window of %d, want %d", st.recv.size, defaultMaxStreamWindow)
+	}
+	<-time.After(10 * time.Second)
+	for range 200 {
+		read(256 << 10)
+		if st.recv.size < defaultMaxStreamWindow/2 {
+			t.Fatalf("after one pause: got a window of %d, want %d at least", st.recv.size, defaultMaxStreamWindow/2)
+		}
+	}
+	if st.recv.size != defaultMaxStreamWindow {
+		t.Errorf("fast again: got a window of %d, want %d", st.recv.size, defaultMaxStreamWindow)
+	}
+	<-time.After(10 * time.Second)
+	read(1 << 20)
+	if st.recv.credit >= 0 {
+		t.Fatalf("a second pause: got credit of %d, want a debt", st.recv.credit)
+	}
+	s.mu.Lock()
+	s.removeLocked(st, nil)
+	s.mu.Unlock()
+	st.bodyEnded()
+	if s.grown != 0 {
+		t.Errorf("without a stream: %d bytes are counted, want 0", s.grown)
+	}
+	s.Close()
 }

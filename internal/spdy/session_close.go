@@ -313,7 +313,9 @@ func (s *Session) give(st *Stream, n int) {
 	if st.closed || st.remoteClosed || st.forgotten || s.err != nil {
 		return
 	}
+	most := st.recv.most()
 	delta := st.recv.give(int64(n))
+	s.grown -= most - st.recv.most()
 	if delta == 0 {
 		return
 	}
@@ -360,14 +362,15 @@ func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
 }
 
 // shrinkLocked lowers the window of a stream whose reader has become slow, not
-// below what it started with.
+// below what it started with. The account of Config.MaxBuffer follows as give sees
+// the bytes read that the peer may have sent before.
 func (s *Session) shrinkLocked(st *Stream, size int64) {
 	less := st.recv.size - max(size, int64(s.cfg.StreamWindow))
 	if less <= 0 {
 		return
 	}
 	st.recv.shrink(less)
-	s.grown -= less
+	st.grow.since += less // they will have been read when a WINDOW_UPDATE is judged next
 	st.giveAt.Store(int32(st.recv.enough()))
 }
 
@@ -376,8 +379,8 @@ func (s *Session) shrinkLocked(st *Stream, size int64) {
 // is held.
 func (s *Session) ungrowLocked(st *Stream) {
 	if st.closed && st.bodyDone {
-		s.grown -= st.recv.size - int64(s.cfg.StreamWindow)
-		st.recv.size = int64(s.cfg.StreamWindow)
+		s.grown -= st.recv.most() - int64(s.cfg.StreamWindow)
+		st.recv = recvWindow{size: int64(s.cfg.StreamWindow)}
 	}
 }
 
