@@ -176,11 +176,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f := h.admit(x); f != nil {
 		x.answer(f)
 	} else {
-		if x.http1 && r.ContentLength != 0 {
-			// Or http.Server would read the rest of the body itself as soon as
-			// the response begins, and C would get a body with a hole.
-			http.NewResponseController(w).EnableFullDuplex()
-		}
 		x.forward()
 	}
 	x.finished = true

@@ -18,6 +18,12 @@ func (x *exchange) forward() {
 		x.answer(f)
 		return
 	}
+	if x.http1 && x.body != nil {
+		// Or http.Server would read the rest of the body itself as soon as the
+		// response begins, and C would get a body with a hole. Where nobody
+		// else reads the body, it has to: in full duplex it panics then.
+		http.NewResponseController(x.w.rw).EnableFullDuplex()
+	}
 	resp, err := x.send(req)
 	if err != nil {
 		x.failed(err)

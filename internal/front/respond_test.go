@@ -273,9 +273,20 @@ func TestNamedByConnection(t *testing.T) {
 func TestOddUpgrade400(t *testing.T) {
 	s := newStage(t, nil)
 	s.connect(t, "", "", echo)
-	got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: web\xffsocket\r\n\r\n")
-	if !strings.HasPrefix(got, "HTTP/1.1 400 ") {
-		t.Errorf("%q, want 400", got)
+	const next = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+	for _, body := range []string{
+		"\r\n",
+		"Content-Length: 3\r\n\r\nabc",
+		"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+	} {
+		got := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: web\xffsocket\r\n"+body+next)
+		if !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+			t.Errorf("%q: %q, want 400", body, got)
+		}
+		// The body is not the next request's.
+		if !strings.Contains(got, "HTTP/1.1 200 ") || !strings.Contains(got, `"URI":"/next"`) {
+			t.Errorf("%q: %q, want the next request answered", body, got)
+		}
 	}
 }
 
