@@ -236,3 +236,35 @@ func testShrinkAfterPause(t *testing.T) {
 	}
 	s.Close()
 }
+
+// A peer that opens wide windows and reads nothing makes each small response hold
+// one small piece of memory, not a large one.
+func TestSmallBodiesHoldSmallChunks(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	s := newSession(near, nil, nil)
+	defer s.Close()
+	s.initialSend = 1 << 20
+	held := func(st *Stream) (n int) {
+		for c := st.send.head; c != nil; c = c.next {
+			n += len(c.b)
+		}
+		return n
+	}
+	for _, test := range []struct{ size, most int }{
+		{1, smallChunk},
+		{smallChunk - frameHeaderLen, smallChunk},
+		{smallChunk, smallChunk + largeChunk},
+		{100 << 10, smallChunk + 2*largeChunk},
+	} {
+		st := s.newStream()
+		s.enterLocked(st, s.nextID)
+		s.nextID += 2
+		if _, err := st.writeAll(make([]byte, test.size), false); err != nil {
+			t.Fatal(err)
+		}
+		if n := held(st); n > test.most {
+			t.Errorf("%d bytes to be sent hold %d bytes, want %d at most", test.size, n, test.most)
+		}
+	}
+}

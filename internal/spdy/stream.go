@@ -138,8 +138,9 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			st.asExpectedLocked()
 			return err
 		}
-		// Where many streams wait for a peer that does not read, each gets little.
-		large := int64(st.sendWin) > defaultWindow && s.unsent < sendBufferAll/4
+		// Where many streams wait for a peer that does not read, each gets little:
+		// nor does a first small write hold a large chunk.
+		large := st.send.size > 0 && int64(st.sendWin) > defaultWindow && s.unsent < sendBufferAll/4
 		n, more, err := st.fillUnlocked(fill, st.send.reserve(large))
 		st.asExpectedLocked()
 		if st.finQueued {
