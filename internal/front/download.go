@@ -57,7 +57,14 @@ func (d *download) begin(x *exchange, req *http.Request, resp *http.Response) {
 // more. Its error means that A has not all of it.
 func (d *download) deliver() error {
 	buf := d.x.h.buffers.Get().(*[copyBuffer]byte)
-	defer d.x.h.buffers.Put(buf)
+	failed := false
+	defer func() {
+		// The h2 server may still read what a Write that failed was given: a
+		// buffer used again could carry another visitor's bytes to this one.
+		if !failed {
+			d.x.h.buffers.Put(buf)
+		}
+	}()
 	for {
 		if !d.ready() {
 			// Nothing of what was written, the headers at first, is held back
@@ -70,6 +77,7 @@ func (d *download) deliver() error {
 		}
 		if n > 0 {
 			if _, err := d.x.w.Write(buf[:n]); err != nil {
+				failed = true
 				return err
 			}
 			d.got += int64(n)

@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -357,4 +358,37 @@ func TestBodyAfterHandler(t *testing.T) {
 			t.Errorf("a read after the handler: %d, %v; want %v", n, err, errBodyGone)
 		}
 	})
+}
+
+// A Write of h2 that was given up may still read what it was given, and send it
+// to a visitor whose it is not by then.
+func TestBufferOfFailedWrite(t *testing.T) {
+	s := newStage(t, nil)
+	s.enroll(t, func(r *http.Request) (*http.Response, error) { return answerOf(r, 200, nil, "mine"), nil })
+	w := &keeper{steps: steps{h: make(http.Header)}}
+	r := httptest.NewRequest("GET", "/", nil)
+	func() {
+		defer func() {
+			if got := recover(); got != http.ErrAbortHandler {
+				t.Fatalf("got %v, want %v", got, http.ErrAbortHandler)
+			}
+		}()
+		s.h.ServeHTTP(w, r)
+	}()
+	for range 10 {
+		if buf := s.h.buffers.Get().(*[copyBuffer]byte); &buf[0] == &w.kept[0] {
+			t.Fatal("the buffer of a failed Write is used again")
+		}
+	}
+}
+
+// keeper keeps what it failed to write.
+type keeper struct {
+	steps
+	kept []byte
+}
+
+func (k *keeper) Write(p []byte) (int, error) {
+	k.kept = p
+	return 0, errors.New("the stream is closed")
 }
