@@ -116,6 +116,8 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 
 	head := *resp
 	head.Body = nil // it is no part of the message
+	// The version is the connection's, and the text nobody's: C said both.
+	head.Proto, head.ProtoMajor, head.ProtoMinor, head.Status = "HTTP/1.1", 1, 1, ""
 	if err = head.Write(buf); err == nil {
 		err = buf.Flush()
 	}

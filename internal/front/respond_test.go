@@ -392,3 +392,26 @@ func (k *keeper) Write(p []byte) (int, error) {
 	k.kept = p
 	return 0, errors.New("the stream is closed")
 }
+
+// The line of a 101 is P's own, as http.Server writes that of every other answer.
+func TestUpgradeStatusLine(t *testing.T) {
+	s := newStage(t, nil)
+	s.enroll(t, func(r *http.Request) (*http.Response, error) {
+		resp := answerOf(r, 101, map[string]string{"Upgrade": "websocket", "Connection": "Upgrade"}, "")
+		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/2.0", 2, 0
+		resp.Status = "101 Fine\x00X-A: b"
+		resp.Body = &joined{}
+		return resp, nil
+	})
+	got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	if line, _, _ := strings.Cut(got, "\r\n"); line != "HTTP/1.1 101 Switching Protocols" {
+		t.Errorf("got %q", line)
+	}
+}
+
+// joined is the connection of a 101, on which C has said all it had to say.
+type joined struct{}
+
+func (joined) Read([]byte) (int, error)    { return 0, io.EOF }
+func (joined) Write(p []byte) (int, error) { return 0, io.ErrClosedPipe }
+func (joined) Close() error                { return nil }
