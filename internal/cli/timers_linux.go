@@ -40,6 +40,11 @@ func RelaxTimers() {
 	if unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0) != nil {
 		return
 	}
+	// Some systems say so to a thread whose slack they do not change. The program
+	// would start itself again for ever.
+	if is, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0); err != nil || time.Duration(is) != slack {
+		return
+	}
 	syscall.Exec(path, os.Args, os.Environ())
 	// Where that fails the program only costs more.
 }
