@@ -16,6 +16,7 @@ type chunk struct {
 	// lent: a part of it is being written, by the session's writer or by the
 	// reader of a body: not to be pooled.
 	lent bool
+	kept bool // for good
 	b    []byte
 }
 
@@ -43,7 +44,7 @@ func newChunk(large bool) *chunk {
 
 func freeChunk(c *chunk) {
 	switch {
-	case c.lent:
+	case c.lent || c.kept:
 	case len(c.b) == smallChunk:
 		smallChunks.Put(c)
 	default:
@@ -229,13 +230,14 @@ func (b *recvBuffer) lend() ([]byte, error) {
 	return c.b[c.r:c.w], nil
 }
 
-// took says that the first n bytes of what lend returned are consumed. The second
-// result is how many were since takeConsumed last said so.
-func (b *recvBuffer) took(n int) (consumed int) {
+// took says that the first n bytes of what lend returned are consumed; kept, that
+// the borrower may go on reading them, so that they are never used again. It
+// returns how many were consumed since takeConsumed last said so.
+func (b *recvBuffer) took(n int, kept bool) (consumed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c := b.list.head; c != nil && !b.list.dropped {
-		c.lent = false
+		c.lent, c.kept = false, c.kept || kept
 		c.r += n
 		b.list.size -= n
 		b.list.trim()

@@ -22,6 +22,7 @@ var (
 	errEOF           = errors.New("the peer closed the connection")
 	errFinished      = errors.New("this side of the stream has ended")
 	errWriteDeadline = &StreamError{Status: Cancel, Cause: context.DeadlineExceeded}
+	errInvalidWrite  = errors.New("a Write returned a count that cannot be")
 	errPeerStatus    = errors.New("the peer sent GOAWAY with an error status")
 )
 

@@ -256,8 +256,13 @@ func (st *Stream) writeBodyTo(w io.Writer) (n int64, err error) {
 			return n, err
 		}
 		m, err := w.Write(p)
+		if m < 0 || m > len(p) {
+			m, err = 0, errInvalidWrite
+		}
 		n += int64(m)
-		if consumed := st.buf.took(m); consumed >= int(st.giveAt.Load()) {
+		// The writer of an HTTP/2 response may still read what a Write that failed
+		// was given: used again, it could carry one visitor's bytes to another.
+		if consumed := st.buf.took(m, err != nil); consumed >= int(st.giveAt.Load()) {
 			st.s.give(st, st.buf.takeConsumed())
 		}
 		if err == nil && m < len(p) {
