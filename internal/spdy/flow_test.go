@@ -129,6 +129,17 @@ func TestGrowerShrinks(t *testing.T) {
 			t.Errorf("round trip of %v, an eighth of the window in 200 of them: got %d, want half of it", rtt, got)
 		}
 	}
+	// A whole window at once in each round trip is what a window that is too
+	// small looks like, though nothing comes for the rest of it.
+	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	g := grower{last: start, total: provenTotal}
+	for trip := range 100 {
+		for piece := range 32 {
+			if got := g.judge(start.Add(time.Duration(trip)*50*time.Millisecond), 1<<18, 8<<20, 50*time.Millisecond); got < 8<<20 {
+				t.Fatalf("a window at once, round trip %d, piece %d of 32: got %d, want no less than the window", trip, piece, got)
+			}
+		}
+	}
 	w := recvWindow{size: 1 << 20, avail: 1 << 20}
 	w.take(1 << 20)
 	w.shrink(1 << 19)

@@ -371,7 +371,7 @@ func (s *Session) shrinkLocked(st *Stream, size int64) {
 		return
 	}
 	st.recv.shrink(less)
-	st.grow.since += less // they will have been read when a WINDOW_UPDATE is judged next
+	st.grow.keep(less)
 	st.giveAt.Store(int32(st.recv.enough()))
 }
 
