@@ -700,3 +700,31 @@ func TestConcurrentWrites(t *testing.T) {
 		t.Errorf("got %q, %v, want %d bytes to have come", b, err, writers*size)
 	}
 }
+
+// How long the first response took says little of the line when its handler had
+// to think: a window does not grow for a reader that is slow.
+func TestSlowFirstResponseGrowsNoWindow(t *testing.T) {
+	onClient(t, setup{}, func(h *clientTest) {
+		c, id := h.open("/slow")
+		time.Sleep(5 * time.Second) // its handler's
+		h.p.Send(rep(id), data(id, string(bytesOf(60000))))
+		resp, err := c.wait()
+		if err != nil {
+			h.Fatal(err)
+		}
+		defer resp.Body.Close()
+		for range 4 {
+			io.ReadFull(resp.Body, make([]byte, 10000))
+			time.Sleep(time.Second)
+		}
+		credit := uint32(0)
+		for f, ok := h.p.Poll(spdytest.Idle); ok; f, ok = h.p.Poll(spdytest.Idle) {
+			if f.Type == spdytest.TypeWindowUpdate && f.ID == id {
+				credit += f.Value
+			}
+		}
+		if credit > 40000 {
+			h.Errorf("after 40000 bytes were read at 10 kB/s: got credit of %d bytes, want no more", credit)
+		}
+	})
+}

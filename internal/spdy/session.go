@@ -111,7 +111,7 @@ type Session struct {
 	keepAlive *time.Timer
 	rtt       time.Duration
 	minRTT    time.Duration
-	replyRTT  time.Duration // how long the first response took
+	replyRTT  time.Duration // how long the first response took that was not slow: see longestReply
 	rttAt     time.Time
 	measuring bool
 
@@ -389,7 +389,7 @@ func (s *Session) measureLocked(now time.Time) {
 }
 
 // lineLocked returns the round trip that windows have to cover, 0 if none is
-// known. The first response, too, took no less than one.
+// known. A response, too, took no less than one.
 func (s *Session) lineLocked() time.Duration {
 	rtt := s.minRTT
 	if s.replyRTT > 0 && (rtt == 0 || s.replyRTT < rtt) {

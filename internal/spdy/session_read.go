@@ -548,7 +548,9 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	st.replied = true
 	st.resp = resp
 	if s.minRTT == 0 && s.replyRTT == 0 && !st.grow.last.IsZero() {
-		s.replyRTT = time.Since(st.grow.last)
+		if took := time.Since(st.grow.last); took <= longestReply {
+			s.replyRTT = took
+		}
 	}
 	if st.duplex && resp.StatusCode != http.StatusSwitchingProtocols {
 		st.finishLocked(nil)
