@@ -99,10 +99,6 @@ func (x *exchange) end() {
 		x.linger()
 	}
 
-	if !x.finished && x.http1 && x.in.ProtoMinor == 0 && x.w.status > 0 {
-		x.reset()
-	}
-
 	x.rec.Duration = time.Since(x.rec.Time)
 	x.rec.BytesIn, _ = x.body.state()
 	x.rec.BytesOut = x.w.bytes
@@ -119,6 +115,9 @@ func (x *exchange) end() {
 	}
 	if h.cfg.OnDone != nil {
 		h.cfg.OnDone(&x.rec)
+	}
+	if !x.finished && x.http1 && x.in.ProtoMinor == 0 && x.w.status > 0 {
+		x.reset()
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -415,3 +416,36 @@ type joined struct{}
 func (joined) Read([]byte) (int, error)    { return 0, io.EOF }
 func (joined) Write(p []byte) (int, error) { return 0, io.ErrClosedPipe }
 func (joined) Close() error                { return nil }
+
+// OnDone is told of a response that is cut short before its end can be seen, in
+// HTTP/1.0 too, whose connection has to be reset for that.
+func TestDoneBeforeReset(t *testing.T) {
+	w := &steps{h: make(http.Header)}
+	s := newStage(t, func(c *Config) { c.OnDone = func(*Record) { w.done = append(w.done, "done") } })
+	s.enroll(t, func(r *http.Request) (*http.Response, error) {
+		resp := answerOf(r, 200, nil, "")
+		resp.ContentLength = -1
+		delete(resp.Header, "Content-Length")
+		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("part"), iotest.ErrReader(errCut)))
+		return resp, nil
+	})
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Proto, r.ProtoMinor = "HTTP/1.0", 0
+	func() {
+		defer func() {
+			if got := recover(); got != http.ErrAbortHandler {
+				t.Fatalf("got %v, want %v", got, http.ErrAbortHandler)
+			}
+		}()
+		s.h.ServeHTTP(w, r)
+	}()
+	n := len(w.done)
+	if n < 2 || w.done[n-2] != "done" || w.done[n-1] != "hijack" {
+		t.Errorf("got %q, want done, then hijack at the end", w.done)
+	}
+}
+
+func (s *steps) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	s.done = append(s.done, "hijack")
+	return nil, nil, http.ErrNotSupported
+}
