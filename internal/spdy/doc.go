@@ -12,11 +12,13 @@
 //
 // Each session has two goroutines, a reader that never waits for a stream and a
 // writer that sends the most urgent stream's DATA first; each running handler,
-// and each request with a body, has one more. One slow reader holds up its own
+// and each request with a body, has one more. Up to 64 that have run a handler
+// wait for the next request, for a second or two. One slow reader holds up its own
 // stream alone: a stream's window is given back as its body is read, the
 // session's as soon as bytes are in the stream's own bounded buffer. Windows
 // start at 64 KiB and grow, for readers that keep up, to what the round trip
-// asks for.
+// asks for, and shrink again for those that no longer do. Corkable, below TLS,
+// makes large bodies faster.
 //
 // Errors are a StreamError, which ends one request, or a SessionError, which
 // ends them all; Retryable says which requests the peer provably never acted on.

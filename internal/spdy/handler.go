@@ -167,6 +167,9 @@ func (s *Session) runHandlers(st *Stream) {
 func (s *Session) thinLater() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.jobsClosed {
+		return // nobody is going to wait, and stopTimers was here
+	}
 	s.opened = s.stats.StreamsOpened
 	if s.thinWait == nil {
 		s.thinWait = time.AfterFunc(waitingTime, s.thin)

@@ -32,7 +32,7 @@ type Session struct {
 
 	done     chan struct{} // closed when both loops have ended and conn is closed
 	going    chan struct{} // closed when no new stream can be opened
-	jobs     chan *Stream  // to goroutines that have run a handler; closed when readLoop has ended
+	jobs     chan *Stream  // to goroutines that have run a handler, nil ends one; closed when readLoop has ended
 	waiting  atomic.Int32  // such goroutines that wait for a stream
 	thinning atomic.Bool   // thin will be called
 

@@ -338,8 +338,8 @@ func (s *Session) give(st *Stream, n int) {
 
 // growLocked raises the window of a stream whose reader keeps up, within what
 // Config allows. It takes half of what is left of MaxBuffer at most, so that
-// something is there for the next; those whose reader is not proven share a
-// quarter of it.
+// something is there for the next; those whose reader is not proven grow
+// while less than a quarter of it is in use.
 func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
 	old := st.recv.size
 	room := (s.cfg.MaxBuffer - s.grown) / 2
