@@ -63,6 +63,7 @@ type Stream struct {
 	isLazy    bool   // in Session.lazy
 	isReady   bool   // in the scheduler
 	waiting   int    // calls of writeFrom that wait for room
+	sentMuch  bool   // a whole chunk was filled
 	expected  uint64 // see scheduler.expect
 	left      int    // bytes of its turn
 	nextReady *Stream
@@ -119,6 +120,18 @@ func (st *Stream) wakeWriterLocked() bool {
 	return true
 }
 
+// largeLocked reports whether what is sent next deserves a large chunk: there is
+// much of it. Where many streams wait for a peer that does not read, each gets
+// little, and a few bytes never hold a large chunk on all of them.
+func (st *Stream) largeLocked() bool {
+	s := st.s
+	return int64(st.sendWin) > defaultWindow && s.unsent < sendBufferAll/4 &&
+		(st.send.size > 0 || st.sentMuch && len(s.streams) <= fewStreams)
+}
+
+// fewStreams is so few that each may hold a large chunk: 4 MiB in all.
+const fewStreams = 64
+
 // writeFrom adds DATA that fill puts into the space it is given, until fill
 // reports an error or has no more. It waits for room, and for another call's
 // fill, for nothing else. What was added goes out when flush, or enough of it,
@@ -138,10 +151,7 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			st.asExpectedLocked()
 			return err
 		}
-		// Where many streams wait for a peer that does not read, each gets little:
-		// nor does a first small write hold a large chunk.
-		large := st.send.size > 0 && int64(st.sendWin) > defaultWindow && s.unsent < sendBufferAll/4
-		n, more, err := st.fillUnlocked(fill, st.send.reserve(large))
+		n, more, err := st.fillUnlocked(fill, st.send.reserve(st.largeLocked()))
 		st.asExpectedLocked()
 		if st.finQueued {
 			n = 0 // somebody else ended this side meanwhile
@@ -150,6 +160,7 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			return st.writeErrorLocked()
 		}
 		s.unsent += n
+		st.sentMuch = st.sentMuch || n > 0 && st.send.tail.w == len(st.send.tail.b)
 		if st.waiting > 0 {
 			st.cond.Broadcast()
 		}
