@@ -509,7 +509,8 @@ func (st *Stream) WriteHeader(code int) {
 	}
 }
 
-// makeReply makes the header block of the SYN_REPLY from what the headers are now.
+// makeReply makes the header block of the SYN_REPLY from what the headers are now,
+// as canonical returns them.
 func (st *Stream) makeReply(header http.Header) *pairs {
 	rw, s := st.rw, st.s
 	p := newPairs()
@@ -520,7 +521,7 @@ func (st *Stream) makeReply(header http.Header) *pairs {
 			rw.declare = append(rw.declare, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
-	p.addHeader(header, true, func(key string) bool {
+	p.addCanonical(header, true, func(key string) bool {
 		switch key {
 		case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding":
 			return true

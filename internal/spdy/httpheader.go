@@ -141,7 +141,12 @@ func (s *Session) checkBlock(p *pairs) error {
 // error; lenient instead leaves the name out, and writes a space for a byte
 // that no value may hold.
 func (p *pairs) addHeader(h http.Header, lenient bool, skip func(key string) bool) error {
-	for key, values := range canonical(h) { // or one name could be written twice
+	return p.addCanonical(canonical(h), lenient, skip) // or one name could be written twice
+}
+
+// addCanonical is addHeader for what canonical returned.
+func (p *pairs) addCanonical(h http.Header, lenient bool, skip func(key string) bool) error {
+	for key, values := range h {
 		if len(values) == 0 || skip(key) {
 			continue
 		}
