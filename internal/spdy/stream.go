@@ -113,7 +113,7 @@ func (st *Stream) roomLocked() bool {
 // wakeWriterLocked wakes those that wait for room, where there is enough of it to
 // be worth that. It reports whether it did.
 func (st *Stream) wakeWriterLocked() bool {
-	if st.waiting == 0 || st.send.size > sendBuffer/2 || !st.roomLocked() {
+	if st.send.size > sendBuffer/2 || !st.roomLocked() {
 		return false
 	}
 	st.cond.Broadcast()
