@@ -62,14 +62,8 @@ AllowTcpForwarding remote
 	if err := b.run(&s.public, "sshd", find("sshd"), "-D", "-e", "-f", conf); err != nil {
 		return err
 	}
-	if err := listening(b.ctx, control); err != nil {
-		return err
-	}
-	to, err := b.way(s, far, control)
+	to, err := b.openWay(s, far, control)
 	if err != nil {
-		return err
-	}
-	if err := listening(b.ctx, to); err != nil {
 		return err
 	}
 	if err := b.nginxOrigin(s, files, ""); err != nil {

@@ -223,6 +223,18 @@ func startPair(b *bench, s *setup, far bool) error {
 	return b.run(&s.origin, "c", filepath.Join(b.opts.bin, "c"), "--proxy", to, "--ca", b.cert("ca.pem"), "--token-file", b.cert("token"), "--root", b.root)
 }
 
+// openWay is way to a side that is about to listen; it waits until both do.
+func (b *bench) openWay(s *setup, far bool, addr string) (string, error) {
+	if err := listening(b.ctx, addr); err != nil {
+		return "", err
+	}
+	to, err := b.way(s, far, addr)
+	if err != nil {
+		return "", err
+	}
+	return to, listening(b.ctx, to)
+}
+
 func startH2(b *bench, s *setup, far bool) error {
 	var control string
 	if err := freeAddrs(&s.front, &control); err != nil {
@@ -231,14 +243,8 @@ func startH2(b *bench, s *setup, far bool) error {
 	if err := b.run(&s.public, "h2-p", b.self, "h2-p", "--front", s.front, "--control", control, "--certs", b.opts.certs); err != nil {
 		return err
 	}
-	if err := listening(b.ctx, control); err != nil {
-		return err
-	}
-	to, err := b.way(s, far, control)
+	to, err := b.openWay(s, far, control)
 	if err != nil {
-		return err
-	}
-	if err := listening(b.ctx, to); err != nil {
 		return err
 	}
 	return b.run(&s.origin, "h2-c", b.self, "h2-c", "--control", to, "--root", b.root, "--certs", b.opts.certs)
