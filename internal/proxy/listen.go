@@ -245,7 +245,8 @@ func addrKey(ip netip.Addr) string {
 }
 
 // visitor is one connection to the front port. A write that gets nowhere for
-// long ends it, whatever the visitor sends meanwhile: a visitor who never reads would keep a stream for ever.
+// long ends it, whatever the visitor sends meanwhile: a visitor who never reads
+// would keep a stream for ever.
 type visitor struct {
 	net.Conn
 	from *visitors
