@@ -177,6 +177,29 @@ func peak(side []*process) (total int64, err error) {
 	return total, nil
 }
 
+// tcpMemory is what the kernel uses for the buffers of all TCP connections, in
+// bytes. No process has it resident.
+func tcpMemory() (int64, error) {
+	text, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		return 0, err
+	}
+	return parseSockstat(text)
+}
+
+func parseSockstat(text []byte) (int64, error) {
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		for i := 1; i+1 < len(fields) && fields[0] == "TCP:"; i += 2 {
+			if fields[i] == "mem" {
+				pages, err := strconv.ParseInt(fields[i+1], 10, 64)
+				return pages * int64(os.Getpagesize()), err
+			}
+		}
+	}
+	return 0, fmt.Errorf("/proc/net/sockstat is %q", text)
+}
+
 // loadProcess is a process that does a job.
 type loadProcess struct {
 	*process

@@ -216,7 +216,7 @@ func (b *bench) tables(ctx context.Context, o *outcome) string {
 		text.WriteString(".\n")
 	}
 	text.WriteString("* CPU is user and system time of both sides' processes, the load's apart. The public side is what visitors reach, the origin is what has the files.\n" +
-		"* Memory is the sum of each process's peak (VmHWM). A MB is 1 000 000 bytes.\n" +
+		"* Memory is the sum of each process's peak (VmHWM). A MB is 1 000 000 bytes. The kernel's memory for TCP is that of all connections of the machine, the load's ends too; at its limit (net.ipv4.tcp_mem) they all stand still now and then.\n" +
 		"* A GET in a p99 counts from when it was due to the last byte of its body; one without an answer as the time it was waited for.\n" +
 		"* The 50 ms are made by a relay that passes every byte on 25 ms later, with no limit to what is under way. In a tunnel it stands between origin and proxy, else between front and origin.\n")
 	for _, w := range o.workloads {

@@ -91,6 +91,7 @@ func workloads() []workload {
 			{title: "fresh GETs not answered in 20 s", unit: "", less: true},
 			{title: "p50", unit: "ms", less: true, more: true},
 			{title: "memory of the origin", unit: "MB", less: true, more: true},
+			{title: "the kernel's memory for TCP, all ends", unit: "MB", less: true, more: true},
 			{title: "readers that got a byte", unit: "", more: true},
 			{title: "readers behind their rate", unit: "", less: true, more: true},
 		}},
@@ -247,10 +248,9 @@ func slow(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) 
 	if err != nil {
 		return nil, err
 	}
-	if r.Unanswered == 0 { // else it has been long enough
-		if err := b.settle(ctx, s); err != nil {
-			return nil, err
-		}
+	kernel, err := b.settle(ctx, s, r.Unanswered > 0)
+	if err != nil {
+		return nil, err
 	}
 	public, err := peak(s.public)
 	if err != nil {
@@ -264,36 +264,56 @@ func slow(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) 
 	if err != nil {
 		return nil, fmt.Errorf("the readers: %w", err)
 	}
-	return sample{float64(public) / mega, r.P99, float64(r.Unanswered), r.P50, float64(at) / mega, float64(d.Running), float64(d.Behind)}, nil
+	return sample{float64(public) / mega, r.P99, float64(r.Unanswered), r.P50, float64(at) / mega, float64(kernel) / mega, float64(d.Running), float64(d.Behind)}, nil
 }
 
 // settle waits until both sides have taken in what they will before the readers
-// have read it, which shows in their CPU being nearly idle, but not for long: some
-// go on for as long as there is space on the disk.
-func (b *bench) settle(ctx context.Context, s *setup) error {
-	const step, most, idle = time.Second, 20, 250 * time.Millisecond
+// have read it, but not for long: some go on for as long as there is space on the
+// disk. If it is over, it has been long enough. It returns the most memory that
+// the kernel used for TCP.
+//
+// That both are idle does not show it: who fills the sockets of all readers first
+// brings the kernel to its limit, where every connection stands still now and
+// then. So the memory must have stopped growing too, and for some time.
+func (b *bench) settle(ctx context.Context, s *setup, over bool) (kernel int64, err error) {
+	const (
+		step, most, enough = time.Second, 20, 3
+		idle               = 250 * time.Millisecond // CPU in a step
+		still              = 1 << 20                // bytes that the memory grows by in a step
+	)
 	every := time.NewTicker(step)
 	defer every.Stop()
-	before, err := s.used()
-	if err != nil {
-		return err
-	}
-	for range most {
+	var before used
+	var had int64
+	for i, quiet := 0, 0; ; i++ {
+		now, err := tcpMemory()
+		if err != nil {
+			return 0, err
+		}
+		kernel = max(kernel, now)
+		after, err := s.used()
+		if err != nil {
+			return 0, err
+		}
+		has, err := peak(s.public)
+		if err != nil {
+			return 0, err
+		}
+		if u := after.minus(before); u.public+u.origin < idle && has-had < still {
+			quiet++
+		} else {
+			quiet = 0
+		}
+		if over || quiet == enough || i == most {
+			return kernel, nil
+		}
+		before, had = after, has
 		select {
 		case <-every.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
-		after, err := s.used()
-		if err != nil {
-			return err
-		}
-		if u := after.minus(before); u.public+u.origin < idle {
-			return nil
-		}
-		before = after
 	}
-	return nil
 }
 
 func far(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) {
