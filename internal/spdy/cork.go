@@ -11,14 +11,15 @@ import (
 //
 //	tls.Client(spdy.Corkable(conn), config)
 //
-// A tls.Conn writes each record of 16 KiB by itself; the session then hands
+// A tls.Conn writes each record of some 16 KiB by itself; the session then hands
 // some four of them to the system at once, which is faster by a fifth, and
 // nothing waits: what is collected goes out before the session's writer rests.
 // To all others the connection behaves as conn does.
 func Corkable(conn net.Conn) net.Conn { return &corkConn{Conn: conn} }
 
 const (
-	// corkSize is how many bytes are collected at most: four full TLS records.
+	// corkSize is how many bytes are collected at most: four full TLS records,
+	// see maxRecord.
 	corkSize = 4 * (maxRecord + recordOverhead)
 
 	// recordOverhead is the most that TLS adds to a record: its header, an

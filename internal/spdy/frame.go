@@ -72,9 +72,13 @@ const (
 	maxWindow      = 1<<31 - 1
 	wireVersion    = 3
 
-	// maxRecord is the largest plaintext of a TLS record. A DATA frame of
-	// ours, its header included, fills one.
-	maxRecord = 16 << 10
+	// maxRecord is the most plaintext that we put into a TLS record, which
+	// could hold 128 bytes more. A DATA frame of ours, its header included,
+	// fills one. Four of them, sealed, are what Corkable writes at once: they
+	// fit into one packet of the system's, 45 segments of 1448 bytes that a
+	// network card takes together, and one segment of loopback's. What is
+	// beyond that goes out as a packet of its own, and costs as much.
+	maxRecord = 16<<10 - 128
 	maxData   = maxRecord - frameHeaderLen
 )
 

@@ -223,6 +223,11 @@ func (s *Session) Serve() error {
 	}
 	s.served = true
 	s.mu.Unlock()
+	if hs, ok := s.conn.(interface{ Handshake() error }); ok {
+		// Not by the first write, which would collect what the handshake waits
+		// for the peer to get. An error comes again where the loops meet it.
+		hs.Handshake()
+	}
 	if hs, ok := s.conn.(interface {
 		ConnectionState() tls.ConnectionState
 	}); ok {

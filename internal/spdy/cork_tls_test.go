@@ -1,0 +1,103 @@
+package spdy_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/amahi/spdy"
+)
+
+// sizes notes how long each write is.
+type sizes struct {
+	net.Conn
+	mu  sync.Mutex
+	all []int // guarded by mu
+}
+
+func (s *sizes) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	s.all = append(s.all, len(p))
+	s.mu.Unlock()
+	return s.Conn.Write(p)
+}
+
+// Four full records are written at once, and are no longer than what the system
+// sends in one packet: see maxRecord. The sessions make the handshake, too,
+// which must not wait for what is collected.
+func TestCorkFitsPacket(t *testing.T) {
+	const packet = 45 * 1448
+	cert, pool := newCertificate(t)
+	for version, overhead := range map[uint16]int{tls.VersionTLS12: 5 + 8 + 16, tls.VersionTLS13: 5 + 1 + 16} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			near, far := net.Pipe()
+			below := &sizes{Conn: far}
+			config := &tls.Config{
+				Certificates: []tls.Certificate{cert}, RootCAs: pool, ServerName: "localhost",
+				MinVersion: version, MaxVersion: version, DynamicRecordSizingDisabled: true,
+			}
+			if version == tls.VersionTLS12 {
+				config.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+			}
+			const size = 4 << 20
+			server := new(spdy.Config).NewServerSession(tls.Server(spdy.Corkable(below), config), &http.Server{
+				Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Length", strconv.Itoa(size))
+					w.Write(make([]byte, size))
+				}),
+			})
+			client := new(spdy.Config).NewClientSession(tls.Client(near, config))
+			var served sync.WaitGroup
+			served.Go(func() { server.Serve() })
+			served.Go(func() { client.Serve() })
+			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://host/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := client.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, resp.Body); n != size || err != nil {
+				t.Errorf("got %d bytes, %v, want %d", n, err, size)
+			}
+			client.Close()
+			server.Close()
+			served.Wait()
+			longest := 0
+			for _, n := range below.all {
+				longest = max(longest, n)
+			}
+			if full := 4 * (16<<10 - 128 + overhead); longest != full || full > packet {
+				t.Errorf("the longest write has %d bytes, want four records of %d in all, and %d at most", longest, full, packet)
+			}
+		})
+	}
+}
+
+// A peer that does not begin the handshake cannot keep a session from ending.
+func TestCloseInHandshake(t *testing.T) {
+	cert, _ := newCertificate(t)
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		s := new(spdy.Config).NewServerSession(tls.Server(near, &tls.Config{Certificates: []tls.Certificate{cert}}), nil)
+		served := make(chan error, 1)
+		go func() { served <- s.Serve() }() // waited for below
+		synctest.Wait()
+		began := time.Now()
+		s.Close()
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("Close took %v, want 2 s at most", took)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("Serve after Close: got %v, want nil", err)
+		}
+	})
+}
