@@ -47,14 +47,29 @@ func newReceived(w http.ResponseWriter, r *http.Request) *received {
 // Read implements io.Reader. It returns io.EOF only if the body is as long as
 // was announced.
 func (b *received) Read(p []byte) (int, error) {
+	b.extend()
+	n, err := b.body.Read(p)
+	b.take(p[:n])
+	return n, b.judge(err)
+}
+
+// extend gives what comes next of the body its time.
+func (b *received) extend() {
 	if now := time.Now(); now.Sub(b.extended) > time.Second {
 		b.extended = now
 		// A writer without deadlines leaves the limit to whoever owns the connection.
 		b.deadline(now.Add(bodyIdle))
 	}
-	n, err := b.body.Read(p)
-	b.length += int64(n)
-	b.sum.Write(p[:n])
+}
+
+// take counts and digests a piece of the body.
+func (b *received) take(p []byte) {
+	b.length += int64(len(p))
+	b.sum.Write(p)
+}
+
+// judge returns err, unless it is the end and comes too early.
+func (b *received) judge(err error) error {
 	if err == io.EOF {
 		b.deadline(time.Time{})
 		if b.announce >= 0 && b.length != b.announce {
@@ -62,14 +77,29 @@ func (b *received) Read(p []byte) (int, error) {
 		}
 	}
 	b.broken = err != nil && err != io.EOF
-	return n, err
+	return err
 }
 
 // discard reads the body to its end.
 func (b *received) discard() error {
-	// Not io.Discard's own ReadFrom, whose pieces are small.
-	_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, b, make([]byte, bodyStep))
+	b.extend()
+	_, err := io.Copy(digester{b}, b.body)
+	if err == nil {
+		err = io.EOF
+	}
+	if err = b.judge(err); err == io.EOF {
+		err = nil
+	}
 	return err
+}
+
+// A digester takes what a body's WriteTo lends it, without a copy.
+type digester struct{ *received }
+
+func (d digester) Write(p []byte) (int, error) {
+	d.take(p)
+	d.extend()
+	return len(p), nil
 }
 
 // describe tells in h what arrived.

@@ -444,6 +444,15 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo writes what is left of the body to w, without a copy in between.
+func (b *requestBody) WriteTo(w io.Writer) (int64, error) {
+	n, err := b.st.writeBodyTo(w)
+	if err == nil {
+		mergeTrailer(&b.req.Trailer, b.st.buf.takeTrailer())
+	}
+	return n, err
+}
+
 // Close drops the rest of the body.
 func (b *requestBody) Close() error {
 	b.st.stopReading()

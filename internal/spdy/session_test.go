@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -158,6 +159,38 @@ func TestTrailers(t *testing.T) {
 	}
 	if got := resp.Trailer; got.Get("X-Sum") != "of load" || got.Get("X-More") != "2" {
 		t.Errorf("trailers %v", got)
+	}
+}
+
+// A request's body goes to a writer without a copy, as a response's does: all of
+// it, beyond every window, or an error.
+func TestRequestBodyWriteTo(t *testing.T) {
+	body := pattern(3 << 20)
+	want := sha256.Sum256(body)
+	sum := sha256.New()
+	var n int64
+	copied := make(chan error, 1)
+	client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		n, err = r.Body.(io.WriterTo).WriteTo(sum)
+		copied <- err
+	}))
+	resp, err := client.RoundTrip(request(t, "POST", "/", bytes.NewReader(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if err := <-copied; err != nil || n != int64(len(body)) || [32]byte(sum.Sum(nil)) != want {
+		t.Errorf("got %d bytes, %v, want %d and no other", n, err, len(body))
+	}
+
+	broken := errors.New("broken")
+	cut := io.MultiReader(bytes.NewReader(body[:1<<20]), iotest.ErrReader(broken))
+	if _, err := client.RoundTrip(request(t, "POST", "/", cut)); err == nil {
+		t.Error("got a response to a request whose body broke, want an error")
+	}
+	if err := <-copied; err == nil {
+		t.Errorf("got %d bytes of a body that was cut short, and no error", n)
 	}
 }
 
