@@ -56,13 +56,13 @@ func (d *download) begin(x *exchange, req *http.Request, resp *http.Response) {
 // deliver sends the body to A, all that has come at once and without a wait for
 // more. Its error means that A has not all of it.
 func (d *download) deliver() error {
-	buf := d.x.h.buffers.Get().(*[copyBuffer]byte)
+	buf := d.x.h.buffers.get(false)
 	failed := false
 	defer func() {
 		// The h2 server may still read what a Write that failed was given: a
 		// buffer used again could carry another visitor's bytes to this one.
 		if !failed {
-			d.x.h.buffers.Put(buf)
+			d.x.h.buffers.put(buf)
 		}
 	}()
 	for {
@@ -71,7 +71,11 @@ func (d *download) deliver() error {
 			// while there is nothing to read.
 			d.x.w.flush()
 		}
-		n, err := d.src.Read(buf[:])
+		if d.got >= largeAfter && len(buf) != largeBuffer {
+			d.x.h.buffers.put(buf)
+			buf = d.x.h.buffers.get(true)
+		}
+		n, err := d.src.Read(buf)
 		if d.want >= 0 && int64(n) > d.want-d.got {
 			n, err = int(d.want-d.got), errLong
 		}

@@ -31,7 +31,38 @@ const (
 	// copyBuffer is what a body is copied through. A whole copy costs less than
 	// the system calls for the engine's smaller pieces.
 	copyBuffer = 32 << 10
+
+	// largeBuffer is the same for a visitor who has taken much: what it holds
+	// fits into one packet of the system's (45 segments of 1448 bytes, one of
+	// loopback's), which costs as much as a packet of half of it. Thousands of
+	// slow visitors take long to get that far.
+	largeBuffer = 64<<10 - 512
+	largeAfter  = 1 << 20
 )
+
+// buffers are for the bodies that are under way.
+type buffers struct{ small, large sync.Pool }
+
+func (b *buffers) get(large bool) []byte {
+	if large {
+		if p, ok := b.large.Get().(*[largeBuffer]byte); ok {
+			return p[:]
+		}
+		return make([]byte, largeBuffer)
+	}
+	if p, ok := b.small.Get().(*[copyBuffer]byte); ok {
+		return p[:]
+	}
+	return make([]byte, copyBuffer)
+}
+
+func (b *buffers) put(buf []byte) {
+	if len(buf) == largeBuffer {
+		b.large.Put((*[largeBuffer]byte)(buf))
+	} else {
+		b.small.Put((*[copyBuffer]byte)(buf))
+	}
+}
 
 // Config is what a Handler needs. Origins is required; the rest may be zero.
 type Config struct {
@@ -134,7 +165,7 @@ type Handler struct {
 	clocks clocks
 	ids    ids
 
-	buffers sync.Pool // of *[copyBuffer]byte
+	buffers buffers
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -154,7 +185,6 @@ func New(c Config) (*Handler, error) {
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
 	h.clocks.limit = c.ResponseTimeout
 	h.ids.seed()
-	h.buffers.New = func() any { return new([copyBuffer]byte) }
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	if c.Domain != "" {
 		var err error

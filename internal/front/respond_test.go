@@ -365,20 +365,34 @@ func TestBodyAfterHandler(t *testing.T) {
 // to a visitor whose it is not by then.
 func TestBufferOfFailedWrite(t *testing.T) {
 	s := newStage(t, nil)
-	s.enroll(t, func(r *http.Request) (*http.Response, error) { return answerOf(r, 200, nil, "mine"), nil })
-	w := &keeper{steps: steps{h: make(http.Header)}}
-	r := httptest.NewRequest("GET", "/", nil)
-	func() {
-		defer func() {
-			if got := recover(); got != http.ErrAbortHandler {
-				t.Fatalf("got %v, want %v", got, http.ErrAbortHandler)
-			}
+	const most = 2 * largeAfter
+	s.enroll(t, func(r *http.Request) (*http.Response, error) {
+		return answerOf(r, 200, nil, strings.Repeat("mine", most/4)), nil
+	})
+	for name, room := range map[string]int{"at once": 0, "after much": most - largeBuffer} {
+		w := &keeper{steps: steps{h: make(http.Header)}, room: room}
+		r := httptest.NewRequest("GET", "/", nil)
+		func() {
+			defer func() {
+				if got := recover(); got != http.ErrAbortHandler {
+					t.Fatalf("%s: got %v, want %v", name, got, http.ErrAbortHandler)
+				}
+			}()
+			s.h.ServeHTTP(w, r)
 		}()
-		s.h.ServeHTTP(w, r)
-	}()
-	for range 10 {
-		if buf := s.h.buffers.Get().(*[copyBuffer]byte); &buf[0] == &w.kept[0] {
-			t.Fatal("the buffer of a failed Write is used again")
+		want := copyBuffer
+		if room >= largeAfter {
+			want = largeBuffer
+		}
+		if w.longest != want {
+			t.Errorf("%s: the longest Write has %d bytes, want %d", name, w.longest, want)
+		}
+		for range 10 {
+			for _, large := range []bool{false, true} {
+				if buf := s.h.buffers.get(large); &buf[0] == &w.kept[0] {
+					t.Fatalf("%s: the buffer of a failed Write is used again", name)
+				}
+			}
 		}
 	}
 }
@@ -386,11 +400,17 @@ func TestBufferOfFailedWrite(t *testing.T) {
 // keeper keeps what it failed to write.
 type keeper struct {
 	steps
-	kept []byte
+	room    int // bytes that it takes before
+	kept    []byte
+	longest int
 }
 
 func (k *keeper) Write(p []byte) (int, error) {
 	k.kept = p
+	k.longest = max(k.longest, len(p))
+	if k.room -= len(p); k.room >= 0 {
+		return len(p), nil
+	}
 	return 0, errors.New("the stream is closed")
 }
 
