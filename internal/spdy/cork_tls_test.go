@@ -1,7 +1,9 @@
 package spdy_test
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -81,23 +83,37 @@ func TestCorkFitsPacket(t *testing.T) {
 	}
 }
 
-// A peer that does not begin the handshake cannot keep a session from ending.
-func TestCloseInHandshake(t *testing.T) {
+// A peer that does not begin the handshake cannot keep a session from ending,
+// and is as dead as any that is silent.
+func TestEndInHandshake(t *testing.T) {
 	cert, _ := newCertificate(t)
-	synctest.Test(t, func(t *testing.T) {
-		near, far := net.Pipe()
-		defer far.Close()
-		s := new(spdy.Config).NewServerSession(tls.Server(near, &tls.Config{Certificates: []tls.Certificate{cert}}), nil)
-		served := make(chan error, 1)
-		go func() { served <- s.Serve() }() // waited for below
-		synctest.Wait()
-		began := time.Now()
-		s.Close()
-		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("Close took %v, want 2 s at most", took)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("Serve after Close: got %v, want nil", err)
-		}
-	})
+	config := &tls.Config{Certificates: []tls.Certificate{cert}}
+	for name, end := range map[string]func(*spdy.Session){
+		"Close": (*spdy.Session).Close,
+		"Shutdown": func(s *spdy.Session) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			s.Shutdown(ctx)
+		},
+		"keep-alive": func(s *spdy.Session) { <-s.Done() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				defer far.Close()
+				s := (&spdy.Config{KeepAlive: 2 * time.Second}).NewServerSession(tls.Server(near, config), nil)
+				served := make(chan error, 1)
+				go func() { served <- s.Serve() }() // waited for below
+				synctest.Wait()
+				began := time.Now()
+				end(s)
+				if took := time.Since(began); took > 6*time.Second {
+					t.Errorf("it took %v, want 6 s at most", took)
+				}
+				if err := <-served; name == "keep-alive" != errors.Is(err, spdy.ErrDead) {
+					t.Errorf("Serve: got %v", err)
+				}
+			})
+		})
+	}
 }

@@ -223,6 +223,7 @@ func (s *Session) Serve() error {
 	}
 	s.served = true
 	s.mu.Unlock()
+	s.startKeepAlive() // it bounds the handshake too
 	if hs, ok := s.conn.(interface{ Handshake() error }); ok {
 		// Not by the first write, which would collect what the handshake waits
 		// for the peer to get. An error comes again where the loops meet it.
@@ -234,7 +235,6 @@ func (s *Session) Serve() error {
 		state := hs.ConnectionState()
 		s.tls = &state
 	}
-	s.startKeepAlive()
 	written := make(chan struct{})
 	// Ends when the session has ended and its last frames went out or could
 	// not; waited for below.
