@@ -270,11 +270,11 @@ func slow(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) 
 // settle waits until both sides have taken in what they will before the readers
 // have read it, but not for long: some go on for as long as there is space on the
 // disk. If it is over, it has been long enough. It returns the most memory that
-// the kernel used for TCP.
+// it saw the kernel use for TCP meanwhile.
 //
 // That both are idle does not show it: who fills the sockets of all readers first
 // brings the kernel to its limit, where every connection stands still now and
-// then. So the memory must have stopped growing too, and for some time.
+// then. So the public side's memory must have stopped growing too, for some time.
 func (b *bench) settle(ctx context.Context, s *setup, over bool) (kernel int64, err error) {
 	const (
 		step, most, enough = time.Second, 20, 3

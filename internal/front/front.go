@@ -34,8 +34,9 @@ const (
 
 	// largeBuffer is the same for a visitor who has taken much: what it holds
 	// fits into one packet of the system's (45 segments of 1448 bytes, one of
-	// loopback's), which costs as much as a packet of half of it. Thousands of
-	// slow visitors take long to get that far.
+	// loopback's), which costs as much as a packet of half of it. That is for
+	// HTTP/1 without TLS; the others' own pieces are smaller. A slow visitor
+	// gets there too, if it stays: it then holds 32 KiB more.
 	largeBuffer = 64<<10 - 512
 	largeAfter  = 1 << 20
 )

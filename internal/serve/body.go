@@ -17,7 +17,7 @@ import (
 // what it holds here (a file, its room on the disk) is wanted by others.
 const bodyIdle = 2 * time.Minute
 
-// bodyStep is how much of a body is read at a time.
+// bodyStep is how much of an upload is read at a time.
 const bodyStep = 64 << 10
 
 // errTooLong ends a body that is over the maximum.

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// smallFile is the size up to which a file is kept in memory: a frame.
+	// smallFile is the size up to which a file is kept in memory.
 	smallFile = 16 << 10
 	// maxSmall bounds how many are kept, and so the memory: 8 MiB.
 	maxSmall = 512

@@ -83,6 +83,33 @@ func TestCorkFitsPacket(t *testing.T) {
 	}
 }
 
+// A peer that was slow in the handshake is not dead at its end.
+func TestKeepAliveAfterHandshake(t *testing.T) {
+	cert, pool := newCertificate(t)
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		server := tls.Server(near, &tls.Config{Certificates: []tls.Certificate{cert}})
+		s := (&spdy.Config{KeepAlive: 2 * time.Second}).NewServerSession(server, nil)
+		var running sync.WaitGroup
+		running.Go(func() { s.Serve() })
+		<-time.After(3900 * time.Millisecond)
+		peer := tls.Client(far, &tls.Config{RootCAs: pool, ServerName: "localhost"})
+		if err := peer.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() { io.Copy(io.Discard, peer) }) // ends with the session
+		<-time.After(time.Second)
+		select {
+		case <-s.GoingAway():
+			t.Errorf("a second after the handshake the session has ended: %v", s.Err())
+		default:
+		}
+		s.Close()
+		peer.Close()
+		running.Wait()
+	})
+}
+
 // A peer that does not begin the handshake cannot keep a session from ending,
 // and is as dead as any that is silent.
 func TestEndInHandshake(t *testing.T) {

@@ -446,6 +446,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // WriteTo writes what is left of the body to w, without a copy in between.
 func (b *requestBody) WriteTo(w io.Writer) (int64, error) {
+	if st, ok := w.(*Stream); ok {
+		// An echo: it sends the headers before the first bytes come.
+		return st.ReadFrom(struct{ io.Reader }{b})
+	}
 	n, err := b.st.writeBodyTo(w)
 	if err == nil {
 		mergeTrailer(&b.req.Trailer, b.st.buf.takeTrailer())

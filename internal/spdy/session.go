@@ -215,6 +215,10 @@ var errServed = errors.New("spdy: Serve was called before")
 // Serve runs the session and returns at its end: nil when it ended by an EOF of
 // the peer's, by a GOAWAY(OK), or by Close or Shutdown here; otherwise a
 // *SessionError.
+//
+// A handshake of TLS that was not made yet is made first. Config.KeepAlive and
+// Close end it, nothing else: make it before, with a limit of its own, where the
+// peer is not to be trusted.
 func (s *Session) Serve() error {
 	s.mu.Lock()
 	if s.served {
@@ -224,10 +228,15 @@ func (s *Session) Serve() error {
 	s.served = true
 	s.mu.Unlock()
 	s.startKeepAlive() // it bounds the handshake too
-	if hs, ok := s.conn.(interface{ Handshake() error }); ok {
+	if hs, ok := s.conn.(interface {
+		Handshake() error
+		ConnectionState() tls.ConnectionState
+	}); ok {
 		// Not by the first write, which would collect what the handshake waits
 		// for the peer to get. An error comes again where the loops meet it.
-		hs.Handshake()
+		if hs.Handshake() == nil {
+			s.lastRead.Store(time.Now().UnixNano())
+		}
 	}
 	if hs, ok := s.conn.(interface {
 		ConnectionState() tls.ConnectionState

@@ -194,6 +194,29 @@ func TestRequestBodyWriteTo(t *testing.T) {
 	}
 }
 
+// An echo sends its headers before the first bytes of the body come, for a peer
+// that waits for them.
+func TestEchoBeginsWithHeaders(t *testing.T) {
+	client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.Copy(w, r.Body)
+	}))
+	body, send := io.Pipe()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	resp, err := client.RoundTrip(request(t, "POST", "/", body).WithContext(ctx))
+	if err != nil {
+		t.Fatalf("no headers without a body: %v", err)
+	}
+	go func() { // ends when the body is read, or with its reader
+		io.WriteString(send, "hello")
+		send.Close()
+	}()
+	if got, err := io.ReadAll(resp.Body); err != nil || string(got) != "hello" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestUpgrade(t *testing.T) {
 	client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Connection") != "Upgrade" {
