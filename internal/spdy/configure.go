@@ -72,7 +72,7 @@ func (a *alpnServer) configure(srv *http.Server) error {
 	// entries are added.
 	_, own := srv.TLSNextProto["h2"]
 	http1, http2 := true, srv.TLSNextProto == nil || own
-	if srv.Protocols != nil {
+	if srv.Protocols != nil && *srv.Protocols != (http.Protocols{}) { // a zero one is HTTP/1.1 to net/http
 		http1, http2 = srv.Protocols.HTTP1(), srv.Protocols.HTTP2()
 	}
 	if len(config.NextProtos) == 0 {
@@ -84,19 +84,32 @@ func (a *alpnServer) configure(srv *http.Server) error {
 			config.NextProtos = append(config.NextProtos, "http/1.1")
 		}
 	} else {
-		config.NextProtos = slices.Clone(config.NextProtos)
-	}
-	if srv.Protocols == nil {
-		p := new(http.Protocols)
-		p.SetHTTP1(slices.Contains(config.NextProtos, "http/1.1"))
-		p.SetHTTP2(http2 && slices.Contains(config.NextProtos, "h2"))
-		srv.Protocols = p
+		// For a listener made from it, which net/http does not see.
+		config.NextProtos = slices.DeleteFunc(slices.Clone(config.NextProtos), func(proto string) bool {
+			return proto == "h2" && !http2 || proto == "http/1.1" && !http1
+		})
 	}
 	srv.TLSConfig = config
 
 	next := make(map[string]func(*http.Server, *tls.Conn, http.Handler))
 	for proto, serve := range srv.TLSNextProto {
 		next[proto] = serve
+	}
+	if srv.Protocols == nil {
+		p := new(http.Protocols)
+		p.SetHTTP1(slices.Contains(config.NextProtos, "http/1.1"))
+		p.SetHTTP2(http2 && slices.Contains(config.NextProtos, "h2"))
+		if *p == (http.Protocols{}) {
+			// net/http takes no protocol at all for HTTP/1.1, offers that, and
+			// speaks it with those that negotiated nothing. HTTP/2 without TLS is
+			// none that a TLS connection could speak; the entry for h2, which is
+			// not offered, keeps others from speaking it too.
+			p.SetUnencryptedHTTP2(true)
+			if next["h2"] == nil {
+				next["h2"] = func(_ *http.Server, conn *tls.Conn, _ http.Handler) { conn.Close() }
+			}
+		}
+		srv.Protocols = p
 	}
 	for _, v := range []Version{SPDY31, SPDY3} {
 		if slices.Contains(config.NextProtos, v.String()) {

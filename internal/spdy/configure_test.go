@@ -198,6 +198,9 @@ func TestConfigureServerNegotiates(t *testing.T) {
 			[]string{"h2", "spdy/3.1"}, "spdy/3.1"},
 		{"a list without HTTP/1.1", &http.Server{TLSConfig: &tls.Config{NextProtos: []string{"spdy/3.1"}}},
 			[]string{"http/1.1"}, "-"},
+		{"a list with HTTP/2 turned off", &http.Server{TLSConfig: &tls.Config{NextProtos: []string{"h2", "spdy/3.1"}}, TLSNextProto: none},
+			[]string{"http/1.1", "h2"}, "-"},
+		{"Protocols without any, as net/http reads it", &http.Server{Protocols: new(http.Protocols)}, []string{"http/1.1", "h2"}, "http/1.1"},
 		{"a list without SPDY", &http.Server{TLSConfig: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}},
 			[]string{"spdy/3.1", "http/1.1"}, "http/1.1"},
 		{"HTTP/2 turned off", &http.Server{TLSNextProto: none}, []string{"h2", "spdy/3.1"}, "spdy/3.1"},
@@ -221,6 +224,38 @@ func TestConfigureServerNegotiates(t *testing.T) {
 				}
 				if got != test.want {
 					t.Errorf("client offers %q: negotiated %q, want %q", test.offer, got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// What a list leaves out is not spoken either with a client that negotiates
+// nothing.
+func TestConfigureServerListHolds(t *testing.T) {
+	none := map[string]func(*http.Server, *tls.Conn, http.Handler){}
+	for _, test := range []struct {
+		name string
+		srv  *http.Server
+		want string
+	}{
+		{"SPDY alone", &http.Server{TLSConfig: &tls.Config{NextProtos: []string{"spdy/3.1"}}}, ""},
+		{"HTTP/2 alone", &http.Server{TLSConfig: &tls.Config{NextProtos: []string{"h2"}}}, ""},
+		{"HTTP/2 that is turned off", &http.Server{TLSConfig: &tls.Config{NextProtos: []string{"h2", "spdy/3.1"}}, TLSNextProto: none}, ""},
+		{"no list", &http.Server{}, "HTTP/1.1 404 Not Found"},
+		{"no list, Protocols without any", &http.Server{Protocols: new(http.Protocols)}, "HTTP/1.1 404 Not Found"},
+		{"with HTTP/1.1", &http.Server{TLSConfig: &tls.Config{NextProtos: []string{"spdy/3.1", "http/1.1"}}}, "HTTP/1.1 404 Not Found"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.srv.Handler = http.NotFoundHandler()
+			synctest.Test(t, func(t *testing.T) {
+				a := startALPN(t, test.srv, nil)
+				c := a.handshake()
+				defer c.Close()
+				io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+				answer, _ := io.ReadAll(c)
+				if line, _, _ := strings.Cut(string(answer), "\r\n"); line != test.want {
+					t.Errorf("HTTP/1.1 without ALPN: got %q, want %q", line, test.want)
 				}
 			})
 		})
