@@ -1,6 +1,6 @@
 module github.com/amahi/spdy-proxy
 
-go 1.26.0
+go 1.27.3
 
 require (
 	github.com/amahi/spdy v0.0.0

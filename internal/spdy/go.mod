@@ -1,6 +1,6 @@
 module github.com/amahi/spdy
 
-go 1.26.0
+go 1.27.3
 
 require (
 	github.com/hashicorp/yamux v0.1.2
