@@ -43,15 +43,17 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 		s.mu.Unlock()
 		return protocolError("SYN_STREAM with id %d after %d", id, s.lastID)
 	}
+	again := id == s.lastID
 	first := s.streams[id]
+	if s.lastID = id; !again {
+		s.resets.known++
+	}
 	accept := false
 	switch {
-	case id == s.lastID:
-		if first != nil {
-			s.resetLocked(first, ProtocolError, errors.New("SYN_STREAM with an id that is in use"))
-		} else if !s.resets.has(id) {
-			s.sendResetLocked(id, ProtocolError)
-		}
+	case again && first != nil:
+		s.resetLocked(first, ProtocolError, errors.New("SYN_STREAM with an id that is in use"))
+	case again:
+		err = s.notOpenLocked(id, 0)
 	case h.flags&^(flagFin|flagUnidirectional) != 0:
 		s.sendResetLocked(id, ProtocolError)
 	case malformed != nil:
@@ -69,14 +71,13 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 	default:
 		accept = true
 	}
-	s.lastID = id
 	s.mu.Unlock()
 	if accept {
 		s.accept(id, pri, h.flags&flagFin != 0, text)
 	} else if first != nil {
 		first.release()
 	}
-	return nil
+	return err
 }
 
 // judgePushLocked returns the status for a pushed stream (draft 3.1, 3.3): this

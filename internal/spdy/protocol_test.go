@@ -740,7 +740,7 @@ func TestShares(t *testing.T) {
 
 func TestFloods(t *testing.T) {
 	for name, run := range map[string]func(h *serverTest){
-		"100 frames for streams that are not open": func(h *serverTest) {
+		"100 frames for streams that were never opened": func(h *serverTest) {
 			for i := range uint32(100) {
 				h.p.Send(data(1001+2*i, "x"))
 				h.p.Want("INVALID_STREAM", rst(1001+2*i, spdy.InvalidStream))

@@ -102,6 +102,7 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 	}
 	s.enterLocked(st, s.nextID)
 	s.nextID += 2
+	s.resets.known++
 	st.opened = true
 	if s.minRTT == 0 && s.replyRTT == 0 {
 		st.grow.last = time.Now()

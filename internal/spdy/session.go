@@ -46,7 +46,6 @@ type Session struct {
 	fields     []field
 	names      canonicalizer
 	payload    []byte
-	strays     int // frames for streams that are not open
 	cheap      int // see cheapFrame
 	cheapSince time.Time
 	lastRead   atomic.Int64
@@ -71,7 +70,7 @@ type Session struct {
 	lastID   uint32 // highest SYN_STREAM of the peer
 	lastGood uint32 // highest of them that a handler got
 	handlers int    // running
-	resets   resetRing
+	resets   resets
 
 	jobsClosed bool
 	opened     uint64 // Stats.StreamsOpened when thinWait was set

@@ -241,69 +241,6 @@ func (s *Session) refuseRestLocked(st *Stream) {
 	}
 }
 
-// reset ends one stream with RST_STREAM.
-func (s *Session) reset(st *Stream, status Status, cause error) {
-	s.mu.Lock()
-	if st.closed {
-		s.mu.Unlock()
-		return
-	}
-	s.resetLocked(st, status, cause)
-	s.mu.Unlock()
-	st.release()
-}
-
-// resetLocked is reset for a caller that calls st.release itself.
-func (s *Session) resetLocked(st *Stream, status Status, cause error) {
-	if !st.closed && (st.sent || s.server != nil) {
-		s.sendResetLocked(st.id, status)
-	}
-	s.removeLocked(st, &StreamError{StreamID: st.id, Status: status, Cause: cause})
-}
-
-// sendResetLocked queues a RST_STREAM, after which frames for that stream are
-// dropped without a word.
-func (s *Session) sendResetLocked(id uint32, status Status) {
-	s.resets.add(id)
-	if s.err == nil {
-		s.stats.ResetsSent[int(status)%len(s.stats.ResetsSent)]++
-		s.queueLocked(item{typ: typeRstStream, id: id, value: uint32(status)})
-	}
-}
-
-// resetRing remembers the streams that were reset here most recently: what is
-// still on its way for them is no misbehaviour (spdy draft 3.1, 2.4.2).
-type resetRing struct {
-	set  map[uint32]struct{}
-	ring []uint32
-	next int
-}
-
-// maxResets is how many are remembered; each may have frames under way.
-const maxResets = 4096
-
-func (r *resetRing) add(id uint32) {
-	if r.set == nil {
-		r.set = make(map[uint32]struct{})
-	}
-	if _, ok := r.set[id]; ok {
-		return
-	}
-	r.set[id] = struct{}{}
-	if len(r.ring) < maxResets {
-		r.ring = append(r.ring, id)
-		return
-	}
-	delete(r.set, r.ring[r.next])
-	r.ring[r.next] = id
-	r.next = (r.next + 1) % maxResets
-}
-
-func (r *resetRing) has(id uint32) bool {
-	_, ok := r.set[id]
-	return ok
-}
-
 // give returns n read bytes of st to the peer, and lets the window grow.
 func (s *Session) give(st *Stream, n int) {
 	if n == 0 {

@@ -9,10 +9,6 @@ import (
 	"time"
 )
 
-// maxStrays is how many frames for streams that are not open a peer may send
-// in one session (draft 3.1, 2.4.2).
-const maxStrays = 100
-
 // lingerLimit is how many bytes of a body that nobody reads are dropped, and
 // given back, before the rest is refused: at once by a client, by a server after
 // its response.
@@ -243,45 +239,6 @@ func unexpected(err error) error {
 	return err
 }
 
-// stray answers a frame for a stream that is not open.
-func (s *Session) strayLocked(id uint32, half *Stream, what FrameType) error {
-	if s.goAwaySent && s.isPeers(id) && id > s.lastID {
-		return nil // crossed our GOAWAY
-	}
-	if half == nil && s.resets.has(id) {
-		return nil // the RST_STREAM that was sent stands for all
-	}
-	s.strays++
-	if s.strays > maxStrays {
-		return protocolError("more than %d frames for streams that are not open", maxStrays)
-	}
-	switch {
-	case half != nil:
-		s.resetLocked(half, StreamAlreadyClosed, fmt.Errorf("%v after the peer's FIN", what))
-	case s.neverOpened(id):
-		s.sendResetLocked(id, InvalidStream)
-	default:
-		s.sendResetLocked(id, ProtocolError)
-	}
-	return nil
-}
-
-// isPeers reports whether id is one that the peer opens.
-func (s *Session) isPeers(id uint32) bool { return (id%2 == 1) == (s.server != nil) }
-
-func (s *Session) neverOpened(id uint32) bool {
-	if s.isPeers(id) {
-		return id > s.lastID
-	}
-	return id >= s.nextID
-}
-
-// streamError resets an open stream for what the peer did on it.
-func (s *Session) streamError(st *Stream, status Status, format string, args ...any) error {
-	s.reset(st, status, fmt.Errorf(format, args...))
-	return nil
-}
-
 // readData takes one DATA frame.
 func (s *Session) readData(h frameHeader) error {
 	n := int(h.length)
@@ -309,9 +266,9 @@ func (s *Session) readData(h frameHeader) error {
 	var err error
 	switch {
 	case st == nil:
-		err = s.strayLocked(h.id, nil, typeData)
+		err = s.notOpenLocked(h.id, n)
 	case st.remoteClosed:
-		err = s.strayLocked(h.id, st, typeData)
+		s.afterFinLocked(st, typeData)
 		failed = st
 	case h.flags&^flagFin != 0:
 		s.resetLocked(st, ProtocolError, fmt.Errorf("DATA with flags %02x", uint8(h.flags)))
@@ -571,9 +528,9 @@ func (s *Session) forFrame(id uint32, what FrameType) (*Stream, error) {
 	var err error
 	var failed *Stream
 	if st == nil {
-		err = s.strayLocked(id, nil, what)
+		err = s.notOpenLocked(id, 0)
 	} else if st.remoteClosed {
-		err = s.strayLocked(id, st, what)
+		s.afterFinLocked(st, what)
 		failed, st = st, nil
 	}
 	s.mu.Unlock()

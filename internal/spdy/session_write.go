@@ -57,8 +57,14 @@ func (s *Session) queueLocked(it item) {
 		return
 	}
 	switch it.typ {
-	case typeSynReply, typeRstStream, typeWindowUpdate:
+	case typeSynReply, typeWindowUpdate:
 		s.provoked++
+	case typeRstStream:
+		// One for a stream that we opened is one for a SYN_STREAM that went out:
+		// thousands of our own requests may be given up at once.
+		if s.isPeers(it.id) {
+			s.provoked++
+		}
 	}
 	s.queue = append(s.queue, it)
 	s.wakeLocked()
