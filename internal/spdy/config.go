@@ -57,6 +57,12 @@ type Config struct {
 	// peer and announces 0.
 	MaxConcurrentStreams uint32
 
+	// FirstStreamID is the id of the first stream that a client session opens.
+	// Zero means 1, an even one the next odd one. There are 2^30 ids, and a
+	// session goes away with the last: a program that starts with a high one,
+	// such as 1<<31 - 9 for the last five, can be tested for what follows.
+	FirstStreamID uint32
+
 	// StreamWindow is the receive window in bytes that a stream starts with,
 	// announced as SETTINGS 7. Zero means 65536, which is also the least.
 	StreamWindow int32
@@ -146,6 +152,7 @@ func (c *Config) withDefaults() Config {
 	if d.MaxConcurrentStreams == 0 {
 		d.MaxConcurrentStreams = defaultMaxStreams
 	}
+	d.FirstStreamID = min(d.FirstStreamID|1, maxStreamID)
 	d.StreamWindow = max(d.StreamWindow, defaultWindow)
 	if d.MaxStreamWindow == 0 {
 		d.MaxStreamWindow = defaultMaxStreamWindow

@@ -9,3 +9,10 @@ func (s *Session) OpenPings() int {
 
 // ServeTLS is ListenAndServeTLS on a listener that a test can close.
 var ServeTLS = serveTLS
+
+// SetNextPing makes id that of the next PING.
+func (s *Session) SetNextPing(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextPing = id
+}

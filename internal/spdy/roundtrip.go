@@ -18,7 +18,8 @@ var (
 // RoundTrip sends one request on a stream of its own and returns the response
 // when its headers have come; its body then streams. It is safe for any number
 // of callers at once, and waits its turn while the peer's
-// MAX_CONCURRENT_STREAMS is reached.
+// MAX_CONCURRENT_STREAMS is reached. With the last stream id that there is,
+// 2^31-1, the session begins to go away by itself: see GoingAway.
 //
 // The request's path is URL.RequestURI, or URL.Opaque as it is if that starts
 // with "/". Its body is not read before the stream is open, and is always
@@ -114,6 +115,11 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 		st.localClosed = true
 	}
 	s.queueLocked(it)
+	if s.nextID > maxStreamID {
+		// There is no other id (draft 3.1, 2.3.2). The peer hears of it now, while
+		// no request waits for one.
+		s.goAwayLocked()
+	}
 	if ctx.Done() != nil {
 		st.stopCtx = context.AfterFunc(ctx, func() { s.reset(st, Cancel, context.Cause(ctx)) })
 	}

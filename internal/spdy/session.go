@@ -162,8 +162,9 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		pings:   make(map[uint32]*ping),
 		peerMax: -1,
 		sendWin: defaultWindow, initialSend: defaultWindow,
-		nextID: 1, nextPing: 1,
+		nextPing: 1,
 	}
+	s.nextID = s.cfg.FirstStreamID
 	s.cork, s.corkLimit = corkOf(conn), 4*maxRecord
 	s.wake.L = &s.mu
 	if addr := conn.RemoteAddr(); addr != nil {
@@ -268,7 +269,8 @@ func (s *Session) Serve() error {
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // GoingAway is closed when no new stream can be opened any more: a GOAWAY was
-// sent or received, or the session has ended. Open streams may go on.
+// sent or received, the last stream id was given out (which sends one), or the
+// session has ended. Open streams may go on.
 func (s *Session) GoingAway() <-chan struct{} { return s.going }
 
 // Err says why no new stream can be opened; nil while one can.
@@ -290,10 +292,18 @@ func (s *Session) unavailableLocked() *SessionError {
 		return &e
 	case s.goAwayGot:
 		return &SessionError{Remote: true, Cause: ErrGoingAway, NotProcessed: true}
-	case s.goAwaySent || s.nextID > maxStreamID:
-		return &SessionError{Cause: ErrGoingAway, NotProcessed: true}
+	case s.goAwaySent:
+		return &SessionError{Cause: s.goAwayCauseLocked(), NotProcessed: true}
 	}
 	return nil
+}
+
+// goAwayCauseLocked says why this side sent GOAWAY.
+func (s *Session) goAwayCauseLocked() error {
+	if s.nextID > maxStreamID {
+		return errNoMoreIDs
+	}
+	return ErrGoingAway
 }
 
 // Available returns how many streams could be opened now without waiting, 0
@@ -384,6 +394,9 @@ func (s *Session) Ping(d time.Duration) (pinged bool) {
 }
 
 func (s *Session) queuePingLocked() (uint32, *ping) {
+	for s.nextPing == 0 || s.pings[s.nextPing] != nil {
+		s.nextPing += 2 // they wrap (draft 3.1, 2.6.5), and there are peers that stop at 0
+	}
 	id := s.nextPing
 	s.nextPing += 2
 	p := &ping{sent: time.Now(), done: make(chan struct{})}

@@ -3,6 +3,7 @@ package spdy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -19,6 +20,7 @@ const closeTimeout = time.Second
 const partTimeout = 10 * time.Second
 
 var (
+	errNoMoreIDs     = fmt.Errorf("%w: its stream ids are used up", ErrGoingAway)
 	errEOF           = errors.New("the peer closed the connection")
 	errFinished      = errors.New("this side of the stream has ended")
 	errWriteDeadline = &StreamError{Status: Cancel, Cause: context.DeadlineExceeded}
@@ -128,7 +130,7 @@ func (s *Session) end(err *SessionError) bool {
 		s.queue = append(s.queue, item{typ: typeGoAway, value: s.lastGood, value2: uint32(status)})
 	}
 	limit := closeTimeout
-	if _, half := s.conn.(interface{ CloseWrite() error }); half && s.server != nil && err.Cause == ErrGoingAway && err.Status == GoAwayOK {
+	if _, half := s.conn.(interface{ CloseWrite() error }); half && s.server != nil && errors.Is(err.Cause, ErrGoingAway) && err.Status == GoAwayOK {
 		limit = partTimeout
 	}
 	s.endLimit.Store(int64(limit))

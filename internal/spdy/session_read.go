@@ -201,7 +201,7 @@ func (s *Session) refuseTooLarge(h frameHeader) {
 			id = 1
 		}
 	}
-	if id != 0 {
+	if id != 0 && id <= maxStreamID {
 		s.sendResetLocked(id, FrameTooLarge)
 	}
 }

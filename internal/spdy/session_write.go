@@ -171,6 +171,9 @@ func (s *Session) writeLoop() {
 		}
 		if s.drainedLocked() {
 			e := &SessionError{Status: s.goAwayGotStatus, Remote: s.goAwayGot, Cause: ErrGoingAway}
+			if !e.Remote {
+				e.Cause = s.goAwayCauseLocked()
+			}
 			s.mu.Unlock()
 			s.end(e)
 			continue
