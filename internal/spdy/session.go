@@ -29,6 +29,7 @@ type Session struct {
 	endBase    context.CancelFunc
 	remoteAddr string
 	tls        *tls.ConnectionState // set by Serve
+	started    time.Time            // what silence is reckoned from: with the monotonic clock, which nobody sets
 
 	done     chan struct{} // closed when both loops have ended and conn is closed
 	going    chan struct{} // closed when no new stream can be opened
@@ -48,7 +49,7 @@ type Session struct {
 	payload    []byte
 	cheap      int // see cheapFrame
 	cheapSince time.Time
-	lastRead   atomic.Int64
+	lastRead   atomic.Int64 // a time.Duration since started
 
 	// Owned by writeLoop.
 	deflate deflater
@@ -155,6 +156,7 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		conn:    conn,
 		cfg:     c.withDefaults(),
 		server:  server,
+		started: time.Now(),
 		done:    make(chan struct{}),
 		going:   make(chan struct{}),
 		jobs:    make(chan *Stream),
@@ -235,7 +237,7 @@ func (s *Session) Serve() error {
 		// Not by the first write, which would collect what the handshake waits
 		// for the peer to get. An error comes again where the loops meet it.
 		if hs.Handshake() == nil {
-			s.lastRead.Store(time.Now().UnixNano())
+			s.heard()
 		}
 	}
 	if hs, ok := s.conn.(interface {
@@ -451,15 +453,14 @@ func (s *Session) startKeepAlive() {
 	if d <= 0 {
 		return
 	}
-	s.lastRead.Store(time.Now().UnixNano())
-	asked := int64(0) // the lastRead that a PING was sent for
-	var asking uint32 // that PING
+	s.heard()
+	asked := int64(-1) // the lastRead that a PING was sent for
+	var asking uint32  // that PING
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keepAlive = time.AfterFunc(d, func() {
 		last := s.lastRead.Load()
-		// Not below 0: the clock may have been set back.
-		silent := time.Duration(max(0, time.Now().UnixNano()-last))
+		silent := time.Since(s.started) - time.Duration(last)
 		next := d - silent
 		switch {
 		case silent >= 2*d && asked == last:
@@ -485,6 +486,9 @@ func (s *Session) startKeepAlive() {
 		}
 	})
 }
+
+// heard notes that the peer has said something.
+func (s *Session) heard() { s.lastRead.Store(int64(time.Since(s.started))) }
 
 func (s *Session) stopTimers() {
 	s.mu.Lock()
@@ -512,7 +516,7 @@ type sessionReader struct{ s *Session }
 func (r sessionReader) Read(p []byte) (int, error) {
 	n, err := r.s.conn.Read(p)
 	if n > 0 && r.s.cfg.KeepAlive > 0 {
-		r.s.lastRead.Store(time.Now().UnixNano())
+		r.s.heard()
 	}
 	return n, err
 }
