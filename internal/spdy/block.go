@@ -132,9 +132,8 @@ func (d *inflater) compressed(block []byte, limit int) (out []byte, tooLarge boo
 			if d.src.Len() > 0 {
 				return nil, false, errBlockFinal
 			}
-			if bytes.HasSuffix(d.history, []byte(lastBlock)) {
-				// A final stored block, cut short, took our end for its content;
-				// no sound list of pairs has a byte 01 in it there.
+			if bytes.HasSuffix(d.history, []byte(lastBlock)) && cutShort(block) {
+				// A final stored block took our end for its content.
 				return nil, false, errBlockFlush
 			}
 		case io.ErrUnexpectedEOF:
@@ -148,6 +147,18 @@ func (d *inflater) compressed(block []byte, limit int) (out []byte, tooLarge boo
 		}
 		return out, total > limit, nil
 	}
+}
+
+// cutShort reports whether block holds the lengths of a stored block (RFC 1951,
+// 3.2.4) that ends just so many bytes behind it as lastBlock has.
+func cutShort(block []byte) bool {
+	for p := 0; p+4 <= len(block); p++ {
+		n := binary.LittleEndian.Uint16(block[p:])
+		if binary.LittleEndian.Uint16(block[p+2:]) == ^n && p+4+int(n) == len(block)+len(lastBlock) {
+			return true
+		}
+	}
+	return false
 }
 
 // remember appends p to the history, of which at least the last 32 KiB stay.

@@ -367,6 +367,61 @@ func checkTidy(t *testing.T, f frame, n string, pseudo ...string) {
 	}
 }
 
+// What is bad in a header block whose compression is sound ends its stream at
+// most, whatever frame it comes in, and however it was compressed.
+func TestBadPairsEndTheirStreamAlone(t *testing.T) {
+	bad := []spdytest.Pair{
+		nv("a", "a\x01\x00\x00\xff\xff"), // what the inflater puts behind a block
+		nv("a", "\x01\x00\x00\xff\xff"),
+		nv("a", "a\x00\x00\xff\xff"), // what each block ends with
+		nv("a", strings.Repeat("a\x01\x00\x00\xff\xff", 10000)),
+		nv("a", strings.Repeat("\x00\x00\xff\xff", 100)),
+		nv("\x01\x00\x00\xff\xff", ""),
+		nv("a\x00", "a"), nv("", "a"), nv(":", "a"), nv("A", "a"), nv("a", "a\x00"), nv("a", "\r\n"),
+	}
+	for _, level := range []int{0, 1, 6, 9} {
+		onServer(t, setup{}, func(h *serverTest) {
+			h.p.Deflater = spdytest.NewDeflater(level)
+			id := uint32(1)
+			for _, p := range bad {
+				h.p.Send(req(id, "/ok", p))
+				h.wantSE("SYN_STREAM", id, badStatus(p))
+				h.p.Send(post(id+2, "/block"), headers(id+2, 0, p))
+				h.wantSE("HEADERS", id+2, badStatus(p))
+				h.p.Send(headers(id+2, 0, p))
+				h.p.WantIdle("HEADERS on a stream that has ended")
+				id += 4
+			}
+			h.alive(id)
+		})
+		onClient(t, setup{}, func(h *clientTest) {
+			h.p.Deflater = spdytest.NewDeflater(level)
+			for i, p := range bad {
+				c, id := h.open("/")
+				h.p.Send(rep(id, p))
+				h.wantSE("SYN_REPLY", id, badStatus(p))
+				c.wantReset("SYN_REPLY", badStatus(p), false)
+				c, id = h.open("/")
+				h.p.Send(rep(id), headers(id, 0, p))
+				h.wantSE("HEADERS", id, badStatus(p))
+				c.wantReset("HEADERS", badStatus(p), false)
+				push := spdytest.SynStream(uint32(2+2*i), spdytest.Unidirectional, p)
+				h.p.Send(push)
+				h.wantSE("a push", push.ID, badStatus(p))
+			}
+			h.alive()
+		})
+	}
+}
+
+// badStatus is that of a stream with such a pair.
+func badStatus(p spdytest.Pair) spdy.Status {
+	if strings.Count(p.Value, "\x00") > 512 {
+		return spdy.FrameTooLarge
+	}
+	return spdy.ProtocolError
+}
+
 // allocation returns how many bytes the process allocates while f runs.
 func allocation(f func()) uint64 {
 	var before, after runtime.MemStats
