@@ -310,24 +310,6 @@ func repeatsName(fields []field) bool {
 	return false
 }
 
-// blockHasName reports whether the decoded block, one that parsePairs took,
-// holds name.
-func blockHasName(block, name string) bool {
-	if block == "" {
-		return false
-	}
-	_, block, _ = cutUint32(block)
-	for block != "" {
-		var n string
-		n, block, _ = cutString(block)
-		_, block, _ = cutString(block)
-		if n == name {
-			return true
-		}
-	}
-	return false
-}
-
 // pairs is a decoded block under construction: its count, then the pairs.
 type pairs struct {
 	b []byte

@@ -246,22 +246,19 @@ func (b *recvBuffer) took(n int, kept bool) (consumed int) {
 	return b.consumed
 }
 
-// addTrailer keeps what a HEADERS frame brought until the end is read. It reports
-// false if a name is there already.
-func (b *recvBuffer) addTrailer(h http.Header) bool {
+// addTrailer keeps what a HEADERS frame brought until the end is read. A name may
+// be there already, or among the headers: trailers are fields of their own (RFC
+// 9110, 6.5), and the lines of one name are one list (5.3).
+func (b *recvBuffer) addTrailer(h http.Header) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.trailer == nil {
 		b.trailer = h
-		return true
+		return
 	}
 	for key, values := range h {
-		if _, twice := b.trailer[key]; twice {
-			return false
-		}
-		b.trailer[key] = values
+		b.trailer[key] = append(b.trailer[key], values...)
 	}
-	return true
 }
 
 // takeTrailer returns what addTrailer kept, once.

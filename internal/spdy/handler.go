@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +74,7 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 	}
 	s.mu.Unlock()
 	if accept {
-		s.accept(id, pri, h.flags&flagFin != 0, text)
+		s.accept(id, pri, h.flags&flagFin != 0)
 	} else if first != nil {
 		first.release()
 	}
@@ -95,10 +96,9 @@ func (s *Session) judgePushLocked(h frameHeader, associated uint32) Status {
 }
 
 // accept opens the stream of a request and starts its handler.
-func (s *Session) accept(id uint32, pri uint8, fin bool, text string) {
+func (s *Session) accept(id uint32, pri uint8, fin bool) {
 	st := s.newStream()
 	st.pri = pri
-	st.block = text
 	st.opened, st.sent = true, true
 	st.remoteClosed = fin
 	if fin {
@@ -473,6 +473,8 @@ type response struct {
 	written int64
 	reply   *pairs // made, but without its Content-Type: the first bytes decide
 	declare []string
+	// early has the values of declared names that went out as headers.
+	early map[string][]string
 }
 
 func (rw *response) bodyAllowed(st *Stream) bool {
@@ -532,7 +534,14 @@ func (st *Stream) makeReply(header http.Header) *pairs {
 	p.add(nameVersion, "HTTP/1.1")
 	for _, v := range header["Trailer"] {
 		for name := range strings.SplitSeq(v, ",") {
-			rw.declare = append(rw.declare, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
+			rw.declare = append(rw.declare, key)
+			if values := header[key]; len(values) > 0 {
+				if rw.early == nil {
+					rw.early = make(map[string][]string)
+				}
+				rw.early[key] = slices.Clone(values)
+			}
 		}
 	}
 	p.addCanonical(header, true, func(key string) bool {
@@ -543,7 +552,7 @@ func (st *Stream) makeReply(header http.Header) *pairs {
 			// One that is not a number of bytes is not sent.
 			return rw.status == http.StatusNoContent || st.duplexed() || rw.length < 0 && rw.bodyAllowed(st)
 		}
-		return strings.HasPrefix(key, http.TrailerPrefix) || key[:min(1, len(key))] == ":" || rw.declared(key)
+		return strings.HasPrefix(key, http.TrailerPrefix) || key[:min(1, len(key))] == ":"
 	})
 	if _, typed := header["Content-Type"]; !typed && s.upstream {
 		p.add("content-type", "text/html; charset=utf-8")
@@ -597,6 +606,9 @@ func (rw *response) trailers() *pairs {
 		name = http.CanonicalHeaderKey(name)
 		if forbiddenTrailer(name) || len(values) == 0 {
 			continue
+		}
+		if early := rw.early[name]; !prefixed && len(values) > len(early) && slices.Equal(values[:len(early)], early) {
+			values = values[len(early):] // what was added, as ReverseProxy does it
 		}
 		if h == nil {
 			h = make(http.Header)

@@ -455,9 +455,14 @@ func (t *trailing) Read(p []byte) (int, error) {
 func TestHeadersFrames(t *testing.T) {
 	for name, run := range map[string]func(h *clientTest, c *call, id uint32){
 		"a name that was sent before": func(h *clientTest, c *call, id uint32) {
-			h.p.Send(rep(id, nv("x-a", "1")), headers(id, 0, nv("x-a", "2")))
-			h.wantSE("a name is sent once", id, spdy.ProtocolError)
-			c.wantReset("the call", spdy.ProtocolError, false)
+			h.p.Send(rep(id, nv("x-a", "1")), headers(id, 0, nv("x-a", "2")), data(id, "ok"), headers(id, fin, nv("x-a", "3"), nv("x-b", "4")))
+			c.wantBody("RFC 9110, 6.5: trailers are fields of their own", 200, "ok")
+			if got := c.resp.Header["X-A"]; !reflect.DeepEqual(got, []string{"1"}) {
+				h.Errorf("header: got %q, want 1", got)
+			}
+			if want := (http.Header{"X-A": {"2", "3"}, "X-B": {"4"}}); !reflect.DeepEqual(c.resp.Trailer, want) {
+				h.Errorf("trailer: got %q, want %q", c.resp.Trailer, want)
+			}
 		},
 		"a pseudo header": func(h *clientTest, c *call, id uint32) {
 			h.p.Send(rep(id), headers(id, 0, nv(":status", "200")))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -496,7 +497,6 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	case malformed != nil:
 		return s.streamError(st, status, "SYN_REPLY: %w", malformed)
 	}
-	st.block = text
 	resp, err := s.response(st, h.flags&flagFin != 0)
 	if err != nil {
 		return s.streamError(st, ProtocolError, "SYN_REPLY: %w", err)
@@ -569,23 +569,18 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 		if f.name[0] == ':' {
 			return s.streamError(st, ProtocolError, "HEADERS with %q", f.name)
 		}
-		if blockHasName(st.block, f.name) {
-			return s.streamError(st, ProtocolError, "HEADERS: %q was sent before", f.name)
-		}
+		st.morePairs += 1 + strings.Count(f.value, "\x00")
 	}
 	st.moreBytes += len(text)
-	st.morePairs += len(s.fields)
 	if st.moreBytes > s.cfg.MaxHeaderBytes || st.morePairs > s.cfg.MaxHeaderPairs {
-		return s.streamError(st, FrameTooLarge, "HEADERS: %d bytes in all", st.moreBytes)
+		return s.streamError(st, FrameTooLarge, "HEADERS: %d bytes and %d lines in all", st.moreBytes, st.morePairs)
 	}
 	if len(s.fields) == 0 && h.flags&flagFin == 0 {
 		if err := s.cheapFrame(); err != nil {
 			return err
 		}
 	}
-	if !st.buf.addTrailer(s.names.header(s.fields, s.server != nil)) {
-		return s.streamError(st, ProtocolError, "HEADERS: a name was sent before")
-	}
+	st.buf.addTrailer(s.names.header(s.fields, s.server != nil))
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
 	}

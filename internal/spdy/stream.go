@@ -69,11 +69,10 @@ type Stream struct {
 	nextReady *Stream
 
 	// Owned by the session's reader.
-	block     string // the header block that came first
-	want, got int64  // announced length of the body, -1 if none; bytes of it that came
+	want, got int64 // announced length of the body, -1 if none; bytes of it that came
 	hadData   bool
 	dropped   int64 // bytes dropped while discard was set
-	// Bytes and names in the HEADERS frames after that block.
+	// Bytes and values in the HEADERS frames.
 	moreBytes, morePairs int
 
 	buf recvBuffer // has a lock of its own
