@@ -23,9 +23,13 @@ const syncFlush = "\x00\x00\xff\xff"
 
 const flateWindow = 32 << 10
 
-// bombFactor times MaxHeaderBytes is how far a block may inflate, into nothing
-// beyond MaxHeaderBytes, before the session is ended.
-const bombFactor = 16
+// A block may inflate to bombFactor times MaxHeaderBytes, and at least to bombLeast
+// and to twice its own size, into nothing beyond MaxHeaderBytes, before the session
+// is ended.
+const (
+	bombFactor = 16
+	bombLeast  = 1 << 20
+)
 
 // Errors of a block whose compression is broken: the session cannot go on,
 // since no later block could be read.
@@ -122,7 +126,7 @@ func (d *inflater) compressed(block []byte, limit int) (out []byte, tooLarge boo
 		if total <= limit {
 			out = append(out, d.tmp[:n]...)
 		}
-		if total > bombFactor*limit {
+		if total > max(bombFactor*limit, bombLeast, 2*len(block)) {
 			return nil, true, errBlockBomb
 		}
 		switch err {
@@ -163,6 +167,9 @@ func cutShort(block []byte) bool {
 
 // remember appends p to the history, of which at least the last 32 KiB stay.
 func (d *inflater) remember(p []byte) {
+	if len(p) > flateWindow {
+		d.history, p = d.history[:0], p[len(p)-flateWindow:]
+	}
 	if len(d.history)+len(p) > 2*flateWindow && len(d.history) > flateWindow {
 		n := copy(d.history, d.history[len(d.history)-flateWindow:])
 		d.history = d.history[:n]
@@ -176,20 +183,18 @@ const dictionaryID = 0xe3c6a7c2
 // Errors of a block that is sound zlib but not a sound list of pairs: they end
 // the stream, not the session.
 var (
-	errBlockLength = errors.New("header block: counts and lengths do not fit its size")
-	errBlockPairs  = errors.New("header block: too many names")
-	errBlockSize   = errors.New("header block: too large")
-	errNameTwice   = errors.New("header block: a name stands twice")
-	errName        = errors.New("header block: bad name")
-	errValue       = errors.New("header block: bad value")
+	errBlockLength = malformed("header block: counts and lengths do not fit its size")
+	errBlockPairs  = fmt.Errorf("%w: too many names or values", ErrHeaderTooLarge)
+	errBlockSize   = fmt.Errorf("%w: too many bytes", ErrHeaderTooLarge)
+	errBlockName   = fmt.Errorf("%w: a name of too many bytes", ErrHeaderTooLarge)
+	errNameTwice   = malformed("header block: a name stands twice")
+	errName        = malformed("header block: bad name")
+	errValue       = malformed("header block: bad value")
 )
 
-// maxNameLen bounds a header name in bytes.
-const maxNameLen = 1 << 10
-
-// parsePairs splits a decoded block and checks names and values. The fields
-// are appended to dst and share block's memory.
-func parsePairs(dst []field, block string, maxPairs int) ([]field, error) {
+// parsePairs splits a decoded block and checks names, of maxName bytes at most, and
+// values. The fields are appended to dst and share block's memory.
+func parsePairs(dst []field, block string, maxPairs, maxName int) ([]field, error) {
 	if len(block) == 0 {
 		return dst, nil
 	}
@@ -214,8 +219,8 @@ func parsePairs(dst []field, block string, maxPairs int) ([]field, error) {
 		parts += 1 + strings.Count(f.value, "\x00") // each becomes a line
 		if parts > maxPairs {
 			bad = errBlockPairs
-		} else if len(f.name) > maxNameLen {
-			bad = errBlockSize
+		} else if len(f.name) > maxName {
+			bad = errBlockName
 		} else if !validName(f.name) && bad == nil {
 			bad = errName
 		} else if !validValue(f.value) && bad == nil {
@@ -372,7 +377,7 @@ func (d *deflater) appendBlock(dst, block []byte) []byte {
 
 // describeBlock renders a decoded block for a trace, with secrets hidden.
 func describeBlock(block string) string {
-	fields, err := parsePairs(nil, block, 1<<20)
+	fields, err := parsePairs(nil, block, len(block), len(block))
 	if err != nil {
 		return "(" + err.Error() + ")"
 	}

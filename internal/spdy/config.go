@@ -39,6 +39,7 @@ const (
 	defaultMaxBuffer        = 64 << 20
 	defaultMaxStreams       = 1000
 	defaultMaxFrame         = 128 << 10
+	maxFrame                = 1<<24 - 1 // what a frame's header can say (draft 3.1, 2.2)
 	defaultMaxHeaderBytes   = 64 << 10
 	defaultMaxHeaderPairs   = 512
 	defaultWriteTimeout     = 30 * time.Second
@@ -84,17 +85,27 @@ type Config struct {
 	MaxBuffer int64
 
 	// MaxFrameSize is the largest payload in bytes of a control frame that is
-	// taken. Zero means 128 KiB; the least is 8192 (draft 3.1, 2.2.1).
+	// taken: above it the session ends, since what is compressed has to be read.
+	// Zero means 128 KiB, or what a header block of MaxHeaderBytes may take if
+	// that is more; the least is 8192 (draft 3.1, 2.2.1), the most 2^24-1.
 	MaxFrameSize uint32
+
+	// MaxPeerFrameSize is the largest payload in bytes of a control frame that
+	// the peer takes. A request, an answer or trailers that could be larger are
+	// not sent: their stream ends with ErrHeaderTooLarge, since the peer would
+	// end the session. Zero means 128 KiB; the most is 2^24-1.
+	MaxPeerFrameSize uint32
 
 	// MaxHeaderBytes is the largest decoded header block in bytes that is
 	// taken; the HEADERS frames of one stream count together. Zero means
-	// 64 KiB. The frame's stream is reset above it, the session ended above 16
-	// times as much.
+	// 64 KiB. The frame's stream is reset above it, the session ended where
+	// compression makes more of a block than 16 times as much, and 1 MiB. A name
+	// may have a 64th of it, and 1 KiB at least.
 	MaxHeaderBytes int
 
 	// MaxHeaderPairs is how many names a header block may hold, and how many
-	// parts their values may have together. Zero means 512.
+	// parts their values may have together. Zero means 512. The frame's stream is
+	// reset above it.
 	MaxHeaderPairs int
 
 	// CompressionLevel is the zlib level, 1 to 9, of the header blocks sent.
@@ -165,13 +176,17 @@ func (c *Config) withDefaults() Config {
 	if d.MaxBuffer == 0 {
 		d.MaxBuffer = defaultMaxBuffer
 	}
-	if d.MaxFrameSize == 0 {
-		d.MaxFrameSize = defaultMaxFrame
-	}
-	d.MaxFrameSize = max(d.MaxFrameSize, 8192)
 	if d.MaxHeaderBytes <= 0 {
 		d.MaxHeaderBytes = defaultMaxHeaderBytes
 	}
+	if d.MaxFrameSize == 0 {
+		d.MaxFrameSize = uint32(max(defaultMaxFrame, frameOf(min(d.MaxHeaderBytes, maxFrame))))
+	}
+	d.MaxFrameSize = min(max(d.MaxFrameSize, 8192), maxFrame)
+	if d.MaxPeerFrameSize == 0 {
+		d.MaxPeerFrameSize = defaultMaxFrame
+	}
+	d.MaxPeerFrameSize = min(d.MaxPeerFrameSize, maxFrame)
 	if d.MaxHeaderPairs <= 0 {
 		d.MaxHeaderPairs = defaultMaxHeaderPairs
 	}

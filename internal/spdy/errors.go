@@ -69,7 +69,25 @@ var (
 	ErrDead = errors.New("peer is silent")
 	// ErrBodyLength: a body is not as long as its content-length.
 	ErrBodyLength = errors.New("body length differs from content-length")
+	// ErrMalformed: the peer's headers are none that the draft or HTTP allows: an
+	// answer without :status, a content-length that is not one number, a bad name.
+	ErrMalformed = errors.New("malformed headers")
+	// ErrHeaderTooLarge: a header block is above a limit. From RoundTrip, with
+	// StreamID 0: the request's, which was not sent; with Remote false: the
+	// answer's, for Config.MaxHeaderBytes or MaxHeaderPairs; with Remote true:
+	// either, for a limit of the peer's. Any StreamError with FRAME_TOO_LARGE is one.
+	ErrHeaderTooLarge = errors.New("header block too large")
 )
+
+// malformedError says what is malformed.
+type malformedError string
+
+func (e malformedError) Error() string { return string(e) }
+
+// Is makes it an ErrMalformed.
+func (malformedError) Is(target error) bool { return target == ErrMalformed }
+
+func malformed(format string, args ...any) error { return malformedError(fmt.Sprintf(format, args...)) }
 
 // StreamError says that one stream ended before its time. The session goes on.
 type StreamError struct {
@@ -92,6 +110,11 @@ func (e *StreamError) Error() string {
 
 // Unwrap returns the cause.
 func (e *StreamError) Unwrap() error { return e.Cause }
+
+// Is makes one with FRAME_TOO_LARGE an ErrHeaderTooLarge.
+func (e *StreamError) Is(target error) bool {
+	return target == ErrHeaderTooLarge && e.Status == FrameTooLarge
+}
 
 // SessionError says that a whole session ended, or cannot take a new stream.
 type SessionError struct {

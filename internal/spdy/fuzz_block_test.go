@@ -75,7 +75,7 @@ func FuzzHeaderBlock(f *testing.F) {
 func checkParsed(t *testing.T, block string) {
 	t.Helper()
 	const limit = 512
-	fields, err := parsePairs(nil, block, limit)
+	fields, err := parsePairs(nil, block, limit, 1<<10)
 	if cap(fields) > 2*limit {
 		t.Fatalf("got room for %d pairs, want %d at most", cap(fields), limit)
 	}
@@ -105,7 +105,7 @@ func checkParsed(t *testing.T, block string) {
 			}
 		}
 	}
-	again, err := parsePairs(nil, string(p.b), limit)
+	again, err := parsePairs(nil, string(p.b), limit, 1<<10)
 	if err != nil || !reflect.DeepEqual(again, fields) {
 		t.Errorf("parsed anew: got %q, %v, want %q", again, err, fields)
 	}

@@ -329,7 +329,7 @@ func (st *Stream) finishHandler() {
 	short := rw.length >= 0 && rw.written < rw.length && rw.bodyAllowed(st)
 	if short && !st.failed() {
 		// What was announced will never come: the peer must see that.
-		s.abortHandler(st, fmt.Errorf("%w: the handler announced %d bytes and wrote %d", ErrBodyLength, rw.length, rw.written))
+		s.abortHandler(st, InternalError, fmt.Errorf("%w: the handler announced %d bytes and wrote %d", ErrBodyLength, rw.length, rw.written))
 		freePairs(trailers)
 		return
 	}
@@ -338,13 +338,13 @@ func (st *Stream) finishHandler() {
 	s.mu.Unlock()
 	if late {
 		// What failed to be written is missing, and nothing else would show it.
-		s.abortHandler(st, errWriteDeadline)
+		s.abortHandler(st, InternalError, errWriteDeadline)
 		freePairs(trailers)
 		return
 	}
 	if trailers != nil {
 		if err := s.checkBlock(trailers); err != nil {
-			s.abortHandler(st, err)
+			s.abortHandler(st, FrameTooLarge, err)
 			freePairs(trailers)
 			return
 		}
@@ -380,11 +380,11 @@ func (st *Stream) failed() bool {
 func (st *Stream) duplexed() bool { return st.rw.status == http.StatusSwitchingProtocols }
 
 // abortHandler resets the stream of a handler that will not finish its response.
-func (s *Session) abortHandler(st *Stream, cause error) {
+func (s *Session) abortHandler(st *Stream, status Status, cause error) {
 	s.mu.Lock()
 	s.handlerEndedLocked(st)
 	s.mu.Unlock()
-	s.reset(st, InternalError, cause)
+	s.reset(st, status, cause)
 	st.cancel()
 }
 
@@ -402,7 +402,7 @@ func (st *Stream) abandon(cause any) {
 	s.mu.Lock()
 	if st.closed || st.replied || cause == http.ErrAbortHandler {
 		s.mu.Unlock()
-		s.abortHandler(st, fmt.Errorf("handler panicked: %v", cause))
+		s.abortHandler(st, InternalError, fmt.Errorf("handler panicked: %v", cause))
 		return
 	}
 	s.handlerEndedLocked(st)
@@ -509,12 +509,11 @@ func (st *Stream) WriteHeader(code int) {
 	}
 	rw.status = code
 	header := canonical(rw.header)
-	if v := header.Get("Content-Length"); v != "" && rw.bodyAllowed(st) && !st.duplexed() {
-		if n, err := strconv.ParseUint(v, 10, 63); err == nil {
-			rw.length = int64(n)
-		}
+	length, _ := contentLength(slices.Values(header["Content-Length"]))
+	if rw.bodyAllowed(st) && !st.duplexed() {
+		rw.length = length
 	}
-	rw.reply = st.makeReply(header)
+	rw.reply = st.makeReply(header, length)
 	_, typed := header["Content-Type"]
 	_, coded := header["Content-Encoding"]
 	if typed || coded || st.s.upstream || !rw.bodyAllowed(st) || st.duplexed() {
@@ -526,8 +525,8 @@ func (st *Stream) WriteHeader(code int) {
 }
 
 // makeReply makes the header block of the SYN_REPLY from what the headers are now,
-// as canonical returns them.
-func (st *Stream) makeReply(header http.Header) *pairs {
+// as canonical returns them, and the length that they announce, -1 if none.
+func (st *Stream) makeReply(header http.Header, length int64) *pairs {
 	rw, s := st.rw, st.s
 	p := newPairs()
 	p.add(nameStatus, statusLine(rw.status))
@@ -546,14 +545,14 @@ func (st *Stream) makeReply(header http.Header) *pairs {
 	}
 	p.addCanonical(header, true, func(key string) bool {
 		switch key {
-		case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding":
+		case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Content-Length":
 			return true
-		case "Content-Length":
-			// One that is not a number of bytes is not sent.
-			return rw.status == http.StatusNoContent || st.duplexed() || rw.length < 0 && rw.bodyAllowed(st)
 		}
 		return strings.HasPrefix(key, http.TrailerPrefix) || key[:min(1, len(key))] == ":"
 	})
+	if length >= 0 && rw.status != http.StatusNoContent && !st.duplexed() {
+		p.add("content-length", header["Content-Length"][0]) // the peer takes but one
+	}
 	if _, typed := header["Content-Type"]; !typed && s.upstream {
 		p.add("content-type", "text/html; charset=utf-8")
 	}
@@ -573,7 +572,7 @@ func (st *Stream) holdReply() {
 	if err := st.s.checkBlock(p); err != nil {
 		freePairs(p)
 		st.s.log(slog.LevelWarn, "headers of a response are too large to be sent", "stream", st.id)
-		st.s.reset(st, InternalError, err)
+		st.s.reset(st, FrameTooLarge, err)
 		return
 	}
 	st.s.mu.Lock()

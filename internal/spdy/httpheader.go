@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/textproto"
 	"strconv"
@@ -89,25 +90,33 @@ func lookup(fields []field, name string) (string, bool) {
 	return "", false
 }
 
-// parseContentLength returns -1 for an absent header. Equal parts count once.
+// parseContentLength returns -1 for an absent header.
 func parseContentLength(fields []field) (int64, error) {
 	v, ok := lookup(fields, "content-length")
 	if !ok {
 		return -1, nil
 	}
-	first, rest, more := strings.Cut(v, "\x00")
-	for more {
-		var next string
-		next, rest, more = strings.Cut(rest, "\x00")
-		if next != first {
-			return -1, errors.New("content-length has two values")
+	return contentLength(strings.SplitSeq(v, "\x00"))
+}
+
+// contentLength returns the one length that all values are, in decimal digits: -1
+// if there is none. Equal values count once (RFC 9110, 8.6; RFC 9112, 6.3).
+func contentLength(values iter.Seq[string]) (int64, error) {
+	length, first := int64(-1), ""
+	for v := range values {
+		if length >= 0 && v == first {
+			continue
 		}
+		n, err := strconv.ParseUint(v, 10, 63)
+		switch {
+		case err != nil:
+			return -1, malformed("content-length %q is not a length", v)
+		case length >= 0:
+			return -1, malformed("content-length has two values, %q and %q", first, v)
+		}
+		length, first = int64(n), v
 	}
-	n, err := strconv.ParseUint(first, 10, 63)
-	if err != nil {
-		return -1, fmt.Errorf("content-length %q is not a length", first)
-	}
-	return int64(n), nil
+	return length, nil
 }
 
 // pairsPool holds the buffers of blocks between their making and their writing.
@@ -126,15 +135,18 @@ func freePairs(p *pairs) {
 }
 
 // checkBlock returns an error for a block that must not be sent: the frame could
-// be above what a peer with our limits takes, and the session with all its
-// streams would end for it.
+// be above what the peer takes, and the session with all its streams would end for
+// it.
 func (s *Session) checkBlock(p *pairs) error {
-	most := int(min(s.cfg.MaxFrameSize, 1<<24-1))
-	if len(p.b) > most-most/1024-64 { // what compression may add, and the ids
+	if frameOf(len(p.b)) > int(s.cfg.MaxPeerFrameSize) {
 		return errBlockSize
 	}
 	return nil
 }
+
+// frameOf is how long the payload of a frame may be that holds a block of n bytes:
+// what compression may add to it, and the ids.
+func frameOf(n int) int { return n + n/1024 + 64 }
 
 // addHeader appends the lines of h for which skip is false, names in lower case
 // and the values of one name joined by NUL. An invalid name or value is an

@@ -32,7 +32,8 @@ var (
 // The error is a *StreamError or a *SessionError, and Retryable judges it; it
 // wraps the context's error when that ended the request. When the context ends
 // later, reading the body fails. A body that was cut short, or is not as long
-// as its Content-Length says, never ends in io.EOF.
+// as its Content-Length says, never ends in io.EOF. An answer that is none is not
+// returned: that is an ErrMalformed, or an ErrHeaderTooLarge.
 func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.roundTrip(s.newStream(), req)
 }
@@ -233,19 +234,23 @@ func forbiddenTrailer(key string) bool {
 func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	status, ok := lookup(s.fields, nameStatus)
 	if !ok {
-		return nil, errors.New("no :status")
+		return nil, malformed("no :status")
 	}
 	code, text, ok := parseStatus(status)
 	if !ok {
-		return nil, fmt.Errorf(":status %q", status)
+		return nil, malformed(":status %q", status)
 	}
 	version, ok := lookup(s.fields, nameVersion)
 	if !ok {
-		return nil, errors.New("no :version")
+		return nil, malformed("no :version")
 	}
 	switching := code == http.StatusSwitchingProtocols && st.duplex
 	if code < 200 && !switching {
-		return nil, fmt.Errorf(":status %d has no meaning in SYN_REPLY", code)
+		return nil, malformed(":status %d has no meaning in SYN_REPLY", code)
+	}
+	length, err := parseContentLength(s.fields)
+	if err != nil {
+		return nil, err // whoever guesses at it may cut the answer elsewhere than another
 	}
 	resp := &http.Response{
 		Status: text, StatusCode: code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -254,10 +259,7 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	if major, minor, ok := http.ParseHTTPVersion(version); ok {
 		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = version, major, minor
 	}
-	length, err := parseContentLength(s.fields)
-	if err != nil {
-		delete(resp.Header, "Content-Length")
-	} else if length >= 0 {
+	if length >= 0 {
 		resp.ContentLength = length
 		if v := resp.Header["Content-Length"]; len(v) > 1 {
 			resp.Header["Content-Length"] = v[:1]

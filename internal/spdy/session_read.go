@@ -462,9 +462,15 @@ func (s *Session) decode(block []byte) (text string, malformed error, status Sta
 		return "", errBlockSize, FrameTooLarge, nil
 	}
 	text = string(out)
-	s.fields, malformed = parsePairs(s.fields[:0], text, s.cfg.MaxHeaderPairs)
+	if cap(s.inflate.out) > 4*defaultMaxHeaderBytes {
+		s.inflate.out = nil // not kept for a session's life
+	}
+	if cap(s.fields) > 4*defaultMaxHeaderPairs {
+		s.fields = nil
+	}
+	s.fields, malformed = parsePairs(s.fields[:0], text, s.cfg.MaxHeaderPairs, max(1<<10, s.cfg.MaxHeaderBytes/64))
 	status = ProtocolError
-	if malformed == errBlockPairs || malformed == errBlockSize {
+	if errors.Is(malformed, ErrHeaderTooLarge) {
 		status = FrameTooLarge
 	}
 	return text, malformed, status, nil
