@@ -42,7 +42,7 @@ func NewClientConn(c net.Conn) (*Client, error) {
 	}
 	s := NewClientSession(c)
 	// Ends with the session; Close waits for it.
-	go s.Serve()
+	go s.serveLogged()
 	return &Client{s: s}, nil
 }
 

@@ -123,8 +123,10 @@ type Config struct {
 	// connection may take. Zero means 30 s, negative no limit.
 	WriteTimeout time.Duration
 
-	// Logger receives one record for each event worth an operator's attention:
-	// a handler's panic, a session error. Nil discards them.
+	// Logger receives one record for each event worth an operator's attention,
+	// such as a handler's panic; why a session ended is its caller's to say, which
+	// Serve and Err tell, and one of ConfigureServer's says it here. Nil discards
+	// them.
 	Logger *slog.Logger
 
 	// Trace, if set, is called for each frame sent and received, in order for

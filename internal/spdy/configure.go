@@ -153,7 +153,7 @@ func (a *alpnServer) serve(v Version, srv *http.Server, conn *tls.Conn, h http.H
 	c.setState(http.StateActive) // it was new until TLS was done
 	c.rest()
 	defer c.stop()
-	s.Serve() // why it ended was logged, if it matters
+	s.serveLogged()
 }
 
 // add reports false if the server is being shut down.

@@ -64,6 +64,9 @@ var (
 	ErrClosed = errors.New("session closed")
 	// ErrGoingAway: a GOAWAY was sent or received, no new stream can be opened.
 	ErrGoingAway = errors.New("session is going away")
+	// ErrLost: the connection failed, with the error that is wrapped too, or the
+	// peer closed it without a GOAWAY.
+	ErrLost = errors.New("connection lost")
 	// ErrDead: the peer was silent for two keep-alive intervals, or took no
 	// byte for the write timeout.
 	ErrDead = errors.New("peer is silent")
@@ -118,9 +121,9 @@ func (e *StreamError) Is(target error) bool {
 
 // SessionError says that a whole session ended, or cannot take a new stream.
 type SessionError struct {
-	Status GoAwayStatus
-	Remote bool  // the peer ended it; otherwise this side did
-	Cause  error // never nil
+	Status GoAwayStatus // INTERNAL_ERROR if nothing but the connection failed
+	Remote bool         // the peer sent GOAWAY; otherwise this side did, or the connection was lost
+	Cause  error        // never nil
 	// NotProcessed: the peer never acted on the request that this error is
 	// returned for (its stream was never sent, or is above the last-good id of
 	// a GOAWAY), so that repeating it is safe whatever its method.
@@ -128,6 +131,9 @@ type SessionError struct {
 }
 
 func (e *SessionError) Error() string {
+	if errors.Is(e.Cause, ErrLost) {
+		return fmt.Sprintf("spdy: %v", e.Cause) // no side has named a status
+	}
 	by := "here"
 	if e.Remote {
 		by = "by the peer"

@@ -226,11 +226,12 @@ func TestGoAwayFlood(t *testing.T) {
 			h.p.Send(goAway(1, 2), goAway(1, 0))
 		}
 		synctest.Wait()
-		if got := n.Load(); got != 1 {
-			h.Errorf("100 GOAWAYs: got %d lines in the log, want 1", got)
-		}
 		h.p.Send(rep(id), data(id, "ok", fin))
 		c.wantBody("the open stream goes on", 200, "ok")
+		h.wantServedStatus(spdy.GoAwayInternalError)
+		if got := n.Load(); got != 0 {
+			h.Errorf("100 GOAWAYs: got %d lines in the log, want none beside what Serve returns", got)
+		}
 	})
 	onClient(t, setup{}, func(h *clientTest) {
 		_, _ = h.open("/")

@@ -175,7 +175,7 @@ func serveConn(conn net.Conn, server *http.Server) {
 			return
 		}
 	}
-	NewServerSession(conn, server).Serve() // why it ended was logged, if it matters
+	NewServerSession(conn, server).serveLogged()
 }
 
 // setKeepAlive is for listeners that were not made here.

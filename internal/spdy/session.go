@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -216,7 +217,7 @@ var errServed = errors.New("spdy: Serve was called before")
 
 // Serve runs the session and returns at its end: nil when it ended by an EOF of
 // the peer's, by a GOAWAY(OK), or by Close or Shutdown here; otherwise a
-// *SessionError.
+// *SessionError, which it does not log.
 //
 // A handshake of TLS that was not made yet is made first. Config.KeepAlive and
 // Close end it, nothing else: make it before, with a limit of its own, where the
@@ -267,6 +268,13 @@ func (s *Session) Serve() error {
 	return err
 }
 
+// serveLogged is Serve for callers that nobody asks why the session ended.
+func (s *Session) serveLogged() {
+	if err := s.Serve(); err != nil {
+		s.cfg.Logger.Warn("session ended", "peer", s.remoteAddr, "error", err)
+	}
+}
+
 // Done is closed when the session has ended and its connection is closed.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
@@ -293,7 +301,7 @@ func (s *Session) unavailableLocked() *SessionError {
 		e.NotProcessed = true
 		return &e
 	case s.goAwayGot:
-		return &SessionError{Remote: true, Cause: ErrGoingAway, NotProcessed: true}
+		return &SessionError{Status: s.goAwayGotStatus, Remote: true, Cause: ErrGoingAway, NotProcessed: true}
 	case s.goAwaySent:
 		return &SessionError{Cause: s.goAwayCauseLocked(), NotProcessed: true}
 	}
@@ -464,7 +472,7 @@ func (s *Session) startKeepAlive() {
 		next := d - silent
 		switch {
 		case silent >= 2*d && asked == last:
-			s.end(&SessionError{Status: GoAwayInternalError, Cause: ErrDead})
+			s.end(&SessionError{Status: GoAwayInternalError, Cause: fmt.Errorf("%w: nothing came for %v, nor the echo of a PING", ErrDead, 2*d)})
 			return
 		case silent >= d:
 			next = max(2*d-silent, d/8)

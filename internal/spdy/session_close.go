@@ -21,7 +21,7 @@ const partTimeout = 10 * time.Second
 
 var (
 	errNoMoreIDs     = fmt.Errorf("%w: its stream ids are used up", ErrGoingAway)
-	errEOF           = errors.New("the peer closed the connection")
+	errEOF           = fmt.Errorf("%w: the peer closed it", ErrLost)
 	errFinished      = errors.New("this side of the stream has ended")
 	errWriteDeadline = &StreamError{Status: Cancel, Cause: context.DeadlineExceeded}
 	errInvalidWrite  = errors.New("a Write returned a count that cannot be")
@@ -122,7 +122,7 @@ func (s *Session) end(err *SessionError) bool {
 		s.removeLocked(st, &e)
 	}
 	status := err.Status
-	if err.Remote {
+	if err.Remote || errors.Is(err.Cause, ErrLost) {
 		status = GoAwayOK // the fault is not ours to name
 	}
 	if !s.goAwaySent || status != GoAwayOK {

@@ -29,10 +29,7 @@ func (s *Session) readLoop() {
 			if !errors.As(err, &se) {
 				se = s.lost(err)
 			}
-			// A read that fails because the session was ended says nothing new.
-			if first := s.end(se); first && se.Status != GoAwayOK && !errors.Is(se.Cause, errEOF) {
-				s.cfg.Logger.Warn("session ended", "peer", s.remoteAddr, "error", se)
-			}
+			s.end(se)
 		}
 	}
 	s.drain()
@@ -44,19 +41,22 @@ func (s *Session) lost(err error) *SessionError {
 	status := s.goAwayGotStatus
 	announced := s.goAwayGot && len(s.streams) == 0
 	s.mu.Unlock()
-	if status != GoAwayOK {
+	switch {
+	case status != GoAwayOK:
 		return &SessionError{Status: status, Remote: true, Cause: errPeerStatus}
-	}
-	if err == io.EOF && announced {
+	case announced:
 		return &SessionError{Remote: true, Cause: ErrGoingAway}
+	case err == io.EOF:
+		return &SessionError{Status: GoAwayInternalError, Cause: errEOF}
+	case err == io.ErrUnexpectedEOF:
+		err = errors.New("the peer closed it inside a frame")
 	}
-	if err == io.EOF {
-		return &SessionError{Remote: true, Cause: errEOF}
-	}
-	if err == io.ErrUnexpectedEOF {
-		err = errors.New("the connection ended inside a frame")
-	}
-	return &SessionError{Status: GoAwayInternalError, Remote: true, Cause: err}
+	return lostError(err)
+}
+
+// lostError is the end of a session whose connection failed with err.
+func lostError(err error) *SessionError {
+	return &SessionError{Status: GoAwayInternalError, Cause: fmt.Errorf("%w: %w", ErrLost, err)}
 }
 
 // readFrame reads one frame and acts on it.
@@ -748,8 +748,7 @@ func (s *Session) onGoAway(payload []byte) error {
 		last = min(last, s.goAwayGotMax)
 	}
 	s.goAwayGot, s.goAwayGotMax = true, last
-	firstError := status != GoAwayOK && s.goAwayGotStatus == GoAwayOK
-	if firstError {
+	if s.goAwayGotStatus == GoAwayOK {
 		s.goAwayGotStatus = status
 	}
 	var failed []*Stream
@@ -764,9 +763,6 @@ func (s *Session) onGoAway(payload []byte) error {
 	s.mu.Unlock()
 	for _, st := range failed {
 		st.release()
-	}
-	if firstError {
-		s.cfg.Logger.Warn("the peer ends the session", "peer", s.remoteAddr, "status", status)
 	}
 	return nil
 }

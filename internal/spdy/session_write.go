@@ -173,6 +173,8 @@ func (s *Session) writeLoop() {
 			e := &SessionError{Status: s.goAwayGotStatus, Remote: s.goAwayGot, Cause: ErrGoingAway}
 			if !e.Remote {
 				e.Cause = s.goAwayCauseLocked()
+			} else if e.Status != GoAwayOK {
+				e.Cause = errPeerStatus
 			}
 			s.mu.Unlock()
 			s.end(e)
@@ -225,10 +227,11 @@ func (s *Session) idleLocked() bool {
 }
 
 func (s *Session) writeFailed(err error) {
+	e := lostError(err)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = ErrDead
+		e.Cause = fmt.Errorf("%w: it took nothing for %v", ErrDead, s.cfg.WriteTimeout)
 	}
-	s.end(&SessionError{Status: GoAwayInternalError, Remote: true, Cause: err})
+	s.end(e)
 }
 
 // markSentLocked notes that the first frame of a stream goes to the
