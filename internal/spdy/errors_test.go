@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -104,6 +105,8 @@ func TestConfigureServerLogsOneLine(t *testing.T) {
 			a := startALPN(t, srv, &spdy.Config{Logger: slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))})
 			c := a.handshake("spdy/3.1")
 			end(c)
+			c.CloseWrite()
+			io.Copy(io.Discard, c) // with unread input, Close would be a reset
 			c.Close()
 			<-ended
 			synctest.Wait()
