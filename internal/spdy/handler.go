@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -308,8 +309,8 @@ func (s *Session) runHandler(st *Stream, req *http.Request) {
 			st.abandon(recover())
 		}
 		// A timer would keep the request in memory until its time.
-		st.setWriteDeadline(time.Time{})
 		st.buf.setDeadline(time.Time{})
+		st.boundRest()
 	}()
 	s.handler.ServeHTTP(st, req)
 	finished = true
@@ -334,11 +335,11 @@ func (st *Stream) finishHandler() {
 		return
 	}
 	s.mu.Lock()
-	late := st.deadline.passed()
+	late := st.late || st.deadline.passed()
 	s.mu.Unlock()
 	if late {
 		// What failed to be written is missing, and nothing else would show it.
-		s.abortHandler(st, InternalError, errWriteDeadline)
+		s.abortHandler(st, InternalError, os.ErrDeadlineExceeded)
 		freePairs(trailers)
 		return
 	}
@@ -361,6 +362,31 @@ func (st *Stream) finishHandler() {
 		st.stopReading()
 	}
 	st.cancel()
+}
+
+// boundRest has the write deadline go on for what the handler has left in the
+// stream's buffer: a peer that gives no window would have it there for ever.
+func (st *Stream) boundRest() {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := st.deadline.at
+	if st.closed || st.localClosed || at.IsZero() {
+		st.deadline.stop()
+		return
+	}
+	st.deadline.stop()
+	st.deadline.timer = time.AfterFunc(time.Until(at), func() {
+		s.mu.Lock()
+		whole := st.closed || st.localClosed
+		if !whole {
+			s.resetLocked(st, InternalError, os.ErrDeadlineExceeded)
+		}
+		s.mu.Unlock()
+		if !whole {
+			st.release()
+		}
+	})
 }
 
 // handlerEndedLocked is called once for each handler.
@@ -797,7 +823,10 @@ func (st *Stream) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline bounds writes of the response's body; the zero time: no bound.
-// A response whose handler returns after the deadline is broken off.
+// It may be called while a Write waits, which it ends; that is an error that wraps
+// os.ErrDeadlineExceeded. A response is broken off if one of its Writes failed so,
+// if its handler returns after the deadline, and if the peer has not taken it whole
+// by then.
 func (st *Stream) SetWriteDeadline(t time.Time) error {
 	st.setWriteDeadline(t)
 	return nil

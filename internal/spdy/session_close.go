@@ -20,12 +20,11 @@ const closeTimeout = time.Second
 const partTimeout = 10 * time.Second
 
 var (
-	errNoMoreIDs     = fmt.Errorf("%w: its stream ids are used up", ErrGoingAway)
-	errEOF           = fmt.Errorf("%w: the peer closed it", ErrLost)
-	errFinished      = errors.New("this side of the stream has ended")
-	errWriteDeadline = &StreamError{Status: Cancel, Cause: context.DeadlineExceeded}
-	errInvalidWrite  = errors.New("a Write returned a count that cannot be")
-	errPeerStatus    = errors.New("the peer sent GOAWAY with an error status")
+	errNoMoreIDs    = fmt.Errorf("%w: its stream ids are used up", ErrGoingAway)
+	errEOF          = fmt.Errorf("%w: the peer closed it", ErrLost)
+	errFinished     = errors.New("this side of the stream has ended")
+	errInvalidWrite = errors.New("a Write returned a count that cannot be")
+	errPeerStatus   = errors.New("the peer sent GOAWAY with an error status")
 )
 
 // Close ends the session at once: every open stream fails, a GOAWAY goes out,
@@ -226,6 +225,7 @@ func (st *Stream) release() {
 // closeLocalLocked notes that our FIN is queued behind all that was sent.
 func (s *Session) closeLocalLocked(st *Stream) {
 	st.localClosed = true
+	st.deadline.stop()
 	if st.remoteClosed {
 		s.removeLocked(st, nil)
 	} else if st.unwanted {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,7 @@ type Stream struct {
 	discard      bool // what comes is dropped and given back
 	bodyDone     bool // nobody goes on reading what came; not kept if nothing grew
 	unwanted     bool // so much was dropped that the rest is refused
+	late         bool // a write failed for its deadline
 
 	// Guarded by Session.mu; see hold in session_write.go.
 	held      *pairs // the SYN_REPLY, while it is held back
@@ -201,7 +203,8 @@ func (st *Stream) writeErrorLocked() error {
 	case st.closed || st.finQueued:
 		return &StreamError{StreamID: st.id, Status: StreamAlreadyClosed, Cause: errFinished}
 	case st.deadline.passed():
-		return errWriteDeadline
+		st.late = true
+		return &StreamError{StreamID: st.id, Status: InternalError, Cause: os.ErrDeadlineExceeded}
 	}
 	return nil
 }
