@@ -11,29 +11,26 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
 // Defaults of Server.
 const (
-	defaultTimeout           = 10 * time.Second
-	defaultMaxPending        = 512
-	defaultMaxPendingPerAddr = 64
+	defaultTimeout    = 10 * time.Second
+	defaultMaxPending = 512
 
-	// Answers 401 and 403 that an address gets: so many at once, then one an
-	// interval, and 429 beyond that.
+	// Answers 401 that an address gets: so many at once, then one an interval,
+	// and 429 beyond that. A network gets netFactor times as many.
 	refusedBurst    = 20
 	refusedInterval = 3 * time.Second
+	netFactor       = 8
 
-	// A connection that failed is logged once in this time, for each address and
-	// each step: its peer tries again and again.
-	loggedInterval = time.Minute
-
-	maxThrottled = 4096 // addresses remembered for either
+	maxThrottled = 4096 // addresses and networks remembered
 
 	// What a refused C may still send while the answer travels to it.
 	drainTime  = time.Second
@@ -74,31 +71,29 @@ type Server struct {
 	// Wrap, if set, is put around each TCP connection, below TLS.
 	Wrap func(net.Conn) net.Conn
 
-	// Logger gets a line for each refused attempt, limited by address. Nil: none.
+	// Logger gets a line for a refused attempt, and one a minute with a count if
+	// there are more of the same kind. Nil: none.
 	Logger *slog.Logger
 
 	// Timeout is the time for each of TLS handshake, request head and request
 	// body. Zero: 10 s.
 	Timeout time.Duration
 
-	// MaxPending is how many connections may be in the handshake; one more is
-	// closed. Zero: 512.
+	// MaxPending is how many connections may be in the handshake; for one more,
+	// another is dropped. Zero: 512.
 	MaxPending int
-
-	// MaxPendingPerAddr is the same for one address (IPv6: one /64). Zero: 64.
-	MaxPendingPerAddr int
 
 	once    sync.Once
 	base    context.Context // ends at Close
 	endBase context.CancelFunc
-	refused throttle
-	logged  throttle
-	running sync.WaitGroup // one for each pending connection
+	refused *throttle
+	lines   *loglimit.Logger
+	pending *handshakes
+	rooms   chan struct{}  // as many goroutines as it holds serve connections
+	running sync.WaitGroup // one for each of them
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool // guarded by mu, as all that follows
-	pending   int
-	perAddr   map[string]int
 	stopping  bool
 	closed    bool
 }
@@ -119,17 +114,16 @@ func (s *Server) init() {
 	s.once.Do(func() {
 		s.base, s.endBase = context.WithCancel(context.Background())
 		s.listeners = make(map[net.Listener]bool)
-		s.perAddr = make(map[string]int)
-		s.refused = throttle{burst: refusedBurst, interval: refusedInterval, maxKeys: maxThrottled}
-		s.logged = throttle{burst: 1, interval: loggedInterval, maxKeys: maxThrottled}
+		s.refused = newThrottle(refusedBurst, netFactor, refusedInterval, maxThrottled)
+		s.lines = loglimit.New(s.Logger, 1)
+		full := s.MaxPending
+		if full <= 0 {
+			full = defaultMaxPending
+		}
+		s.pending = newHandshakes(full)
+		// Those that were dropped and have not noticed yet need some, too.
+		s.rooms = make(chan struct{}, 2*full)
 	})
-}
-
-func (s *Server) log() *slog.Logger {
-	if s.Logger == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return s.Logger
 }
 
 func (s *Server) timeout() time.Duration {
@@ -163,14 +157,19 @@ func (s *Server) Serve(ln net.Listener) error {
 		conn, err := ln.Accept()
 		if err == nil {
 			pause = 0
-			s.start(conn)
+			select {
+			case s.rooms <- struct{}{}:
+				s.start(conn)
+			case <-s.base.Done():
+				conn.Close()
+			}
 			continue
 		}
 		if s.base.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if pause == 0 {
-			s.log().Error("control port: accept failed, trying again", "err", err)
+			s.lines.Log("accept", slog.LevelError, "control port: accept failed, trying again", slog.Any("err", err))
 		}
 		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
 		select {
@@ -200,76 +199,58 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 	s.endBase()
 	s.running.Wait()
+	s.lines.Close()
 }
 
-// start serves an accepted connection on a goroutine of its own, if there is
-// room for one.
+// start serves an accepted connection on a goroutine of its own, for which there
+// is room in rooms. If there are too many handshakes, another one ends for it.
 func (s *Server) start(conn net.Conn) {
-	key := addrKey(conn.RemoteAddr())
-	maxAll, maxOne := s.MaxPending, s.MaxPendingPerAddr
-	if maxAll <= 0 {
-		maxAll = defaultMaxPending
-	}
-	if maxOne <= 0 {
-		maxOne = defaultMaxPendingPerAddr
-	}
 	s.mu.Lock()
-	if s.closed || s.pending >= maxAll || s.perAddr[key] >= maxOne {
+	if s.closed {
 		s.mu.Unlock()
 		conn.Close()
 		return
 	}
-	s.pending++
-	s.perAddr[key]++
 	s.running.Add(1)
 	s.mu.Unlock()
 
-	// Ends when the handshake has, which deadlines and Close see to; Close
-	// waits for it.
+	ctx, cancel := context.WithCancelCause(s.base)
+	place, victims := s.pending.enter(siteOf(conn.RemoteAddr()), cancel)
+	for _, v := range victims {
+		v.drop(errCrowded)
+		s.lines.Log("crowded", slog.LevelWarn, "control port: crowded, an unfinished handshake was dropped for another",
+			slog.String("dropped", v.site.addr), slog.Int("unfinished", s.pending.size()))
+	}
+	// Ends when the handshake has, which deadlines, newcomers and Close see to;
+	// Close waits for it.
 	go func() {
 		defer func() {
-			s.mu.Lock()
-			s.pending--
-			if s.perAddr[key]--; s.perAddr[key] == 0 {
-				delete(s.perAddr, key)
-			}
-			s.mu.Unlock()
+			s.pending.leave(place)
+			cancel(nil)
+			<-s.rooms
 			s.running.Done()
 		}()
-		s.serve(conn, key)
+		s.serve(ctx, conn, place)
 	}()
 }
 
-// addrKey names the address that counts for the caps. Whoever has one IPv6
-// address has the whole /64.
-func addrKey(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
-		return addr.String()
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if ip.Is6() {
-		if p, err := ip.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	if ip == (netip.Addr{}) {
-		return addr.String()
-	}
-	return ip.String()
-}
-
-// serve takes one connection from its first byte to Handle, or closes it.
-func (s *Server) serve(raw net.Conn, key string) {
+// serve takes one connection from its first byte to Handle, or closes it. The
+// end of ctx ends whatever it waits for.
+func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
 	tuneTCP(raw)
+	conn := raw
 	if s.Wrap != nil {
-		raw = s.Wrap(raw)
+		conn = s.Wrap(raw)
 	}
-	// Close ends whatever is waited for below.
-	release := context.AfterFunc(s.base, func() { raw.Close() })
-	reg, err := s.handshake(raw, key)
+	release := context.AfterFunc(ctx, func() {
+		if tcp, ok := raw.(*net.TCPConn); ok && context.Cause(ctx) == errCrowded {
+			tcp.SetLinger(0) // nor shall the system be left with it
+		}
+		conn.Close()
+	})
+	reg, err := s.handshake(ctx, conn, place)
 	if !release() || err != nil {
-		raw.Close()
+		conn.Close()
 		return
 	}
 	s.Handle(reg)
@@ -277,14 +258,14 @@ func (s *Server) serve(raw net.Conn, key string) {
 
 // handshake returns the registration of a C that was let in. Otherwise an
 // answer was sent if one could be, and the error only says that it is over.
-func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
+func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*Registration, error) {
 	addr := raw.RemoteAddr()
 	tc := tls.Server(raw, harden(s.TLS()))
-	ctx, cancel := context.WithTimeout(s.base, s.timeout())
-	err := tc.HandshakeContext(ctx)
+	limited, cancel := context.WithTimeout(ctx, s.timeout())
+	err := tc.HandshakeContext(limited)
 	cancel()
 	if err != nil {
-		s.logFailure(key, "control port: TLS handshake failed", addr, err)
+		s.logFailure(ctx, "control port: TLS handshake failed", addr, err)
 		return nil, err
 	}
 
@@ -293,10 +274,7 @@ func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
 	br := bufio.NewReader(limit)
 	req, err := http.ReadRequest(br)
 	if err != nil {
-		if s.base.Err() != nil {
-			return nil, err
-		}
-		s.logFailure(key, "control port: no request", addr, cmp.Or(limit.err, err))
+		s.logFailure(ctx, "control port: no request", addr, cmp.Or(limit.err, err))
 		switch {
 		case limit.err != nil:
 			return nil, limit.err
@@ -308,17 +286,22 @@ func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
 	}
 
 	reg := &Registration{RemoteAddr: addr}
-	if err := s.judge(req, reg, key); err != nil {
+	if err := s.judge(req, reg, place.site); err != nil {
 		return nil, s.refuse(tc, err)
 	}
 	tc.SetDeadline(time.Now().Add(s.timeout()))
 	limit.left = 8 * maxBody // chunks have their own overhead
 	if err := readBody(tc, req); err != nil {
 		if limit.err != nil {
-			s.logFailure(key, "control port: the request's body did not come", addr, limit.err)
+			s.logFailure(ctx, "control port: the request's body did not come", addr, limit.err)
 			return nil, limit.err
 		}
 		return nil, s.refuse(tc, err)
+	}
+	// From here on it can be dropped no more: what it has shown is worth the
+	// short rest of the way.
+	if !s.pending.leave(place) {
+		return nil, errCrowded
 	}
 	if s.Admit != nil {
 		if err := s.Admit(reg); err != nil {
@@ -326,7 +309,8 @@ func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
 			if !ok {
 				r = &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
 			}
-			s.log().Info("control port: refused", "remote", addr.String(), "origin", nameOf(reg.Name), "answer", r.Error())
+			s.lines.Log("not admitted", slog.LevelInfo, "control port: refused", slog.String("remote", addr.String()),
+				slog.String("origin", nameOf(reg.Name)), slog.String("answer", r.Error()))
 			return nil, s.refuse(tc, r)
 		}
 	}
@@ -347,40 +331,40 @@ func (s *Server) handshake(raw net.Conn, key string) (*Registration, error) {
 }
 
 // logFailure logs what came of a connection that asked for nothing. The
-// internet is full of those: an address gets a line now and then, the rest is
-// for debugging.
-func (s *Server) logFailure(key, msg string, addr net.Addr, err error) {
-	level := slog.LevelDebug
-	// A peer that just leaves is a port scan or a health check.
-	if s.base.Err() == nil && !errors.Is(err, io.EOF) && s.logged.take(msg+key, time.Now()) {
-		level = slog.LevelWarn
+// internet is full of those.
+func (s *Server) logFailure(ctx context.Context, msg string, addr net.Addr, err error) {
+	if ctx.Err() != nil {
+		return // it was ended here
 	}
-	s.log().Log(context.Background(), level, msg, "remote", addr.String(), "err", err)
+	level := slog.LevelWarn
+	if errors.Is(err, io.EOF) {
+		level = slog.LevelDebug // a peer that just leaves is a port scan or a health check
+	}
+	s.lines.Log(msg, level, msg, slog.String("remote", addr.String()), slog.Any("err", err))
 }
 
 // judge fills in reg, or returns why not. The order matters: whoever has no
 // token learns nothing, not even which names are valid.
-func (s *Server) judge(req *http.Request, reg *Registration, key string) *Refusal {
+//
+// A token that is known lets in whatever else came from its address: of those
+// behind one address, none can lock out another. Guessing costs a TLS handshake
+// a guess, and says 401 or 429 by the number of guesses alone.
+func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal {
 	if req.Method != http.MethodPut {
 		return &Refusal{Status: http.StatusMethodNotAllowed, header: [2]string{"Allow", http.MethodPut},
 			Reason: "this is the control port of a spdy-proxy: it takes PUT alone"}
 	}
-	now := time.Now()
-	// Before the token is looked at: guessing must not go on behind the 429.
-	if wait := s.refused.wait(key, now); wait > 0 {
-		s.log().Debug("control port: refused", "remote", reg.RemoteAddr.String(), "answer", http.StatusTooManyRequests)
-		return &Refusal{Status: http.StatusTooManyRequests, RetryAfter: wait,
-			Reason: "too many refused attempts from this address"}
-	}
 	refused := func(r *Refusal, name string) *Refusal {
-		if r.Status != http.StatusBadRequest { // a slip in a name is no guess at a token
-			s.refused.add(key, now)
-		}
-		s.log().Warn("control port: refused", "remote", reg.RemoteAddr.String(), "origin", name, "answer", r.Error())
+		s.lines.Log(strconv.Itoa(r.Status), slog.LevelWarn, "control port: refused", slog.String("remote", reg.RemoteAddr.String()),
+			slog.String("origin", name), slog.String("answer", r.Error()))
 		return r
 	}
 	var ok bool
 	if reg.Credential, ok = s.Auth.known(bearer(req.Header)); !ok {
+		if wait := s.refused.take(from, time.Now()); wait > 0 {
+			return refused(&Refusal{Status: http.StatusTooManyRequests, RetryAfter: wait,
+				Reason: "too many refused attempts from this address"}, "")
+		}
 		return refused(&Refusal{Status: http.StatusUnauthorized, header: [2]string{"WWW-Authenticate", "Bearer"},
 			Reason: "no token, or not one that this proxy knows"}, "")
 	}

@@ -481,95 +481,163 @@ func TestSlowLoris(t *testing.T) {
 	}
 }
 
+// bubbleDialer returns a Dialer to the port of a bubble, from an address.
+func (p *port) bubbleDialer(ln *controltest.Listener, from string) *Dialer {
+	d := p.dialer()
+	d.Addr = "localhost:1444"
+	d.DialContext = func(context.Context, string, string) (net.Conn, error) { return ln.DialFrom(from) }
+	return d
+}
+
+// try registers with a token, and leaves again.
+func (p *port) try(t *testing.T, d *Dialer, token string) error {
+	t.Helper()
+	d.Token = token
+	c, err := d.Dial(t.Context())
+	if err == nil {
+		c.NetConn().Close()
+		(<-p.regs).Conn.NetConn().Close()
+	}
+	return err
+}
+
 func TestTooManyRefused429(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, p *port, ln *controltest.Listener) {
-		d := p.dialer()
-		d.Addr = "localhost:1444"
-		d.DialContext = func(context.Context, string, string) (net.Conn, error) { return ln.Dial() }
-		try := func(token string) error {
-			d.Token = token
-			c, err := d.Dial(t.Context())
-			if err == nil {
-				c.NetConn().Close()
-				r := <-p.regs
-				r.Conn.NetConn().Close()
-			}
-			return err
-		}
+		d := p.bubbleDialer(ln, "192.0.2.7:1")
+		guess := func() error { return p.try(t, d, wrongToken) }
 		for i := range refusedBurst {
-			if err := try(wrongToken); !isRefused(err, 401) {
+			if err := guess(); !isRefused(err, 401) {
 				t.Fatalf("attempt %d: %v, want 401", i, err)
 			}
 		}
-		// A guess that is right now would pay for all the guesses before.
-		err := try(anyToken)
+		err := guess()
 		e, ok := errors.AsType[*RefusedError](err)
 		if !ok || e.Status != 429 || e.RetryAfter <= 0 || e.RetryAfter > refusedInterval {
 			t.Fatalf("one more: %v, want 429 with a Retry-After of at most %v", err, refusedInterval)
 		}
-		time.Sleep(e.RetryAfter) // of the bubble
-		if err := try(anyToken); err != nil {
-			t.Errorf("after Retry-After: %v", err)
+		// Whoever knows a token is let in, and told what is wrong, whatever others
+		// behind that address do.
+		for range 3 {
+			if err := p.try(t, d, anyToken); err != nil {
+				t.Fatalf("the right token from an address with too many wrong ones: %v, want it let in", err)
+			}
+			if err := guess(); !isRefused(err, 429) {
+				t.Fatalf("a wrong one after the right one: %v, want 429 as before", err)
+			}
+			d.Name = "music"
+			if err := p.try(t, d, filmsToken); !isRefused(err, 403) {
+				t.Fatalf("a name that a known token may not have: %v, want 403", err)
+			}
+			d.Name = ""
 		}
-		if err := try(wrongToken); !isRefused(err, 401) {
+		time.Sleep(e.RetryAfter) // of the bubble
+		if err := guess(); !isRefused(err, 401) {
 			t.Errorf("one wrong after the pause: %v, want 401", err)
 		}
-		if err := try(wrongToken); !isRefused(err, 429) {
+		if err := guess(); !isRefused(err, 429) {
 			t.Errorf("a second wrong after the pause: %v, want 429", err)
 		}
 		time.Sleep(time.Hour) // of the bubble
-		// A slip in a name is nobody's guess at a token.
+		// What a known token is refused for is nobody's guess at a token.
 		for i := range 2 * refusedBurst {
 			d.Name = "not_a_name"
-			if err := try(anyToken); !isRefused(err, 400) {
+			if err := p.try(t, d, anyToken); !isRefused(err, 400) {
 				t.Fatalf("bad name %d: %v, want 400", i, err)
+			}
+			d.Name = "music"
+			if err := p.try(t, d, filmsToken); !isRefused(err, 403) {
+				t.Fatalf("forbidden name %d: %v, want 403", i, err)
 			}
 		}
 		d.Name = ""
 		for i := range refusedBurst {
-			if err := try(wrongToken); !isRefused(err, 401) {
+			if err := guess(); !isRefused(err, 401) {
 				t.Fatalf("an hour later, attempt %d: %v, want 401", i, err)
 			}
 		}
 	})
 }
 
-func TestPendingCaps(t *testing.T) {
+// Whoever has a /48 has 65 536 times a /64.
+func TestTooManyRefusedOfANetwork(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, p *port, ln *controltest.Listener) {
+		guesses := refusedBurst * netFactor
+		for i := range guesses {
+			if err := p.try(t, p.bubbleDialer(ln, fmt.Sprintf("[2001:db8:1:%x::1]:1", i)), wrongToken); !isRefused(err, 401) {
+				t.Fatalf("attempt %d: %v, want 401", i, err)
+			}
+		}
+		if err := p.try(t, p.bubbleDialer(ln, "[2001:db8:1:ffff::1]:1"), wrongToken); !isRefused(err, 429) {
+			t.Errorf("one more of that /48: %v, want 429", err)
+		}
+		if err := p.try(t, p.bubbleDialer(ln, "[2001:db8:1:ffff::1]:1"), anyToken); err != nil {
+			t.Errorf("the right token from that /48: %v", err)
+		}
+		if err := p.try(t, p.bubbleDialer(ln, "[2001:db8:2::1]:1"), wrongToken); !isRefused(err, 401) {
+			t.Errorf("from another /48: %v, want 401", err)
+		}
+		// A flood of guesses is a line a minute of each kind, with a count.
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		text := p.log.String()
+		if n := strings.Count(text, "level=WARN"); n != 3 || strings.Count(text, fmt.Sprint("times=", guesses)) != 1 {
+			t.Errorf("%d warnings of %d guesses, want 3, one of them with times=%d:\n%s", n, guesses+2, guesses, text)
+		}
+	})
+}
+
+// silent opens connections on which nothing is sent, and returns how to end them.
+func silent(t *testing.T, ln *controltest.Listener, n int, from func(i int) string) (end func()) {
+	t.Helper()
+	var conns []net.Conn
+	for i := range n {
+		c, err := ln.DialFrom(from(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	synctest.Wait()
+	return func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+}
+
+// However many silent connections there are, and wherever they come from, a C
+// gets in, from the same address as they too.
+func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		change func(*Server)
+		silent int
+		from   func(i int) string
+		c      string
 	}{
-		{"in all", func(s *Server) { s.MaxPending = 3 }},
-		{"an address", func(s *Server) { s.MaxPendingPerAddr = 3 }},
+		{"64 behind the same address", 64, func(i int) string { return fmt.Sprint("192.0.2.7:", i+1) }, "192.0.2.7:9999"},
+		{"512 behind the same address", 512, func(i int) string { return fmt.Sprint("192.0.2.7:", i+1) }, "192.0.2.7:9999"},
+		{"512 from eight", 512, func(i int) string { return fmt.Sprintf("192.0.2.%d:%d", i%8, i+1) }, "198.51.100.1:1"},
+		{"5000 from as many", 5000, func(i int) string { return fmt.Sprintf("10.%d.%d.1:1", i/256, i%256) }, "198.51.100.1:1"},
+		{"5000 from one /48", 5000, func(i int) string { return fmt.Sprintf("[2001:db8:1:%x::1]:1", i) }, "[2001:db8:1:ffff::1]:1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, tt.change, func(t *testing.T, p *port, ln *controltest.Listener) {
-				var held []net.Conn
-				for range 3 {
-					c, err := ln.Dial()
-					if err != nil {
-						t.Fatal(err)
-					}
-					held = append(held, c)
+			inBubble(t, nil, func(t *testing.T, p *port, ln *controltest.Listener) {
+				defer silent(t, ln, tt.silent, tt.from)()
+				if n := p.pending.size(); n > defaultMaxPending {
+					t.Errorf("%d unfinished handshakes, want %d at most", n, defaultMaxPending)
 				}
-				c, _ := ln.Dial()
-				if d := lifetime(c); d != 0 {
-					t.Errorf("one too many lived for %v, want 0", d)
+				began := time.Now()
+				if err := p.try(t, p.bubbleDialer(ln, tt.c), anyToken); err != nil {
+					t.Fatalf("beside %d silent connections: %v", tt.silent, err)
 				}
-				// A place that is left is free again.
-				held[0].Close()
+				if took := time.Since(began); took != 0 {
+					t.Errorf("it took %v, want 0", took)
+				}
+				// One line, and one more at the end of the minute.
+				time.Sleep(time.Minute)
 				synctest.Wait()
-				d := p.dialer()
-				d.DialContext = func(context.Context, string, string) (net.Conn, error) { return ln.Dial() }
-				d.Addr = "localhost:1444"
-				conn, err := d.Dial(t.Context())
-				if err != nil {
-					t.Fatalf("after one has left: %v", err)
-				}
-				conn.NetConn().Close()
-				(<-p.regs).Conn.NetConn().Close()
-				for _, c := range held {
-					c.Close()
+				if n := strings.Count(p.log.String(), "level=WARN msg=\"control port: crowded"); tt.silent > defaultMaxPending && n != 2 || n > 2 {
+					t.Errorf("%d lines say that it was crowded, want 2:\n%.2000s", n, p.log)
 				}
 			})
 		})
@@ -588,7 +656,7 @@ func TestPendingEndsWithTheHandshake(t *testing.T) {
 		// Its place is free when Handle has returned, a moment after the answer.
 		r := <-p.regs
 		defer r.Conn.Close()
-		for p.pendingNow() != 0 {
+		for p.pending.size() != 0 {
 			select {
 			case <-t.Context().Done():
 				t.Fatal("the place was not given back")
@@ -596,12 +664,6 @@ func TestPendingEndsWithTheHandshake(t *testing.T) {
 			}
 		}
 	}
-}
-
-func (p *port) pendingNow() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.pending
 }
 
 func TestAcceptErrorsAreWaitedOut(t *testing.T) {
@@ -627,8 +689,10 @@ func TestAcceptErrorsAreWaitedOut(t *testing.T) {
 		if got := time.Since(again); got != 5*time.Millisecond {
 			t.Errorf("a pause after an accept: %v, want 5 ms", got)
 		}
-		if n := strings.Count(p.log.String(), "accept failed"); n != 2 {
-			t.Errorf("%d log lines for two rows of failures, want 2:\n%s", n, p.log)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if text := p.log.String(); strings.Count(text, "level=ERROR") != 2 || strings.Count(text, "times=1\n") != 1 {
+			t.Errorf("the log of two rows of failures\n%s\nwants an error, and another with times=1", text)
 		}
 	})
 }
@@ -687,8 +751,8 @@ func TestLogOfRefusals(t *testing.T) {
 		c.Close()
 	}
 	p.Close()
-	if n := strings.Count(p.log.String(), "level=WARN"); n != 2 {
-		t.Errorf("%d warnings after a wrong token and 20 scans, want 2", n)
+	if text := p.log.String(); strings.Count(text, "level=WARN") != 3 || strings.Count(text, "times=19\n") != 1 {
+		t.Errorf("after a wrong token and 20 scans the log has\n%s\nwant 3 warnings, one of them with times=19", text)
 	}
 }
 
@@ -739,24 +803,6 @@ func TestJSONLogOfRefusals(t *testing.T) {
 	}
 }
 
-func TestAddrKey(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.7:5":           "192.0.2.7",
-		"[::ffff:192.0.2.7]:5":  "192.0.2.7",
-		"[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64",
-		"[fe80::1%lo]:5":        "fe80::/64",
-		"[::1]:1":               "::/64",
-	} {
-		a, err := net.ResolveTCPAddr("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := addrKey(a); got != want {
-			t.Errorf("addrKey(%s) = %s, want %s", addr, got, want)
-		}
-	}
-}
-
 func FuzzHead(f *testing.F) {
 	f.Add([]byte(put("/", anyToken)))
 	f.Add([]byte("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"))
@@ -769,7 +815,7 @@ func FuzzHead(f *testing.F) {
 		s := &Server{Auth: NewAuth(tokens(t, tokenFile))}
 		s.init()
 		reg := &Registration{RemoteAddr: &net.TCPAddr{}}
-		if r := s.judge(req, reg, "k"); r == nil {
+		if r := s.judge(req, reg, site{"k", "k"}); r == nil {
 			if !bytes.Contains(data, []byte("sesame-")) {
 				t.Error("let in without a token")
 			}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
 )
@@ -138,32 +137,6 @@ func TestParseName(t *testing.T) {
 			t.Errorf("ParseName(%q) = %q, want an error", in, got)
 		} else if strings.Contains(err.Error(), "\n") {
 			t.Errorf("ParseName(%q): %q is not one line", in, err)
-		}
-	}
-}
-
-func TestThrottle(t *testing.T) {
-	th := throttle{burst: 3, interval: time.Second, maxKeys: 2}
-	now := time.Unix(1000, 0)
-	for i := range 3 {
-		if !th.take("a", now) {
-			t.Fatalf("event %d was not taken, want a burst of 3", i)
-		}
-	}
-	if th.take("a", now) || th.wait("a", now) != time.Second {
-		t.Errorf("after the burst: wait %v, want 1 s", th.wait("a", now))
-	}
-	if !th.take("b", now) {
-		t.Error("one key holds up another")
-	}
-	now = now.Add(time.Second)
-	if !th.take("a", now) || th.take("a", now) {
-		t.Error("after an interval: want one event and no more")
-	}
-	for i := range 100 {
-		th.take(fmt.Sprint(i), now)
-		if len(th.clear) > th.maxKeys {
-			t.Fatalf("%d keys are remembered, want at most %d", len(th.clear), th.maxKeys)
 		}
 	}
 }

@@ -43,11 +43,12 @@ var arrows = map[string][]string{
 	"internal/origin": {"internal/spdy"},
 	"internal/agent":  {"internal/control", "internal/spdy"},
 
-	"internal/control": nil,
-	"internal/serve":   nil,
-	"internal/admin":   nil,
-	"internal/cli":     nil,
-	"internal/house":   nil,
+	"internal/control":  {"internal/loglimit"},
+	"internal/serve":    nil,
+	"internal/admin":    nil,
+	"internal/cli":      nil,
+	"internal/loglimit": nil,
+	"internal/house":    nil,
 
 	"internal/devfiles": {"internal/cli"},
 

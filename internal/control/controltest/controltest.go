@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -131,8 +132,18 @@ func NewListener() *Listener {
 }
 
 // Dial returns the far end of a connection that Accept returns.
-func (l *Listener) Dial() (net.Conn, error) {
+func (l *Listener) Dial() (net.Conn, error) { return l.DialFrom("") }
+
+// DialFrom is Dial from IP:PORT, which P sees as the remote address.
+func (l *Listener) DialFrom(addr string) (net.Conn, error) {
 	here, there := net.Pipe()
+	if addr != "" {
+		from, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		there = &connFrom{there, net.TCPAddrFromAddrPort(from)}
+	}
 	select {
 	case l.conns <- there:
 		return here, nil
@@ -140,6 +151,14 @@ func (l *Listener) Dial() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 }
+
+// connFrom is a connection with a remote address.
+type connFrom struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c *connFrom) RemoteAddr() net.Addr { return c.addr }
 
 // Fail has one Accept return err.
 func (l *Listener) Fail(err error) { l.errs <- err }

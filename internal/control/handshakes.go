@@ -1,0 +1,158 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// When full/crowdedPart handshakes are unfinished, each newcomer puts another one
+// out with a chance that grows from crowdedRate to certainty at full, as sshd's
+// MaxStartups has it.
+const (
+	crowdedPart = 2
+	crowdedRate = 0.3
+)
+
+// errCrowded ends a handshake that had to make room for another.
+var errCrowded = errors.New("dropped, too many handshakes are unfinished")
+
+// site is where a peer is: its address, and the network that it is likely to
+// have the whole of. Whoever has one IPv6 address has the /64, and often a /48.
+type site struct{ addr, net string }
+
+// siteOf returns the site of an address.
+func siteOf(addr net.Addr) site {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return site{addr.String(), addr.String()}
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if ip == (netip.Addr{}) {
+		return site{addr.String(), addr.String()}
+	}
+	one, many := 32, 24
+	if ip.Is6() {
+		one, many = 64, 48
+	}
+	return site{netip.PrefixFrom(ip, one).Masked().String(), netip.PrefixFrom(ip, many).Masked().String()}
+}
+
+// handshakes are those that are not finished, a bounded number of them. No
+// newcomer is refused: another one goes, of the address that has most in the
+// network that has most, so that whoever wants to keep the others out has to come
+// again and again, from as many networks as there are places.
+//
+// When there is no room it is the oldest of those, and a random one goes early when
+// it is crowded. With the first rule alone, somebody who fills all the places anew
+// in the time of one handshake would drop every newcomer. With both, full is seldom
+// reached, and one in e gets through.
+type handshakes struct {
+	// Fixed when it is made.
+	full   int
+	chance func() float64 // from 0 to 1
+
+	mu sync.Mutex
+	// Guarded by mu.
+	waiting []*pending      // oldest first
+	held    map[string]*int // how many there are of each address and network
+	most    []*pending      // takeLocked's
+}
+
+// pending is one of the handshakes.
+type pending struct {
+	// Fixed when it is made.
+	site site
+	drop context.CancelCauseFunc // ends it
+	// How many there are of its address, and of its network. Guarded by
+	// handshakes.mu.
+	addr, net *int
+}
+
+func newHandshakes(full int) *handshakes {
+	return &handshakes{full: full, chance: rand.Float64, held: make(map[string]*int)}
+}
+
+// enter adds a handshake, and returns those that have to go for it, seldom more
+// than one. They are already taken out; the caller drops them.
+func (h *handshakes) enter(s site, drop context.CancelCauseFunc) (newcomer *pending, victims []*pending) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	newcomer = &pending{site: s, drop: drop, addr: h.countLocked("addr " + s.addr), net: h.countLocked("net " + s.net)}
+	*newcomer.addr++
+	*newcomer.net++
+	n, crowded := len(h.waiting), h.full/crowdedPart
+	if n >= h.full {
+		victims = append(victims, h.takeLocked(func(int) int { return 0 }))
+	}
+	if n > crowded && h.chance() < crowdedRate+(1-crowdedRate)*float64(n-crowded)/float64(h.full-crowded) {
+		if len(h.waiting) > 0 {
+			victims = append(victims, h.takeLocked(func(n int) int { return int(h.chance() * float64(n)) }))
+		}
+	}
+	h.waiting = append(h.waiting, newcomer)
+	return newcomer, victims
+}
+
+// countLocked returns the count of an address or of a network.
+func (h *handshakes) countLocked(key string) *int {
+	n := h.held[key]
+	if n == nil {
+		n = new(int)
+		h.held[key] = n
+	}
+	return n
+}
+
+// takeLocked takes out a handshake of the addresses that have most; choose says
+// which of so many, in the order of their age.
+func (h *handshakes) takeLocked(choose func(n int) int) *pending {
+	var net, addr int // the most that a network has, and an address in it
+	most := h.most[:0]
+	for _, x := range h.waiting {
+		if *x.net > net || *x.net == net && *x.addr > addr {
+			net, addr, most = *x.net, *x.addr, most[:0]
+		}
+		if *x.net == net && *x.addr == addr {
+			most = append(most, x)
+		}
+	}
+	victim := most[choose(len(most))]
+	clear(most)
+	h.most = most
+	h.removeLocked(victim)
+	return victim
+}
+
+// leave takes a handshake out, and reports whether it was still in.
+func (h *handshakes) leave(x *pending) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.removeLocked(x)
+}
+
+func (h *handshakes) removeLocked(x *pending) bool {
+	i := slices.Index(h.waiting, x)
+	if i < 0 {
+		return false
+	}
+	h.waiting = slices.Delete(h.waiting, i, i+1)
+	if *x.addr--; *x.addr == 0 {
+		delete(h.held, "addr "+x.site.addr)
+	}
+	if *x.net--; *x.net == 0 {
+		delete(h.held, "net "+x.site.net)
+	}
+	return true
+}
+
+// size returns how many there are.
+func (h *handshakes) size() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.waiting)
+}

@@ -1,0 +1,141 @@
+package control
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+)
+
+func at(addr string) site {
+	return siteOf(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr)))
+}
+
+// The one that is dropped when there is no room is the oldest of those who have
+// most.
+func TestOldestIsDropped(t *testing.T) {
+	h := newHandshakes(8)
+	h.chance = func() float64 { return 2 } // nothing goes early
+	enter := func(addr string) (*pending, *pending) {
+		t.Helper()
+		x, victims := h.enter(at(addr), nil)
+		if len(victims) == 0 {
+			return x, nil
+		}
+		if len(victims) > 1 || h.leave(victims[0]) {
+			t.Errorf("%s put out %d, want one and that it is out", addr, len(victims))
+		}
+		return x, victims[0]
+	}
+	// Three of one address, two others of its network, three alone.
+	from := []string{"203.0.113.1:1", "192.0.2.1:1", "192.0.2.7:1", "192.0.2.7:2", "192.0.2.7:3", "192.0.2.2:1", "203.0.114.1:1", "203.0.115.1:1"}
+	var all []*pending
+	for i, addr := range from {
+		x, victim := enter(addr)
+		if victim != nil {
+			t.Fatalf("handshake %d put another out", i)
+		}
+		all = append(all, x)
+	}
+	for n, want := range []int{2, 3, 1, 4, 0, 5, 6, 7} {
+		if _, victim := enter(fmt.Sprintf("198.51.%d.1:1", n)); victim != all[want] {
+			t.Errorf("newcomer %d put out %v, want %v", n, victim.site, all[want].site)
+		}
+		if n := h.size(); n != 8 {
+			t.Errorf("%d handshakes, want 8", n)
+		}
+	}
+	// A newcomer that makes its own network the one that has most drops none of others.
+	if _, victim := enter("198.51.0.2:1"); victim.site != at("198.51.0.1:1") {
+		t.Errorf("%v was put out by another network", victim.site)
+	}
+}
+
+// Beyond half of the places some go early, whatever their age.
+func TestDroppedEarly(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	h := newHandshakes(100)
+	h.chance = random.Float64
+	early, full, age := 0, 0, 0
+	for i := range 2000 {
+		n := h.size()
+		was := append([]*pending(nil), h.waiting...)
+		_, victims := h.enter(at(fmt.Sprintf("10.%d.%d.1:1", i/256, i%256)), nil)
+		if n <= 50 && len(victims) > 0 {
+			t.Fatalf("dropped at %d of 100", n)
+		}
+		if n == 100 {
+			full++
+			continue
+		}
+		for _, v := range victims {
+			early++
+			age += slices.Index(was, v)
+		}
+	}
+	if mean := age / early; early < 1500 || full > 300 || mean < 40 || mean > 55 {
+		t.Errorf("%d early, their mean place %d in some 95, %d times it was full; want most early and in the middle", early, mean, full)
+	}
+}
+
+// Who fills all the places anew in the time of one handshake, from as many
+// networks, still lets one C in three through. If always the oldest went, it
+// would be none.
+func TestFloodThatIsQuickerThanAHandshake(t *testing.T) {
+	const tries, full = 500, 64
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, tt := range []struct {
+		rounds float64 // how often the places are filled anew during a handshake
+		least  float64 // part of the Cs that get in
+	}{{0.25, 0.7}, {1, 0.3}, {2, 0.1}, {3, 0.03}} {
+		h := newHandshakes(full)
+		h.chance = random.Float64
+		n := 0
+		attack := func(times int) {
+			for range times {
+				n++
+				h.enter(at(fmt.Sprintf("%d.%d.%d.1:1", 11+n>>16, n>>8&0xff, n&0xff)), nil)
+			}
+		}
+		attack(2 * full)
+		in := 0
+		for range tries {
+			c, _ := h.enter(at("9.9.9.9:1"), nil)
+			attack(int(tt.rounds * full))
+			if h.leave(c) {
+				in++
+			}
+		}
+		part := float64(in) / tries
+		t.Logf("%v rounds in a handshake: %.2f of all get in", tt.rounds, part)
+		if part < tt.least {
+			t.Errorf("%v rounds in a handshake: %.2f of all got in, want %v", tt.rounds, part, tt.least)
+		}
+		if len(h.waiting) > full || len(h.held) != 2*len(h.waiting) {
+			t.Errorf("%d handshakes and %d counts, want at most %d and twice as many", len(h.waiting), len(h.held), full)
+		}
+	}
+}
+
+func TestSiteOf(t *testing.T) {
+	for addr, want := range map[string]site{
+		"192.0.2.7:5":           {"192.0.2.7/32", "192.0.2.0/24"},
+		"[::ffff:192.0.2.7]:5":  {"192.0.2.7/32", "192.0.2.0/24"},
+		"[2001:db8:1:2:3::4]:5": {"2001:db8:1:2::/64", "2001:db8:1::/48"},
+		"[fe80::1%lo]:5":        {"fe80::/64", "fe80::/48"},
+		"[::1]:1":               {"::/64", "::/48"},
+	} {
+		a, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := siteOf(a); got != want {
+			t.Errorf("siteOf(%s) = %v, want %v", addr, got, want)
+		}
+	}
+	if got := siteOf(&net.UnixAddr{Name: "x"}); got != (site{"x", "x"}) {
+		t.Errorf("siteOf a Unix socket = %v", got)
+	}
+}

@@ -1,0 +1,131 @@
+package loglimit
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// out collects lines without their time.
+type out struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (o *out) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+// take returns the lines since the last call.
+func (o *out) take() string {
+	synctest.Wait()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.b.Reset()
+	return o.b.String()
+}
+
+func (o *out) logger(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(o, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+func want(t *testing.T, what, got string, lines ...string) {
+	t.Helper()
+	if text := strings.Join(lines, ""); got != text {
+		t.Errorf("%s: got\n%swant\n%s", what, got, text)
+	}
+}
+
+func TestOneLineAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o out
+		l := New(o.logger(slog.LevelInfo), 2)
+		say := func(kind string, n int) { l.Log(kind, slog.LevelWarn, "refused", slog.String("kind", kind), slog.Int("n", n)) }
+		for n := range 5 {
+			say("a", n)
+		}
+		say("b", 0)
+		want(t, "a burst of 2 for each kind", o.take(),
+			"level=WARN msg=refused kind=a n=0\n", "level=WARN msg=refused kind=a n=1\n", "level=WARN msg=refused kind=b n=0\n")
+		time.Sleep(interval)
+		want(t, "a minute later", o.take(), "level=WARN msg=refused kind=a n=4 times=3\n")
+		time.Sleep(time.Second / 2)
+		for n := range 300 {
+			say("a", n)
+			time.Sleep(time.Second)
+		}
+		got := o.take()
+		if n := strings.Count(got, "\n"); n != 5 {
+			t.Errorf("%d lines in 5 minutes, want 5:\n%s", n, got)
+		}
+		want(t, "the last of them", got[strings.LastIndex(strings.TrimSpace(got), "\n")+1:], "level=WARN msg=refused kind=a n=299 times=60\n")
+		time.Sleep(2 * interval)
+		want(t, "in silence", o.take())
+		say("a", 7)
+		want(t, "after a minute without a line", o.take(), "level=WARN msg=refused kind=a n=7\n")
+		l.Close()
+		want(t, "Close with nothing left", o.take())
+	})
+}
+
+func TestCloseTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o out
+		l := New(o.logger(slog.LevelInfo), 0)
+		for range 4 {
+			l.Log("a", slog.LevelInfo, "come")
+		}
+		o.take()
+		l.Close()
+		want(t, "Close", o.take(), "level=INFO msg=come times=3\n")
+		l.Log("a", slog.LevelInfo, "come")
+		time.Sleep(time.Hour)
+		want(t, "after Close", o.take())
+	})
+}
+
+func TestDebugSeesEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o out
+		l := New(o.logger(slog.LevelDebug), 1)
+		for range 3 {
+			l.Log("a", slog.LevelWarn, "x")
+		}
+		l.Log("b", slog.LevelDebug, "y")
+		want(t, "at debug", o.take(), "level=WARN msg=x\n", "level=DEBUG msg=x\n", "level=DEBUG msg=x\n", "level=DEBUG msg=y\n")
+		l.Close()
+	})
+}
+
+func TestKindsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o out
+		l := New(o.logger(slog.LevelInfo), 1)
+		for i := range 10 * maxKinds {
+			l.Log(fmt.Sprint("kind ", i), slog.LevelWarn, "x")
+		}
+		if n := strings.Count(o.take(), "\n"); n != maxKinds+1 {
+			t.Errorf("%d lines, want %d", n, maxKinds+1)
+		}
+		time.Sleep(2 * interval)
+		want(t, "the others", o.take(), fmt.Sprintf("level=WARN msg=x times=%d\n", 9*maxKinds-1))
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.kinds) != 0 {
+			t.Errorf("%d kinds are remembered after two minutes", len(l.kinds))
+		}
+		New(nil, 1).Log("a", slog.LevelWarn, "nowhere")
+	})
+}
