@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 
 	"internal/proxy":  {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy"},
 	"internal/front":  {"internal/origin", "internal/spdy"},
-	"internal/origin": {"internal/spdy"},
+	"internal/origin": {"internal/loglimit", "internal/spdy"},
 	"internal/agent":  {"internal/control", "internal/spdy"},
 
 	"internal/control":  {"internal/loglimit"},

@@ -52,7 +52,9 @@ func TestOneLineAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out
 		l := New(o.logger(slog.LevelInfo), 2)
-		say := func(kind string, n int) { l.Log(kind, slog.LevelWarn, "refused", slog.String("kind", kind), slog.Int("n", n)) }
+		say := func(kind string, n int) {
+			l.Log(kind, slog.LevelWarn, "refused", slog.String("kind", kind), slog.Int("n", n))
+		}
 		for n := range 5 {
 			say("a", n)
 		}

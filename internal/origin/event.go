@@ -1,9 +1,10 @@
 package origin
 
 import (
-	"context"
 	"log/slog"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
 // EventKind says what happened to a session in the table.
@@ -14,7 +15,8 @@ const (
 	Connected EventKind = iota
 	// Replaced: another registration took its place; it finishes what it serves.
 	Replaced
-	// Leaving: its C said that it takes nothing new; it finishes what it serves.
+	// Leaving: its C said that it takes nothing new, or its stream ids are used up;
+	// it finishes what it serves.
 	Leaving
 	// Dropped: it did not answer a PING in time and is closed.
 	Dropped
@@ -47,30 +49,42 @@ type Event struct {
 	Member   *Member
 	Sessions int           // of that origin that take requests after the event
 	Lasted   time.Duration // since the registration
-	Err      error         // Ended: why, nil if in good order. Dropped: what came of the PING
+	Err      error         // Ended: why, nil if in good order. Dropped: what came of the PING. Leaving: why, nil if C said so
+	Told     bool          // Ended: an event of Dropped or Revoked came before
 }
 
-// LogEvents returns a function for Config.OnEvent that writes one line an event.
+// eventBurst is how many events of one kind and origin are logged as they come,
+// before the log has one line a minute with their number: a C that comes and goes
+// must not fill it.
+const eventBurst = 20
+
+// LogEvents returns a function for Config.OnEvent that writes a line an event. A
+// session that the table closed has one line, not another for its end.
 func LogEvents(log *slog.Logger) func(Event) {
+	lines := loglimit.New(log, eventBurst)
 	return func(e Event) {
+		if e.Kind == Ended && e.Told {
+			return
+		}
 		level := slog.LevelInfo
+		name := e.Member.Name().String()
 		attrs := []slog.Attr{
-			slog.String("origin", e.Member.Name().String()),
+			slog.String("origin", name),
 			slog.String("remote", e.Member.RemoteAddr()),
 		}
 		if i := e.Member.Instance(); i != "" {
 			attrs = append(attrs, slog.String("instance", i))
 		}
 		attrs = append(attrs, slog.Int("sessions", e.Sessions))
-		if e.Kind == Ended {
+		if e.Kind == Ended || e.Kind == Dropped || e.Kind == Revoked {
 			attrs = append(attrs, slog.Duration("lasted", e.Lasted.Round(time.Millisecond)))
 		}
 		if e.Err != nil {
 			attrs = append(attrs, slog.Any("reason", e.Err))
 		}
-		if e.Kind == Dropped || e.Kind == Revoked || e.Err != nil {
+		if e.Kind == Dropped || e.Kind == Revoked || e.Kind == Ended && e.Err != nil {
 			level = slog.LevelWarn
 		}
-		log.LogAttrs(context.Background(), level, e.Kind.String(), attrs...)
+		lines.Log(name+" "+e.Kind.String(), level, e.Kind.String(), attrs...)
 	}
 }

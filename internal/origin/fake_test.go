@@ -46,17 +46,23 @@ func (f *fake) counts() (shut, closed int) {
 	return f.shut, f.closed
 }
 
-// leave is a GOAWAY, die the end.
-func (f *fake) leave() {
+// leave is a GOAWAY of C's, usedUp one of our own, die the end.
+func (f *fake) leave() { f.goAway(&spdy.SessionError{Remote: true, Cause: spdy.ErrGoingAway}) }
+
+func (f *fake) usedUp() { f.goAway(&spdy.SessionError{Cause: spdy.ErrGoingAway}) }
+
+func (f *fake) goAway(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil {
-		f.err = &spdy.SessionError{Remote: true, Cause: spdy.ErrGoingAway}
+		f.err = err
 		close(f.going)
 	}
 }
 
-func (f *fake) die(cause error) {
+func (f *fake) die(cause error) { f.end(&spdy.SessionError{Cause: cause}) }
+
+func (f *fake) end(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	select {
@@ -67,7 +73,7 @@ func (f *fake) die(cause error) {
 	if f.err == nil {
 		close(f.going)
 	}
-	f.err = &spdy.SessionError{Cause: cause}
+	f.err = err
 	close(f.done)
 }
 

@@ -185,7 +185,20 @@ type Member struct {
 	// Guarded by Table.mu.
 	picked uint64 // the count of picks when it was last picked
 	left   bool   // no longer serving
+	told   bool   // an event said why it takes no more requests
+	closed bool   // the table closes it, and an event said why
 	asked  bool   // a PING is under way, see probe
+}
+
+// goingAway reports whether m takes no new request. The table learns of it a
+// moment later, in watch.
+func (m *Member) goingAway() bool {
+	select {
+	case <-m.GoingAway():
+		return true
+	default:
+		return false
+	}
 }
 
 // ID is the number of the registration, from 1.
@@ -254,7 +267,7 @@ func (t *Table) admitLocked(r Registration) error {
 	if e != nil {
 		sharing := 0
 		for _, m := range e.serving {
-			if !replaces(r, m) {
+			if !replaces(r, m) && !m.goingAway() {
 				sharing++
 			}
 		}
@@ -273,8 +286,9 @@ func replaces(r Registration, m *Member) bool {
 // Register makes r.Session serve r.Name from now on. Sessions that it replaces
 // get a GOAWAY and Config.Drain to finish; every session that was there before
 // is asked by PING and closed if it is silent for Config.PingTimeout. Register
-// waits for none of that. The session leaves the table by itself. If there is
-// an error, it is one of Admit's, and the session is still the caller's.
+// waits for none of that. The session leaves the table by itself. One that is
+// going away already is not replaced: it has no limit to finish. If there is an
+// error, it is one of Admit's, and the session is still the caller's.
 func (t *Table) Register(r Registration) (*Member, error) {
 	m := &Member{
 		Session: r.Session, name: r.Name, instance: r.Instance, credential: r.Credential,
@@ -310,8 +324,12 @@ func (t *Table) Register(r Registration) (*Member, error) {
 		}
 	}
 	for _, old := range slices.Clone(e.serving) {
-		if replaces(r, old) {
+		switch {
+		case old.goingAway():
 			t.leaveLocked(e, old)
+		case replaces(r, old):
+			t.leaveLocked(e, old)
+			old.told = true
 			replaced = append(replaced, old)
 		}
 	}
@@ -371,18 +389,22 @@ func (t *Table) leaveLocked(e *entry, m *Member) {
 func (t *Table) watch(e *entry, m *Member) {
 	defer t.running.Done()
 	<-m.GoingAway()
+	why := m.Err()
 	t.mu.Lock()
-	already := m.left
 	t.leaveLocked(e, m)
+	told := m.told
+	m.told = true
+	stopped := t.stopped
 	t.mu.Unlock()
 
 	// GoingAway is closed by a session that ends, too, some time before Done.
-	if errors.Is(m.Err(), spdy.ErrGoingAway) {
-		if !already {
-			t.emit(Leaving, m, nil)
+	if errors.Is(why, spdy.ErrGoingAway) {
+		if !told && !stopped {
+			t.emit(Leaving, m, leavingBecause(why))
 		}
-		// The C that leaves decides how long it takes; a session that was
-		// replaced has its own limit, in retire.
+		// The C that leaves decides how long it takes, and one whose stream ids are
+		// used up has all the time it needs; a session that was replaced has its own
+		// limit, in retire.
 		m.Shutdown(t.ctx)
 	}
 	<-m.Done()
@@ -401,13 +423,32 @@ func (t *Table) watch(e *entry, m *Member) {
 	if len(names) == 0 {
 		delete(t.byCredential, m.credential)
 	}
-	sessions := len(e.serving)
+	sessions, closed := len(e.serving), m.closed
 	t.mu.Unlock()
-	if errors.Is(err, spdy.ErrClosed) || errors.Is(err, spdy.ErrGoingAway) {
+	if closed || inGoodOrder(err) {
 		err = nil
 	}
-	t.cfg.OnEvent(Event{Kind: Ended, Member: m, Sessions: sessions, Lasted: time.Since(m.since), Err: err})
+	t.cfg.OnEvent(Event{Kind: Ended, Member: m, Sessions: sessions, Lasted: time.Since(m.since), Err: err, Told: closed})
 }
+
+// inGoodOrder reports whether a session ended as it was meant to.
+func inGoodOrder(err error) bool {
+	if se, ok := errors.AsType[*spdy.SessionError](err); ok && se.Status != spdy.GoAwayOK {
+		return false // a GOAWAY that says what is wrong
+	}
+	return errors.Is(err, spdy.ErrClosed) || errors.Is(err, spdy.ErrGoingAway)
+}
+
+// leavingBecause returns why a session goes away that nobody told to, nil if its
+// C wants it.
+func leavingBecause(err error) error {
+	if se, ok := errors.AsType[*spdy.SessionError](err); ok && !se.Remote {
+		return errNoStreamID
+	}
+	return nil
+}
+
+var errNoStreamID = errors.New("its stream ids are used up")
 
 func (t *Table) emit(kind EventKind, m *Member, err error) {
 	t.mu.Lock()
@@ -460,8 +501,12 @@ func (t *Table) probe(m *Member) {
 func (t *Table) drop(kind EventKind, m *Member, err error) {
 	t.mu.Lock()
 	t.leaveLocked(t.entries[m.name], m)
+	already := m.closed
+	m.closed, m.told = true, true
 	t.mu.Unlock()
-	t.emit(kind, m, err)
+	if !already {
+		t.emit(kind, m, err)
+	}
 	m.Close()
 }
 
@@ -581,10 +626,8 @@ func (t *Table) pickLocked(e *entry, avoid *Member) *Member {
 	var best *Member
 	var bestKey [3]int
 	for _, m := range e.serving {
-		select {
-		case <-m.GoingAway(): // watch is about to see it too
+		if m.goingAway() {
 			continue
-		default:
 		}
 		var key [3]int
 		if m == avoid {
@@ -615,14 +658,7 @@ func (t *Table) Connected(name Name) bool {
 	if e == nil {
 		return false
 	}
-	return slices.ContainsFunc(e.serving, func(m *Member) bool {
-		select {
-		case <-m.GoingAway():
-			return false
-		default:
-			return true
-		}
-	})
+	return slices.ContainsFunc(e.serving, func(m *Member) bool { return !m.goingAway() })
 }
 
 // Known reports whether name is connected or was within Config.Memory.

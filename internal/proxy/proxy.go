@@ -54,6 +54,7 @@ type Proxy struct {
 	front   *http.Server
 	admin   *http.Server // nil without --admin
 	metrics *admin.Metrics
+	events  func(origin.Event) // writes them to the log
 
 	// tls is the control port's configuration of now; the front port takes its
 	// certificate from it.
@@ -77,7 +78,7 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, log: cfg.Logger, started: time.Now()}
+	p := &Proxy{cfg: cfg, log: cfg.Logger, started: time.Now(), events: origin.LogEvents(cfg.Logger)}
 	if p.trusted, err = prefixes(cfg.TrustedProxies); err != nil {
 		return nil, err
 	}
@@ -349,7 +350,7 @@ func (p *Proxy) tracer(label string) func(spdy.FrameInfo) {
 
 // originEvent is told of each change of a session.
 func (p *Proxy) originEvent(e origin.Event) {
-	origin.LogEvents(p.log)(e)
+	p.events(e)
 	switch e.Kind {
 	case origin.Connected:
 		p.metrics.SessionStarted(e.Member.Name().String())
