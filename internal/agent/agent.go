@@ -24,6 +24,7 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
 const (
@@ -32,6 +33,16 @@ const (
 
 	// defaultMaxStreams is what C announces: P lets more requests wait.
 	defaultMaxStreams = 10_000
+
+	// What C takes of a P that it has verified is more than what P takes of its
+	// visitors, --max-header-bytes, which may be 1 MiB, and P's own fields.
+	defaultMaxHeaderBytes = 1<<20 + 64<<10
+	defaultMaxHeaderPairs = 8192
+	frameSlack            = 64 << 10 // what a frame has beside the block, and compression may add
+
+	// linesAtOnce is how many lines of one message of a session's are logged as
+	// they come; a visitor may cause any number.
+	linesAtOnce = 3
 )
 
 // Identity is what C shows to P, and what it verifies P against.
@@ -53,8 +64,10 @@ type Config struct {
 	// Handler answers the requests.
 	Handler http.Handler
 
-	// Session is for the SPDY sessions. MaxConcurrentStreams is 10 000 if it is
-	// zero, FairKey [Visitor] and Logger the Logger below if they are nil.
+	// Session is for the SPDY sessions. If they are zero, MaxConcurrentStreams is
+	// 10 000, MaxHeaderBytes 1 MiB and some, MaxHeaderPairs 8192, MaxFrameSize what
+	// such a block needs, FairKey [Visitor], and Logger the Logger below, with one
+	// line a minute for each message that comes often.
 	Session spdy.Config
 
 	// Trace, if set, is called for each frame of the connection in a slot, under
@@ -76,7 +89,8 @@ type Agent struct {
 	// Fixed when it is made.
 	cfg    Config
 	server *http.Server
-	id     string // random, the first part of the instances
+	lines  *loglimit.Logger // what visitors can cause
+	id     string           // random, the first part of the instances
 
 	mu       sync.Mutex
 	identity Identity      // guarded by mu
@@ -113,17 +127,24 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Session.MaxConcurrentStreams == 0 {
 		cfg.Session.MaxConcurrentStreams = defaultMaxStreams
 	}
+	if cfg.Session.MaxHeaderBytes == 0 {
+		cfg.Session.MaxHeaderBytes = defaultMaxHeaderBytes
+	}
+	if cfg.Session.MaxHeaderPairs == 0 {
+		cfg.Session.MaxHeaderPairs = defaultMaxHeaderPairs
+	}
+	if cfg.Session.MaxFrameSize == 0 {
+		cfg.Session.MaxFrameSize = uint32(cfg.Session.MaxHeaderBytes + frameSlack)
+	}
 	if cfg.Session.FairKey == nil {
 		cfg.Session.FairKey = Visitor
 	}
-	if cfg.Session.Logger == nil {
-		cfg.Session.Logger = cfg.Logger
+	a := &Agent{cfg: cfg, lines: loglimit.New(cfg.Logger, linesAtOnce), retry: make(chan struct{})}
+	if a.cfg.Session.Logger == nil {
+		a.cfg.Session.Logger = slog.New(exceptEnds{a.lines.Handler()})
 	}
-	a := &Agent{cfg: cfg, retry: make(chan struct{})}
-	a.server = &http.Server{
-		Handler:  cfg.Handler,
-		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
-	}
+	// No ErrorLog: the sessions' Logger is told of a handler's panic.
+	a.server = &http.Server{Handler: cfg.Handler}
 	var id [8]byte
 	rand.Read(id[:])
 	a.id = hex.EncodeToString(id[:])
@@ -184,4 +205,32 @@ func (a *Agent) Run(ctx, now context.Context) {
 		}
 	}
 	running.Wait()
+	a.lines.Close()
+}
+
+// exceptEnds leaves out how a session ended: the loop says that, once and with
+// what it means.
+type exceptEnds struct{ slog.Handler }
+
+func (h exceptEnds) Handle(ctx context.Context, r slog.Record) error {
+	end := false
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Value.Any().(type) {
+		case *spdy.SessionError, spdy.GoAwayStatus:
+			end = true
+		}
+		return !end
+	})
+	if end {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h exceptEnds) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return exceptEnds{h.Handler.WithAttrs(attrs)}
+}
+
+func (h exceptEnds) WithGroup(name string) slog.Handler {
+	return exceptEnds{h.Handler.WithGroup(name)}
 }

@@ -152,10 +152,12 @@ type session struct {
 }
 
 // registered returns a session with the next C to register.
-func (w *world) registered() *session {
+func (w *world) registered() *session { return w.registeredWith(&spdy.Config{}) }
+
+func (w *world) registeredWith(c *spdy.Config) *session {
 	w.t.Helper()
 	r := <-w.regs
-	s := &session{(&spdy.Config{}).NewClientSession(r.Conn), r}
+	s := &session{c.NewClientSession(r.Conn), r}
 	// Ends with the session, which ends with C.
 	go s.Serve()
 	return s
@@ -615,6 +617,114 @@ func TestGoodbyeOfP(t *testing.T) {
 			t.Errorf("P's Shutdown: %v", err)
 		}
 		<-h.ask(next)
+	})
+}
+
+// A session that P said goodbye to, and that is then lost with what it served, is
+// said once, with the cause.
+func TestLostAfterGoodbye(t *testing.T) {
+	h := newSlow()
+	inWorld(t, func(w *world) { h.begun, h.let = make(chan struct{}, 1), make(chan struct{}); w.cfg.Handler = h }, func(w *world) {
+		old := w.registered()
+		done := h.ask(old)
+		// Ends with the session, which is cut below.
+		go old.Shutdown(context.Background())
+		next := w.registered()
+		old.reg.Conn.NetConn().Close()
+		if r := <-done; r.err == nil {
+			t.Errorf("the open request ended with %q, want an error", r.body)
+		}
+		close(h.let)
+		<-h.ask(next)
+		synctest.Wait()
+		if w.log.count("level=WARN") != 1 || w.log.count("open requests were cut off") != 1 {
+			t.Errorf("log\n%s\nwants one warning: that open requests were cut off", w.log)
+		}
+	})
+}
+
+// A loss is one line, whatever the cause, and says which.
+func TestLossIsOneLine(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lose func(s *session)
+		says string
+	}{
+		"closed":  {func(s *session) { s.Close() }, ""},
+		"cut":     {func(s *session) { s.reg.Conn.NetConn().Close() }, "connection lost"},
+		"garbage": {func(s *session) { s.reg.Conn.Write(bytes.Repeat([]byte{0xff}, 64)) }, "connection lost"},
+		"said to err": {func(s *session) {
+			s.reg.Conn.Write([]byte("\x80\x03\x00\x07\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x01"))
+		}, "PROTOCOL_ERROR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, nil, func(w *world) {
+				s := w.registered()
+				s.wantServing(t)
+				tt.lose(s)
+				time.Sleep(5 * time.Second)
+				w.registered().wantServing(t)
+				if tt.says == "" {
+					if w.log.count("level=WARN") > 0 {
+						t.Errorf("log\n%s\nwants no warning", w.log)
+					}
+				} else if w.log.count("level=WARN") != 1 || w.log.count(tt.says) == 0 {
+					t.Errorf("log\n%s\nwants one warning, with %q", w.log, tt.says)
+				}
+			})
+		})
+	}
+}
+
+// What a visitor makes a handler do is a few lines, and then one a minute.
+func TestLinesOfHandlersAreBounded(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.cfg.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("of the handler") })
+	}, func(w *world) {
+		s := w.registered()
+		for range 500 {
+			s.get(context.Background(), "/")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := w.log.count("of the handler"); n != linesAtOnce+1 || w.log.count(fmt.Sprint("times=", 500-linesAtOnce)) != 1 {
+			t.Errorf("%d lines of 500 panics, want %d, and one with times=%d", n, linesAtOnce+1, 500-linesAtOnce)
+		}
+	})
+}
+
+// A P with --max-header-bytes of 1 MiB can hand on what it takes.
+func TestTakesLargeHeads(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n, bytes := 0, 0
+			for _, values := range r.Header {
+				n += len(values)
+				for _, v := range values {
+					bytes += len(v)
+				}
+			}
+			fmt.Fprint(w, n, " ", bytes)
+		})
+	}, func(w *world) {
+		s := w.registeredWith(&spdy.Config{MaxPeerFrameSize: 2 << 20})
+		for _, tt := range []struct{ lines, each int }{{1, 1 << 20}, {8000, 100}} {
+			req, err := http.NewRequest("GET", "http://p.example/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header["User-Agent"] = nil
+			for i := range tt.lines {
+				req.Header.Set(fmt.Sprint("X-", i), strings.Repeat("x", tt.each))
+			}
+			res, err := s.RoundTrip(req)
+			if err != nil {
+				t.Fatalf("%d lines of %d bytes: %v", tt.lines, tt.each, err)
+			}
+			body, err := io.ReadAll(res.Body)
+			if want := fmt.Sprint(tt.lines, " ", tt.lines*tt.each); err != nil || string(body) != want {
+				t.Errorf("%d lines of %d bytes: C got %q, %v; want %q", tt.lines, tt.each, body, err, want)
+			}
+		}
 	})
 }
 

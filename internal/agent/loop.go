@@ -106,34 +106,48 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	l.sessions.Go(func() {
 		s.Serve() // what it returns is what Err says below
 	})
+	// What serve said of the session when it took no new request any more.
+	saidGoodbye := make(chan bool, 1)
 	// Ends with the session, and ends it after ctx; run waits for it.
 	l.sessions.Go(func() {
 		select {
 		case <-s.Done():
+			// serve is about to say the same, if it has not said goodbye before.
+			if err := s.Err(); <-saidGoodbye && !inGoodOrder(err) {
+				l.log.Warn("connection lost that the proxy was ending, open requests were cut off", "held", since(began), "err", err)
+			}
 			return
 		case <-ctx.Done():
 		}
-		if n := s.InFlight(); n > 0 {
-			l.log.Info("finishing open requests", "open", n, "limit", l.agent.cfg.Drain)
+		open := s.InFlight()
+		if open > 0 {
+			l.log.Info("finishing open requests", "open", open, "limit", l.agent.cfg.Drain)
 		}
 		limit, cancel := context.WithTimeout(now, l.agent.cfg.Drain)
 		defer cancel()
-		if s.Shutdown(limit) != nil {
+		if s.Shutdown(limit) != nil && open > 0 {
 			l.log.Warn("disconnected, open requests were cut off", "held", since(began))
 			return
 		}
 		l.log.Info("disconnected", "held", since(began))
 	})
 	<-s.GoingAway()
-	held := since(began)
-	switch err := s.Err(); {
+	held, err := since(began), s.Err()
+	saidGoodbye <- inGoodOrder(err)
+	switch {
 	case ctx.Err() != nil:
 		// The goroutine above has the last word.
-	case errors.Is(err, spdy.ErrGoingAway):
+	case inGoodOrder(err):
 		l.log.Info("the proxy ends the connection, connecting anew", "held", held)
 	default:
 		l.log.Warn("connection lost", "held", held, "err", err)
 	}
+}
+
+// inGoodOrder reports whether a session ends by a goodbye that names no fault.
+func inGoodOrder(err error) bool {
+	se, ok := errors.AsType[*spdy.SessionError](err)
+	return ok && se.Status == spdy.GoAwayOK && errors.Is(err, spdy.ErrGoingAway)
 }
 
 // since is for people: how long ago it was, without the nanoseconds.

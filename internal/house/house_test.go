@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 	"internal/proxy":  {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy"},
 	"internal/front":  {"internal/origin", "internal/spdy"},
 	"internal/origin": {"internal/loglimit", "internal/spdy"},
-	"internal/agent":  {"internal/control", "internal/spdy"},
+	"internal/agent":  {"internal/control", "internal/loglimit", "internal/spdy"},
 
 	"internal/control":  {"internal/loglimit"},
 	"internal/serve":    nil,

@@ -22,7 +22,7 @@ const (
 // Logger writes lines of several kinds. All methods may be called at once.
 type Logger struct {
 	// Fixed by New.
-	log   *slog.Logger
+	to    slog.Handler
 	burst int
 
 	mu sync.Mutex
@@ -40,9 +40,8 @@ type kind struct {
 }
 
 type line struct {
-	level slog.Level
-	msg   string
-	attrs []slog.Attr
+	to     slog.Handler
+	record slog.Record
 }
 
 // New returns a Logger that writes to log, nil: nowhere. burst is how many lines
@@ -52,22 +51,58 @@ func New(log *slog.Logger, burst int) *Logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Logger{log: log, burst: max(burst, 1), kinds: make(map[string]*kind)}
+	return &Logger{to: log.Handler(), burst: max(burst, 1), kinds: make(map[string]*kind)}
 }
 
 // Log writes a line, or counts it: the last of those that were counted in a
-// minute is written at its end, with their number as "times". Each is written as
-// it comes at the level debug all the same.
+// minute is written at its end, with their number as "times". At the level debug
+// each is written as it comes all the same.
 func (l *Logger) Log(kindOf string, level slog.Level, msg string, attrs ...slog.Attr) {
-	if l.count(kindOf, line{level, msg, attrs}) {
-		level = slog.LevelDebug
+	if !l.to.Enabled(context.Background(), level) {
+		return
 	}
-	l.log.LogAttrs(context.Background(), level, msg, attrs...)
+	r := slog.NewRecord(time.Now(), level, msg, 0)
+	r.AddAttrs(attrs...)
+	l.handle(kindOf, line{l.to, r})
+}
+
+// Handler returns a handler for another's lines; each message is a kind.
+func (l *Logger) Handler() slog.Handler { return handler{l.to, l} }
+
+type handler struct {
+	slog.Handler // where lines go
+	l            *Logger
+}
+
+func (h handler) Handle(_ context.Context, r slog.Record) error {
+	h.l.handle(r.Message, line{h.Handler, r.Clone()})
+	return nil
+}
+
+func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return handler{h.Handler.WithAttrs(attrs), h.l}
+}
+
+func (h handler) WithGroup(name string) slog.Handler {
+	return handler{h.Handler.WithGroup(name), h.l}
+}
+
+func (l *Logger) handle(name string, ln line) {
+	if l.count(name, ln) {
+		ln.record.Level = slog.LevelDebug
+	}
+	ln.write()
+}
+
+func (ln line) write() {
+	if ctx := context.Background(); ln.to.Enabled(ctx, ln.record.Level) {
+		ln.to.Handle(ctx, ln.record)
+	}
 }
 
 // count reports whether ln is one that was only counted.
 func (l *Logger) count(name string, ln line) bool {
-	if ln.level <= slog.LevelDebug || !l.log.Enabled(context.Background(), ln.level) {
+	if ln.record.Level <= slog.LevelDebug {
 		return false
 	}
 	l.mu.Lock()
@@ -111,14 +146,17 @@ func (l *Logger) tell(name string, k *kind) {
 		k.timer.Reset(interval)
 	}
 	l.mu.Unlock()
-	l.summary(ln, times)
+	ln.summary(times)
 }
 
-func (l *Logger) summary(ln line, times int) {
-	if times > 0 {
-		attrs := append(ln.attrs[:len(ln.attrs):len(ln.attrs)], slog.Int("times", times))
-		l.log.LogAttrs(context.Background(), ln.level, ln.msg, attrs...)
+func (ln line) summary(times int) {
+	if times == 0 {
+		return
 	}
+	ln.record = ln.record.Clone()
+	ln.record.Time = time.Now()
+	ln.record.AddAttrs(slog.Int("times", times))
+	ln.write()
 }
 
 // Close writes what is counted and not yet written. Lines after it are for
@@ -132,6 +170,6 @@ func (l *Logger) Close() {
 	}
 	l.mu.Unlock()
 	for _, k := range kinds {
-		l.summary(k.last, k.left)
+		k.last.summary(k.left)
 	}
 }

@@ -111,6 +111,24 @@ func TestDebugSeesEach(t *testing.T) {
 	})
 }
 
+// Another's lines: a message is a kind, whatever it is said of.
+func TestHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o out
+		l := New(o.logger(slog.LevelInfo), 1)
+		log := slog.New(l.Handler()).With("slot", 7)
+		for i := range 3 {
+			log.Error("handler panicked", "stream", i)
+		}
+		log.WithGroup("g").Warn("too large", "stream", 5)
+		log.Debug("nothing")
+		want(t, "at once", o.take(), "level=ERROR msg=\"handler panicked\" slot=7 stream=0\n", "level=WARN msg=\"too large\" slot=7 g.stream=5\n")
+		time.Sleep(interval)
+		want(t, "a minute later", o.take(), "level=ERROR msg=\"handler panicked\" slot=7 stream=2 times=2\n")
+		l.Close()
+	})
+}
+
 func TestKindsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out

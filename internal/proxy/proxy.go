@@ -312,7 +312,11 @@ func (p *Proxy) admit(reg *control.Registration) error {
 func (p *Proxy) register(reg *control.Registration) {
 	// No Logger: the table's event says why a session ended, and P runs no
 	// handler on it.
-	cfg := spdy.Config{KeepAlive: p.cfg.KeepAlive, MaxHeaderBytes: p.cfg.MaxHeaderBytes}
+	cfg := spdy.Config{
+		KeepAlive: p.cfg.KeepAlive, MaxHeaderBytes: p.cfg.MaxHeaderBytes,
+		// What a request's head becomes, with our own fields.
+		MaxFrameSize: uint32(p.cfg.MaxHeaderBytes + 128<<10),
+	}
 	if p.cfg.Trace != nil {
 		label := reg.Instance
 		if label == "" {
