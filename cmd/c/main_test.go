@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -142,6 +143,37 @@ func TestServesAFolder(t *testing.T) {
 		if strings.Contains(text, secret) {
 			t.Errorf("standard error shows %q:\n%s", secret, text)
 		}
+	}
+}
+
+// Files with secrets that others may read are said, each once.
+func TestSecretsOpenToOthers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("this system has no such modes")
+	}
+	s := newSetup(t)
+	token := filepath.Join(s.dir, "token")
+	certFile, keyFile := controltest.Write(t, controltest.NewCA(t).Issue(t, "c"), s.dir, "c")
+	for _, file := range []string{token, keyFile} {
+		if err := os.Chmod(file, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"--proxy", s.addr, "--ca", filepath.Join(s.dir, "ca.pem"), "--client-cert", certFile, "--client-key", keyFile, "-r", s.dir}
+	stderr, stop := start(t, append(args, "--token-file", token)...)
+	<-s.regs
+	stop()
+	text := stderr.String()
+	if strings.Count(text, "level=WARN") != 2 || strings.Count(text, "chmod 600 "+token) != 1 || strings.Count(text, "chmod 600 "+keyFile) != 1 {
+		t.Errorf("standard error\n%s\nwants a warning for the token file and one for the key", text)
+	}
+
+	t.Setenv("SPDY_PROXY_TOKEN", "sesame")
+	stderr, stop = start(t, args...)
+	<-s.regs
+	stop()
+	if text := stderr.String(); strings.Contains(text, "token file") {
+		t.Errorf("with a token from the environment, standard error\n%s\nspeaks of a file", text)
 	}
 }
 

@@ -83,6 +83,10 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 			if err != nil {
 				return agent.Identity{}, err
 			}
+			if p.Token() == "" {
+				control.WarnReadable(p.Log, "token file", o.tokenFile)
+			}
+			control.WarnReadable(p.Log, "private key", o.tls.KeyFile)
 			tls, err := o.tls.Load()
 			return agent.Identity{Token: tokens.First(), TLS: tls}, err
 		},

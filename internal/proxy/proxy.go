@@ -102,6 +102,7 @@ func New(cfg Config) (*Proxy, error) {
 			return nil, &ConfigError{err}
 		}
 	}
+	p.warnReadable()
 	p.origins = origin.NewTable(origin.Config{Drain: max(cfg.Drain, 1), OnEvent: p.originEvent})
 	if err := p.newFront(); err != nil {
 		return nil, err
@@ -120,6 +121,15 @@ func New(cfg Config) (*Proxy, error) {
 		p.admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelDebug)
 	}
 	return p, nil
+}
+
+// warnReadable warns of files with secrets that others may read.
+func (p *Proxy) warnReadable() {
+	control.WarnReadable(p.log, "private key", p.cfg.KeyFile)
+	if !p.cfg.NoAuth && p.cfg.Tokens.Value == "" {
+		control.WarnReadable(p.log, "token file", p.cfg.Tokens.File)
+	}
+	control.WarnReadable(p.log, "htpasswd file", p.cfg.Htpasswd)
 }
 
 // Listen binds the ports. Its error is one line that says what would mend it;
@@ -263,6 +273,7 @@ func (p *Proxy) Reload() {
 	kept := func(err error) {
 		p.log.Error("reload failed, what was read before stays in use", "err", err)
 	}
+	p.warnReadable()
 	ok := true
 	if conf, err := p.files.Load(); err != nil {
 		ok = false

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -252,14 +253,48 @@ func TestReload(t *testing.T) {
 	}
 	x.Reload()
 	x.log.wait("read again", 2)
-	if n := x.log.count("origin disconnected"); n != 1 {
-		t.Errorf("%d sessions ended, want one", n)
+	if gone, lost := x.log.count("its credential is gone"), x.log.count("origin disconnected"); gone != 1 || lost != 0 {
+		t.Errorf("%d sessions ended for their credential and %d else, want one and none", gone, lost)
 	}
 	// A token that is gone altogether.
 	f.write("token", "another-token *\n")
 	x.Reload()
 	x.log.wait("its credential is gone", 2)
 	stays.log.wait("401", 1)
+}
+
+// Files with secrets that others may read are said, each once, at the start and
+// when they are read again.
+func TestSecretsOpenToOthers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("this system has no such modes")
+	}
+	f := newFiles(t)
+	f.write("users", "ann:"+hash(t, "x")+"\n")
+	open := func(c *proxy.Config) { c.Htpasswd = f.path("users") }
+	if x := startP(t, f, open); x.log.count("open to others") != 0 {
+		t.Error("a warning of files of mode 0600")
+	}
+	for _, name := range []string{"token", "p.key", "p.pem", "users"} {
+		if err := os.Chmod(f.path(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x := startP(t, f, open)
+	for times := 1; times < 3; times++ {
+		if n := x.log.count("level=WARN"); n != 3*times {
+			t.Errorf("%d warnings, want %d", n, 3*times)
+		}
+		for _, name := range []string{"token", "p.key", "users"} {
+			if n := x.log.count("chmod 600 " + f.path(name)); n != times {
+				t.Errorf("%s was said %d times, want %d", name, n, times)
+			}
+		}
+		x.Reload()
+	}
+	if x := startP(t, f, func(c *proxy.Config) { c.NoAuth = true }); x.log.count("open to others") != 1 {
+		t.Error("with --no-auth: want a warning of the key alone")
+	}
 }
 
 // A reload in the middle of a C's handshake, after its token was looked at, must
