@@ -2,8 +2,12 @@ package cli_test
 
 import (
 	"context"
+	"debug/elf"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +39,101 @@ func TestRelaxTimers(t *testing.T) {
 	if err != nil || strings.Count(string(out), "ran to its end") != 1 {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// child runs a test of this program, which is the file, as a user would: word by
+// word. It returns what it printed.
+func child(t *testing.T, words ...string) string {
+	t.Helper()
+	if is, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0); err != nil || is != 50_000 {
+		t.Skipf("somebody has chosen a slack of %d ns: %v", is, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, words[0], append(words[1:], "-test.run=^"+t.Name()+"$")...)
+	cmd.Env = append(os.Environ(), "TEST_RELAX_TIMERS=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %v\n%s", words, err, out)
+	}
+	return string(out)
+}
+
+// copied returns a copy of this program.
+func copied(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "a-name-that-is-long")
+	if err := os.WriteFile(file, b, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// What is executed is what runs, not what has its name by now; and the process
+// keeps its name.
+func TestRelaxTimersOfAReplacedFile(t *testing.T) {
+	if os.Getenv("TEST_RELAX_TIMERS") != "" {
+		if slackIs(t) == 50_000 {
+			other := os.Args[0] + ".new"
+			if err := os.WriteFile(other, []byte("#!/bin/sh\necho another program\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(other, os.Args[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cli.RelaxTimers()
+		comm, _ := os.ReadFile("/proc/self/comm")
+		fmt.Printf("slack %d, name %s", slackIs(t), comm)
+		return
+	}
+	if out, want := child(t, copied(t)), "slack 1000000, name a-name-that-is-\n"; !strings.Contains(out, want) {
+		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
+// A program that a loader runs is not executed again: that would be the loader,
+// with arguments that are none of its.
+func TestRelaxTimersUnderALoader(t *testing.T) {
+	if os.Getenv("TEST_RELAX_TIMERS") != "" {
+		cli.RelaxTimers()
+		fmt.Printf("slack %d, arguments %v\n", slackIs(t), len(os.Args))
+		return
+	}
+	loader := ""
+	f, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			b, err := io.ReadAll(p.Open())
+			if err != nil {
+				t.Fatal(err)
+			}
+			loader = strings.TrimRight(string(b), "\x00")
+		}
+	}
+	if loader == "" {
+		t.Skip("this program is linked statically: no loader runs it")
+	}
+	if out, want := child(t, loader, os.Args[0]), "slack 50000, arguments 2\n"; !strings.Contains(out, want) {
+		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
+func slackIs(t *testing.T) int {
+	t.Helper()
+	is, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return is
 }
 
 // Where the setting is taken and has no effect, as newer systems do to real-time
