@@ -443,12 +443,10 @@ func inGoodOrder(err error) bool {
 // C wants it.
 func leavingBecause(err error) error {
 	if se, ok := errors.AsType[*spdy.SessionError](err); ok && !se.Remote {
-		return errNoStreamID
+		return se.Cause
 	}
 	return nil
 }
-
-var errNoStreamID = errors.New("its stream ids are used up")
 
 func (t *Table) emit(kind EventKind, m *Member, err error) {
 	t.mu.Lock()

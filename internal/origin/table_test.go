@@ -566,13 +566,13 @@ func TestLogEvents(t *testing.T) {
 	m := &Member{name: "films", instance: "x.0", remote: "192.0.2.1:5", credential: "SECRET"}
 	got := logged(func(log func(Event)) {
 		log(Event{Kind: Connected, Member: m, Sessions: 1})
-		log(Event{Kind: Leaving, Member: m, Err: errNoStreamID})
+		log(Event{Kind: Leaving, Member: m, Err: errors.New("used up")})
 		log(Event{Kind: Ended, Member: m, Lasted: 1500 * time.Millisecond, Err: errors.New("cut")})
 		log(Event{Kind: Dropped, Member: m, Lasted: time.Second, Err: context.DeadlineExceeded})
 		log(Event{Kind: Ended, Member: m, Lasted: 2 * time.Second, Told: true})
 	})
 	want := `level=INFO msg="origin connected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=1
-level=INFO msg="origin is leaving" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 reason="its stream ids are used up"
+level=INFO msg="origin is leaving" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 reason="used up"
 level=WARN msg="origin disconnected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 lasted=1.5s reason=cut
 level=WARN msg="origin dropped, it does not answer" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 lasted=1s reason="context deadline exceeded"
 `

@@ -41,6 +41,7 @@ const adminGrace = time.Second
 type Proxy struct {
 	// Fixed by New.
 	cfg     Config
+	session spdy.Config // of the sessions with Cs
 	log     *slog.Logger
 	started time.Time
 	trusted []netip.Prefix
@@ -103,6 +104,13 @@ func New(cfg Config) (*Proxy, error) {
 		}
 	}
 	p.warnReadable()
+	// No Logger: the table's event says why a session ended, and P runs no handler
+	// on it.
+	p.session = spdy.Config{
+		KeepAlive: cfg.KeepAlive, MaxHeaderBytes: cfg.MaxHeaderBytes,
+		// What a request's head becomes, with our own fields.
+		MaxFrameSize: uint32(cfg.MaxHeaderBytes + 128<<10),
+	}
 	p.origins = origin.NewTable(origin.Config{Drain: max(cfg.Drain, 1), OnEvent: p.originEvent})
 	if err := p.newFront(); err != nil {
 		return nil, err
@@ -321,13 +329,7 @@ func (p *Proxy) admit(reg *control.Registration) error {
 
 // register turns the connection of a C round: P is SPDY's client on it.
 func (p *Proxy) register(reg *control.Registration) {
-	// No Logger: the table's event says why a session ended, and P runs no
-	// handler on it.
-	cfg := spdy.Config{
-		KeepAlive: p.cfg.KeepAlive, MaxHeaderBytes: p.cfg.MaxHeaderBytes,
-		// What a request's head becomes, with our own fields.
-		MaxFrameSize: uint32(p.cfg.MaxHeaderBytes + 128<<10),
-	}
+	cfg := p.session
 	if p.cfg.Trace != nil {
 		label := reg.Instance
 		if label == "" {
