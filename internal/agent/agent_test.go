@@ -667,8 +667,8 @@ func TestLossIsOneLine(t *testing.T) {
 					if w.log.count("level=WARN") > 0 {
 						t.Errorf("log\n%s\nwants no warning", w.log)
 					}
-				} else if w.log.count("level=WARN") != 1 || w.log.count(tt.says) == 0 {
-					t.Errorf("log\n%s\nwants one warning, with %q", w.log, tt.says)
+				} else if w.log.count("level=WARN") != 1 || w.log.count(tt.says) == 0 || w.log.count("\n") != 3 {
+					t.Errorf("log\n%s\nwants one line between two of being connected, a warning with %q", w.log, tt.says)
 				}
 			})
 		})

@@ -399,7 +399,8 @@ func (t *Table) watch(e *entry, m *Member) {
 
 	// GoingAway is closed by a session that ends, too, some time before Done.
 	if errors.Is(why, spdy.ErrGoingAway) {
-		if !told && !stopped {
+		// One that names a fault is a loss: Ended says it.
+		if !told && !stopped && inGoodOrder(why) {
 			t.emit(Leaving, m, leavingBecause(why))
 		}
 		// The C that leaves decides how long it takes, and one whose stream ids are

@@ -626,6 +626,9 @@ func TestWhyItEnded(t *testing.T) {
 				if e.Kind == Ended && !errors.Is(e.Err, test.want) {
 					t.Errorf("%s: %v, want %v", test.name, e.Err, test.want)
 				}
+				if e.Kind == Leaving && test.name != "it said goodbye" {
+					t.Errorf("%s: its loss was said to be a leave", test.name)
+				}
 			}
 		})
 	}
