@@ -335,3 +335,45 @@ func TestLicenceOfBothModules(t *testing.T) {
 		t.Error("LICENSE of the two modules differ")
 	}
 }
+
+// stamps are the files that make numbers of times, none of them a duration: what
+// a file's ETag holds of its stamp.
+var stamps = []string{
+	"internal/serve/files.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
+}
+
+// A duration is the difference of two time.Times, which have the monotonic clock.
+// One made of seconds since 1970 is wrong by an hour when somebody sets the clock
+// by an hour. The engine has a test of its own.
+func TestDurationsAreMonotonic(t *testing.T) {
+	numbers := []string{"Unix", "UnixNano", "UnixMicro", "UnixMilli"}
+	for dir := range packages(t) {
+		if dir == engineDir || strings.HasPrefix(dir, engineDir+"/") {
+			continue
+		}
+		names, err := filepath.Glob(filepath.Join(root(t), filepath.FromSlash(dir), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			file := path.Join(dir, filepath.Base(name))
+			if strings.HasSuffix(name, "_test.go") || slices.Contains(stamps, file) {
+				continue
+			}
+			src, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(src, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok || !slices.Contains(numbers, sel.Sel.Name) {
+					return true
+				}
+				if x, ok := sel.X.(*ast.Ident); !ok || x.Name != "time" { // time.Unix makes a Time
+					t.Errorf("%s calls %s: use time.Since, or Time.Sub, or name the file here if it is no duration", file, sel.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}
