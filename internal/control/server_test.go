@@ -806,6 +806,10 @@ func TestJSONLogOfRefusals(t *testing.T) {
 func FuzzHead(f *testing.F) {
 	f.Add([]byte(put("/", anyToken)))
 	f.Add([]byte("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"))
+	f.Add([]byte(put("/FiLms", filmsToken)))
+	f.Add([]byte(put("/%61?b#c", anyToken)))
+	f.Add([]byte("PUT http://p/a HTTP/1.0\r\nAuthorization: bearer  " + anyToken + "\r\nSpdy-Proxy-Instance: a b\r\nContent-Length: 5000\r\n\r\n"))
+	f.Add([]byte("PUT * HTTP/1.1\r\nAuthorization: Bearer " + anyToken + "\r\nAuthorization: Bearer x\r\nExpect: 100-continue\r\n\r\n"))
 	f.Add([]byte("\x80\x03\x00\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(data)))

@@ -51,7 +51,8 @@ func (t *Tokens) String() string { return fmt.Sprintf("%d tokens", len(t.entries
 func ParseTokens(r io.Reader) (*Tokens, error) {
 	t := &Tokens{}
 	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
 		if n == 1 {
 			text = strings.TrimPrefix(text, "\ufeff") // an editor's byte order mark
@@ -64,7 +65,10 @@ func ParseTokens(r io.Reader) (*Tokens, error) {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 	}
-	if err := lines.Err(); err != nil {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("line %d: too long, more than %d bytes", n, bufio.MaxScanTokenSize)
+	case err != nil:
 		return nil, err
 	}
 	if len(t.entries) == 0 {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -199,4 +200,82 @@ func TestFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzTokens holds that a token file is either refused, in one line that shows no
+// token, or lets in what its lines say and nothing else.
+func FuzzTokens(f *testing.F) {
+	for _, seed := range []string{
+		tokenFile,
+		"sesame *\n",
+		"\ufeffsesame @ # the default origin\r\n\r\n# nothing\r\nother films Music\r\n",
+		"sesame films\nsesame music\nsesame @\n",
+		"sesame\n",
+		"# nothing\n",
+		"sesame -a-\n",
+		"s\u00e9same *\n",
+		"sesame\x00 *\n",
+		"a " + strings.Repeat("b ", 300),
+		"sesame#tail *\n",
+		"sesame\u00a0*\n",
+	} {
+		f.Add([]byte(seed), "films", "sesame")
+	}
+	f.Fuzz(func(t *testing.T, file []byte, name, other string) {
+		parsed, err := ParseTokens(bytes.NewReader(file))
+		said := map[string]map[string]bool{} // token -> names, as a person reads the file
+		for line := range strings.Lines(strings.TrimPrefix(string(file), "\ufeff")) {
+			line, _, _ = strings.Cut(line, "#")
+			fields := strings.Fields(line)
+			if len(fields) == 0 {
+				continue
+			}
+			if said[fields[0]] == nil {
+				said[fields[0]] = map[string]bool{}
+			}
+			for _, n := range fields[1:] {
+				said[fields[0]][strings.ToLower(n)] = true
+			}
+		}
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\r\n\x1b") {
+				t.Errorf("%q is not one line of text", err)
+			}
+			return
+		}
+		first := parsed.First()
+		if said[first] == nil || first == "" {
+			t.Errorf("C's token is %q, which no line begins with", first)
+		}
+		if len(first) > 8 && strings.Contains(parsed.String(), first) {
+			t.Errorf("%q shows a token", parsed)
+		}
+		if len(said) > 50 {
+			return // each is compared with all
+		}
+		auth := NewAuth(parsed)
+		if name, err = ParseName(name); err != nil {
+			name = ""
+		}
+		inFile := name
+		if name == "" {
+			inFile = "@"
+		}
+		said[other] = said[other] // one that is likely to be in no line
+		for token, names := range said {
+			id, ok := auth.known(token)
+			if want := len(names) > 0; ok != want {
+				t.Errorf("%q is known: %v, want %v", token, ok, want)
+			}
+			if got, want := auth.Valid(id, name), names["*"] || names[inFile]; got != want {
+				t.Errorf("%q may register %q: %v, want %v", token, name, got, want)
+			}
+			if _, ok := auth.known(token + "x"); ok && said[token+"x"] == nil {
+				t.Errorf("%qx is known", token)
+			}
+		}
+		if _, ok := auth.known(""); ok {
+			t.Error("no token is one")
+		}
+	})
 }
