@@ -237,7 +237,6 @@ func (s *Server) start(conn net.Conn) {
 // serve takes one connection from its first byte to Handle, or closes it. The
 // end of ctx ends whatever it waits for.
 func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
-	tuneTCP(raw)
 	conn := raw
 	if s.Wrap != nil {
 		conn = s.Wrap(raw)
@@ -253,6 +252,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
 		conn.Close()
 		return
 	}
+	tuneTCP(raw) // a handshake has its deadlines, and strangers cost as little as can be
 	s.Handle(reg)
 }
 

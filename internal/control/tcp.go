@@ -6,7 +6,7 @@ import (
 )
 
 // The system's own watch over a connection, for when a session's pings cannot
-// speak: during the handshake, and behind a write that does not end.
+// speak: during C's handshake, and behind a write that does not end.
 const (
 	tcpKeepAliveIdle     = 15 * time.Second
 	tcpKeepAliveInterval = 10 * time.Second

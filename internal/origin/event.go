@@ -49,7 +49,7 @@ type Event struct {
 	Member   *Member
 	Sessions int           // of that origin that take requests after the event
 	Lasted   time.Duration // since the registration
-	Err      error         // Ended: why, nil if in good order. Dropped: what came of the PING. Leaving: why, nil if C said so
+	Err      error         // Ended: why, nil if in good order. Dropped: what it did not do. Leaving: why, nil if C said so
 	Told     bool          // Ended: an event of Dropped or Revoked came before
 }
 

@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -490,7 +491,7 @@ func (t *Table) probe(m *Member) {
 		default:
 		}
 		if m.Stats().FramesReceived == heard {
-			t.drop(Dropped, m, err)
+			t.drop(Dropped, m, fmt.Errorf("no answer to a PING in %v", t.cfg.PingTimeout))
 			return
 		}
 	}
