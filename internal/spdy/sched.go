@@ -11,45 +11,6 @@ package spdy
 type scheduler struct {
 	levels [8]level
 	ready  int // streams in all levels
-	// expected counts, by priority, the streams whose handler was waiting for
-	// room, has it now, and will have more DATA in a moment; those that were
-	// noted in round.
-	expected [8]int
-	round    uint64
-}
-
-// moreUrgentExpected reports whether a stream more urgent than st has DATA in a
-// moment.
-func (s *scheduler) moreUrgentExpected(st *Stream) bool {
-	for _, n := range s.expected[:st.pri&7] {
-		if n > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// expect notes whether st is one of those that are expected.
-func (s *scheduler) expect(st *Stream, expected bool) {
-	if expected == (st.expected == s.round+1) {
-		if !expected {
-			st.expected = 0 // of an earlier round
-		}
-		return
-	}
-	if expected {
-		st.expected = s.round + 1
-		s.expected[st.pri&7]++
-	} else {
-		st.expected = 0
-		s.expected[st.pri&7]--
-	}
-}
-
-// expectNone forgets all that were expected.
-func (s *scheduler) expectNone() {
-	s.round++
-	s.expected = [8]int{}
 }
 
 type level struct {

@@ -89,17 +89,15 @@ type Session struct {
 	grown       int64 // bytes by which windows exceed their start; see ungrowLocked
 	learned     int64 // largest window that a stream has grown to
 
-	sched      scheduler
-	unsent     int      // bytes of DATA in the buffers of all streams
-	echoes     []uint32 // PINGs to send back, ahead of everything else
-	queue      []item   // control frames, in the order of the wire
-	spare      []item
-	provoked   int // items of queue that the peer can make us queue
-	lazy       []*Stream
-	lazyWait   *time.Timer
-	lazySet    bool
-	expectWait *time.Timer
-	expectSet  bool
+	sched    scheduler
+	unsent   int      // bytes of DATA in the buffers of all streams
+	echoes   []uint32 // PINGs to send back, ahead of everything else
+	queue    []item   // control frames, in the order of the wire
+	spare    []item
+	provoked int // items of queue that the peer can make us queue
+	lazy     []*Stream
+	lazyWait *time.Timer
+	lazySet  bool
 
 	goAwaySent      bool
 	goAwayGot       bool
@@ -506,9 +504,6 @@ func (s *Session) stopTimers() {
 	}
 	if s.lazyWait != nil {
 		s.lazyWait.Stop()
-	}
-	if s.expectWait != nil {
-		s.expectWait.Stop()
 	}
 	if s.lastResort != nil {
 		s.lastResort.Stop()

@@ -198,7 +198,6 @@ func (s *Session) removeLocked(st *Stream, err error) {
 // dropUnsentLocked forgets the DATA of st that waits to be sent.
 func (s *Session) dropUnsentLocked(st *Stream) {
 	s.sched.remove(st)
-	st.asExpectedLocked()
 	s.unsent -= st.send.size
 	st.send.drop()
 }

@@ -37,10 +37,6 @@ const (
 	// frames instead of being written by itself.
 	smallFrame = 4 << 10
 
-	// expectDelay is how long a less urgent stream's DATA waits for a more
-	// urgent one's handler that was itself waiting for the writer.
-	expectDelay = time.Millisecond
-
 	// lazyLimit and lazyDelay: a handler's small writes wait for more, or for
 	// its end, so long as they are fewer bytes and no older than this.
 	lazyLimit = 8 << 10
@@ -258,29 +254,7 @@ const typeNone FrameType = 0xffff
 
 // canSendLocked reports whether there is DATA to send now.
 func (s *Session) canSendLocked() bool {
-	if s.sched.ready == 0 || s.sendWin <= 0 && s.sessionWindows() {
-		return false
-	}
-	if !s.sched.moreUrgentExpected(s.sched.next()) {
-		return true
-	}
-	if !s.expectSet {
-		s.expectSet = true
-		if s.expectWait == nil {
-			s.expectWait = time.AfterFunc(expectDelay, s.expectNoMore)
-		} else {
-			s.expectWait.Reset(expectDelay)
-		}
-	}
-	return false
-}
-
-func (s *Session) expectNoMore() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.expectSet = false
-	s.sched.expectNone()
-	s.wakeLocked()
+	return s.sched.ready > 0 && (s.sendWin > 0 || !s.sessionWindows())
 }
 
 // pickLocked takes up to a record's worth of DATA off the streams whose turn it
@@ -323,7 +297,7 @@ func (s *Session) pickLocked() {
 		total += n + frameHeaderLen
 		s.sched.sent(st, n, st.send.size > 0 && st.sendWin > 0)
 		if st.waiting > 0 {
-			s.sched.expect(st, st.wakeWriterLocked())
+			st.wakeWriterLocked()
 		}
 		if flags == flagFin {
 			s.closeLocalLocked(st)

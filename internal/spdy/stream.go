@@ -66,7 +66,6 @@ type Stream struct {
 	isReady   bool   // in the scheduler
 	waiting   int    // calls of writeFrom that wait for room
 	sentMuch  bool   // a whole chunk was filled
-	expected  uint64 // see scheduler.expect
 	left      int    // bytes of its turn
 	nextReady *Stream
 
@@ -112,13 +111,12 @@ func (st *Stream) roomLocked() bool {
 }
 
 // wakeWriterLocked wakes those that wait for room, where there is enough of it to
-// be worth that. It reports whether it did.
-func (st *Stream) wakeWriterLocked() bool {
-	if st.send.size > sendBuffer/2 || !st.roomLocked() {
-		return false
+// be worth that: before the buffer is empty, or a less urgent stream would have the
+// turn of one that has more to say.
+func (st *Stream) wakeWriterLocked() {
+	if st.send.size <= sendBuffer/2 && st.roomLocked() {
+		st.cond.Broadcast()
 	}
-	st.cond.Broadcast()
-	return true
 }
 
 // largeLocked reports whether what is sent next deserves a large chunk: there is
@@ -149,11 +147,9 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			st.waiting--
 		}
 		if err := st.writeErrorLocked(); err != nil {
-			st.asExpectedLocked()
 			return err
 		}
 		n, more, err := st.fillUnlocked(fill, st.send.reserve(st.largeLocked()))
-		st.asExpectedLocked()
 		if st.finQueued {
 			n = 0 // somebody else ended this side meanwhile
 		}
@@ -184,15 +180,6 @@ func (st *Stream) fillUnlocked(fill func(space []byte) (int, bool, error), space
 	st.s.mu.Unlock()
 	defer st.s.mu.Lock()
 	return fill(space)
-}
-
-// asExpectedLocked tells the writer that the DATA it was waiting for is there,
-// or does not come.
-func (st *Stream) asExpectedLocked() {
-	if st.expected != 0 {
-		st.s.sched.expect(st, false)
-		st.s.wakeLocked()
-	}
 }
 
 // writeErrorLocked says why nothing more can be sent, nil if it can.
