@@ -29,6 +29,12 @@ func FuzzHeaderBlock(f *testing.F) {
 	f.Add(false, d.Finish(plain), []byte{0, 0, 0, 0xff, 0xff})
 	f.Add(false, spdytest.NewDeflaterDict(6, nil).Deflate(plain), []byte{})
 	f.Add(true, []byte{}, []byte{0, 0, 0, 0xff, 0xff})
+	// What looks like the end of a block, as a value, and what a final block that is
+	// cut short makes of it.
+	end := spdytest.AppendBlock(nil, spdytest.Pair{Name: "x-end", Value: "a\x01\x00\x00\xff\xff"})
+	d.Reset()
+	f.Add(false, d.Deflate(end), d.Deflate(end))
+	f.Add(true, []byte("\x01\x0a\x00\xf5\xffa\x00\x00\xff\xff"), []byte("\x01\x09\x00\xf6\xff\x00\x00\xff\xff"))
 
 	const limit = 64 << 10
 	first := spdytest.NewDeflater(6).Deflate(plain)

@@ -54,8 +54,9 @@ func fuzzHandler(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case path == "/trailers":
 		w.Header().Set("Trailer", "X-Sum")
+		w.Header().Set("X-Sum", "0")
 		io.WriteString(w, "body")
-		w.Header().Set("X-Sum", "1")
+		w.Header().Add("X-Sum", "1")
 	case path == "/flush":
 		w.WriteHeader(http.StatusAccepted)
 		w.(http.Flusher).Flush()
@@ -273,12 +274,17 @@ func seedFrames(server bool) []frame {
 	}
 	if server {
 		return append(common, req(1, "/ok"), post(1, "/echo", nv("content-length", "5")), req(1, "/size/100000"), req(3, "/block"), post(3, "/upgrade", nv("upgrade", "x")),
-			withFlags(req(1, "/ok"), 3), req(1, "/ok", nv("cookie", "a\x00b"), nv("x-empty", "")))
+			withFlags(req(1, "/ok"), 3), req(1, "/ok", nv("cookie", "a\x00b"), nv("x-empty", "")),
+			post(1, "/echo", nv("content-length", "5\x006"), nv("x-sum", "1")), post(1, "/trailers", nv("content-length", "+5")), req(1, "/ok", blockEnd))
 	}
 	push := spdytest.SynStream(2, spdytest.Unidirectional, nv(":host", "a"), nv(":scheme", "http"), nv(":path", "/"))
 	push.Assoc = 1
-	return append(common, rep(1), withFlags(rep(1), fin), rep(1, nv("content-length", "5"), nv("trailer", "x-sum")), spdytest.SynReply(1, 0, spdytest.Response("101")...), push)
+	return append(common, rep(1), withFlags(rep(1), fin), rep(1, nv("content-length", "5"), nv("trailer", "x-sum")), spdytest.SynReply(1, 0, spdytest.Response("101")...), push,
+		rep(1, nv("content-length", "5\x006")), rep(1, nv("content-length", "+5"), nv("x-sum", "1")), rep(1, nv("content-length", "5\x005"), nv("x-sum", "1")), rep(1, blockEnd))
 }
+
+// blockEnd is a pair whose value looks like the end of a compressed block.
+var blockEnd = nv("x-end", "a\x01\x00\x00\xff\xff")
 
 // FuzzFrames feeds a session any bytes.
 func FuzzFrames(f *testing.F) {
@@ -342,6 +348,7 @@ func FuzzSession(f *testing.F) {
 		f.Add(server, uint8(2), bytes.Repeat([]byte{0, 17, 1, 2, 0, 0}, 200)) // rapid resets
 		f.Add(server, uint8(3), bytes.Repeat([]byte{5, 1, 1}, 300))           // a flood of PINGs
 		f.Add(server, uint8(4), bytes.Repeat([]byte{4, 7, 1}, 300))           // of SETTINGS
+		f.Add(server, uint8(8), bytes.Repeat([]byte{16, 0, 0, 14}, 50))       // calls beyond the last id
 	}
 	deflater := spdytest.NewDeflater(6) // making one is slow
 	f.Fuzz(func(t *testing.T, server bool, conf uint8, script []byte) {
@@ -358,6 +365,9 @@ func FuzzSession(f *testing.F) {
 			}
 			if conf&4 != 0 {
 				config.MaxStreamWindow = -1
+			}
+			if conf&8 != 0 {
+				config.FirstStreamID = 1<<31 - 9
 			}
 			x := newFuzzed(t, server, config)
 			deflater.Reset()
@@ -416,7 +426,7 @@ func (g *generator) flags() uint8 { return some[uint8](g, 0, 0, 0, fin, fin, 2, 
 func (g *generator) pairs(pairs []spdytest.Pair) []spdytest.Pair {
 	for n := g.next() % 4; n > 0; n-- {
 		p := nv(some(g, "x-a", "cookie", "content-length", "trailer", "x-sum", "te", "host", "connection", "upgrade", "X-Bad", "", ":other", ":status"),
-			some(g, "", "1", "5", "a\x00b", "\x00", "a\r\nb", "x-sum", "gzip", strings.Repeat("v", 5000), "100000"))
+			some(g, "", "1", "5", "a\x00b", "\x00", "a\r\nb", "x-sum", "gzip", strings.Repeat("v", 5000), "100000", "+5", "5\x006", "5\x005", blockEnd.Value))
 		pairs = append(pairs, p)
 	}
 	if g.next() == 0xff {
