@@ -137,7 +137,7 @@ func (x *exchange) answer(f *failure) {
 		x.rec.Status = statusLeft
 		panic(http.ErrAbortHandler)
 	}
-	head := x.w.Header()
+	head := x.w.begin()
 	head.Set("Content-Type", "text/plain; charset=utf-8")
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")

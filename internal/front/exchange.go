@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -24,7 +25,7 @@ type exchange struct {
 	h       *Handler
 	in      *http.Request // as http.Server made it
 	w       response
-	ctx     context.Context // A's, which breakOff and a late response end too
+	ctx     context.Context // A's, which breakOff and a late response end too; see WithConn for HTTP/1
 	cancel  context.CancelCauseFunc
 	http1   bool // HTTP/1.0 or 1.1: the connection serves this request alone
 	trusted bool // what the peer claims is believed
@@ -40,6 +41,7 @@ type exchange struct {
 
 	// Parts of what is made once, which are here so that they are not allocated
 	// one by one.
+	leaving   leaving
 	download  download
 	url       url.URL
 	ownValues [5]string // of the headers that P adds
@@ -48,8 +50,13 @@ type exchange struct {
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{h: h, in: r}
 	x.w = response{rw: w, x: x}
-	x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	x.http1 = r.ProtoMajor == 1 && spdy.StreamID(r.Context()) == 0
+	if v, ok := r.Context().Value(connKey{}).(*connection); ok && x.http1 {
+		x.ctx, x.cancel = context.WithCancelCause(v.ctx)
+		x.leaving.watch(x, v.conn, r.Context())
+	} else {
+		x.ctx, x.cancel = context.WithCancelCause(r.Context())
+	}
 	peer := peerOf(r)
 	x.trusted = h.trusts(peer)
 	x.cost = len(r.Method) + len(r.RequestURI) + len(r.Host) + 8
@@ -83,6 +90,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 
 // end is deferred: it also runs while the handler panics.
 func (x *exchange) end() {
+	x.leaving.stop()
 	h := x.h
 	h.mu.Lock()
 	delete(h.exchanges, x)
@@ -180,11 +188,21 @@ type response struct {
 	status   int   // of the final response, 0 before
 	bytes    int64 // of the body
 	hijacked bool
+
+	mu    sync.Mutex
+	begun bool // the final response has begun; guarded by mu
 }
 
-func (w *response) Header() http.Header { return w.rw.Header() }
+// begin returns the headers of the final response, to be filled. From then on
+// the handler's goroutine alone uses the http.ResponseWriter.
+func (w *response) begin() http.Header {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun = true
+	return w.rw.Header()
+}
 
-// WriteHeader is called once, with a final status.
+// WriteHeader is called once, after begin, with a final status.
 func (w *response) WriteHeader(status int) {
 	w.status = status
 	h := w.rw.Header()
@@ -211,6 +229,7 @@ func (w *response) flush() { http.NewResponseController(w.rw).Flush() }
 
 // hijack takes the connection from http.Server, after a 101.
 func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.begin()
 	conn, rw, err := http.NewResponseController(w.rw).Hijack()
 	if err == nil {
 		w.hijacked = true

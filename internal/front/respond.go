@@ -53,7 +53,7 @@ func (x *exchange) failed(err error) {
 // respond passes a response on. A body that ends before its time breaks A's
 // connection off: nothing else could tell A.
 func (x *exchange) respond(req *http.Request, resp *http.Response) {
-	head := x.w.Header()
+	head := x.w.begin()
 	for name, values := range resp.Header {
 		if !hopByHop(name) {
 			head[name] = values
@@ -90,7 +90,7 @@ func (x *exchange) respond(req *http.Request, resp *http.Response) {
 	if len(resp.Trailer) != announced {
 		prefix = http.TrailerPrefix
 	}
-	head = x.w.Header()
+	head = x.w.rw.Header()
 	for name, values := range resp.Trailer {
 		head[prefix+name] = values
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/front"
 )
 
 const (
@@ -175,7 +178,8 @@ func (v *visitors) watch() {
 	}
 }
 
-// withLeave returns a context that ends when conn's visitor is given up. It is
+// withLeave returns a context that ends when conn's visitor is given up, and
+// whose requests are told from http.Server's when the visitor leaves. It is
 // http.Server.ConnContext.
 func withLeave(ctx context.Context, conn net.Conn) context.Context {
 	if tc, ok := conn.(*tls.Conn); ok {
@@ -187,7 +191,7 @@ func withLeave(ctx context.Context, conn net.Conn) context.Context {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	c.onLeave.Store(&cancel)
-	return ctx
+	return front.WithConn(ctx, c)
 }
 
 // take counts conn and returns it as a visitor, nil if there is no room for it.
@@ -257,6 +261,7 @@ type visitor struct {
 	writing atomic.Int32                       // calls of Write that have not returned
 	reads   atomic.Uint32                      // counts ends of Read
 	writes  atomic.Uint32                      // counts begins and ends of Write
+	broken  atomic.Bool                        // a Read or a Write has failed
 	onLeave atomic.Pointer[context.CancelFunc] // ends the connection's requests
 
 	// Guarded by visitors.mu.
@@ -273,6 +278,9 @@ func (c *visitor) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.reads.Add(1)
 	c.reading.Add(-1)
+	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.broken.Store(true)
+	}
 	return n, err
 }
 
@@ -311,7 +319,25 @@ func (c *visitor) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.writes.Add(1)
 	c.writing.Add(-1)
+	if err != nil {
+		c.broken.Store(true)
+	}
 	return n, err
+}
+
+// Written implements front.Conn.
+func (c *visitor) Written() uint32 { return c.writes.Load() }
+
+// Broken implements front.Conn. A reset that came after the end of what the
+// visitor sends is no Read's to report, but a Write of nothing fails for it.
+func (c *visitor) Broken() bool {
+	if c.broken.Load() || c.writing.Load() > 0 {
+		return c.broken.Load()
+	}
+	if _, err := c.Conn.Write(nil); err != nil {
+		c.broken.Store(true)
+	}
+	return c.broken.Load()
 }
 
 // CloseWrite lets net/http close its side first, so that the last answer
