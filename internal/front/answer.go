@@ -44,6 +44,7 @@ const (
 	reasonTerminated  = "connection_terminated"
 	reasonIncomplete  = "http_response_incomplete"
 	reasonProtocol    = "http_protocol_error"
+	reasonTooLarge    = "http_response_header_section_size"
 	reasonTimeout     = "http_response_timeout"
 	reasonLoop        = "proxy_loop_detected"
 	reasonInternal    = "proxy_internal_response"
@@ -112,11 +113,17 @@ func (x *exchange) judge(err error) *failure {
 		if spdy.Retryable(err) {
 			return bad(reasonIncomplete, "the origin refuses the request")
 		}
-		by := "the proxy"
-		if se.Remote {
-			by = "the origin"
+		switch {
+		case se.Status == spdy.FrameTooLarge && (se.Remote || se.StreamID == 0):
+			// The request's head: C refused it, or it was too large to be sent.
+			return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: "the request's head is too large for the origin"}
+		case se.Status == spdy.FrameTooLarge:
+			return bad(reasonTooLarge, "the head of the origin's answer is too large")
+		case !se.Remote:
+			// Nothing of our own is left here but what C must not send.
+			return bad(reasonProtocol, "the origin's answer cannot be understood: %v", se.Status)
 		}
-		return bad(reasonIncomplete, "%s reset the stream with %v", by, se.Status)
+		return bad(reasonIncomplete, "the origin reset the stream with %v", se.Status)
 	}
 	if _, ok := errors.AsType[*spdy.SessionError](err); ok {
 		return bad(reasonTerminated, "the connection to the origin ended")

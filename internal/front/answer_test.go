@@ -8,11 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -70,6 +74,11 @@ func TestContractAnswers(t *testing.T) {
 		{"502 a header value with a NUL", nil, answers(func(r *http.Response) { r.Header.Set("X-Y", "1\x00") }), nil, 502, reasonProtocol},
 		{"502 two content-lengths", nil, answers(func(r *http.Response) { r.Header["Content-Length"] = []string{"4", "5"} }), nil, 502, reasonProtocol},
 		{"502 a content-length with a sign", nil, answers(func(r *http.Response) { r.Header["Content-Length"] = []string{"+4"} }), nil, 502, reasonProtocol},
+		{"502 a content-length in words", nil, answers(func(r *http.Response) { r.Header["Content-Length"] = []string{"four"} }), nil, 502, reasonProtocol},
+		{"502 a list of content-lengths", nil, answers(func(r *http.Response) { r.Header["Content-Length"] = []string{"4, 4"} }), nil, 502, reasonProtocol},
+		{"502 a status beyond 5xx", nil, answers(func(r *http.Response) { r.StatusCode = 600 }), nil, 502, reasonProtocol},
+		{"502 a head that is too large", nil, answers(func(r *http.Response) { r.Header.Set("X-Big", strings.Repeat("x", 70_000)) }), nil, 502, reasonTooLarge},
+		{"502 a head of too many lines", nil, answers(func(r *http.Response) { r.Header["X-Many"] = slices.Repeat([]string{"x"}, 2000) }), nil, 502, reasonTooLarge},
 		{"502 a request that was here before", nil, func(t *testing.T, s *stage) { s.connect(t, "", "", echo) },
 			func(r *http.Request) { r.Header.Set("Via", strings.Repeat("1.1 spdy-proxy, ", 9)+"1.1 spdy-proxy") }, 502, reasonLoop},
 		{"504 no headers in time", short, late, nil, 504, reasonTimeout},
@@ -622,4 +631,26 @@ func TestSfString(t *testing.T) {
 	if got := sfString("a\"b\\c\nd\xff"); got != `"a\"b\\c?d?"` {
 		t.Errorf("%s", got)
 	}
+}
+
+// A visitor can ask for a broken answer as often as it likes; the log has a line
+// a minute.
+func TestRefusedIsLoggedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		h, table := newIn(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		register(t, table, newScript(t, func(r *http.Request) (*http.Response, error) { return answerOf(r, 999, nil, ""), nil }))
+		for _, pause := range []time.Duration{0, 0, 0, time.Minute} {
+			time.Sleep(pause)
+			if w, _ := serveIn(t, h, httptest.NewRequest("GET", "/", nil)); w.Code != 502 {
+				t.Errorf("status %d, want 502", w.Code)
+			}
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], "not_said_before=0") || !strings.Contains(lines[1], "not_said_before=2") ||
+			!strings.Contains(lines[0], `reason="status 999"`) {
+			t.Errorf("four refused answers, the last after a minute: got the lines %q, want two", lines)
+		}
+		table.Shutdown(t.Context())
+	})
 }

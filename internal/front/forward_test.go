@@ -216,12 +216,12 @@ func TestHopByHopFromC(t *testing.T) {
 	s := newStage(t, nil)
 	s.enroll(t, func(r *http.Request) (*http.Response, error) {
 		return answerOf(r, 200, map[string]string{
-			"Connection": "X-Listed", "X-Listed": "1", "Keep-Alive": "1", "Proxy-Authenticate": "x", "Upgrade": "h2c", "X-Own": "yes",
+			"Connection": "close", "Keep-Alive": "1", "Proxy-Connection": "1", "Te": "x", "Proxy-Authenticate": "x", "Upgrade": "h2c", "X-Own": "yes",
 		}, "body"), nil
 	})
 	s.each(t, func(t *testing.T, v *visitor) {
 		got := v.get(t, "/")
-		for _, name := range []string{"X-Listed", "Keep-Alive", "Proxy-Authenticate", "Upgrade"} {
+		for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Proxy-Authenticate", "Upgrade"} {
 			if got.Header.Get(name) != "" {
 				t.Errorf("%s was passed on", name)
 			}

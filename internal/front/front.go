@@ -174,6 +174,9 @@ type Handler struct {
 	exchanges map[*exchange]struct{}
 	perOrigin map[origin.Name]int
 	idle      chan struct{} // closed when stopping and there is no exchange; nil before Shutdown
+
+	saidRefused time.Time // see refused
+	notSaid     int       // since then
 }
 
 // New returns a handler. It fails if Domain is no domain.

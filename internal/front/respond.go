@@ -44,10 +44,31 @@ func (x *exchange) failed(err error) {
 		x.rec.Reason, x.rec.Detail = f.reason, f.detail
 		return
 	}
-	if f.reason == reasonProtocol || f.reason == reasonInternal && f.status == http.StatusBadGateway {
-		x.h.log.Warn("answer of the origin refused", "origin", x.rec.Origin, "request", x.rec.RequestID, "reason", err)
+	if f.reason == reasonProtocol || f.reason == reasonTooLarge || f.reason == reasonInternal && f.status == http.StatusBadGateway {
+		x.h.refused(x, err)
 	}
 	x.answer(f)
+}
+
+// refusedEvery is how often the log says that an answer was refused: a visitor
+// can ask for it as often as it likes.
+const refusedEvery = time.Minute
+
+// refused logs that an answer of C's was not passed on because of err.
+func (h *Handler) refused(x *exchange, err error) {
+	h.mu.Lock()
+	now := time.Now()
+	more := h.notSaid
+	if say := h.saidRefused.IsZero() || now.Sub(h.saidRefused) >= refusedEvery; !say {
+		h.notSaid++
+		h.mu.Unlock()
+		return
+	}
+	h.saidRefused, h.notSaid = now, 0
+	h.mu.Unlock()
+	why := err.Error()
+	h.log.Warn("answer of the origin refused", "origin", x.rec.Origin, "request", x.rec.RequestID,
+		"reason", why[:min(len(why), 300)], "not_said_before", more)
 }
 
 // respond passes a response on. A body that ends before its time breaks A's
@@ -59,7 +80,6 @@ func (x *exchange) respond(req *http.Request, resp *http.Response) {
 			head[name] = values
 		}
 	}
-	deleteNamed(head, resp.Header["Connection"])
 	announced := len(resp.Trailer)
 	if announced > 0 {
 		names := make([]string, 0, announced)

@@ -187,11 +187,9 @@ func TestResumeWaits(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h, table := newIn(t, nil)
-			var f *script
-			f = newScript(func(r *http.Request) (*http.Response, error) { f.end(); return part(r, 0, 20, 7, errCut, nil), nil })
-			register(t, table, f)
+			register(t, table, newScript(t, func(r *http.Request) (*http.Response, error) { return part(r, 0, 20, 7, errCut, nil), nil }))
 			time.AfterFunc(test.after, func() {
-				register(t, table, newScript(func(r *http.Request) (*http.Response, error) { return part(r, 7, 20, 13, io.EOF, nil), nil }))
+				register(t, table, newScript(t, func(r *http.Request) (*http.Response, error) { return part(r, 7, 20, 13, io.EOF, nil), nil }))
 			})
 			r := httptest.NewRequest("GET", "/", nil)
 			w, took := serveIn(t, h, r)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -134,6 +133,17 @@ type c struct {
 // connect makes handler the origin name.
 func (s *stage) connect(t *testing.T, name origin.Name, instance string, handler http.HandlerFunc) *c {
 	t.Helper()
+	return connectTo(t, s.table, name, instance, handler)
+}
+
+// connectIn makes handler table's default origin.
+func connectIn(t *testing.T, table *origin.Table, handler http.HandlerFunc) *c {
+	t.Helper()
+	return connectTo(t, table, "", "", handler)
+}
+
+func connectTo(t *testing.T, table *origin.Table, name origin.Name, instance string, handler http.HandlerFunc) *c {
+	t.Helper()
 	a, b := spdytest.Pipe(spdytest.PipeConfig{Buffer: 256 << 10})
 	p := (&spdy.Config{MaxConcurrentStreams: 10}).NewClientSession(a)
 	o := &c{t: t, wire: b, server: new(spdy.Config).NewServerSession(b, &http.Server{Handler: handler})}
@@ -147,7 +157,7 @@ func (s *stage) connect(t *testing.T, name origin.Name, instance string, handler
 		open.Wait()
 	})
 	var err error
-	if o.member, err = s.table.Register(origin.Registration{Name: name, Instance: instance, RemoteAddr: "c", Session: p}); err != nil {
+	if o.member, err = table.Register(origin.Registration{Name: name, Instance: instance, RemoteAddr: "c", Session: p}); err != nil {
 		t.Fatal(err)
 	}
 	return o
@@ -168,67 +178,6 @@ func await[T any](t *testing.T, what string, ch <-chan T) (v T) {
 		t.Fatalf("%s did not come", what)
 	}
 	return v
-}
-
-// script is a session whose answers the test writes.
-type script struct {
-	answer func(*http.Request) (*http.Response, error)
-
-	once  sync.Once
-	going chan struct{}
-	done  chan struct{}
-}
-
-func newScript(answer func(*http.Request) (*http.Response, error)) *script {
-	return &script{answer: answer, going: make(chan struct{}), done: make(chan struct{})}
-}
-
-func (s *script) end() {
-	s.once.Do(func() {
-		close(s.going)
-		close(s.done)
-	})
-}
-
-func (s *script) RoundTrip(r *http.Request) (*http.Response, error)  { return s.answer(r) }
-func (s *script) PingContext(context.Context) (time.Duration, error) { return 1, nil }
-func (s *script) Shutdown(context.Context) error                     { s.end(); return nil }
-func (s *script) Close()                                             { s.end() }
-func (s *script) Done() <-chan struct{}                              { return s.done }
-func (s *script) GoingAway() <-chan struct{}                         { return s.going }
-func (s *script) Err() error                                         { return nil }
-func (s *script) Available() int                                     { return 100 }
-func (s *script) InFlight() int                                      { return 0 }
-func (s *script) Stats() spdy.Stats                                  { return spdy.Stats{} }
-
-var (
-	errCut      = &spdy.SessionError{Cause: errors.New("cut")}
-	errUnsent   = &spdy.SessionError{Cause: spdy.ErrGoingAway, NotProcessed: true}
-	errRefused  = &spdy.StreamError{StreamID: 1, Status: spdy.RefusedStream, Remote: true}
-	errResetByC = &spdy.StreamError{StreamID: 1, Status: spdy.InternalError, Remote: true}
-)
-
-// answerOf makes a response as the engine does.
-func answerOf(r *http.Request, status int, header map[string]string, body string) *http.Response {
-	resp := &http.Response{
-		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: r,
-	}
-	for k, v := range header {
-		resp.Header.Set(k, v)
-	}
-	resp.Header.Set("Content-Length", fmt.Sprint(len(body)))
-	return resp
-}
-
-// enroll makes answer the default origin.
-func (s *stage) enroll(t *testing.T, answer func(*http.Request) (*http.Response, error)) *script {
-	t.Helper()
-	f := newScript(answer)
-	if _, err := s.table.Register(origin.Registration{Session: f}); err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 // request makes a request whose target is sent as it is written.
