@@ -1,0 +1,178 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/amahi/spdy/spdytest"
+)
+
+// oneConn is a listener for one connection.
+type oneConn chan net.Conn
+
+func (l oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+func (l oneConn) Close() error   { return nil }
+func (l oneConn) Accept() (net.Conn, error) {
+	if conn := <-l; conn != nil {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+// visited is the server's end of a visitor's connection. As with TCP, what is
+// written first to a visitor that is gone is taken, and answered with a reset.
+type visited struct {
+	*spdytest.Conn
+	written atomic.Uint32
+	broken  atomic.Bool
+}
+
+func (v *visited) Written() uint32 { return v.written.Load() }
+
+func (v *visited) Broken() bool {
+	_, err := v.Conn.Write(nil)
+	return v.broken.Load() || errors.Is(err, syscall.ECONNRESET)
+}
+
+func (v *visited) Read(p []byte) (int, error) {
+	n, err := v.Conn.Read(p)
+	if errors.Is(err, syscall.ECONNRESET) {
+		v.broken.Store(true)
+	}
+	return n, err
+}
+
+func (v *visited) Write(p []byte) (int, error) {
+	v.written.Add(1)
+	n, err := v.Conn.Write(p)
+	if err != nil && !v.broken.Swap(true) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+// A visitor whose sending side has ended: who gets an answer, and when C is told
+// of one that is gone.
+func TestSendingSideEnds(t *testing.T) {
+	const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	half := func(c *spdytest.Conn) { c.CloseWrite() }
+	gone := func(c *spdytest.Conn) { c.Close() }
+	// What C does, after the time that the visitor's end takes.
+	after := func(d time.Duration) func(http.ResponseWriter, context.Context) {
+		return func(w http.ResponseWriter, ctx context.Context) {
+			select {
+			case <-time.After(d):
+				io.WriteString(w, "late")
+			case <-ctx.Done():
+			}
+		}
+	}
+	begun := func(d time.Duration) func(http.ResponseWriter, context.Context) {
+		return func(w http.ResponseWriter, ctx context.Context) {
+			io.WriteString(w, "begun,")
+			http.NewResponseController(w).Flush()
+			after(d)(w, ctx)
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		request string
+		end     func(*spdytest.Conn)
+		endAt   time.Duration
+		c       func(http.ResponseWriter, context.Context)
+		told    time.Duration // 0: C is not
+		within  time.Duration // how much later it may be
+		answer  string        // all that the visitor gets, headers and chunks apart
+	}{
+		{"at once", get, half, 0, after(0), 0, 0, "200 late"},
+		{"soon", get, half, 0, after(leaveGrace - time.Second), 0, 0, "200 late"},
+		{"late", get, half, 0, after(20 * time.Second), 0, 0, "100 200 late"},
+		{"very late", get, half, time.Second, after(time.Hour), 0, 0, "100 200 late"},
+		{"two", get + get, half, 0, after(20 * time.Second), 0, 0, "100 200 late 100 200 late"},
+		{"HTTP/1.0, soon", "GET / HTTP/1.0\r\n\r\n", half, 0, after(leaveGrace - time.Second), 0, 0, "200 late"},
+		{"HTTP/1.0, late", "GET / HTTP/1.0\r\n\r\n", half, 0, after(20 * time.Second), leaveGrace, 0, ""},
+		{"a stream", get, half, 0, begun(time.Hour), 0, 0, "200 begun, late"},
+		{"a stream that had begun", get, half, time.Second, begun(time.Hour), time.Second + leaveGrace, 0, "200 begun,"},
+		{"a stream that goes on", get, half, time.Second, begun(leaveGrace), 0, 0, "200 begun, late"},
+		{"gone", get, gone, time.Second, after(time.Hour), time.Second + leaveGrace + leaveAnswer, 0, ""},
+		{"gone, HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", gone, time.Second, after(time.Hour), time.Second + leaveGrace, 0, ""},
+		{"gone from a stream", get, gone, time.Second, begun(time.Hour), time.Second + leaveGrace, 0, "200 begun,"},
+		{"gone, and written to", get, gone, time.Second, func(w http.ResponseWriter, ctx context.Context) {
+			begun(3*time.Second)(w, ctx)
+			http.NewResponseController(w).Flush()
+			<-ctx.Done() // the first that was written is answered by a reset by now
+		}, time.Second + leaveGrace, 0, "200 begun,"},
+		{"reset", get, (*spdytest.Conn).Reset, time.Second, after(time.Hour), time.Second, 0, ""},
+		{"reset after the end", get, func(c *spdytest.Conn) {
+			c.CloseWrite()
+			time.AfterFunc(time.Minute, c.Reset)
+		}, time.Second, after(time.Hour), time.Minute, 2 * leaveGrace, "100"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, table := newIn(t, nil)
+				a, b := spdytest.Pipe(spdytest.PipeConfig{})
+				start := time.Now()
+				var told atomic.Int64
+				connectIn(t, table, func(w http.ResponseWriter, r *http.Request) {
+					test.c(w, r.Context())
+					if r.Context().Err() != nil {
+						told.Store(int64(time.Since(start)))
+					}
+				})
+				server := &http.Server{Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c.(*visited)) }}
+				ln := make(oneConn, 1)
+				ln <- &visited{Conn: b}
+				ended := make(chan error)
+				// Ends when the server is closed; waited for below.
+				go func() { ended <- server.Serve(ln) }()
+
+				io.WriteString(a, test.request)
+				time.AfterFunc(test.endAt, func() { test.end(a) })
+				got, _ := io.ReadAll(a)
+				synctest.Wait()
+				time.Sleep(2 * time.Hour)
+				if told := time.Duration(told.Load()); (told > 0) != (test.told > 0) || told < test.told || told > test.told+test.within {
+					t.Errorf("C was told after %v, want %v", told, test.told)
+				}
+				if answer := essence(string(got)); answer != test.answer {
+					t.Errorf("the visitor got %q, want %q", answer, test.answer)
+				}
+				if n := h.InFlight(); n != 0 {
+					t.Errorf("%d requests have not ended", n)
+				}
+				close(ln)
+				<-ended
+				server.Close()
+				table.Shutdown(t.Context())
+			})
+		})
+	}
+}
+
+// essence returns the statuses and the bodies' lines of HTTP/1 responses.
+func essence(s string) string {
+	var words []string
+	for line := range strings.SplitSeq(s, "\r\n") {
+		if status, ok := strings.CutPrefix(line, "HTTP/1."); ok {
+			words = append(words, status[2:5])
+		} else if !strings.Contains(line, ": ") && len(line) > 1 {
+			// The last line of a body is the next response's first.
+			body, next, more := strings.Cut(line, "HTTP/1.")
+			words = append(words, body)
+			if more {
+				words = append(words, next[2:5])
+			}
+		}
+	}
+	return strings.Join(words, " ")
+}
