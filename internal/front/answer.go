@@ -109,6 +109,9 @@ func (x *exchange) judge(err error) *failure {
 	if re, ok := errors.AsType[*responseError](err); ok {
 		return bad(reasonProtocol, "the origin's answer is not HTTP: %s", re.what)
 	}
+	if errors.Is(err, errAnswerTooLarge) {
+		return bad(reasonTooLarge, "%v", errAnswerTooLarge)
+	}
 	if se, ok := errors.AsType[*spdy.StreamError](err); ok {
 		if spdy.Retryable(err) {
 			return bad(reasonIncomplete, "the origin refuses the request")
@@ -118,7 +121,7 @@ func (x *exchange) judge(err error) *failure {
 			// The request's head: C refused it, or it was too large to be sent.
 			return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: "the request's head is too large for the origin"}
 		case se.Status == spdy.FrameTooLarge:
-			return bad(reasonTooLarge, "the head of the origin's answer is too large")
+			return bad(reasonTooLarge, "%v", errAnswerTooLarge)
 		case !se.Remote:
 			// Nothing of our own is left here but what C must not send.
 			return bad(reasonProtocol, "the origin's answer cannot be understood: %v", se.Status)

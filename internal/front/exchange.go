@@ -29,7 +29,7 @@ type exchange struct {
 	cancel  context.CancelCauseFunc
 	http1   bool // HTTP/1.0 or 1.1: the connection serves this request alone
 	trusted bool // what the peer claims is believed
-	cost    int  // bytes of the request's head
+	head    head // of the request
 
 	name     origin.Name
 	upgrade  bool         // to WebSocket, asked of C
@@ -59,12 +59,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	}
 	peer := peerOf(r)
 	x.trusted = h.trusts(peer)
-	x.cost = len(r.Method) + len(r.RequestURI) + len(r.Host) + 8
-	for name, values := range r.Header {
-		for _, v := range values {
-			x.cost += len(name) + len(v) + 4
-		}
-	}
+	x.head = requestHead(r)
 	x.rec = Record{
 		Time: time.Now(), Peer: peer, Client: peer,
 		Method: r.Method, Scheme: "http", Host: r.Host, URI: r.RequestURI, Proto: r.Proto,

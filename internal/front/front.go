@@ -82,9 +82,11 @@ type Config struct {
 	// its response, for each attempt. Zero or less: no limit.
 	ResponseTimeout time.Duration
 
-	// MaxHeaderBytes is the largest request head that is taken, counted as
-	// names, values and 4 bytes a line; above it, 431. Zero or less: no limit
-	// beyond http.Server's.
+	// MaxHeaderBytes is the largest head of a request and of an origin's answer,
+	// counted as in a SPDY header block: names, values, 8 bytes a line, and for
+	// a request 384 bytes and the Host once more, which is what the proxy adds.
+	// Above it, 431 and 502. Zero or less: no limit beyond those of http.Server
+	// and of the sessions.
 	MaxHeaderBytes int
 
 	// MaxRequests is how many requests one origin may have in flight; above it,
@@ -230,8 +232,8 @@ func (h *Handler) admit(x *exchange) *failure {
 			header: [2]string{"Allow", allowed},
 		}
 	}
-	if h.cfg.MaxHeaderBytes > 0 && x.cost > h.cfg.MaxHeaderBytes {
-		return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: "the request's head is too large"}
+	if f := h.tooLarge(x.head); f != nil {
+		return f
 	}
 	host, err := parseHost(r.Host)
 	if err != nil {

@@ -63,6 +63,7 @@ func newStage(t *testing.T, edit func(*Config)) *stage {
 
 	plain := httptest.NewUnstartedServer(s.h)
 	plain.Config.DisableGeneralOptionsHandler = true
+	plain.Config.MaxHeaderValueCount = 4 * MaxHeaderLines
 	plain.Start()
 	t.Cleanup(plain.Close)
 	s.visitors = append(s.visitors, &visitor{"http/1.1", "http", plain.Listener.Addr().String(), &http.Transport{DisableCompression: true}})
@@ -70,6 +71,7 @@ func newStage(t *testing.T, edit func(*Config)) *stage {
 	secure := httptest.NewUnstartedServer(s.h)
 	secure.EnableHTTP2 = true
 	secure.Config.DisableGeneralOptionsHandler = true
+	secure.Config.MaxHeaderValueCount = 4 * MaxHeaderLines
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	rt := secure.Client().Transport.(*http.Transport).Clone()
@@ -88,7 +90,7 @@ func newStage(t *testing.T, edit func(*Config)) *stage {
 			if err != nil {
 				return
 			}
-			session := new(spdy.Config).NewServerSession(conn, &http.Server{Handler: s.h})
+			session := (&spdy.Config{MaxHeaderPairs: 4 * MaxHeaderLines}).NewServerSession(conn, &http.Server{Handler: s.h})
 			t.Cleanup(session.Close)
 			// Ends with the session.
 			open.Go(func() { session.Serve() })

@@ -32,7 +32,7 @@ func (x *exchange) send(req *http.Request) (*http.Response, error) {
 	pause, repeats := time.Duration(0), 0
 	for {
 		m, waited, err := x.h.cfg.Origins.Acquire(req.Context(), origin.Query{
-			Name: x.name, Hold: budget, Cost: x.cost, Avoid: before,
+			Name: x.name, Hold: budget, Cost: x.head.bytes, Avoid: before,
 		})
 		budget -= waited
 		x.rec.Held += waited
@@ -117,7 +117,9 @@ func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response,
 	if err == nil {
 		x.rec.Stream = spdy.ResponseStreamID(resp)
 		if inTime {
-			err = checkResponse(resp, x.upgrade)
+			if err = checkResponse(resp, x.upgrade); err == nil && x.h.answerTooLarge(resp) {
+				err = errAnswerTooLarge
+			}
 		}
 		if err != nil || !inTime {
 			resp.Body.Close()
@@ -143,6 +145,9 @@ func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response,
 type responseError struct{ what string }
 
 func (e *responseError) Error() string { return e.what }
+
+// errAnswerTooLarge: the head of C's answer is above a limit.
+var errAnswerTooLarge = errors.New("the head of the origin's answer is too large")
 
 // checkResponse finds what HTTP forbids and the engine does not: it takes any
 // status of three digits that is final, and any name that cannot be another

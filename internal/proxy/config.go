@@ -17,6 +17,9 @@ import (
 // alpnSpoken is what the front port can speak over TLS.
 var alpnSpoken = []string{"h2", "http/1.1", "spdy/3.1", "spdy/3"}
 
+// maxHeaderBytes bounds --max-header-bytes: what C takes of its P.
+const maxHeaderBytes = 1 << 20
+
 // Config is what P can be told; the fields are p's flags. Front, Control,
 // CertFile, KeyFile, and a source of tokens or NoAuth, are needed.
 type Config struct {
@@ -35,7 +38,7 @@ type Config struct {
 	Domain          string        // origins are NAME.Domain; "": there is one, the default
 	Hold            time.Duration // how long a request waits for an origin that was there; 0: not
 	ResponseTimeout time.Duration // until the response's headers; 0: no limit
-	MaxHeaderBytes  int           // of a request, and of a header block from C; 0: 65536
+	MaxHeaderBytes  int           // of a request's head, and of an answer's from C; 0: 65536
 	TrustedProxies  []string      // CIDRs or addresses
 	Htpasswd        string        // file with visitors' names and passwords; "": none are asked for
 	AccessLog       string        // file, "-" is Stdout; "": none
@@ -97,8 +100,8 @@ func (c Config) withDefaults() (Config, error) {
 			return c, configErrorf("--%s %v: give a time such as 10s, or 0", d.flag, d.d)
 		}
 	}
-	if c.MaxHeaderBytes < 1024 || c.MaxHeaderBytes > 16<<20 {
-		return c, configErrorf("--max-header-bytes %d: give a number from 1024 to %d", c.MaxHeaderBytes, 16<<20)
+	if c.MaxHeaderBytes < 1024 || c.MaxHeaderBytes > maxHeaderBytes {
+		return c, configErrorf("--max-header-bytes %d: give a number from 1024 to %d", c.MaxHeaderBytes, maxHeaderBytes)
 	}
 	if err := checkALPN(c.ALPN); err != nil {
 		return c, &ConfigError{err}

@@ -46,11 +46,12 @@ func (p *Proxy) newFront() error {
 		return &ConfigError{err}
 	}
 	p.front = &http.Server{
-		Handler:           p.handler,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    slackHeaderBytes(p.cfg.MaxHeaderBytes),
-		ErrorLog:          slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn),
+		Handler:             p.handler,
+		ReadHeaderTimeout:   readHeaderTimeout,
+		IdleTimeout:         idleTimeout,
+		MaxHeaderBytes:      slackHeaderBytes(p.cfg.MaxHeaderBytes),
+		MaxHeaderValueCount: slackHeaderLines,
+		ErrorLog:            slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: visitorStreams,
 			SendPingTimeout:      time.Minute,
@@ -66,9 +67,13 @@ func (p *Proxy) newFront() error {
 	return nil
 }
 
-// slackHeaderBytes is what the servers below the handler take, whose own answer
-// to more is often a broken connection: the handler counts too, and says 431.
+// slackHeaderBytes and slackHeaderLines are what the servers below the handler
+// take, whose own answer to more is often a broken connection: the handler
+// counts too, and says 431. SPDY's says FRAME_TOO_LARGE, h2's ends the connection
+// above twice as much.
 func slackHeaderBytes(n int) int { return 2*n + 16<<10 }
+
+const slackHeaderLines = 4 * front.MaxHeaderLines
 
 // requestDone counts a request that ended.
 func (p *Proxy) requestDone(r *front.Record) {
@@ -91,8 +96,12 @@ func (p *Proxy) configureTLS() error {
 			return &p.tls.Load().Certificates[0], nil
 		},
 	}
+	slack := slackHeaderBytes(p.cfg.MaxHeaderBytes)
 	cfg := spdy.Config{
 		MaxConcurrentStreams: visitorStreams,
+		MaxHeaderBytes:       slack,
+		MaxHeaderPairs:       slackHeaderLines,
+		MaxFrameSize:         uint32(max(slack+16<<10, 128<<10)), // above it the session ends
 		KeepAlive:            p.cfg.KeepAlive,
 		Logger:               slog.New(serverLog{p.log.Handler()}),
 	}

@@ -429,7 +429,7 @@ func dialSPDY(t *testing.T, x *p, alpn string) *spdy.Session {
 	if got := conn.ConnectionState().NegotiatedProtocol; got != alpn {
 		t.Fatalf("ALPN: got %q, want %q", got, alpn)
 	}
-	cfg := spdy.Config{}
+	cfg := spdy.Config{MaxPeerFrameSize: 2 << 20}
 	if alpn == "spdy/3" {
 		cfg.Version = spdy.SPDY3
 	}

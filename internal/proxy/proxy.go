@@ -105,11 +105,11 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p.warnReadable()
 	// No Logger: the table's event says why a session ended, and P runs no handler
-	// on it.
+	// on it. Heads have the limits of --max-header-bytes in the front; here they
+	// are what a P and a C take of each other at most.
 	p.session = spdy.Config{
-		KeepAlive: cfg.KeepAlive, MaxHeaderBytes: cfg.MaxHeaderBytes,
-		// What a request's head becomes, with our own fields.
-		MaxFrameSize: uint32(cfg.MaxHeaderBytes + 128<<10),
+		KeepAlive: cfg.KeepAlive, MaxHeaderBytes: maxHeaderBytes + 64<<10, MaxHeaderPairs: 8192,
+		MaxPeerFrameSize: maxHeaderBytes + 64<<10,
 	}
 	p.origins = origin.NewTable(origin.Config{Drain: max(cfg.Drain, 1), OnEvent: p.originEvent})
 	if err := p.newFront(); err != nil {

@@ -415,6 +415,7 @@ func TestConfigErrors(t *testing.T) {
 		{"negative hold", func(c *proxy.Config) { c.Hold = -1 }, "--hold"},
 		{"negative drain", func(c *proxy.Config) { c.Drain = -1 }, "--drain"},
 		{"no header bytes", func(c *proxy.Config) { c.MaxHeaderBytes = 10 }, "--max-header-bytes 10"},
+		{"more header bytes than a C takes", func(c *proxy.Config) { c.MaxHeaderBytes = 1<<20 + 1 }, "--max-header-bytes 1048577"},
 		{"an ALPN that is not spoken", func(c *proxy.Config) { c.ALPN = []string{"h3"} }, `--alpn: "h3"`},
 		{"an ALPN twice", func(c *proxy.Config) { c.ALPN = []string{"h2", "h2"} }, "--alpn"},
 		{"an empty ALPN", func(c *proxy.Config) { c.ALPN = []string{} }, "--alpn"},
