@@ -162,6 +162,7 @@ func TestLeastOpenStreams(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		startC(t, x, at(name), nil)
 	}
+	waitFor(t, "all three in P's table", func() bool { return x.metric(`spdy_proxy_sessions{origin="@"}`) == "3" })
 	var open []<-chan answer
 	counts := map[string]int{}
 	for range 9 {
