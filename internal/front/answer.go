@@ -28,7 +28,7 @@ const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 // failure is an answer of P's own.
 type failure struct {
 	status int
-	reason string // error type of Proxy-Status (RFC 9209, 2.3), "" if C is meant to be broken off alone
+	reason string // error type of Proxy-Status (RFC 9209, 2.3), "" if it is none
 	detail string // for Proxy-Status, the text, and the log; of our own words
 	header [2]string
 	retry  time.Duration // Retry-After
@@ -152,7 +152,11 @@ func (x *exchange) answer(f *failure) {
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")
 	head.Set("X-Request-Id", x.rec.RequestID)
-	head.Set("Proxy-Status", fmt.Sprintf("spdy-proxy; error=%s; details=%s", f.reason, sfString(f.detail)))
+	proxyStatus := "spdy-proxy"
+	if f.reason != "" {
+		proxyStatus += "; error=" + f.reason
+	}
+	head.Set("Proxy-Status", proxyStatus+"; details="+sfString(f.detail))
 	if f.retry > 0 {
 		head.Set("Retry-After", strconv.Itoa(int(f.retry/time.Second)))
 	}

@@ -85,7 +85,7 @@ func (a *attempt) Read(p []byte) (int, error) {
 	a.mu.Unlock()
 	if err == io.EOF {
 		for name, values := range a.in.Trailer {
-			if trailerAllowed(name) {
+			if a.trailerAllowed(name) {
 				a.out[name] = values
 			}
 		}

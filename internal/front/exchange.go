@@ -201,9 +201,7 @@ func (w *response) begin() http.Header {
 func (w *response) WriteHeader(status int) {
 	w.status = status
 	h := w.rw.Header()
-	if w.x.http1 && w.x.body != nil && !w.x.body.isWhole() {
-		// In full duplex http.Server does not look what is left of the body,
-		// and could take it for the next request.
+	if w.x.http1 && w.x.closes() {
 		h.Set("Connection", "close")
 	}
 	if h["Content-Type"] == nil {
@@ -211,6 +209,27 @@ func (w *response) WriteHeader(status int) {
 		h["Content-Type"] = nil
 	}
 	w.rw.WriteHeader(status)
+}
+
+// closes reports whether the connection must end with this response.
+func (x *exchange) closes() bool {
+	switch {
+	case x.body != nil && !x.body.isWhole():
+		// In full duplex http.Server does not look what is left of the body,
+		// and could take it for the next request.
+		return true
+	case x.in.ProtoMinor == 0:
+		// A proxy must not keep an HTTP/1.0 client's connection (RFC 9112, 9.3),
+		// nor anybody one that had a Transfer-Encoding in HTTP/1.0 (6.1), which
+		// http.Server drops: the chunks would be the next request.
+		return true
+	case len(x.in.TransferEncoding) > 0:
+		// Nor after a request that had a Content-Length as well (RFC 9112, 6.1).
+		// http.Server drops that, so that every request in chunks is taken for
+		// one.
+		return true
+	}
+	return false
 }
 
 func (w *response) Write(p []byte) (int, error) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/amahi/spdy"
@@ -88,6 +89,8 @@ func (x *exchange) request() (*http.Request, *failure) {
 	if strings.HasPrefix(path, "/") {
 		// As it is: URL.EscapedPath would escape what A did not.
 		out.URL.Opaque = path
+	} else {
+		out.URL.Path = path // "*"
 	}
 	if out.Host == "" {
 		// HTTP/1.0 needs no Host, but a SYN_STREAM does (draft 3.1, 3.2.1).
@@ -105,6 +108,9 @@ func (x *exchange) request() (*http.Request, *failure) {
 	deleteNamed(header, in.Header["Connection"])
 	// P has done what was expected (RFC 9110, 10.1.1).
 	delete(header, "Expect")
+	if n, ok := maxForwards(in); ok {
+		header["Max-Forwards"] = []string{strconv.FormatUint(n-1, 10)} // admit has answered 0
+	}
 	if x.h.cfg.Auth != nil {
 		delete(header, "Authorization") // it was for P
 	}
@@ -159,7 +165,7 @@ func (x *exchange) request() (*http.Request, *failure) {
 	if in.ContentLength != 0 && in.Body != nil {
 		x.body = &requestBody{src: in.Body, in: in, out: make(http.Header)}
 		for name := range in.Trailer {
-			if trailerAllowed(name) {
+			if x.body.trailerAllowed(name) {
 				x.body.out[name] = nil
 			}
 		}
@@ -191,7 +197,46 @@ func requestTarget(r *http.Request) string {
 			return "/" + rest[i:]
 		}
 	}
+	if r.Method == http.MethodOptions {
+		return "*" // RFC 9112, 3.2.4
+	}
 	return "/"
+}
+
+// badTarget returns a failure for a target in absolute form that is no resource
+// that could be had here.
+func (x *exchange) badTarget() *failure {
+	status, detail := http.StatusBadRequest, ""
+	switch u := x.in.URL; {
+	case u.Scheme == "":
+		return nil
+	case u.Scheme != "http" && u.Scheme != "https":
+		detail = "the target's scheme is not served"
+	case u.Host == "" || u.Opaque != "": // RFC 9110, 4.2.1
+		detail = "the target has no host"
+	case u.User != nil: // RFC 9110, 4.2.4
+		detail = "the target has user information"
+	case u.Scheme == "https" && x.in.TLS == nil && !x.trusted: // RFC 9110, 7.4
+		status, detail = http.StatusMisdirectedRequest, "the target is secure and the connection is not"
+	default:
+		return nil
+	}
+	return &failure{status: status, reason: reasonRequest, detail: detail}
+}
+
+// maxForwards returns the number in a Max-Forwards header that an intermediary
+// has to look at (RFC 9110, 7.6.2). What is no number counts as absent, and one
+// that is too large as the largest.
+func maxForwards(r *http.Request) (n uint64, ok bool) {
+	values := r.Header["Max-Forwards"]
+	if r.Method != http.MethodOptions || len(values) != 1 || values[0] == "" || strings.Trim(values[0], "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(values[0], 10, 32)
+	if err != nil {
+		n = 1<<32 - 1
+	}
+	return n, true
 }
 
 // wantsWebSocket reports whether r asks for the one upgrade that is passed on.
@@ -227,16 +272,22 @@ func hops(r *http.Request) int {
 	return n
 }
 
+// trailerAllowed: see the function, and RFC 9110, 7.6.1.
+func (b *requestBody) trailerAllowed(name string) bool {
+	return trailerAllowed(name) && !hasToken(b.in.Header["Connection"], name)
+}
+
 // trailerAllowed: a trailer field that is merged into the headers by whoever
 // gets it must not be able to say what the headers were not allowed to.
 func trailerAllowed(name string) bool {
 	switch http.CanonicalHeaderKey(name) {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 		"Host", "Content-Length", "Content-Encoding", "Content-Type", "Content-Range",
-		"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Via", "Expect", "Range", "Priority":
+		"Authorization", "Proxy-Authorization", "Proxy-Authenticate", "Www-Authenticate", "Cookie", "Set-Cookie",
+		"Via", "Expect", "Max-Forwards", "Range", "Priority":
 		return false
 	}
-	return !claims(name)
+	return isToken(name) && !claims(name)
 }
 
 // peerOf returns the address that a request came from.

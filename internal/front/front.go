@@ -235,6 +235,9 @@ func (h *Handler) admit(x *exchange) *failure {
 	if f := h.tooLarge(x.head); f != nil {
 		return f
 	}
+	if f := x.badTarget(); f != nil {
+		return f
+	}
 	host, err := parseHost(r.Host)
 	if err != nil {
 		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the Host header is not valid"}
@@ -248,6 +251,10 @@ func (h *Handler) admit(x *exchange) *failure {
 			return f
 		}
 		x.rec.User = user
+	}
+	if n, ok := maxForwards(r); ok && n == 0 {
+		// The last that may answer (RFC 9110, 7.6.2).
+		return &failure{status: http.StatusOK, detail: "Max-Forwards ends here", header: [2]string{"Allow", allowed}}
 	}
 	name, ok := route(host, h.domain)
 	if !ok {

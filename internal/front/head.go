@@ -51,18 +51,18 @@ func requestHead(r *http.Request) head {
 
 // tooLarge returns a failure if a request's head is above a limit.
 func (h *Handler) tooLarge(n head) *failure {
-	f := &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest}
+	detail := ""
 	switch {
 	case h.cfg.MaxHeaderBytes > 0 && n.bytes > h.cfg.MaxHeaderBytes:
-		f.detail = fmt.Sprintf("the request's head is larger than %d bytes", h.cfg.MaxHeaderBytes)
+		detail = fmt.Sprintf("the request's head is larger than %d bytes", h.cfg.MaxHeaderBytes)
 	case n.lines > MaxHeaderLines:
-		f.detail = fmt.Sprintf("the request's head has more than %d lines", MaxHeaderLines)
+		detail = fmt.Sprintf("the request's head has more than %d lines", MaxHeaderLines)
 	case n.longest > maxHeaderName:
-		f.detail = fmt.Sprintf("a header's name is longer than %d bytes", maxHeaderName)
+		detail = fmt.Sprintf("a header's name is longer than %d bytes", maxHeaderName)
 	default:
 		return nil
 	}
-	return f
+	return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: detail}
 }
 
 // answerTooLarge reports whether the head of an origin's answer is above a limit.

@@ -75,9 +75,17 @@ func (h *Handler) refused(x *exchange, err error) {
 // connection off: nothing else could tell A.
 func (x *exchange) respond(req *http.Request, resp *http.Response) {
 	head := x.w.begin()
-	for name, values := range resp.Header {
-		if !hopByHop(name) {
-			head[name] = values
+	x.copyHeader(head, resp.Header)
+	if resp.StatusCode == http.StatusUpgradeRequired && x.http1 && hasToken(resp.Header["Upgrade"], "websocket") {
+		// It must say to what (RFC 9110, 7.8).
+		head["Connection"], head["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	}
+	if resp.StatusCode == http.StatusNoContent {
+		delete(head, "Content-Length") // RFC 9110, 8.6
+	}
+	for name := range resp.Trailer {
+		if !trailerAllowed(name) {
+			delete(resp.Trailer, name)
 		}
 	}
 	announced := len(resp.Trailer)
@@ -112,7 +120,24 @@ func (x *exchange) respond(req *http.Request, resp *http.Response) {
 	}
 	head = x.w.rw.Header()
 	for name, values := range resp.Trailer {
-		head[prefix+name] = values
+		if trailerAllowed(name) {
+			head[prefix+name] = values
+		}
+	}
+}
+
+// copyHeader copies what is not of one connection alone. The names of WebSocket
+// are compared letter by letter by clients whose authors have read RFC 6455
+// alone; SPDY and h2 have them in lower case.
+func (x *exchange) copyHeader(to, from http.Header) {
+	for name, values := range from {
+		if hopByHop(name) {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(name, "Sec-Websocket-"); ok && x.http1 {
+			name = "Sec-WebSocket-" + rest
+		}
+		to[name] = values
 	}
 }
 
@@ -127,6 +152,9 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 	}
 	x.duplex = &duplex{ReadWriteCloser: rwc}
 	defer x.duplex.Close()
+	if hasToken(x.in.Header["Expect"], "100-continue") {
+		x.w.rw.WriteHeader(http.StatusContinue) // RFC 9110, 7.8: first this
+	}
 	conn, buf, err := x.w.hijack()
 	if err != nil {
 		x.failed(err)
@@ -134,10 +162,13 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 	}
 	defer conn.Close()
 
-	head := *resp
-	head.Body = nil // it is no part of the message
-	// The version is the connection's, and the text nobody's: C said both.
-	head.Proto, head.ProtoMajor, head.ProtoMinor, head.Status = "HTTP/1.1", 1, 1, ""
+	// The version is the connection's, and the text nobody's: C said both. The
+	// body is no part of the message.
+	head := &http.Response{ProtoMajor: 1, ProtoMinor: 1, StatusCode: resp.StatusCode, Header: make(http.Header)}
+	x.copyHeader(head.Header, resp.Header)
+	delete(head.Header, "Content-Length") // RFC 9110, 8.6
+	head.Header["Connection"] = []string{"Upgrade"}
+	head.Header["Upgrade"] = []string{"websocket"}
 	if err = head.Write(buf); err == nil {
 		err = buf.Flush()
 	}
