@@ -22,7 +22,7 @@ var errLeft = errors.New("the visitor left")
 // Conn is a visitor's connection, as far as HTTP/1 needs it. Its methods are
 // called at any time, and do not wait.
 type Conn interface {
-	// Written grows with each write to the visitor.
+	// Written grows as each write to the visitor begins.
 	Written() uint32
 	// Broken reports whether the connection is known to carry nothing more to
 	// the visitor: it was reset, or a write to it has failed.

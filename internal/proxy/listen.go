@@ -261,6 +261,7 @@ type visitor struct {
 	writing atomic.Int32                       // calls of Write that have not returned
 	reads   atomic.Uint32                      // counts ends of Read
 	writes  atomic.Uint32                      // counts begins and ends of Write
+	written atomic.Uint32                      // counts begins of Write
 	broken  atomic.Bool                        // a Read or a Write has failed
 	onLeave atomic.Pointer[context.CancelFunc] // ends the connection's requests
 
@@ -314,6 +315,7 @@ func (c *visitor) leave() {
 }
 
 func (c *visitor) Write(p []byte) (int, error) {
+	c.written.Add(1)
 	c.writes.Add(1)
 	c.writing.Add(1)
 	n, err := c.Conn.Write(p)
@@ -326,7 +328,7 @@ func (c *visitor) Write(p []byte) (int, error) {
 }
 
 // Written implements front.Conn.
-func (c *visitor) Written() uint32 { return c.writes.Load() }
+func (c *visitor) Written() uint32 { return c.written.Load() }
 
 // Broken implements front.Conn. A reset that came after the end of what the
 // visitor sends is no Read's to report, but a Write of nothing fails for it.
