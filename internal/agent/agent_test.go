@@ -634,6 +634,7 @@ func TestLostAfterGoodbye(t *testing.T) {
 		if r := <-done; r.err == nil {
 			t.Errorf("the open request ended with %q, want an error", r.body)
 		}
+		synctest.Wait() // C has seen the end before its handler has ended
 		close(h.let)
 		<-h.ask(next)
 		synctest.Wait()
