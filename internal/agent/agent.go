@@ -136,6 +136,10 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Session.MaxFrameSize == 0 {
 		cfg.Session.MaxFrameSize = uint32(cfg.Session.MaxHeaderBytes + frameSlack)
 	}
+	if cfg.Session.MaxPeerFrameSize == 0 {
+		// A P takes of its Cs what a C takes of its P.
+		cfg.Session.MaxPeerFrameSize = uint32(cfg.Session.MaxHeaderBytes)
+	}
 	if cfg.Session.FairKey == nil {
 		cfg.Session.FairKey = Visitor
 	}
