@@ -22,6 +22,10 @@ var errLeft = errors.New("the visitor left")
 // Conn is a visitor's connection, as far as HTTP/1 needs it. Its methods are
 // called at any time, and do not wait.
 type Conn interface {
+	// End is called after http.Server has ended a request's context. The channel
+	// is closed when the connection has come to the end of what the visitor
+	// sends.
+	End() <-chan struct{}
 	// Written grows as each write to the visitor begins.
 	Written() uint32
 	// Broken reports whether the connection is known to carry nothing more to
@@ -86,10 +90,16 @@ func (l *leaving) stop() {
 	}
 }
 
-// ended is called when http.Server has ended the request's context.
+// ended is called in a goroutine of its own when http.Server has ended the
+// request's context.
 func (l *leaving) ended() {
 	if l.conn.Broken() {
 		l.x.cancel(errLeft)
+		return
+	}
+	select {
+	case <-l.conn.End():
+	case <-l.x.ctx.Done():
 		return
 	}
 	mu := &l.x.w.mu

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -32,11 +33,14 @@ func (l oneConn) Accept() (net.Conn, error) {
 // written first to a visitor that is gone is taken, and answered with a reset.
 type visited struct {
 	*spdytest.Conn
+	end     chan struct{}
+	ended   sync.Once
 	written atomic.Uint32
 	broken  atomic.Bool
 }
 
-func (v *visited) Written() uint32 { return v.written.Load() }
+func (v *visited) End() <-chan struct{} { return v.end }
+func (v *visited) Written() uint32      { return v.written.Load() }
 
 func (v *visited) Broken() bool {
 	_, err := v.Conn.Write(nil)
@@ -47,6 +51,9 @@ func (v *visited) Read(p []byte) (int, error) {
 	n, err := v.Conn.Read(p)
 	if errors.Is(err, syscall.ECONNRESET) {
 		v.broken.Store(true)
+	}
+	if err == io.EOF {
+		v.ended.Do(func() { close(v.end) })
 	}
 	return n, err
 }
@@ -131,7 +138,7 @@ func TestSendingSideEnds(t *testing.T) {
 				})
 				server := &http.Server{Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c.(*visited)) }}
 				ln := make(oneConn, 1)
-				ln <- &visited{Conn: b}
+				ln <- &visited{Conn: b, end: make(chan struct{})}
 				ended := make(chan error)
 				// Ends when the server is closed; waited for below.
 				go func() { ended <- server.Serve(ln) }()

@@ -182,13 +182,15 @@ func (v *visitors) watch() {
 // whose requests are told from http.Server's when the visitor leaves. It is
 // http.Server.ConnContext.
 func withLeave(ctx context.Context, conn net.Conn) context.Context {
-	if tc, ok := conn.(*tls.Conn); ok {
+	tc, secure := conn.(*tls.Conn)
+	if secure {
 		conn = tc.NetConn()
 	}
 	c, ok := conn.(*visitor)
 	if !ok {
 		return ctx
 	}
+	c.secure = secure
 	ctx, cancel := context.WithCancel(ctx)
 	c.onLeave.Store(&cancel)
 	return front.WithConn(ctx, c)
@@ -196,7 +198,7 @@ func withLeave(ctx context.Context, conn net.Conn) context.Context {
 
 // take counts conn and returns it as a visitor, nil if there is no room for it.
 func (v *visitors) take(conn net.Conn) *visitor {
-	c := &visitor{Conn: conn, from: v, since: time.Now()}
+	c := &visitor{Conn: conn, from: v, end: make(chan struct{}), since: time.Now()}
 	if tcp, isTCP := conn.RemoteAddr().(*net.TCPAddr); isTCP {
 		ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 		if !v.unlimited(ip) {
@@ -257,6 +259,11 @@ type visitor struct {
 	key  string // of its address, "" if that is not counted
 	once sync.Once
 
+	secure bool          // TLS is spoken on it; fixed by withLeave
+	end    chan struct{} // closed when Read has seen the end
+	ended  sync.Once     // of what closes it
+	drain  sync.Once     // see End
+
 	reading atomic.Int32                       // calls of Read that have not returned
 	writing atomic.Int32                       // calls of Write that have not returned
 	reads   atomic.Uint32                      // counts ends of Read
@@ -279,7 +286,11 @@ func (c *visitor) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.reads.Add(1)
 	c.reading.Add(-1)
-	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded):
+	case err == io.EOF:
+		c.ended.Do(func() { close(c.end) })
+	default:
 		c.broken.Store(true)
 	}
 	return n, err
@@ -325,6 +336,18 @@ func (c *visitor) Write(p []byte) (int, error) {
 		c.broken.Store(true)
 	}
 	return n, err
+}
+
+// End implements front.Conn. TLS has an end of its own, behind which nobody reads
+// any more; a visitor that leaves sends TCP's a moment later.
+func (c *visitor) End() <-chan struct{} {
+	if c.secure {
+		c.drain.Do(func() {
+			// Ends with what the visitor sends, or with the connection.
+			go c.Read(make([]byte, 1)) // nothing more may come but the end
+		})
+	}
+	return c.end
 }
 
 // Written implements front.Conn.
