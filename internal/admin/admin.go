@@ -34,6 +34,15 @@ type Snapshot struct {
 	Held           int      // of those, the ones that wait for an origin
 	Origins        []Origin // by name, the ones with a session
 	Totals         Totals
+	Connections    Connections
+}
+
+// Connections are those of visitors to the front port.
+type Connections struct {
+	Open int
+	// Closed at once since the program started: because their address had as
+	// many as it may, and because the front port had.
+	RefusedAddress, RefusedTotal uint64
 }
 
 // Serving returns how many requests have a stream, or wait for one, on a

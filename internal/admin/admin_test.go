@@ -31,7 +31,8 @@ func busy() *fake {
 		ready:     true,
 		connected: map[string]bool{"@": true, "film": true},
 		snapshot: Snapshot{
-			Front: "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2,
+			Connections: Connections{Open: 12, RefusedAddress: 34, RefusedTotal: 5},
+			Front:       "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2,
 			Origins: []Origin{
 				{Name: "@", Sessions: []Session{{
 					Instance: "4f1c9a.0", Remote: "192.0.2.1:4711", Since: now.Add(-3*time.Hour - 5*time.Minute),

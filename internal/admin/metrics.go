@@ -220,6 +220,8 @@ var (
 	descRTT      = desc("ping_round_trip_seconds", "Last PING's round trip, of the origin's slowest session.", "origin")
 	descInFlight = desc("requests_in_flight", "Requests of visitors that have not ended.")
 	descHeld     = desc("requests_held", "Requests that wait for an origin.")
+	descConns    = desc("front_connections", "Open connections of visitors.")
+	descRefused  = desc("front_connections_refused_total", "Connections of visitors that were closed at once, by what had as many as it may: their address, or the front port in total.", "reason")
 	descReady    = desc("ready", "1 while listening and not stopping.")
 	descBytes    = desc("body_bytes_total", "Bytes of bodies carried, by direction.", "direction")
 	descResets   = desc("stream_resets_total", "Streams reset, by who did it and the status.", "by", "status")
@@ -232,7 +234,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descOrigins, descSessions, descOldest, descYoungest, descOpen, descRTT,
-		descInFlight, descHeld, descReady, descBytes, descResets} {
+		descInFlight, descHeld, descConns, descRefused, descReady, descBytes, descResets} {
 		ch <- d
 	}
 }
@@ -283,6 +285,9 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	gauge(descOrigins, float64(len(snap.Origins)))
 	gauge(descInFlight, float64(snap.Incoming))
 	gauge(descHeld, float64(snap.Held))
+	gauge(descConns, float64(snap.Connections.Open))
+	counter(descRefused, snap.Connections.RefusedAddress, "address")
+	counter(descRefused, snap.Connections.RefusedTotal, "total")
 	counter(descBytes, snap.Totals.ToC, "to_origin")
 	counter(descBytes, snap.Totals.FromC, "from_origin")
 	for _, r := range snap.Totals.Resets {

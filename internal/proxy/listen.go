@@ -92,10 +92,11 @@ type visitors struct {
 	close    sync.Once
 	watching sync.WaitGroup // the goroutine of watch
 
-	mu   sync.Mutex
-	open map[*visitor]struct{} // guarded by mu
-	from map[string]int        // guarded by mu; connections by address
-	full bool                  // guarded by mu; the cap was reached, and that was logged
+	mu sync.Mutex
+	// Guarded by mu.
+	open    map[*visitor]struct{}
+	from    map[string]int // connections by address
+	refused refusals
 }
 
 func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall time.Duration) *visitors {
@@ -173,7 +174,9 @@ func (v *visitors) watch() {
 			for c := range v.open {
 				c.lookLocked(now)
 			}
+			line := v.refused.line(now, len(v.open))
 			v.mu.Unlock()
+			sayRefused(v.log, line)
 		}
 	}
 }
@@ -206,22 +209,30 @@ func (v *visitors) take(conn net.Conn) *visitor {
 		}
 	}
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if len(v.open) >= v.max {
-		if !v.full {
-			v.full = true
-			v.log.Warn("front port: as many connections as it takes, more are closed", "open", len(v.open))
-		}
+	why, full := refusedTotal, len(v.open) >= v.max
+	if !full && c.key != "" && v.from[c.key] >= v.maxOne {
+		why, full = refusedAddress, true
+	}
+	if full {
+		v.refused.add(why, c.key)
+		line := v.refused.line(time.Now(), len(v.open))
+		v.mu.Unlock()
+		sayRefused(v.log, line)
 		return nil
 	}
 	if c.key != "" {
-		if v.from[c.key] >= v.maxOne {
-			return nil
-		}
 		v.from[c.key]++
 	}
 	v.open[c] = struct{}{}
+	v.mu.Unlock()
 	return c
+}
+
+// counts returns how many connections are open, and how many were refused.
+func (v *visitors) counts() (open int, refused [2]uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.open), v.refused.count
 }
 
 func (v *visitors) give(c *visitor) {
@@ -232,10 +243,6 @@ func (v *visitors) give(c *visitor) {
 		if v.from[c.key]--; v.from[c.key] == 0 {
 			delete(v.from, c.key)
 		}
-	}
-	// Said again only after a real change.
-	if len(v.open) < v.max*9/10 {
-		v.full = false
 	}
 }
 

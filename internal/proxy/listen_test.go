@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -65,6 +66,8 @@ func newTestVisitors(t *testing.T, stall time.Duration) (*visitors, chan any) {
 // Connection caps, in all and an address.
 func TestVisitorCaps(t *testing.T) {
 	v, next := newTestVisitors(t, time.Hour)
+	log := &strings.Builder{}
+	v.log = slog.New(slog.NewTextHandler(log, nil))
 	v.max, v.maxOne = 6, 2
 	accepted := make(chan net.Conn, 16)
 	go func() { // ends with the listener, below
@@ -108,6 +111,35 @@ func TestVisitorCaps(t *testing.T) {
 	close(next)
 	if c, ok := <-accepted; ok {
 		t.Errorf("got %v after the listener was closed", c)
+	}
+	if open, refused := v.counts(); open != 6 || refused != [2]uint64{3, 4} {
+		t.Errorf("%d are open, %v were refused; want 6, 3 for their address and 4 for all", open, refused)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "address_full=1 all_full=0 open=2 last_from=192.0.2.1\n") {
+		t.Errorf("got the lines %q, want one about the first", got)
+	}
+}
+
+// The log has a line a minute about connections that were refused.
+func TestRefusalsAreSaidNowAndThen(t *testing.T) {
+	var r refusals
+	start := time.Now()
+	said := func(after time.Duration) string { return strings.TrimSpace(fmt.Sprintln(r.line(start.Add(after), 7)...)) }
+	if got := said(0); got != "" {
+		t.Errorf("nothing was refused: %q", got)
+	}
+	for i, want := range []string{"address_full 1 all_full 0 open 7 last_from a", "", ""} {
+		r.add(refusedAddress, "a")
+		if got := said(time.Duration(i) * 20 * time.Second); got != want {
+			t.Errorf("refusal %d: %q, want %q", i, got, want)
+		}
+	}
+	r.add(refusedTotal, "")
+	if got, want := said(refusedEvery), "address_full 2 all_full 1 open 7"; got != want {
+		t.Errorf("after a minute: %q, want %q", got, want)
+	}
+	if got := said(time.Hour); got != "" {
+		t.Errorf("nothing more was refused: %q", got)
 	}
 }
 

@@ -38,6 +38,8 @@ func (s source) Snapshot() admin.Snapshot {
 		}
 		snap.Origins = append(snap.Origins, shown)
 	}
+	open, refused := s.p.frontLn.counts()
+	snap.Connections = admin.Connections{Open: open, RefusedAddress: refused[refusedAddress], RefusedTotal: refused[refusedTotal]}
 	t := s.p.origins.Totals()
 	snap.Totals = admin.Totals{ToC: t.BytesSent, FromC: t.BytesReceived}
 	for i := range t.ResetsSent {

@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"log/slog"
+	"time"
+)
+
+// refusal is why a visitor's connection was closed at once.
+type refusal int
+
+const (
+	refusedAddress refusal = iota // its address has as many as one may
+	refusedTotal                  // there are as many as the front port takes
+)
+
+// refusedEvery is how often the log says that connections were refused: anybody
+// can bring as many as it likes.
+const refusedEvery = time.Minute
+
+// refusals counts connections that were refused. Guarded by visitors.mu.
+type refusals struct {
+	count  [2]uint64 // by refusal
+	unsaid [2]uint64 // since the last line
+	last   string    // the address of the last one, "" if it has none of its own
+	said   time.Time
+}
+
+// add notes one.
+func (r *refusals) add(why refusal, address string) {
+	r.count[why]++
+	r.unsaid[why]++
+	r.last = address
+}
+
+// line returns the attributes of a log line, nil if it is not time for one, or
+// there is nothing to say.
+func (r *refusals) line(now time.Time, open int) []any {
+	if r.unsaid == [2]uint64{} || !r.said.IsZero() && now.Sub(r.said) < refusedEvery {
+		return nil
+	}
+	attrs := []any{"address_full", r.unsaid[refusedAddress], "all_full", r.unsaid[refusedTotal], "open", open}
+	if r.last != "" {
+		attrs = append(attrs, "last_from", r.last)
+	}
+	r.said, r.unsaid = now, [2]uint64{}
+	return attrs
+}
+
+// sayRefused writes the line, without visitors.mu.
+func sayRefused(log *slog.Logger, attrs []any) {
+	if attrs != nil {
+		log.Warn("front port: connections closed, their address or the front port has as many as it may", attrs...)
+	}
+}
