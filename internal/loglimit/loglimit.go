@@ -15,8 +15,8 @@ const (
 	interval = time.Minute
 
 	// maxKinds bounds how many kinds are told apart at once; those beyond it are
-	// one kind together.
-	maxKinds = 1024
+	// one kind together. A P has 10 000 origins at most, which come and go.
+	maxKinds = 1 << 15
 )
 
 // Logger writes lines of several kinds. All methods may be called at once.
