@@ -6,6 +6,7 @@ export GOWORK := off
 
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 30s
 BENCH       ?= .
 BENCHFLAGS  ?=
@@ -21,8 +22,20 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 # fails in a container that mounts somebody else's.
 VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
+# One go command for all that make starts: the installed one if it is new enough
+# for go.mod, else the one that go.mod names, which any go command from 1.21 on
+# fetches by itself, unless told GOTOOLCHAIN=local: so that is not heeded. It is
+# looked up once, here, because "go run tool@version" heeds the tool's go.mod
+# alone, and a tool that an older Go built cannot read our code. A version that
+# is no release ("go1.28-devel_...") has no such name and is the installed one.
+ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
+wanted := $(if $(filter go1%,$(GOTOOLCHAIN)),$(patsubst %+auto,%,$(patsubst %+path,%,$(GOTOOLCHAIN)))+auto,auto)
+found  := $(shell GOTOOLCHAIN=$(wanted) $(GO) env GOVERSION)
+export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))),local,$(found)+auto),$(wanted))
+endif
+
 .NOTPARALLEL:
-.PHONY: all run test integration browser-test race allocs bench bench-growth microbench fuzz lint check clean workspace certs help
+.PHONY: all run test integration browser-test race allocs bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -40,7 +53,7 @@ browser-test: all ## a real browser and a real application through the pair; nee
 	@integration-tests/browser/run
 
 race: ## the Go tests of both modules, with -race
-	@$(if $(RACE),,echo "no C compiler, so the tests run without -race")
+	@$(if $(RACE),,echo "no C compiler, so the tests run without -race" | tee -a $(or $(SKIPPED),/dev/null))
 	@status=0; for m in $(MODULES); do $(GO) -C $$m test $(RACE) -shuffle=on ./... || status=1; done; exit $$status
 
 # Not with -race, which allocates too.
@@ -74,9 +87,20 @@ lint: ## gofmt, go vet, go mod tidy and staticcheck, for both modules; the shell
 	  $(GO) -C $$m mod tidy -diff; \
 	  $(GO) -C $$m run $(STATICCHECK) ./...; \
 	done
-	@set -e; for f in .ci/run integration-tests/functions integration-tests/run-* integration-tests/*.sh; do bash -n $$f; done
+	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/*.sh; do bash -n $$f; done
 
-check: lint test ## what CI runs
+vuln: export GO := $(GO)
+vuln: export GOVULNCHECK := $(GOVULNCHECK)
+vuln: ## known vulnerabilities that the code of both modules reaches
+	@.ci/vuln $(MODULES)
+
+# What is left out is said where it is, and once more at the end.
+check: export SKIPPED := $(CURDIR)/bin/skipped
+check: check-begins lint vuln test ## what CI runs, but for the browser test
+	@if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED); fi
+
+check-begins:
+	@mkdir -p bin && : >$(SKIPPED)
 
 clean: ## remove what was built; certificates, token and testdata stay
 	rm -rf bin go.work go.work.sum
@@ -85,8 +109,8 @@ workspace: ## write go.work, which git ignores, for editors
 	@rm -f go.work go.work.sum
 	@env -u GOWORK $(GO) work init $(MODULES)
 
-certs: ## make the certificates, token and sample files that are missing
-	@$(GO) run ./internal/devfiles
+certs: ## make the certificates, token and sample files that are missing; ISSUE="NAME HOST..." one more certificate
+	@$(GO) run ./internal/devfiles $(if $(ISSUE),--issue $(ISSUE))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

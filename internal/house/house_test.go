@@ -270,6 +270,26 @@ func TestNestedModuleIsTheOneInUse(t *testing.T) {
 	}
 }
 
+// The Makefile looks the Go command up once, by the root's go.mod, for both
+// modules.
+func TestModulesNameOneGo(t *testing.T) {
+	var lines [2]string
+	for i, dir := range []string{".", engineDir} {
+		b, err := os.ReadFile(filepath.Join(root(t), dir, "go.mod"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if strings.HasPrefix(line, "go ") || strings.HasPrefix(line, "toolchain ") {
+				lines[i] += line
+			}
+		}
+	}
+	if lines[0] == "" || lines[0] != lines[1] {
+		t.Errorf("the go lines of the two modules are %q and %q, want the same", lines[0], lines[1])
+	}
+}
+
 func TestTopLevel(t *testing.T) {
 	ignored := ignoredNames(t)
 	entries, err := os.ReadDir(root(t))
