@@ -96,9 +96,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		Logger:  p.Log,
 	}
 	if o.debug {
-		lines := cli.NewLines(p.Stderr)
-		defer lines.Close()
-		cfg.Trace = func(slot int, f spdy.FrameInfo) { lines.Print(fmt.Sprintf("spdy %d: %v", slot, f)) }
+		cfg.Trace = func(slot int, f spdy.FrameInfo) { p.Trace(fmt.Sprintf("spdy %d: %v", slot, f)) }
 	}
 	a, err := agent.New(cfg)
 	if err != nil {

@@ -50,9 +50,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 	// Who reads the log as JSON reads the access log so too.
 	cfg.AccessJSON = p.Flags.Lookup("log-format").Value.String() == "json"
 	if o.debug {
-		lines := cli.NewLines(p.Stderr)
-		defer lines.Close()
-		cfg.Trace = lines.Print
+		cfg.Trace = p.Trace
 	}
 	px, err := proxy.New(cfg)
 	if err == nil {

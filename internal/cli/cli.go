@@ -21,6 +21,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 // The exit statuses.
@@ -40,7 +42,8 @@ type Program struct {
 	About string // what it does, for the help; one or two lines
 
 	// Daemon adds what p and c have and a has not: each flag also from the
-	// environment, --log-format and --log-level, and SIGHUP.
+	// environment, --log-format and --log-level, SIGHUP, and a standard error that
+	// neither holds it up nor ends it, whatever becomes of who reads that.
 	Daemon bool
 
 	// Flags adds the program's own flags. Nil adds none. A flag named in back
@@ -63,7 +66,11 @@ type Process struct {
 	Flags  *pflag.FlagSet // parsed; tells by Changed what was given, by a flag or the environment
 	Log    *slog.Logger   // as --log-format and --log-level say, on Stderr
 	Stdout io.Writer
-	Stderr io.Writer // each Write call is one at a time, whoever calls it
+	Stderr io.Writer // for lines; a daemon's never blocks, and drops what is not taken
+
+	// Trace writes a line to a daemon's Stderr. It is for lines that there may be
+	// very many of: they are dropped before others are.
+	Trace func(line string)
 
 	// Now ends at the second SIGINT or SIGTERM: what is still open is then to
 	// be dropped at once. It never ends before Run's ctx, and not with it.
@@ -90,9 +97,8 @@ func (p *Process) Token() string {
 // Main runs the program with the arguments args (without the program's name)
 // and returns its exit status.
 func (p *Program) Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	stderr = &lockedWriter{w: stderr}
 	fail := func(status int, msg string) int {
-		fmt.Fprintf(stderr, "%s: %s\n", p.Name, oneLine(msg))
+		fmt.Fprintf(stderr, "%s: %s\n", p.Name, oneline.Clean(msg))
 		return status
 	}
 
@@ -126,17 +132,24 @@ func (p *Program) Main(ctx context.Context, args []string, stdout, stderr io.Wri
 			return fail(ExitUsage, err.Error())
 		}
 	}
-	log, err := logs.logger(stderr)
-	if err != nil {
+	process := &Process{Args: fs.Args(), Flags: fs, Stdout: stdout, Stderr: stderr}
+	if p.Daemon {
+		lines := process.outliveReaders()
+		defer lines.Close()
+	}
+	var err error
+	if process.Log, err = logs.logger(process.Stderr); err != nil {
 		return fail(ExitUsage, err.Error())
 	}
+	if p.Daemon {
+		adoptLog(process.Log)
+	}
+	stderr = process.Stderr
 
 	sig := watchSignals(ctx, p.Signals, p.Daemon)
 	defer sig.stop()
-	err = p.Run(sig.graceful, &Process{
-		Args: fs.Args(), Flags: fs, Log: log, Stdout: stdout, Stderr: stderr,
-		Now: sig.now, reload: &sig.reload,
-	})
+	process.Now, process.reload = sig.now, &sig.reload
+	err = p.Run(sig.graceful, process)
 	switch {
 	case err == nil:
 		return ExitOK
@@ -144,7 +157,7 @@ func (p *Program) Main(ctx context.Context, args []string, stdout, stderr io.Wri
 		return fail(ExitUsage, err.Error())
 	case logs.json():
 		// Whoever reads the log as JSON must be able to read its last line.
-		log.Error(p.Name + ": " + oneLine(err.Error()))
+		process.Log.Error(p.Name + ": " + oneline.Clean(err.Error()))
 		return ExitRun
 	}
 	return fail(ExitRun, err.Error())
@@ -170,15 +183,4 @@ func Version() string {
 		v = info.Main.Version
 	}
 	return v + " " + runtime.Version()
-}
-
-// oneLine makes s fit for one line of a terminal: whatever a file, a flag or a
-// peer had in it, no control character is left.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, strings.TrimSpace(s))
 }

@@ -285,36 +285,3 @@ func TestReload(t *testing.T) {
 		}
 	})
 }
-
-// blocked is a writer that waits until it is let go.
-type blocked struct {
-	text    bytes.Buffer
-	started chan struct{}
-	let     chan struct{}
-}
-
-func (b *blocked) Write(p []byte) (int, error) {
-	select {
-	case b.started <- struct{}{}:
-	default:
-	}
-	<-b.let
-	return b.text.Write(p)
-}
-
-func TestLines(t *testing.T) {
-	w := &blocked{started: make(chan struct{}, 1), let: make(chan struct{})}
-	l := NewLines(w)
-	l.Print("first")
-	<-w.started
-	for range maxLines + 5 {
-		l.Print("line\n2") // none of these may wait
-	}
-	close(w.let)
-	l.Close()
-	got := strings.Split(strings.TrimSuffix(w.text.String(), "\n"), "\n")
-	if len(got) != 2+maxLines || got[0] != "first" || got[1] != "(5 lines left out)" || got[2] != "line 2" {
-		t.Errorf("%d lines, beginning with %q; want %d: first, (5 lines left out), line 2", len(got), got[:3], 2+maxLines)
-	}
-	l.Print("after Close")
-}

@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/linelog"
 )
 
 // logOptions are the values of the two log flags. The zero value is the default.
@@ -39,15 +43,24 @@ func (o *logOptions) logger(w io.Writer) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--log-format: %q is not text or json", o.format)
 }
 
-// lockedWriter lets the log, frame traces and the last line share one writer
-// without mixing their lines.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer // guarded by mu
+// adoptLog has log write what libraries log without being given a logger, such
+// as net/http's Transport: in our format, and for debugging, since what they
+// have to say is about what the other end of a connection does.
+func adoptLog(log *slog.Logger) {
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(log)
 }
 
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
+// outliveReaders has all that p writes to standard error go through the writer
+// that it returns, which is to be closed at the end: a reader that stands still
+// stops nothing. A write to one that has gone, of standard output as well, only
+// fails, where Go else ends the program. That holds until the process ends; what
+// it starts does not inherit it.
+func (p *Process) outliveReaders() *linelog.Writer {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	lines := linelog.New(p.Stderr, linelog.Losses{End: func(lines uint64) {
+		p.Log.Warn("log lines were left out: what reads standard error did not take them", "lines", lines)
+	}})
+	p.Stderr, p.Trace = lines, lines.Trace
+	return lines
 }

@@ -38,16 +38,18 @@ var arrows = map[string][]string{
 	"cmd/c": {"internal/cli", "internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":  {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy"},
+	"internal/proxy":  {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/linelog"},
 	"internal/front":  {"internal/origin", "internal/spdy"},
 	"internal/origin": {"internal/loglimit", "internal/spdy"},
 	"internal/agent":  {"internal/control", "internal/loglimit", "internal/spdy"},
 
-	"internal/control":  {"internal/loglimit"},
-	"internal/serve":    nil,
+	"internal/control":  {"internal/loglimit", "internal/oneline"},
+	"internal/serve":    {"internal/oneline"},
 	"internal/admin":    nil,
-	"internal/cli":      nil,
+	"internal/cli":      {"internal/linelog", "internal/oneline"},
+	"internal/linelog":  {"internal/oneline"},
 	"internal/loglimit": nil,
+	"internal/oneline":  nil,
 	"internal/house":    nil,
 
 	"internal/devfiles": {"internal/cli"},
