@@ -79,8 +79,9 @@ type Session struct {
 // Totals are counts since the program started, of all sessions that were or
 // are.
 type Totals struct {
-	ToC, FromC uint64  // bytes of bodies
-	Resets     []Reset // those that are not zero
+	ToC, FromC       uint64  // bytes of bodies
+	Resets           []Reset // those that are not zero
+	AccessLogDropped uint64  // lines that could not be written
 }
 
 // Reset counts the streams that ended by RST_STREAM with one status.

@@ -43,7 +43,7 @@ func busy() *fake {
 					{Remote: "192.0.2.2:2", Since: now, InFlight: 1, Leaving: true, RoundTrip: 5 * time.Millisecond},
 				}},
 			},
-			Totals: Totals{ToC: 4096, FromC: 5 << 20, Resets: []Reset{{Sent: true, Status: "CANCEL", Count: 4}, {Status: "REFUSED_STREAM", Count: 1}}},
+			Totals: Totals{ToC: 4096, FromC: 5 << 20, AccessLogDropped: 12, Resets: []Reset{{Sent: true, Status: "CANCEL", Count: 4}, {Status: "REFUSED_STREAM", Count: 1}}},
 		},
 	}
 }

@@ -225,6 +225,7 @@ var (
 	descReady    = desc("ready", "1 while listening and not stopping.")
 	descBytes    = desc("body_bytes_total", "Bytes of bodies carried, by direction.", "direction")
 	descResets   = desc("stream_resets_total", "Streams reset, by who did it and the status.", "by", "status")
+	descDropped  = desc("access_log_dropped_total", "Lines of the access log that could not be written.")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -234,7 +235,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descOrigins, descSessions, descOldest, descYoungest, descOpen, descRTT,
-		descInFlight, descHeld, descConns, descRefused, descReady, descBytes, descResets} {
+		descInFlight, descHeld, descConns, descRefused, descReady, descBytes, descResets, descDropped} {
 		ch <- d
 	}
 }
@@ -290,6 +291,7 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	counter(descRefused, snap.Connections.RefusedTotal, "total")
 	counter(descBytes, snap.Totals.ToC, "to_origin")
 	counter(descBytes, snap.Totals.FromC, "from_origin")
+	counter(descDropped, snap.Totals.AccessLogDropped)
 	for _, r := range snap.Totals.Resets {
 		by := "origin"
 		if r.Sent {

@@ -77,6 +77,7 @@ func TestMetrics(t *testing.T) {
 		`spdy_proxy_body_bytes_total{direction="from_origin"} 5.24288e+06`,
 		`spdy_proxy_stream_resets_total{by="proxy",status="CANCEL"} 4`,
 		`spdy_proxy_stream_resets_total{by="origin",status="REFUSED_STREAM"} 1`,
+		`spdy_proxy_access_log_dropped_total 12`,
 		`spdy_proxy_build_info{version="v1"} 1`,
 	} {
 		wantLine(t, text, line)

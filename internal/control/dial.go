@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 // maxInterim is how many 1xx answers C skips.
@@ -212,11 +214,4 @@ func (d *Dialer) refused(resp *http.Response) error {
 }
 
 // printable makes text of a peer fit for a log line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f {
-			return -1
-		}
-		return r
-	}, strings.TrimSpace(s[:min(len(s), 200)]))
-}
+func printable(s string) string { return oneline.Clean(s[:min(len(s), 200)]) }

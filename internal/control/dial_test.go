@@ -177,7 +177,7 @@ func TestDialRefused(t *testing.T) {
 		{"a redirect", "HTTP/1.1 301 Moved\r\nLocation: https://evil.example/\r\nContent-Length: 0\r\n\r\n", 301, 0, 0, ""},
 		{"a web server", "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n", 405, 0, 0, "control port"},
 		{"a switch", "HTTP/1.1 101 Switching Protocols\r\n\r\n", 101, 0, 0, ""},
-		{"a reason with escapes", "HTTP/1.1 400 Bad\r\nContent-Length: 12\r\n\r\na\x1b[31mb\nline", 400, 0, 0, "(a[31mb)"},
+		{"a reason with escapes", "HTTP/1.1 400 Bad\r\nContent-Length: 12\r\n\r\na\x1b[31mb\nline", 400, 0, 0, "(a [31mb)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -24,13 +23,11 @@ const (
 // never ends a line or a field.
 type AccessLog struct {
 	format AccessFormat
-
-	mu sync.Mutex
-	w  io.Writer // guarded by mu, so that lines stay whole
+	w      io.Writer
 }
 
-// NewAccessLog writes to w, a whole line in each Write, one at a time. Errors of
-// w are not reported: a full disk must not end what is served.
+// NewAccessLog writes to w, a whole line in each Write. These are calls of many
+// requests at once, none of which w must hold up; its errors are for it to tell.
 func NewAccessLog(w io.Writer, f AccessFormat) *AccessLog { return &AccessLog{format: f, w: w} }
 
 func (l *AccessLog) write(r *Record) {
@@ -40,8 +37,6 @@ func (l *AccessLog) write(r *Record) {
 	} else {
 		line = combinedLine(r)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.w.Write(line)
 }
 

@@ -5,47 +5,69 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
+	"syscall"
+
+	"github.com/amahi/spdy-proxy/internal/linelog"
 )
 
 // accessFile is where the access log goes: a file that can be opened anew after
-// it was moved away, or standard output. A nil one does nothing.
+// it was moved away, or standard output. No request waits for it: lines that it
+// does not take are dropped, counted and said. A nil one does nothing.
 type accessFile struct {
-	path string // "" for a writer that is not ours to close; fixed
+	path  string // "" for a writer that is not ours to close; fixed
+	lines *linelog.Writer
 
-	mu sync.Mutex
-	w  io.Writer // guarded by mu
+	mu   sync.Mutex
+	file *os.File // guarded by mu; nil without a path, and after Close
 }
 
-func openAccess(path string, stdout io.Writer) (*accessFile, error) {
+func openAccess(path string, stdout io.Writer, log *slog.Logger) (*accessFile, error) {
+	losses := linelog.Losses{
+		Begin: func(cause error) {
+			log.Warn("access log: lines are left out, requests go on", "file", path, "err", cause)
+		},
+		End: func(lines uint64) {
+			log.Warn("access log: lines were left out", "file", path, "lines", lines)
+		},
+	}
 	if path == "-" {
-		return &accessFile{w: stdout}, nil
+		return &accessFile{lines: linelog.New(stdout, losses)}, nil
 	}
 	f, err := openAppend(path)
 	if err != nil {
 		return nil, err
 	}
-	return &accessFile{path: path, w: f}, nil
+	return &accessFile{path: path, lines: linelog.New(f, losses), file: f}, nil
 }
 
 func openAppend(path string) (*os.File, error) {
-	// Who asked for what is nobody else's business.
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		if pe, ok := errors.AsType[*fs.PathError](err); ok {
-			err = pe.Err
-		}
-		return nil, fmt.Errorf("access log %s cannot be opened: %w; name a file that can be written with --access-log", path, err)
+	// Who asked for what is nobody else's business. Opening a named pipe that nobody
+	// reads would wait for somebody.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|openWithoutWaiting, 0o600)
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	if errors.Is(err, syscall.ENXIO) {
+		return nil, fmt.Errorf("access log %s is a pipe that nobody reads: start its reader first, or name a file with --access-log", path)
+	}
+	return nil, fmt.Errorf("access log %s cannot be opened: %w; name a file that can be written with --access-log", path, err)
 }
 
-// Write writes one line.
-func (a *accessFile) Write(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.w.Write(p)
+// Write writes one line. It does not wait.
+func (a *accessFile) Write(p []byte) (int, error) { return a.lines.Write(p) }
+
+// Dropped returns how many lines were left out.
+func (a *accessFile) Dropped() uint64 {
+	if a == nil {
+		return 0
+	}
+	return a.lines.Dropped()
 }
 
 // Reopen opens the file anew; if that fails, the old one stays.
@@ -58,27 +80,28 @@ func (a *accessFile) Reopen() error {
 		return err
 	}
 	a.mu.Lock()
-	old := a.w
-	a.w = f
-	a.mu.Unlock()
-	return closeFile(old)
+	defer a.mu.Unlock()
+	if a.file == nil {
+		return f.Close()
+	}
+	a.lines.SetOutput(f)
+	old := a.file
+	a.file = f
+	return old.Close()
 }
 
-// Close closes the file.
+// Close writes what waits, for a second at most, and closes the file.
 func (a *accessFile) Close() error {
-	if a == nil || a.path == "" {
+	if a == nil {
 		return nil
 	}
+	a.lines.Close()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	w := a.w
-	a.w = io.Discard
-	return closeFile(w)
-}
-
-func closeFile(w io.Writer) error {
-	if c, ok := w.(io.Closer); ok {
-		return c.Close()
+	if a.file == nil {
+		return nil
 	}
-	return nil
+	f := a.file
+	a.file = nil
+	return f.Close()
 }

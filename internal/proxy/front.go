@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -30,7 +28,7 @@ func (p *Proxy) newFront() error {
 		OnDone: p.requestDone, Logger: p.log,
 	}
 	if p.cfg.AccessLog != "" {
-		f, err := openAccess(p.cfg.AccessLog, p.cfg.Stdout)
+		f, err := openAccess(p.cfg.AccessLog, p.cfg.Stdout, p.log)
 		if err != nil {
 			return &ConfigError{err}
 		}
@@ -111,12 +109,4 @@ func (p *Proxy) configureTLS() error {
 	// It also sets Protocols: TLSNextProto alone, where the SPDYs go, would turn
 	// h2 off.
 	return spdy.ConfigureServer(p.front, &cfg)
-}
-
-// quiet are the beginnings of what the servers say about visitors that did
-// something wrong, or left. The internet is full of those.
-var quiet = []string{"http: TLS handshake error", "http2: ", "http: URL query contains semicolon", "session ended"}
-
-func isQuiet(msg string) bool {
-	return slices.ContainsFunc(quiet, func(q string) bool { return strings.HasPrefix(msg, q) })
 }

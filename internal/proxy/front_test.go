@@ -7,13 +7,11 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -433,57 +431,6 @@ func TestHtpasswd(t *testing.T) {
 		want(t, "nobody's", fetch(deadline(t), rt, "GET", x.url("/"), nil, func(r *http.Request) { r.SetBasicAuth("bob", "secret") }), 401, "")
 		want(t, "the right one", fetch(deadline(t), rt, "GET", x.url("/"), nil, func(r *http.Request) { r.SetBasicAuth("ann", "secret") }), 200, "Authorization=")
 	})
-}
-
-// --access-log: one line a request.
-func TestAccessLog(t *testing.T) {
-	f := newFiles(t)
-	for _, asJSON := range []bool{false, true} {
-		log := f.path(fmt.Sprintf("access-%v", asJSON))
-		x := startP(t, f, func(c *proxy.Config) { c.AccessLog, c.AccessJSON = log, asJSON })
-		startC(t, x, hello("c"), nil)
-		rt := transport(t, nil, false)
-		for i := range 3 {
-			fetch(deadline(t), rt, "GET", x.url(fmt.Sprintf("/%d?q=\"\\\n", i)), nil, nil)
-			fetch(deadline(t), rt, "GET", x.url(fmt.Sprintf("/%d", i)), nil, func(r *http.Request) {
-				r.Header.Set("Authorization", "Bearer visitor-secret")
-				r.Header.Set("Cookie", "id=visitor-secret")
-			})
-		}
-		var lines []string
-		waitFor(t, "three lines", func() bool {
-			b, err := os.ReadFile(log)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lines = strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
-			return len(lines) >= 3
-		})
-		for _, l := range lines {
-			if strings.Contains(l, "visitor-secret") {
-				t.Errorf("a secret is in the access log: %s", l)
-			}
-			if asJSON && !json.Valid([]byte(l)) {
-				t.Errorf("%s is not JSON", l)
-			}
-			if !asJSON && !strings.Contains(l, `"GET /`) {
-				t.Errorf("%s has no request line", l)
-			}
-		}
-		if info, err := os.Stat(log); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("got %v, %v; want a file of mode 0600", info.Mode(), err)
-		}
-		// It was moved away: SIGHUP begins a new one.
-		if err := os.Rename(log, log+".old"); err != nil {
-			t.Fatal(err)
-		}
-		x.Reload()
-		fetch(deadline(t), rt, "GET", x.url("/after"), nil, nil)
-		waitFor(t, "a line in the new file", func() bool {
-			b, _ := os.ReadFile(log)
-			return strings.Contains(string(b), "/after")
-		})
-	}
 }
 
 // -s: one line a SPDY frame, and no secret in it.

@@ -41,7 +41,7 @@ func (s source) Snapshot() admin.Snapshot {
 	open, refused := s.p.frontLn.counts()
 	snap.Connections = admin.Connections{Open: open, RefusedAddress: refused[refusedAddress], RefusedTotal: refused[refusedTotal]}
 	t := s.p.origins.Totals()
-	snap.Totals = admin.Totals{ToC: t.BytesSent, FromC: t.BytesReceived}
+	snap.Totals = admin.Totals{ToC: t.BytesSent, FromC: t.BytesReceived, AccessLogDropped: s.p.access.Dropped()}
 	for i := range t.ResetsSent {
 		name := "out of range"
 		if i > 0 {

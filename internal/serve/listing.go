@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 // maxListed bounds the memory that a listing takes.
@@ -144,7 +146,7 @@ func readable(name string) string {
 			return '␀' + r
 		case r == 0x7f:
 			return '␡'
-		case r >= 0x80 && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x2028, r == 0x2029:
+		case oneline.Unsafe(r):
 			return utf8.RuneError
 		}
 		return r
