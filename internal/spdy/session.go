@@ -328,6 +328,17 @@ func (s *Session) Available() int {
 	return int(max(0, s.peerMax-int64(len(s.streams)+s.reserved+len(s.waiters))))
 }
 
+// MaxStreams returns how many streams the peer of a client session lets it have
+// open at once, 1<<31 - 1 where it has not said.
+func (s *Session) MaxStreams() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.peerMax < 0 {
+		return 1<<31 - 1
+	}
+	return int(min(s.peerMax, 1<<31-1))
+}
+
 // InFlight returns how many streams are open, and RoundTrips wait to open one.
 func (s *Session) InFlight() int {
 	s.mu.Lock()
