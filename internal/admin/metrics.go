@@ -31,6 +31,8 @@ type Metrics struct {
 	wait       prometheus.Histogram
 	replayed   *prometheus.CounterVec // by origin
 	resumed    *prometheus.CounterVec // by origin
+	stalled    prometheus.Counter
+	overShare  prometheus.Counter
 	registered *prometheus.CounterVec // by origin
 	ended      *prometheus.CounterVec // by origin
 	lifetime   prometheus.Histogram
@@ -79,6 +81,12 @@ func NewMetrics(source Source, version string) *Metrics {
 		resumed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spdy_proxy_resumed_total", Help: "Downloads that went on over another session, each time one did.",
 		}, []string{"origin"}),
+		stalled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "spdy_proxy_stalled_total", Help: "Responses broken off because the visitor read nothing of them.",
+		}),
+		overShare: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "spdy_proxy_over_share_total", Help: "Requests refused because their visitor's address had its share of requests open.",
+		}),
 		registered: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "spdy_proxy_sessions_started_total", Help: "Sessions that registered.",
 		}, []string{"origin"}),
@@ -94,7 +102,7 @@ func NewMetrics(source Source, version string) *Metrics {
 		Name: "spdy_proxy_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.headers, m.wait, m.replayed, m.resumed, m.registered, m.ended,
+	m.registry.MustRegister(m.requests, m.duration, m.headers, m.wait, m.replayed, m.resumed, m.stalled, m.overShare, m.registered, m.ended,
 		m.lifetime, build, &state{source: source, label: m.label},
 		// "spdy_proxy_process_...": every name here begins alike.
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{Namespace: "spdy_proxy"}))
@@ -154,6 +162,9 @@ type Request struct {
 	Held     time.Duration // how long it waited for an origin, 0 if it did not
 	Replayed int           // how often it was sent again
 	Resumed  int           // how often its answer went on over another session
+
+	Stalled   bool // broken off because the visitor read nothing
+	OverShare bool // refused because its address had its share
 }
 
 // Request counts r.
@@ -173,6 +184,12 @@ func (m *Metrics) Request(r Request) {
 	}
 	if r.Replayed > 0 {
 		m.replayed.WithLabelValues(origin).Add(float64(r.Replayed))
+	}
+	if r.Stalled {
+		m.stalled.Inc()
+	}
+	if r.OverShare {
+		m.overShare.Inc()
 	}
 	if r.Resumed > 0 {
 		m.resumed.WithLabelValues(origin).Add(float64(r.Resumed))

@@ -39,6 +39,10 @@ func TestMetrics(t *testing.T) {
 	m.SessionStarted("film")
 	m.SessionEnded("film", 90*time.Second)
 	m.Request(Request{Origin: "@", Status: 200, Headers: 20 * time.Millisecond, Duration: 2 * time.Second, Held: 3 * time.Second, Replayed: 2, Resumed: 1})
+	m.Request(Request{Status: 200, Aborted: true, Stalled: true})
+	for range 2 {
+		m.Request(Request{Status: 429, OverShare: true})
+	}
 	m.Request(Request{Origin: "@", Status: 404, Duration: time.Second})
 	m.Request(Request{Origin: "@", Status: 200, Aborted: true})
 	m.Request(Request{Origin: "@"})
@@ -60,6 +64,8 @@ func TestMetrics(t *testing.T) {
 		`spdy_proxy_hold_duration_seconds_sum 3`,
 		`spdy_proxy_replayed_total{origin="@"} 2`,
 		`spdy_proxy_resumed_total{origin="@"} 1`,
+		`spdy_proxy_stalled_total 1`,
+		`spdy_proxy_over_share_total 2`,
 		`spdy_proxy_sessions_started_total{origin="film"} 1`,
 		`spdy_proxy_sessions_ended_total{origin="film"} 1`,
 		`spdy_proxy_session_duration_seconds_bucket{le="600"} 1`,

@@ -32,7 +32,8 @@ type failure struct {
 	detail string // for Proxy-Status, the text, and the log; of our own words
 	header [2]string
 	retry  time.Duration // Retry-After
-	left   bool          // A is gone, nothing is sent
+	left   bool          // A is gone, or is sent nothing
+	bare   bool          // h2 and SPDY: without text, which would wait for A's window
 }
 
 // The reasons of RFC 9209, 2.3, that are used here.
@@ -48,6 +49,7 @@ const (
 	reasonTimeout     = "http_response_timeout"
 	reasonLoop        = "proxy_loop_detected"
 	reasonInternal    = "proxy_internal_response"
+	reasonStalled     = "connection_write_timeout"
 )
 
 func unavailable(name origin.Name, err error) *failure {
@@ -73,6 +75,19 @@ func stopping() *failure {
 	return &failure{
 		status: http.StatusServiceUnavailable, reason: reasonInternal, detail: "the proxy is stopping",
 		retry: time.Second, header: [2]string{"Connection", "close"},
+	}
+}
+
+// overShare is 429, not 503: what is wrong is on A's side, and those who watch
+// the service for failures are not to be alarmed by one visitor.
+func (x *exchange) overShare(silent bool) *failure {
+	x.rec.OverShare = true
+	if n := x.h.over.happened(x.rec.Time); n > 0 {
+		x.h.log.Warn("a visitor has as many requests open as one may have, more are refused", "client", x.who.String(), "refused", n)
+	}
+	return &failure{
+		status: http.StatusTooManyRequests, reason: reasonLimit, detail: errShareUsed.Error(), retry: time.Second,
+		bare: true, left: silent,
 	}
 }
 
@@ -144,7 +159,7 @@ func (x *exchange) answer(f *failure) {
 	x.rec.Reason, x.rec.Detail = f.reason, f.detail
 	if f.left {
 		// Whatever was sent now would look like an answer to a log.
-		x.rec.Status = statusLeft
+		x.rec.Status = f.status
 		panic(http.ErrAbortHandler)
 	}
 	head := x.w.begin()
@@ -164,9 +179,12 @@ func (x *exchange) answer(f *failure) {
 		head.Set(f.header[0], f.header[1])
 	}
 	text := fmt.Sprintf("%d %s: %s\n", f.status, http.StatusText(f.status), f.detail)
+	if f.bare && !x.http1 {
+		text = ""
+	}
 	head.Set("Content-Length", strconv.Itoa(len(text)))
 	x.w.WriteHeader(f.status)
-	if x.in.Method != http.MethodHead {
+	if x.in.Method != http.MethodHead && text != "" {
 		x.w.Write([]byte(text))
 	}
 }

@@ -136,7 +136,7 @@ func (d *download) goOn(cause error) error {
 		}
 		d.fruitless++
 		m, waited, err := d.x.h.cfg.Origins.Acquire(d.req.Context(), origin.Query{
-			Name: d.x.name, Hold: budget, Cost: d.x.head.bytes,
+			Name: d.x.name, Hold: budget, Cost: d.x.head.bytes, From: d.x.who,
 		})
 		budget -= waited
 		d.x.rec.Held += waited

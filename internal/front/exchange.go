@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -22,22 +24,30 @@ const lingerTime = time.Second
 // handler's goroutine, but for what says otherwise.
 type exchange struct {
 	// Fixed by begin.
-	h       *Handler
-	in      *http.Request // as http.Server made it
-	w       response
-	ctx     context.Context // A's, which breakOff and a late response end too; see WithConn for HTTP/1
-	cancel  context.CancelCauseFunc
-	http1   bool // HTTP/1.0 or 1.1: the connection serves this request alone
-	trusted bool // what the peer claims is believed
-	head    head // of the request
+	h        *Handler
+	in       *http.Request // as http.Server made it
+	w        response
+	ctx      context.Context // A's, which breakOff and a late response end too; see WithConn for HTTP/1
+	cancel   context.CancelCauseFunc
+	http1    bool       // HTTP/1.0 or 1.1: the connection serves this request alone
+	trusted  bool       // what the peer claims is believed
+	head     head       // of the request
+	line     Line       // nil: nothing is known of A's connection
+	who      netip.Addr // whose share it counts in, see shares
+	standing standing
 
 	name     origin.Name
 	upgrade  bool         // to WebSocket, asked of C
 	body     *requestBody // nil if there is none; has a lock of its own
 	duplex   *duplex      // after a 101; counts by itself
 	finished bool         // the handler returned by itself
-	counted  bool         // in Handler.perOrigin; guarded by Handler.mu
+	placed   bool         // at its origin, in Handler.shares
+	stalled  atomic.Bool  // broken off because A does not read
 	rec      Record
+
+	// Guarded by Handler.mu; see sweep.
+	seen  uint32 // response.writes, at the last look
+	stuck int    // how many looks have seen the same write
 
 	// Parts of what is made once, which are here so that they are not allocated
 	// one by one.
@@ -77,8 +87,14 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	if x.rec.RequestID == "" {
 		x.rec.RequestID = h.ids.next()
 	}
+	if x.line = lineOf(r.Context()); x.line != nil {
+		x.line.Began()
+	}
+	x.who = h.shareKeyOf(x)
+	x.standing = h.shares.begin(x.who, x.head.bytes)
 	h.mu.Lock()
 	h.exchanges[x] = struct{}{}
+	h.sweepLocked()
 	h.mu.Unlock()
 	return x
 }
@@ -89,13 +105,15 @@ func (x *exchange) end() {
 	h := x.h
 	h.mu.Lock()
 	delete(h.exchanges, x)
-	if x.counted {
-		if h.perOrigin[x.name]--; h.perOrigin[x.name] == 0 {
-			delete(h.perOrigin, x.name)
-		}
-	}
 	h.idleLocked()
 	h.mu.Unlock()
+	if x.placed && h.shares.leave(x.name, x.who) {
+		h.admitWaiting(x.name)
+	}
+	h.shares.end(x.who, x.head.bytes)
+	if x.line != nil {
+		x.line.Ended()
+	}
 	x.body.close()
 	x.cancel(nil)
 	if x.http1 && x.in.ContentLength != 0 && !x.body.isWhole() && !x.w.hijacked {
@@ -109,6 +127,10 @@ func (x *exchange) end() {
 		x.rec.Status = x.w.status
 	}
 	x.rec.Aborted = !x.finished
+	if x.stalled.Load() || !x.finished && x.line != nil && x.line.Stalled() {
+		x.rec.Stalled, x.rec.Aborted = true, true
+		x.rec.Reason, x.rec.Detail = reasonStalled, errStalled.Error()
+	}
 	if x.w.hijacked && x.duplex != nil {
 		x.rec.Status, x.rec.Upgraded = http.StatusSwitchingProtocols, true
 		x.rec.BytesIn, x.rec.BytesOut = x.duplex.in.Load(), x.duplex.out.Load()
@@ -165,10 +187,10 @@ func (x *exchange) linger() {
 	time.AfterFunc(lingerTime, func() { rc.SetReadDeadline(time.Unix(1, 0)) })
 }
 
-// breakOff ends the exchange from outside; called with Handler.mu held, while
-// the handler is running.
-func (x *exchange) breakOff() {
-	x.cancel(errBrokenOff)
+// breakOff ends the exchange from outside, because of cause; called with
+// Handler.mu held, while the handler is running.
+func (x *exchange) breakOff(cause error) {
+	x.cancel(cause)
 	// A may be reading too slowly for a context to be noticed.
 	rc := http.NewResponseController(x.w.rw)
 	past := time.Unix(1, 0)
@@ -183,6 +205,7 @@ type response struct {
 	status   int   // of the final response, 0 before
 	bytes    int64 // of the body
 	hijacked bool
+	writes   atomic.Uint32 // counts begins and ends of what may wait for A
 
 	mu    sync.Mutex
 	begun bool // the final response has begun; guarded by mu
@@ -233,13 +256,37 @@ func (x *exchange) closes() bool {
 }
 
 func (w *response) Write(p []byte) (int, error) {
+	w.writes.Add(1)
 	n, err := w.rw.Write(p)
+	w.writes.Add(1)
 	w.bytes += int64(n)
 	return n, err
 }
 
 // flush sends what was written. If that fails, so does what is written next.
-func (w *response) flush() { http.NewResponseController(w.rw).Flush() }
+func (w *response) flush() {
+	w.writes.Add(1)
+	http.NewResponseController(w.rw).Flush()
+	w.writes.Add(1)
+}
+
+// settle waits until A lets the end of the response out, where the server would
+// wait for it after the handler's end, and nobody would count it any more. A
+// SPDY stream knows whether that is so. Of h2, net/http does not say, and asking
+// it to send what it has costs a frame: a few connections cannot hold much in
+// that way, so it is for those that are one of many.
+func (x *exchange) settle() {
+	if st, ok := x.w.rw.(interface{ WaitSent() error }); ok {
+		x.w.writes.Add(1)
+		st.WaitSent()
+		x.w.writes.Add(1)
+	} else if !x.http1 && x.w.bytes > 0 && x.line != nil && x.line.Crowded() {
+		x.w.flush()
+	}
+	if x.stalled.Load() {
+		panic(http.ErrAbortHandler)
+	}
+}
 
 // hijack takes the connection from http.Server, after a 101.
 func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {

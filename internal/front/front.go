@@ -15,6 +15,7 @@ package front
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -90,8 +91,17 @@ type Config struct {
 	MaxHeaderBytes int
 
 	// MaxRequests is how many requests one origin may have in flight; above it,
-	// 503. Zero means 16384.
+	// 503. Zero means 16384. One visitor's address (IPv6: one /64) may have an
+	// eighth of that in flight at all origins together; above it, 429. It may
+	// also have an eighth of the streams that an origin lets P open; above it,
+	// requests wait for their turn. Where others have much, both are less. This
+	// machine's 127.0.0.1 and ::1 have no such bounds, nor has a trusted proxy
+	// that names nobody.
 	MaxRequests int
+
+	// Stall is how long a response may take in which A reads nothing of what is
+	// written to it; then it is broken off. Zero or less: no limit.
+	Stall time.Duration
 
 	// TrustedProxies are the addresses whose X-Forwarded-*, Forwarded and
 	// X-Request-Id are believed.
@@ -147,6 +157,10 @@ type Record struct {
 	Detail string
 	// Aborted: broken off after the headers, or A left.
 	Aborted bool
+	// Stalled: broken off because A read nothing of it.
+	Stalled bool
+	// OverShare: refused because A's address has its share of what there is.
+	OverShare bool
 	// Upgraded: the connection was switched to WebSocket.
 	Upgraded bool
 
@@ -167,6 +181,8 @@ type Handler struct {
 	log    *slog.Logger
 	clocks clocks
 	ids    ids
+	shares *shares
+	over   rare // requests above a share
 
 	buffers buffers
 
@@ -174,7 +190,8 @@ type Handler struct {
 	// Guarded by mu.
 	stopping  bool
 	exchanges map[*exchange]struct{}
-	perOrigin map[origin.Name]int
+	sweeper   *time.Timer
+	sweeping  bool          // sweeper is running
 	idle      chan struct{} // closed when stopping and there is no exchange; nil before Shutdown
 
 	saidRefused time.Time // see refused
@@ -186,12 +203,12 @@ func New(c Config) (*Handler, error) {
 	h := &Handler{
 		cfg: c, log: c.Logger,
 		exchanges: make(map[*exchange]struct{}),
-		perOrigin: make(map[origin.Name]int),
 	}
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
 	h.clocks.limit = c.ResponseTimeout
 	h.ids.seed()
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
+	h.shares = newShares(h.cfg.MaxRequests)
 	if c.Domain != "" {
 		var err error
 		if h.domain, err = parseDomain(c.Domain); err != nil {
@@ -214,6 +231,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		x.forward()
 	}
+	x.settle()
 	x.finished = true
 }
 
@@ -225,6 +243,9 @@ func (h *Handler) admit(x *exchange) *failure {
 	h.mu.Unlock()
 	if stop {
 		return stopping()
+	}
+	if x.standing != within {
+		return x.overShare(x.standing == farOver)
 	}
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return &failure{
@@ -265,22 +286,64 @@ func (h *Handler) admit(x *exchange) *failure {
 	if x.rec.Known = h.cfg.Origins.Known(name); !x.rec.Known {
 		return unavailable(name, origin.ErrNotConnected)
 	}
-	if !h.count(x) {
-		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: "too many requests to this origin", retry: retryAfter}
+	return h.place(x)
+}
+
+// place takes one of the places that an origin has, when it is A's turn.
+func (h *Handler) place(x *exchange) *failure {
+	turn, err := h.shares.enter(x.name, x.who, h.room(x.name))
+	switch {
+	case errors.Is(err, errShareUsed):
+		return x.overShare(false)
+	case err != nil:
+		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: err.Error(), retry: retryAfter}
+	case turn == nil:
+		x.placed = true
+		return nil
+	}
+	late := &clock{of: &h.clocks, cancel: x.cancel}
+	late.start()
+	select {
+	case <-turn.ready:
+	case <-x.ctx.Done():
+	}
+	late.stop()
+	x.placed = h.shares.giveUp(x.name, x.who, turn)
+	switch {
+	case x.ctx.Err() != nil:
+		return x.judge(context.Cause(x.ctx))
+	case !x.placed:
+		return stopping()
 	}
 	return nil
 }
 
-// count takes one of the places that an origin has.
-func (h *Handler) count(x *exchange) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.perOrigin[x.name] >= h.cfg.MaxRequests {
-		return false
+// room is how many streams P may have open at an origin in all. While it is not
+// there, requests wait for it in the table, which has bounds of its own.
+func (h *Handler) room(name origin.Name) int {
+	if n := h.cfg.Origins.MaxStreams(name); n >= 0 {
+		return n
 	}
-	h.perOrigin[x.name]++
-	x.counted = true
-	return true
+	return h.cfg.MaxRequests
+}
+
+// admitWaiting lets those go on that wait for an origin and have their turn.
+func (h *Handler) admitWaiting(name origin.Name) { h.shares.admit(name, h.room(name)) }
+
+// shareKeyOf returns whose share x counts in, the zero Addr if in nobody's: all
+// of this machine's users, and all visitors of a proxy, have one address.
+func (h *Handler) shareKeyOf(x *exchange) netip.Addr {
+	addr := x.rec.Client
+	if !addr.IsValid() || Local(addr) || h.trusts(addr) {
+		return netip.Addr{}
+	}
+	return shareKey(addr)
+}
+
+// Local reports whether addr is what programs on this machine use if nothing
+// else is said: a tunnel's end, or a load test. Others in 127.0.0.0/8 are as any.
+func Local(addr netip.Addr) bool {
+	return addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || addr == netip.IPv6Loopback()
 }
 
 // InFlight returns how many requests have not ended, upgraded connections
@@ -295,8 +358,9 @@ func (h *Handler) InFlight() int {
 // for an origin is let go by the table's own Stop.
 func (h *Handler) Stop() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.stopping = true
+	h.mu.Unlock()
+	h.shares.stop()
 }
 
 // Shutdown does what Stop does and returns when no request is left. When ctx
@@ -305,8 +369,8 @@ func (h *Handler) Stop() {
 // not wait for upgraded connections; this does. Call it after the server's
 // listeners are closed: a request that comes while it waits is waited for.
 func (h *Handler) Shutdown(ctx context.Context) error {
+	h.Stop()
 	h.mu.Lock()
-	h.stopping = true
 	if h.idle == nil {
 		h.idle = make(chan struct{})
 		h.idleLocked()
@@ -320,7 +384,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	for x := range h.exchanges {
-		x.breakOff()
+		x.breakOff(errBrokenOff)
 	}
 	h.mu.Unlock()
 	<-idle

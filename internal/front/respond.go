@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -185,7 +186,7 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 	ended := make(chan error, 2)
 	// Both end with what they read from, or when both connections are closed,
 	// and are waited for.
-	passing.Go(func() { ended <- pass(conn, x.duplex) })
+	passing.Go(func() { ended <- pass(visitorConn{conn, &x.w}, x.duplex) })
 	passing.Go(func() { ended <- pass(x.duplex, io.MultiReader(bytes.NewReader(early), conn)) })
 	for range 2 {
 		if err := <-ended; err != nil {
@@ -195,6 +196,28 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 	conn.Close()
 	x.duplex.Close()
 	passing.Wait()
+}
+
+// visitorConn is A's connection after a 101, whose writes are counted as those
+// of a response.
+type visitorConn struct {
+	net.Conn
+	w *response
+}
+
+func (c visitorConn) Write(p []byte) (int, error) {
+	c.w.writes.Add(1)
+	n, err := c.Conn.Write(p)
+	c.w.writes.Add(1)
+	return n, err
+}
+
+// CloseWrite tells A that nothing more comes.
+func (c visitorConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errNoHalf
 }
 
 var errNoHalf = errors.New("the connection cannot be closed in one direction")

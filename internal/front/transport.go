@@ -32,7 +32,7 @@ func (x *exchange) send(req *http.Request) (*http.Response, error) {
 	pause, repeats := time.Duration(0), 0
 	for {
 		m, waited, err := x.h.cfg.Origins.Acquire(req.Context(), origin.Query{
-			Name: x.name, Hold: budget, Cost: x.head.bytes, Avoid: before,
+			Name: x.name, Hold: budget, Cost: x.head.bytes, From: x.who, Avoid: before,
 		})
 		budget -= waited
 		x.rec.Held += waited

@@ -15,6 +15,7 @@ type fake struct {
 	name  string
 	going chan struct{}
 	done  chan struct{}
+	max   int // streams; set before it registers
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -31,7 +32,7 @@ type fake struct {
 }
 
 func newFake(name string) *fake {
-	return &fake{name: name, going: make(chan struct{}), done: make(chan struct{}), available: 100}
+	return &fake{name: name, going: make(chan struct{}), done: make(chan struct{}), available: 100, max: 100}
 }
 
 func (f *fake) set(change func()) {
@@ -137,6 +138,8 @@ func (f *fake) Available() int {
 	defer f.mu.Unlock()
 	return f.available
 }
+
+func (f *fake) MaxStreams() int { return f.max }
 
 func (f *fake) InFlight() int {
 	f.mu.Lock()

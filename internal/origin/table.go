@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -76,6 +77,7 @@ type Session interface {
 	Err() error
 	Available() int
 	InFlight() int
+	MaxStreams() int
 	Stats() spdy.Stats
 }
 
@@ -158,7 +160,8 @@ type Table struct {
 	picks        uint64
 	waiting      int
 	waitingBytes int64
-	past         Totals // of the sessions that ended
+	waitingFrom  map[netip.Addr]int // those of Query.From
+	past         Totals             // of the sessions that ended
 }
 
 // entry is one name. Guarded by Table.mu.
@@ -225,6 +228,7 @@ func NewTable(c Config) *Table {
 		stopping:     make(chan struct{}),
 		entries:      make(map[Name]*entry),
 		byCredential: make(map[any]map[Name]int),
+		waitingFrom:  make(map[netip.Addr]int),
 	}
 }
 
@@ -544,6 +548,10 @@ type Query struct {
 	Hold time.Duration
 	// Cost is what the request holds in bytes while it waits.
 	Cost int
+	// From is whose request it is. An eighth of Config.MaxWaitingPerOrigin is how
+	// many of one address may wait, for all names together. The zero Addr has no
+	// such bound.
+	From netip.Addr
 	// Avoid, if not nil, is picked only if there is no other.
 	Avoid *Member
 }
@@ -578,21 +586,18 @@ func (t *Table) Acquire(ctx context.Context, q Query) (m *Member, waited time.Du
 		t.mu.Unlock()
 		return nil, 0, ErrHoldExpired
 	}
-	if t.waiting >= t.cfg.MaxWaiting || e.waiting >= t.cfg.MaxWaitingPerOrigin || t.waitingBytes+int64(q.Cost) > t.cfg.MaxWaitingBytes {
+	if t.waiting >= t.cfg.MaxWaiting || e.waiting >= t.cfg.MaxWaitingPerOrigin || t.waitingBytes+int64(q.Cost) > t.cfg.MaxWaitingBytes ||
+		q.From.IsValid() && t.waitingFrom[q.From] >= max(1, t.cfg.MaxWaitingPerOrigin/8) {
 		t.mu.Unlock()
 		return nil, 0, ErrHoldFull
 	}
-	t.waiting++
-	e.waiting++
-	t.waitingBytes += int64(q.Cost)
+	t.waitsLocked(e, q, 1)
 	changed := e.changed
 	t.mu.Unlock()
 
 	defer func() {
 		t.mu.Lock()
-		t.waiting--
-		e.waiting--
-		t.waitingBytes -= int64(q.Cost)
+		t.waitsLocked(e, q, -1)
 		t.mu.Unlock()
 	}()
 	start := time.Now()
@@ -615,6 +620,18 @@ func (t *Table) Acquire(ctx context.Context, q Query) (m *Member, waited time.Du
 		if m != nil {
 			// At least 1 ns: it did wait.
 			return m, max(1, time.Since(start)), nil
+		}
+	}
+}
+
+// waitsLocked counts a request that begins to wait (1) or ends it (-1).
+func (t *Table) waitsLocked(e *entry, q Query, n int) {
+	t.waiting += n
+	e.waiting += n
+	t.waitingBytes += int64(n) * int64(q.Cost)
+	if q.From.IsValid() {
+		if t.waitingFrom[q.From] += n; t.waitingFrom[q.From] == 0 {
+			delete(t.waitingFrom, q.From)
 		}
 	}
 }
@@ -667,6 +684,22 @@ func (t *Table) Known(name Name) bool {
 	defer t.mu.Unlock()
 	e := t.entries[name]
 	return e != nil && (len(e.serving) > 0 || time.Since(e.lost) <= t.cfg.Memory)
+}
+
+// MaxStreams returns how many streams the sessions that take requests for name
+// let P have open, all together, at most 1<<31 - 1; -1 if there is none.
+func (t *Table) MaxStreams(name Name) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[name]
+	if e == nil || len(e.serving) == 0 {
+		return -1
+	}
+	n := 0
+	for _, m := range e.serving {
+		n = min(n+m.MaxStreams(), 1<<31-1)
+	}
+	return n
 }
 
 // Waiting returns how many requests wait in Acquire.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -310,6 +311,65 @@ func TestHoldIsBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// One address does not take all places to wait, whatever names it asks for.
+func TestHoldShare(t *testing.T) {
+	run(t, Config{MaxWaitingPerOrigin: 16}, func(b *bench) {
+		for _, name := range []Name{"films", "photos"} {
+			f := newFake(string(name))
+			b.register(name, "", f)
+			f.die(errors.New("cut"))
+		}
+		synctest.Wait()
+		a, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		ask := func(name Name, from netip.Addr) error {
+			_, _, err := b.Acquire(b.Context(), Query{Name: name, Hold: 10 * time.Second, From: from})
+			return err
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { ask("films", a) })
+		wg.Go(func() { ask("photos", a) })
+		synctest.Wait()
+		if err := ask("photos", a); !errors.Is(err, ErrHoldFull) {
+			t.Errorf("one more of an address that has an eighth: %v, want ErrHoldFull", err)
+		}
+		for _, from := range []netip.Addr{other, {}, {}, {}} {
+			wg.Go(func() { ask("films", from) })
+		}
+		synctest.Wait()
+		if got := b.Waiting(); got != 6 {
+			t.Errorf("%d wait, want the two of one address and four others", got)
+		}
+		wg.Wait()
+		if len(b.waitingFrom) != 0 || b.Waiting() != 0 {
+			t.Errorf("left over: %v, %d wait", b.waitingFrom, b.Waiting())
+		}
+	})
+}
+
+// What the sessions of a name have together.
+func TestMaxStreams(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		f, g := newFake("f"), newFake("g")
+		f.max, g.max = 7, 20
+		for _, step := range []struct {
+			do   func()
+			want int
+		}{
+			{func() {}, -1},
+			{func() { b.register("films", "a", f) }, 7},
+			{func() { b.register("films", "b", g) }, 27},
+			{func() { f.die(errors.New("cut")) }, 20},
+			{func() { g.max = 1<<31 - 1; b.register("films", "c", newFake("h")) }, 1<<31 - 1},
+		} {
+			step.do()
+			synctest.Wait()
+			if got := b.MaxStreams("films"); got != step.want {
+				t.Errorf("got %d, want %d", got, step.want)
+			}
+		}
+	})
 }
 
 func TestLeavingFinishes(t *testing.T) {

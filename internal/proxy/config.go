@@ -38,6 +38,7 @@ type Config struct {
 	Domain          string        // origins are NAME.Domain; "": there is one, the default
 	Hold            time.Duration // how long a request waits for an origin that was there; 0: not
 	ResponseTimeout time.Duration // until the response's headers; 0: no limit
+	Stall           time.Duration // how long a visitor may read nothing of a response; 0: no limit
 	MaxHeaderBytes  int           // of a request's head, and of an answer's from C; 0: 65536
 	TrustedProxies  []string      // CIDRs or addresses
 	Htpasswd        string        // file with visitors' names and passwords; "": none are asked for
@@ -95,7 +96,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
 		flag string
 		d    time.Duration
-	}{{"hold", c.Hold}, {"response-timeout", c.ResponseTimeout}, {"keepalive", c.KeepAlive}, {"drain", c.Drain}} {
+	}{{"hold", c.Hold}, {"response-timeout", c.ResponseTimeout}, {"stall", c.Stall}, {"keepalive", c.KeepAlive}, {"drain", c.Drain}} {
 		if d.d < 0 {
 			return c, configErrorf("--%s %v: give a time such as 10s, or 0", d.flag, d.d)
 		}

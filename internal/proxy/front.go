@@ -13,7 +13,8 @@ import (
 )
 
 // Limits of a visitor's connection. How long a body takes is the visitor's
-// affair: it holds one stream's window, and one place among the connections.
+// affair, as long as it reads: it holds one stream's window, and one place among
+// its address's share.
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
@@ -24,7 +25,7 @@ const (
 func (p *Proxy) newFront() error {
 	cfg := front.Config{
 		Origins: p.origins, Domain: p.cfg.Domain, Hold: p.cfg.Hold, ResponseTimeout: p.cfg.ResponseTimeout,
-		MaxHeaderBytes: p.cfg.MaxHeaderBytes, TrustedProxies: p.trusted, Auth: p.users,
+		Stall: p.cfg.Stall, MaxHeaderBytes: p.cfg.MaxHeaderBytes, TrustedProxies: p.trusted, Auth: p.users,
 		OnDone: p.requestDone, Logger: p.log,
 	}
 	if p.cfg.AccessLog != "" {
@@ -53,9 +54,9 @@ func (p *Proxy) newFront() error {
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: visitorStreams,
 			SendPingTimeout:      time.Minute,
-			WriteByteTimeout:     visitorStall,
 		},
 		ConnContext: withLeave,
+		ConnState:   noteState,
 		// "OPTIONS *" is C's to answer.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -81,7 +82,7 @@ func (p *Proxy) requestDone(r *front.Record) {
 	}
 	p.metrics.Request(admin.Request{
 		Origin: name, Known: r.Known, Status: r.Status, Aborted: r.Aborted, Headers: r.Headers, Duration: r.Duration,
-		Held: r.Held, Replayed: r.Replayed, Resumed: r.Resumed,
+		Held: r.Held, Replayed: r.Replayed, Resumed: r.Resumed, Stalled: r.Stalled, OverShare: r.OverShare,
 	})
 }
 
@@ -101,6 +102,7 @@ func (p *Proxy) configureTLS() error {
 		MaxHeaderPairs:       slackHeaderLines,
 		MaxFrameSize:         uint32(max(slack+16<<10, 128<<10)), // above it the session ends
 		KeepAlive:            p.cfg.KeepAlive,
+		WriteTimeout:         -1, // the connection's own, Config.Stall
 		Logger:               slog.New(serverLog{p.log.Handler()}),
 	}
 	if p.cfg.Trace != nil {

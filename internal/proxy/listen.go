@@ -22,14 +22,13 @@ const (
 	// maxVisitors is how many connections the front port has open at once, if
 	// the system gives us that many files.
 	maxVisitors = 16384
-	// maxVisitorsPerAddr is the same for one address (IPv6: one /64). Loopback
-	// addresses and trusted proxies, who bring everybody's, have no such cap.
+	// maxVisitorsPerAddr is the same for one address (IPv6: one /64). 127.0.0.1,
+	// ::1 and trusted proxies, who bring everybody's, have no such cap.
 	maxVisitorsPerAddr = 256
 
 	// visitorStall is how long nothing at all may move on a connection that is
-	// not waited on for a request: a visitor takes nothing of what is sent to it,
-	// or an origin nothing of what a visitor sends. A film that is paused for
-	// longer is fetched again by its player where it stopped.
+	// not waited on for a request: an origin takes nothing of what a visitor
+	// sends.
 	visitorStall = 10 * time.Minute
 
 	visitorKeepAlive = 30 * time.Second
@@ -86,7 +85,8 @@ type visitors struct {
 	max       int
 	maxOne    int
 	unlimited func(netip.Addr) bool // no cap for this one alone
-	stall     time.Duration
+	stall     time.Duration         // for what a visitor sends
+	unread    time.Duration         // for what it does not read, Config.Stall; 0: no limit
 
 	closing  chan struct{} // closed by Close
 	close    sync.Once
@@ -99,16 +99,16 @@ type visitors struct {
 	refused refusals
 }
 
-func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall time.Duration) *visitors {
+func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall, unread time.Duration) *visitors {
 	v := &visitors{
-		Listener: ln, log: log, max: min(maxVisitors, fileLimit()*3/4), maxOne: maxVisitorsPerAddr, stall: stall,
+		Listener: ln, log: log, max: min(maxVisitors, fileLimit()*3/4), maxOne: maxVisitorsPerAddr, stall: stall, unread: unread,
 		unlimited: func(ip netip.Addr) bool {
 			for _, p := range trusted {
 				if p.Contains(ip) {
 					return true
 				}
 			}
-			return ip.IsLoopback()
+			return front.Local(ip)
 		},
 		closing: make(chan struct{}),
 		open:    map[*visitor]struct{}{},
@@ -163,7 +163,11 @@ func (v *visitors) Close() error {
 // It looks now and then, so that a read or a write costs neither a timer nor a
 // look at the clock.
 func (v *visitors) watch() {
-	tick := time.NewTicker(v.stall / 8)
+	every := v.stall / 8
+	if v.unread > 0 {
+		every = max(min(every, v.unread/8), time.Millisecond)
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -173,6 +177,7 @@ func (v *visitors) watch() {
 			v.mu.Lock()
 			for c := range v.open {
 				c.lookLocked(now)
+				c.lookLeftLocked(now)
 			}
 			line := v.refused.line(now, len(v.open))
 			v.mu.Unlock()
@@ -194,7 +199,7 @@ func withLeave(ctx context.Context, conn net.Conn) context.Context {
 		return ctx
 	}
 	c.secure = secure
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(front.WithLine(ctx, c))
 	c.onLeave.Store(&cancel)
 	return front.WithConn(ctx, c)
 }
@@ -222,6 +227,7 @@ func (v *visitors) take(conn net.Conn) *visitor {
 	}
 	if c.key != "" {
 		v.from[c.key]++
+		c.crowded = v.from[c.key] > fewConns
 	}
 	v.open[c] = struct{}{}
 	v.mu.Unlock()
@@ -257,14 +263,15 @@ func addrKey(ip netip.Addr) string {
 	return ip.String()
 }
 
-// visitor is one connection to the front port. A write that gets nowhere for
-// long ends it, whatever the visitor sends meanwhile: a visitor who never reads
-// would keep a stream for ever.
+// visitor is one connection to the front port. A write of which the visitor
+// takes nothing for long ends it, whatever the visitor sends meanwhile: one who
+// never reads would keep a stream for ever.
 type visitor struct {
 	net.Conn
 	from *visitors
 	key  string // of its address, "" if that is not counted
 	once sync.Once
+	leftover
 
 	secure bool          // TLS is spoken on it; fixed by withLeave
 	end    chan struct{} // closed when Read has seen the end
@@ -316,8 +323,12 @@ func (c *visitor) lookLocked(now time.Time) {
 	} else if reads != c.seenReads {
 		c.since = now
 	}
+	if writing && writes == c.seenWrites && c.slowLocked() {
+		c.since, c.sinceWrite = now, now
+	}
 	c.seenReads, c.seenWrites = reads, writes
-	if writing && now.Sub(c.sinceWrite) > c.from.stall {
+	if writing && c.from.unread > 0 && now.Sub(c.sinceWrite) >= c.from.unread {
+		c.stalled.Store(true)
 		c.Conn.SetWriteDeadline(now)
 	}
 	if !reading && now.Sub(c.since) > c.from.stall {

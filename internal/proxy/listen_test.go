@@ -58,7 +58,7 @@ func closedSoon(t *testing.T, conn net.Conn) {
 
 func newTestVisitors(t *testing.T, stall time.Duration) (*visitors, chan any) {
 	next := make(chan any, 16)
-	v := newVisitors(fakeListener{next: next}, slog.New(slog.DiscardHandler), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, stall)
+	v := newVisitors(fakeListener{next: next}, slog.New(slog.DiscardHandler), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, stall, stall)
 	t.Cleanup(func() { v.Close() })
 	return v, next
 }
@@ -68,7 +68,7 @@ func TestVisitorCaps(t *testing.T) {
 	v, next := newTestVisitors(t, time.Hour)
 	log := &strings.Builder{}
 	v.log = slog.New(slog.NewTextHandler(log, nil))
-	v.max, v.maxOne = 6, 2
+	v.max, v.maxOne = 10, 2
 	accepted := make(chan net.Conn, 16)
 	go func() { // ends with the listener, below
 		for {
@@ -88,8 +88,9 @@ func TestVisitorCaps(t *testing.T) {
 		{"192.0.2.1", true}, {"192.0.2.1", true}, {"192.0.2.1", false}, // two an address
 		{"::ffff:192.0.2.1", false},                                          // the same address
 		{"2001:db8::1", true}, {"2001:db8::2", true}, {"2001:db8::3", false}, // one /64
-		{"127.0.0.1", true}, {"10.1.1.1", true}, // these have no cap of their own
-		{"127.0.0.1", false}, {"10.1.1.1", false}, {"198.51.100.1", false}, // six in all
+		{"127.0.0.2", true}, {"127.0.0.2", true}, {"127.0.0.2", false}, // on this machine, but as any
+		{"127.0.0.1", true}, {"127.0.0.1", true}, {"127.0.0.1", true}, {"10.1.1.1", true}, // these have no cap of their own
+		{"127.0.0.1", false}, {"10.1.1.1", false}, {"198.51.100.1", false}, // ten in all
 	} {
 		ours, theirs := pipe(c.from)
 		next <- ours
@@ -231,16 +232,16 @@ func TestVisitorLook(t *testing.T) {
 		{"it waits for a request", true, never, nil, nil, never, never},
 		{"a body that nobody reads", false, never, nil, nil, 70 * time.Second, never},
 		{"a body that is read now and then", false, never, []time.Duration{45 * time.Second, 95 * time.Second}, nil, 170 * time.Second, never},
-		{"it takes nothing, and may send", true, 5 * time.Second, nil, nil, never, 80 * time.Second},
-		{"it takes nothing, and sends", true, 5 * time.Second, []time.Duration{50 * time.Second, 100 * time.Second, 150 * time.Second}, nil, never, 80 * time.Second},
-		{"it takes nothing, and is not read from", false, 5 * time.Second, nil, nil, 80 * time.Second, 80 * time.Second},
-		{"it takes something now and then", true, 5 * time.Second, nil, []time.Duration{50 * time.Second, 100 * time.Second}, never, 170 * time.Second},
-		{"it takes something now and then, and is not read from", false, 5 * time.Second, nil, []time.Duration{50 * time.Second, 100 * time.Second}, 170 * time.Second, 170 * time.Second},
+		{"it takes nothing, and may send", true, 5 * time.Second, nil, nil, never, 70 * time.Second},
+		{"it takes nothing, and sends", true, 5 * time.Second, []time.Duration{50 * time.Second, 100 * time.Second, 150 * time.Second}, nil, never, 70 * time.Second},
+		{"it takes nothing, and is not read from", false, 5 * time.Second, nil, nil, 80 * time.Second, 70 * time.Second},
+		{"it takes something now and then", true, 5 * time.Second, nil, []time.Duration{50 * time.Second, 100 * time.Second}, never, 160 * time.Second},
+		{"it takes something now and then, and is not read from", false, 5 * time.Second, nil, []time.Duration{50 * time.Second, 100 * time.Second}, 170 * time.Second, 160 * time.Second},
 		{"a write that begins after a long wait", true, 175 * time.Second, nil, nil, never, never},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			conn := &deadlineConn{}
-			c := &visitor{Conn: conn, from: &visitors{stall: stall}, since: start, sinceWrite: start}
+			c := &visitor{Conn: conn, from: &visitors{stall: stall, unread: stall}, since: start, sinceWrite: start}
 			ctx := withLeave(t.Context(), c)
 			if test.reading {
 				c.reading.Store(1)

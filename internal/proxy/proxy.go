@@ -174,7 +174,7 @@ func (p *Proxy) Listen() (err error) {
 	if tcp, ok := p.controlLn.Addr().(*net.TCPAddr); p.cfg.NoAuth && (!ok || !tcp.IP.IsLoopback()) {
 		return configErrorf("--no-auth: --control %s became %v, which is not a loopback address: give 127.0.0.1 or [::1]", p.cfg.Control, p.controlLn.Addr())
 	}
-	p.frontLn = newVisitors(frontLn, p.log, p.trusted, visitorStall)
+	p.frontLn = newVisitors(frontLn, p.log, p.trusted, visitorStall, p.cfg.Stall)
 	return nil
 }
 

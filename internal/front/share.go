@@ -1,0 +1,374 @@
+package front
+
+import (
+	"container/heap"
+	"errors"
+	"net/netip"
+	"sync"
+
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+const (
+	// sharePart: one visitor's address gets one part in so many.
+	sharePart = 8
+
+	// A network of an IPv6 provider's customer, a /48, gets wideFactor times
+	// what an address, a /64, gets: it has 65536 of them.
+	wideFactor = 4
+
+	// headBytes is what the heads of the requests in flight may take on
+	// average, where one address has its whole share of them.
+	headBytes = 8 << 10
+
+	// idleCrowds is how many origins without a request are kept in mind.
+	idleCrowds = 64
+)
+
+var (
+	errOriginFull = errors.New("too many requests to this origin")
+	errShareUsed  = errors.New("this address has as many requests open as one may have")
+)
+
+// shares divides the places for requests among the visitors' addresses. One
+// address has a part of them at most, and where others have much, a part of what
+// they leave: it takes dozens to leave nothing. That goes for the requests in
+// flight, above which requests are refused, and for the streams that an origin
+// lets P open, for which they wait.
+//
+// An address that is not valid has no bounds of its own.
+type shares struct {
+	// Fixed by New.
+	most int // requests in flight at one origin
+
+	mu sync.Mutex
+	// Guarded by mu.
+	open    map[netip.Addr]load // by address, IPv6 by /64
+	wide    map[netip.Addr]load // by IPv6 /48
+	crowds  map[origin.Name]*crowd
+	spare   []*tally
+	stopped bool
+}
+
+// load is what the requests of an address hold.
+type load struct {
+	requests int
+	bytes    int64 // of their heads
+}
+
+func newShares(most int) *shares {
+	return &shares{
+		most: most, open: make(map[netip.Addr]load), wide: make(map[netip.Addr]load),
+		crowds: make(map[origin.Name]*crowd),
+	}
+}
+
+// shareKey is the address that one visitor shares with nobody: who has one IPv6
+// address has its /64.
+func shareKey(addr netip.Addr) netip.Addr { return network(addr, 64) }
+
+func network(addr netip.Addr, bits int) netip.Addr {
+	if !addr.Is6() {
+		return addr
+	}
+	p, _ := addr.Prefix(bits)
+	return p.Addr()
+}
+
+// standing is how many requests an address has open, beside what it may have.
+type standing uint8
+
+const (
+	within  standing = iota
+	over             // the request is to be refused
+	farOver          // it is not even to be answered: the visitor does not read answers
+)
+
+// begin counts a request of who, whose head has so many bytes, until end.
+func (s *shares) begin(who netip.Addr, cost int) standing {
+	if !who.IsValid() {
+		return within
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.standing(count(s.open, who, 1, cost), 1)
+	if who.Is6() {
+		st = max(st, s.standing(count(s.wide, network(who, 48), 1, cost), wideFactor))
+	}
+	return st
+}
+
+func (s *shares) standing(l load, factor int) standing {
+	one := max(1, s.most/sharePart) * factor
+	switch {
+	case l.requests > one+max(1, one/sharePart):
+		return farOver
+	case l.requests > one, l.requests > 1 && l.bytes > int64(one)*headBytes:
+		return over
+	}
+	return within
+}
+
+func (s *shares) end(who netip.Addr, cost int) {
+	if !who.IsValid() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count(s.open, who, -1, -cost)
+	if who.Is6() {
+		count(s.wide, network(who, 48), -1, -cost)
+	}
+}
+
+func count(loads map[netip.Addr]load, key netip.Addr, requests, bytes int) load {
+	l := loads[key]
+	l.requests += requests
+	l.bytes += int64(bytes)
+	if l.requests == 0 {
+		delete(loads, key)
+	} else {
+		loads[key] = l
+	}
+	return l
+}
+
+// crowd is the requests of one origin. Guarded by shares.mu.
+type crowd struct {
+	open    int // requests in flight
+	served  int // of those, the ones that do not wait here
+	room    int // streams that the origin has, at the last look
+	tallies map[netip.Addr]*tally
+	waiting queue // the tallies with waiters
+	turn    uint64
+}
+
+// tally is what one address has of a crowd. It exists while it has anything.
+type tally struct {
+	who     netip.Addr
+	served  int
+	waiters []*waiter // in the order in which they came
+	index   int       // in crowd.waiting
+}
+
+// waiter is a request that waits for its turn.
+type waiter struct {
+	ready   chan struct{} // closed when it need not wait any more
+	turn    uint64
+	granted bool // guarded by shares.mu; false with ready closed: the handler stops
+}
+
+// fits reports whether one who has n of what there is, of which used is taken
+// by all, may have one more: less than 1/(sharePart-1) of what is left, which
+// makes 1/sharePart of it all for one that is alone.
+func fits(n, used, all int) bool { return n*(sharePart-1) < all-used }
+
+// enter takes a place at an origin that lets P open room streams in all. If the
+// request has to wait for its turn, it returns a waiter, and the place is taken
+// when that says so. The error is one of errOriginFull and errShareUsed.
+func (s *shares) enter(name origin.Name, who netip.Addr, room int) (*waiter, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.crowds[name]
+	if c == nil {
+		c = &crowd{tallies: make(map[netip.Addr]*tally)}
+		s.crowds[name] = c
+	}
+	c.room = room
+	if c.open >= s.most {
+		return nil, errOriginFull
+	}
+	if !who.IsValid() {
+		c.open++
+		c.served++
+		return nil, nil
+	}
+	t := c.tallies[who]
+	if t == nil {
+		t = s.newTally(who)
+		c.tallies[who] = t
+	}
+	if n := t.served + len(t.waiters); n > 0 && !fits(n, c.open, s.most) {
+		if n >= s.most/sharePart {
+			return nil, errShareUsed
+		}
+		return nil, errOriginFull
+	}
+	c.open++
+	if len(t.waiters) == 0 && s.hasTurn(c, t) || s.stopped {
+		t.served++
+		c.served++
+		return nil, nil
+	}
+	c.turn++
+	w := &waiter{ready: make(chan struct{}), turn: c.turn}
+	t.waiters = append(t.waiters, w)
+	if len(t.waiters) == 1 {
+		heap.Push(&c.waiting, t)
+	}
+	return w, nil
+}
+
+// hasTurn reports whether t may have one more of c's streams. One it may have
+// in any case: the session lets it wait there.
+func (s *shares) hasTurn(c *crowd, t *tally) bool {
+	return t.served == 0 || fits(t.served, c.served, min(c.room, s.most))
+}
+
+// leave gives a place back. It reports whether others wait for one: admit then.
+func (s *shares) leave(name origin.Name, who netip.Addr) (waiting bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.crowds[name]
+	c.open--
+	c.served--
+	if t := c.tallies[who]; t != nil {
+		t.served--
+		if len(t.waiters) > 0 {
+			heap.Fix(&c.waiting, t.index)
+		}
+		s.dropIfEmpty(c, t)
+	}
+	if c.open == 0 && len(s.crowds) > idleCrowds {
+		delete(s.crowds, name)
+	}
+	return len(c.waiting) > 0
+}
+
+// giveUp takes w out of the line. It reports true if w has its place already:
+// that is then to be left as any other.
+func (s *shares) giveUp(name origin.Name, who netip.Addr, w *waiter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.granted || s.stopped {
+		return w.granted
+	}
+	c := s.crowds[name]
+	t := c.tallies[who]
+	for i, o := range t.waiters {
+		if o == w {
+			t.waiters = append(t.waiters[:i], t.waiters[i+1:]...)
+			break
+		}
+	}
+	c.open--
+	if len(t.waiters) == 0 {
+		heap.Remove(&c.waiting, t.index)
+	} else {
+		heap.Fix(&c.waiting, t.index)
+	}
+	s.dropIfEmpty(c, t)
+	return false
+}
+
+// admit lets those go on whose turn it is, where the origin lets P open room
+// streams: first the ones whose address has least.
+func (s *shares) admit(name origin.Name, room int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.crowds[name]
+	if c == nil {
+		return
+	}
+	c.room = room
+	for len(c.waiting) > 0 && s.hasTurn(c, c.waiting[0]) {
+		t := c.waiting[0]
+		w := t.waiters[0]
+		t.waiters[0] = nil
+		t.waiters = t.waiters[1:]
+		t.served++
+		c.served++
+		w.granted = true
+		close(w.ready)
+		if len(t.waiters) == 0 {
+			heap.Remove(&c.waiting, t.index)
+		} else {
+			heap.Fix(&c.waiting, t.index)
+		}
+	}
+}
+
+// crowded returns the origins for which requests wait.
+func (s *shares) crowded() (names []origin.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, c := range s.crowds {
+		if len(c.waiting) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// stop sends all waiters away, and lets nobody wait from now on.
+func (s *shares) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.stopped = true
+	for _, c := range s.crowds {
+		for _, t := range c.waiting {
+			for _, w := range t.waiters {
+				c.open--
+				close(w.ready)
+			}
+			t.waiters = nil
+			s.dropIfEmpty(c, t)
+		}
+		c.waiting = nil
+	}
+}
+
+func (s *shares) newTally(who netip.Addr) *tally {
+	if n := len(s.spare); n > 0 {
+		t := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		t.who = who
+		return t
+	}
+	return &tally{who: who}
+}
+
+func (s *shares) dropIfEmpty(c *crowd, t *tally) {
+	if t.served > 0 || len(t.waiters) > 0 {
+		return
+	}
+	delete(c.tallies, t.who)
+	*t = tally{}
+	if len(s.spare) < idleCrowds {
+		s.spare = append(s.spare, t)
+	}
+}
+
+// queue is a heap: the addresses that have least come first, and of those the
+// one that has waited longest.
+type queue []*tally
+
+func (q queue) Len() int { return len(q) }
+
+func (q queue) Less(i, j int) bool {
+	if q[i].served != q[j].served {
+		return q[i].served < q[j].served
+	}
+	return q[i].waiters[0].turn < q[j].waiters[0].turn
+}
+
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+func (q *queue) Push(t any) {
+	t.(*tally).index = len(*q)
+	*q = append(*q, t.(*tally))
+}
+
+func (q *queue) Pop() any {
+	old := *q
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return t
+}

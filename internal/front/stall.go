@@ -1,0 +1,85 @@
+package front
+
+import (
+	"errors"
+	"time"
+)
+
+const (
+	// stallTicks is in how many steps the time is counted in which a response
+	// gets nowhere.
+	stallTicks = 8
+
+	// lookEvery is how often requests are looked at where that time has no limit.
+	lookEvery = 5 * time.Second
+)
+
+var errStalled = errors.New("the visitor does not read")
+
+// tick is how often sweep is called while there are requests.
+func (h *Handler) tick() time.Duration {
+	if h.cfg.Stall <= 0 {
+		return lookEvery
+	}
+	return max(h.cfg.Stall/stallTicks, time.Millisecond)
+}
+
+// sweepLocked has sweep called in a while.
+func (h *Handler) sweepLocked() {
+	if h.sweeping {
+		return
+	}
+	h.sweeping = true
+	if h.sweeper == nil {
+		h.sweeper = time.AfterFunc(h.tick(), h.sweep)
+	} else {
+		h.sweeper.Reset(h.tick())
+	}
+}
+
+// sweep ends the responses that get nowhere. It looks now and then at all of
+// them, so that a write costs neither a timer nor a look at the clock. It also
+// sees to those that wait for their turn, in case an origin can do more now.
+func (h *Handler) sweep() {
+	var stalled []*exchange
+	h.mu.Lock()
+	for x := range h.exchanges {
+		if x.stallLocked() {
+			stalled = append(stalled, x)
+		}
+	}
+	h.sweeping = false
+	if len(h.exchanges) > 0 {
+		h.sweepLocked()
+	}
+	h.mu.Unlock()
+	for _, x := range stalled {
+		// One at a time: others want the lock, too.
+		h.mu.Lock()
+		if _, running := h.exchanges[x]; running {
+			x.stalled.Store(true)
+			x.breakOff(errStalled)
+		}
+		h.mu.Unlock()
+	}
+	for _, name := range h.shares.crowded() {
+		h.admitWaiting(name)
+	}
+}
+
+// stallLocked counts how long one write to A has been under way, and reports
+// whether that is too long. The time does not count while A's connection takes
+// no more of anything: a write of this stream then waits for those of others,
+// and what a connection takes is not for the handler to see.
+func (x *exchange) stallLocked() bool {
+	writes := x.w.writes.Load()
+	if writes%2 == 0 || writes != x.seen || x.h.cfg.Stall <= 0 {
+		x.seen, x.stuck = writes, 0
+		return false
+	}
+	if x.line != nil && x.line.Writing() {
+		return false
+	}
+	x.stuck++
+	return x.stuck >= stallTicks
+}
