@@ -12,6 +12,11 @@ import (
 	"time"
 )
 
+// upgradeGrace is how long one side of an upgraded connection may go on when the
+// other has said all. A WebSocket's end takes a round trip (RFC 6455, 7.1.1); a
+// side that is gone for good looks no different from one that is slow with it.
+const upgradeGrace = 30 * time.Second
+
 // forward sends the request to C and its response to A.
 func (x *exchange) forward() {
 	req, f := x.request()
@@ -188,10 +193,14 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 	// and are waited for.
 	passing.Go(func() { ended <- pass(visitorConn{conn, &x.w}, x.duplex) })
 	passing.Go(func() { ended <- pass(x.duplex, io.MultiReader(bytes.NewReader(early), conn)) })
-	for range 2 {
-		if err := <-ended; err != nil {
-			break
+	if err := <-ended; err == nil {
+		// One side has said all that it will, and the other was told so.
+		timer := time.NewTimer(upgradeGrace)
+		select {
+		case <-ended:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 	conn.Close()
 	x.duplex.Close()
