@@ -267,7 +267,7 @@ func (h *Handler) admit(x *exchange) *failure {
 		return &failure{status: http.StatusBadGateway, reason: reasonLoop, detail: "the origin's service leads back to this proxy"}
 	}
 	if h.cfg.Auth != nil {
-		user, f := h.cfg.Auth.check(r, x.rec.Peer)
+		user, f := h.cfg.Auth.check(r, x.rec.Client)
 		if f != nil {
 			return f
 		}

@@ -14,19 +14,21 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/tg123/go-htpasswd"
+	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
 	// maxVerified is how many passwords are remembered as right.
 	maxVerified = 4096
-	// maxGuesses is how many passwords of one address (IPv6: one /64) are being
-	// checked or wait to be, each counted once however many requests bring it.
+	// maxGuesses is how many passwords of one address (IPv6: one /64; wideFactor
+	// times as many of one /48) are being checked or wait to be, each counted once
+	// however many requests bring it.
 	maxGuesses = 8
 	// Costs of bcrypt that are taken. One step doubles the time; 16 takes seconds.
 	minCost, maxCost = 4, 16
@@ -38,42 +40,43 @@ const (
 // Checking a password takes bcrypt some 50 ms of a processor on purpose, too
 // long for each request of a page: a digest of what was right is remembered, in
 // memory and with a key that never leaves it. A user that is not in the file
-// takes as long as one that is.
+// takes as long as one that is, also where some take longer than others.
 type Htpasswd struct {
-	path string
+	// Fixed by LoadHtpasswd.
+	path    string
+	compare func(hash []byte, password string) bool
 	// slots bounds how many are checked at once, that a flood of guesses leaves
 	// a processor for the rest.
 	slots chan struct{}
 
+	checks singleflight.Group // by digest
+
 	mu sync.Mutex
 	// Guarded by mu, which is not held while a password is checked.
 	file    *passwords
-	guesses map[netip.Prefix]int
+	guesses loads
 }
 
-// passwords is the file as it was read once. Guarded by Htpasswd.mu, but for
-// what never changes.
+// passwords is the file as it was read once.
 type passwords struct {
-	users    map[string]htpasswd.EncodedPasswd // never changes
-	decoy    htpasswd.EncodedPasswd            // the slowest of users; never changes
-	key      [32]byte                          // never changes
-	verified map[digest]struct{}
-	checking map[digest]*verdict
+	// Never changes.
+	users  map[string][]byte // hashes
+	decoys [][]byte          // hashes for users that are not there: one, or all if their costs differ
+	key    [32]byte
+
+	verified map[digest]struct{} // guarded by Htpasswd.mu
 }
 
 type digest [sha256.Size]byte
-
-// verdict is a check that is being made. ok may be read once done is closed.
-type verdict struct {
-	done chan struct{}
-	ok   bool
-}
 
 // LoadHtpasswd reads the htpasswd file at path, in which every hash must be
 // bcrypt's. The error names the line, and never quotes a hash.
 func LoadHtpasswd(path string) (*Htpasswd, error) {
 	h := &Htpasswd{
-		path: path, guesses: make(map[netip.Prefix]int),
+		path: path,
+		compare: func(hash []byte, password string) bool {
+			return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
+		},
 		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	if err := h.Reload(); err != nil {
@@ -101,13 +104,9 @@ func (h *Htpasswd) Reload() error {
 }
 
 func readPasswords(r io.Reader) (*passwords, error) {
-	p := &passwords{
-		users:    make(map[string]htpasswd.EncodedPasswd),
-		verified: make(map[digest]struct{}),
-		checking: make(map[digest]*verdict),
-	}
+	p := &passwords{users: make(map[string][]byte), verified: make(map[digest]struct{})}
 	rand.Read(p.key[:])
-	slowest := 0
+	costs := make(map[int]bool)
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff"))
@@ -125,47 +124,42 @@ func readPasswords(r io.Reader) (*passwords, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		encoded, err := htpasswd.AcceptBcrypt(hash)
-		if err != nil || encoded == nil {
-			return nil, fmt.Errorf("line %d: the hash is not bcrypt's: use htpasswd -B", n)
-		}
-		p.users[user] = encoded
-		if cost > slowest {
-			slowest, p.decoy = cost, encoded
-		}
+		p.users[user] = []byte(hash)
+		p.decoys = append(p.decoys, []byte(hash))
+		costs[cost] = true
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
 	}
-	if p.decoy == nil {
+	if len(p.users) == 0 {
 		return nil, errors.New("there is no user in it: add one with htpasswd -B")
+	}
+	if len(costs) == 1 {
+		p.decoys = p.decoys[:1]
 	}
 	return p, nil
 }
 
-// bcryptCost checks a hash, "$2y$COST$" and 53 characters, which the library
-// would only do at the first login.
+// bcryptCost checks a hash, "$2y$COST$" and 53 characters, all of which the
+// library would only do at the first login.
 func bcryptCost(hash string) (int, error) {
-	if len(hash) != 60 || hash[0] != '$' || hash[1] != '2' || hash[3] != '$' || hash[6] != '$' || strings.IndexByte("abxy", hash[2]) < 0 {
+	cost, err := bcrypt.Cost([]byte(hash))
+	if err != nil || len(hash) != 60 || !strings.HasPrefix(hash, "$2") || hash[3] != '$' || hash[6] != '$' || strings.IndexByte("abxy", hash[2]) < 0 ||
+		strings.ContainsFunc(hash[7:], func(r rune) bool { return r > 0x7f || !isAlnum(byte(r)) && r != '.' && r != '/' }) {
 		return 0, errors.New("the hash is not bcrypt's: use htpasswd -B")
 	}
-	for i := 7; i < len(hash); i++ {
-		if c := hash[i]; !isAlnum(c) && c != '.' && c != '/' {
-			return 0, errors.New("the hash is not bcrypt's: use htpasswd -B")
-		}
-	}
-	cost, err := strconv.Atoi(hash[4:6])
-	if err != nil || cost < minCost || cost > maxCost {
+	if cost < minCost || cost > maxCost {
 		return 0, fmt.Errorf("bcrypt's cost must be between %d and %d", minCost, maxCost)
 	}
 	return cost, nil
 }
 
-// check returns the user of a request that may pass, else the answer.
-func (h *Htpasswd) check(r *http.Request, peer netip.Addr) (user string, f *failure) {
+// check returns the user of a request that may pass, else the answer. The
+// request is client's.
+func (h *Htpasswd) check(r *http.Request, client netip.Addr) (user string, f *failure) {
 	user, password, given := r.BasicAuth()
 	if given {
-		ok, err := h.verify(r.Context(), user, password, peer)
+		ok, err := h.verify(r.Context(), user, password, client)
 		switch {
 		case ok:
 			return user, nil
@@ -181,59 +175,61 @@ func (h *Htpasswd) check(r *http.Request, peer netip.Addr) (user string, f *fail
 	}
 }
 
-var errGuessing = errors.New("too many passwords at once")
+var (
+	errGuessing = errors.New("too many passwords at once")
+	errAway     = errors.New("who asked for the check has left before it began")
+)
 
-func (h *Htpasswd) verify(ctx context.Context, user, password string, addr netip.Addr) (bool, error) {
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	peer, _ := addr.Prefix(bits) // the zero Prefix for the zero Addr
+func (h *Htpasswd) verify(ctx context.Context, user, password string, client netip.Addr) (bool, error) {
 	h.mu.Lock()
 	p := h.file
 	id := p.digest(user, password)
-	if _, ok := p.verified[id]; ok {
-		h.mu.Unlock()
-		return true, nil
-	}
-	v := p.checking[id]
-	if v == nil {
-		if h.guesses[peer] >= maxGuesses {
-			h.mu.Unlock()
-			return false, errGuessing
-		}
-		h.guesses[peer]++
-		v = &verdict{done: make(chan struct{})}
-		p.checking[id] = v
-		// Ends after bcrypt, and at most maxGuesses an address before it.
-		// Whoever asks waits for done, or leaves.
-		go h.decide(p, id, v, user, password, peer)
-	}
+	_, ok := p.verified[id]
 	h.mu.Unlock()
-	select {
-	case <-v.done:
-		return v.ok, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
+	for !ok {
+		// Ends after bcrypt, or when the first who asks leaves before it has
+		// begun. Whoever asks waits for it, or leaves.
+		check := h.checks.DoChan(string(id[:]), func() (any, error) {
+			return h.decide(ctx, p, id, user, password, shareKey(client))
+		})
+		select {
+		case v := <-check:
+			if errors.Is(v.Err, errAway) && ctx.Err() == nil {
+				continue // it was another who left
+			}
+			ok, _ = v.Val.(bool)
+			return ok, v.Err
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
 	}
+	return true, nil
 }
 
-// decide runs bcrypt.
-func (h *Htpasswd) decide(p *passwords, id digest, v *verdict, user, password string, peer netip.Prefix) {
-	h.slots <- struct{}{}
-	encoded, known := p.users[user]
-	if !known {
-		encoded = p.decoy
+// decide runs bcrypt, for one that asks with ctx.
+func (h *Htpasswd) decide(ctx context.Context, p *passwords, id digest, user, password string, client netip.Addr) (ok bool, err error) {
+	h.mu.Lock()
+	one, wide := h.guesses.add(client, 1, 0)
+	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		h.guesses.add(client, -1, 0)
+		h.mu.Unlock()
+	}()
+	if one.requests > maxGuesses || wide.requests > wideFactor*maxGuesses {
+		return false, errGuessing
 	}
-	ok := encoded.MatchesPassword(password) && known
+	select {
+	case h.slots <- struct{}{}:
+	case <-ctx.Done():
+		return false, errAway
+	}
+	hash, known := p.hash(user)
+	ok = h.compare(hash, password) && known
 	<-h.slots
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.guesses[peer]--; h.guesses[peer] == 0 {
-		delete(h.guesses, peer)
-	}
-	delete(p.checking, id)
 	if ok {
 		for old := range p.verified {
 			if len(p.verified) < maxVerified {
@@ -243,8 +239,28 @@ func (h *Htpasswd) decide(p *passwords, id digest, v *verdict, user, password st
 		}
 		p.verified[id] = struct{}{}
 	}
-	v.ok = ok
-	close(v.done)
+	return ok, nil
+}
+
+// hash returns what the password of user is compared with. A user who is not
+// there has the hash of one who is, always the same one, or how long it takes
+// would tell. Where the file changes, few of them get another: each hash, which
+// nobody outside knows, says how much it wants the name.
+func (p *passwords) hash(user string) (hash []byte, known bool) {
+	name := sha256.Sum256([]byte(user))
+	var most [sha256.Size]byte
+	var both []byte
+	for _, h := range p.decoys { // for those who are there, too: it takes time
+		both = append(append(both[:0], h...), name[:]...)
+		want := sha256.Sum256(both)
+		if hash == nil || slices.Compare(want[:], most[:]) > 0 {
+			hash, most = h, want
+		}
+	}
+	if own, ok := p.users[user]; ok {
+		return own, true
+	}
+	return hash, false
 }
 
 // digest stands for a user with a password. The user's length comes first, or

@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -154,16 +156,34 @@ func TestReloadHtpasswd(t *testing.T) {
 	want("new", true)
 }
 
-// slow is a password whose check lasts until the test lets it go.
+// slow is a check that lasts until the test lets it go.
 type slow struct {
 	calls chan string
 	free  chan bool
 }
 
-func (s slow) MatchesPassword(p string) bool {
+func (s slow) compare(_ []byte, p string) bool {
 	s.calls <- p
 	<-s.free
 	return p == "right"
+}
+
+// slowly makes h's checks slow, one at a time.
+func slowly(h *Htpasswd) slow {
+	s := slow{make(chan string, 1000), make(chan bool)}
+	h.compare, h.slots = s.compare, make(chan struct{}, 1)
+	return s
+}
+
+func loadHtpasswd(t *testing.T, lines ...string) *Htpasswd {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "htpasswd")
+	writeHtpasswd(t, path, strings.Join(lines, "\n"))
+	h, err := LoadHtpasswd(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 // bcrypt runs once for a password that comes many times at once, again for each
@@ -171,15 +191,8 @@ func (s slow) MatchesPassword(p string) bool {
 func TestBcryptIsBounded(t *testing.T) { synctest.Test(t, testBcryptIsBounded) }
 
 func testBcryptIsBounded(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "htpasswd")
-	writeHtpasswd(t, path, "anna:"+hash(t, "x")+"\n")
-	h, err := LoadHtpasswd(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	check := slow{make(chan string, 100), make(chan bool)}
-	h.file.users["anna"] = check
-	h.file.decoy = check
+	h := loadHtpasswd(t, "anna:"+hash(t, "x"))
+	check := slowly(h)
 	addr := netip.MustParseAddr("2001:db8::1")
 	neighbour := netip.MustParseAddr("2001:db8::2")
 
@@ -229,8 +242,185 @@ func testBcryptIsBounded(t *testing.T) {
 	guesses.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.guesses) != 0 || len(h.file.checking) != 0 || len(h.file.verified) != 1 {
-		t.Errorf("left over: %d addresses, %d checks, %d verified", len(h.guesses), len(h.file.checking), len(h.file.verified))
+	if len(h.guesses.one)+len(h.guesses.wide) != 0 || len(h.file.verified) != 1 {
+		t.Errorf("left over: %v, %d verified", h.guesses, len(h.file.verified))
+	}
+}
+
+// Who leaves before its turn is not checked, and takes nobody along who asks for
+// the same.
+func TestGuesserLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := loadHtpasswd(t, "anna:"+hash(t, "x"))
+		check := slowly(h)
+		ask := func(ctx context.Context, password, client string) <-chan error {
+			ended := make(chan error, 1)
+			// Ends when verify does, and is waited for.
+			go func() {
+				ok, err := h.verify(ctx, "anna", password, netip.MustParseAddr(client))
+				if err == nil && ok != (password == "right") {
+					err = fmt.Errorf("%q is %v", password, ok)
+				}
+				ended <- err
+			}()
+			synctest.Wait()
+			return ended
+		}
+		first := ask(t.Context(), "first", "192.0.2.1")
+		ctx, leave := context.WithCancel(t.Context())
+		var left []<-chan error
+		for i := range 5 {
+			left = append(left, ask(ctx, fmt.Sprint("guess ", i), "192.0.2.2"))
+		}
+		left = append(left, ask(ctx, "right", "192.0.2.2"))
+		stays := ask(t.Context(), "right", "192.0.2.3")
+		leave()
+		for _, l := range left {
+			if err := <-l; !errors.Is(err, context.Canceled) {
+				t.Errorf("who left: %v", err)
+			}
+		}
+		check.free <- true
+		check.free <- true
+		for _, e := range []<-chan error{first, stays} {
+			if err := <-e; err != nil {
+				t.Error(err)
+			}
+		}
+		if a, b := <-check.calls, <-check.calls; a != "first" || b != "right" || len(check.calls) != 0 {
+			t.Errorf("checked %q and %q, and %d more; want the first and the right one alone", a, b, len(check.calls))
+		}
+	})
+}
+
+// Guesses are counted by IPv6 /64, and by /48.
+func TestGuessesOfNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := loadHtpasswd(t, "anna:"+hash(t, "x"))
+		check := slowly(h)
+		var asked sync.WaitGroup
+		n := 0
+		ask := func(client string) {
+			n++
+			guess := fmt.Sprint(n)
+			asked.Go(func() { h.verify(t.Context(), "anna", guess, netip.MustParseAddr(client)) })
+			synctest.Wait()
+		}
+		for i := range wideFactor * maxGuesses {
+			ask(fmt.Sprintf("2001:db8:0:%x::1", i/maxGuesses))
+		}
+		for _, c := range []struct {
+			client string
+			want   error
+		}{{"2001:db8::2", errGuessing}, {"2001:db8:0:ffff::1", errGuessing}} {
+			if _, err := h.verify(t.Context(), "anna", "one more", netip.MustParseAddr(c.client)); err != c.want {
+				t.Errorf("%s: %v, want %v", c.client, err, c.want)
+			}
+		}
+		ask("2001:db8:1::1")
+		ask("192.0.2.1")
+		for range n {
+			<-check.calls
+			check.free <- true
+		}
+		asked.Wait()
+	})
+}
+
+// Behind a trusted proxy, one client's guesses are not another's.
+func TestGuessesBehindProxy(t *testing.T) {
+	h := loadHtpasswd(t, "anna:"+hash(t, "x"))
+	check := slowly(h)
+	s := newStage(t, func(c *Config) {
+		c.Auth = h
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	})
+	s.connect(t, "", "", echo)
+	v := s.visitors[0]
+	var asked sync.WaitGroup
+	ask := func(client, password string, status int) {
+		r := v.request(t, "GET", "/", nil)
+		r.SetBasicAuth("anna", password)
+		r.Header.Set("X-Forwarded-For", client)
+		asked.Go(func() {
+			if got := v.do(t, r); got.StatusCode != status {
+				t.Errorf("%s with %q: %d, want %d", client, password, got.StatusCode, status)
+			}
+		})
+	}
+	for i := range maxGuesses {
+		ask("192.0.2.66", fmt.Sprint(i), 401)
+	}
+	counted := func(client string) int {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.guesses.one[netip.MustParseAddr(client)].requests
+	}
+	for end := time.Now().Add(patience); counted("192.0.2.66") < maxGuesses; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d guesses are counted", counted("192.0.2.66"))
+		}
+	}
+	ask("192.0.2.66", "one more", 429)
+	if r := s.record(t); r.Status != 429 || r.Client != netip.MustParseAddr("192.0.2.66") {
+		t.Errorf("one guess more: %d for %v", r.Status, r.Client)
+	}
+	ask("192.0.2.1", "right", 200)
+	for range maxGuesses + 1 {
+		await(t, "a check", check.calls)
+		check.free <- true
+	}
+	asked.Wait()
+}
+
+// A name that is not there takes as long as one of those that are, always as
+// long, also after a restart, and mostly where the file has changed.
+func TestUnknownUserTakesAsLong(t *testing.T) {
+	var lines []string
+	for i := range 40 {
+		h, err := bcrypt.GenerateFromPassword([]byte("x"), bcrypt.MinCost+i%4/3) // a quarter costs more
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, fmt.Sprintf("user%d:%s", i, h))
+	}
+	costs := func(lines []string) (costs [1000]int, dear int) {
+		p := loadHtpasswd(t, lines...).file
+		for i := range costs {
+			h, known := p.hash(fmt.Sprint("nobody", i))
+			cost, err := bcrypt.Cost(h)
+			if known || err != nil {
+				t.Fatal(known, err)
+			}
+			if costs[i] = cost; cost > bcrypt.MinCost {
+				dear++
+			}
+		}
+		if h, known := p.hash("user3"); !known || "user3:"+string(h) != lines[3] {
+			t.Errorf("a user that is there has the hash %s", h)
+		}
+		return costs, dear
+	}
+	before, dear := costs(lines)
+	if dear < 150 || dear > 350 {
+		t.Errorf("%d of 1000 names take longer, want about the quarter that it is of those who are there", dear)
+	}
+	if again, _ := costs(lines); again != before {
+		t.Error("after a restart other names take longer")
+	}
+	changed := 0
+	after, _ := costs(append(lines, "new:"+hash(t, "x")))
+	for i := range after {
+		if after[i] != before[i] {
+			changed++
+		}
+	}
+	if changed > 40 {
+		t.Errorf("a new user changed how long %d of 1000 names take, want few", changed)
+	}
+	alike := loadHtpasswd(t, "a:"+hash(t, "x"), "b:"+hash(t, "x")).file
+	if len(alike.decoys) != 1 {
+		t.Errorf("%d decoys where all cost the same, want 1", len(alike.decoys))
 	}
 }
 

@@ -43,12 +43,15 @@ type shares struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	open    map[netip.Addr]load // by address, IPv6 by /64
-	wide    map[netip.Addr]load // by IPv6 /48
+	open    loads
 	crowds  map[origin.Name]*crowd
 	spare   []*tally
 	stopped bool
 }
+
+// loads is what each address has, by shareKey, and each IPv6 /48. The zero
+// value is empty.
+type loads struct{ one, wide map[netip.Addr]load }
 
 // load is what the requests of an address hold.
 type load struct {
@@ -56,11 +59,21 @@ type load struct {
 	bytes    int64 // of their heads
 }
 
-func newShares(most int) *shares {
-	return &shares{
-		most: most, open: make(map[netip.Addr]load), wide: make(map[netip.Addr]load),
-		crowds: make(map[origin.Name]*crowd),
+// add returns what who has now, and what its IPv6 /48 has; nothing for the latter
+// if it has none.
+func (l *loads) add(who netip.Addr, requests, bytes int) (one, wide load) {
+	if l.one == nil {
+		*l = loads{make(map[netip.Addr]load), make(map[netip.Addr]load)}
 	}
+	one = count(l.one, who, requests, bytes)
+	if who.Is6() {
+		wide = count(l.wide, network(who, 48), requests, bytes)
+	}
+	return one, wide
+}
+
+func newShares(most int) *shares {
+	return &shares{most: most, crowds: make(map[origin.Name]*crowd)}
 }
 
 // shareKey is the address that one visitor shares with nobody: who has one IPv6
@@ -91,11 +104,8 @@ func (s *shares) begin(who netip.Addr, cost int) standing {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := s.standing(count(s.open, who, 1, cost), 1)
-	if who.Is6() {
-		st = max(st, s.standing(count(s.wide, network(who, 48), 1, cost), wideFactor))
-	}
-	return st
+	one, wide := s.open.add(who, 1, cost)
+	return max(s.standing(one, 1), s.standing(wide, wideFactor))
 }
 
 func (s *shares) standing(l load, factor int) standing {
@@ -115,10 +125,7 @@ func (s *shares) end(who netip.Addr, cost int) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	count(s.open, who, -1, -cost)
-	if who.Is6() {
-		count(s.wide, network(who, 48), -1, -cost)
-	}
+	s.open.add(who, -1, -cost)
 }
 
 func count(loads map[netip.Addr]load, key netip.Addr, requests, bytes int) load {

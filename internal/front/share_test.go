@@ -196,8 +196,8 @@ func TestStanding(t *testing.T) {
 		for _, who := range opened {
 			s.end(who, 1)
 		}
-		if len(s.open)+len(s.wide) != 0 {
-			t.Errorf("%s: left over: %v, %v", test.name, s.open, s.wide)
+		if len(s.open.one)+len(s.open.wide) != 0 {
+			t.Errorf("%s: left over: %v", test.name, s.open)
 		}
 	}
 	// Large heads.

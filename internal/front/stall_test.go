@@ -571,7 +571,7 @@ func TestWhoShares(t *testing.T) {
 		x.finished = true
 		x.end()
 	}
-	if len(h.shares.open) != 0 {
+	if len(h.shares.open.one) != 0 {
 		t.Errorf("left over: %v", h.shares.open)
 	}
 }
