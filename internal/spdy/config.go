@@ -98,7 +98,7 @@ type Config struct {
 
 	// MaxHeaderBytes is the largest decoded header block in bytes that is
 	// taken; the HEADERS frames of one stream count together. Zero means
-	// 64 KiB. The frame's stream is reset above it, the session ended where
+	// 64 KiB, the most is 64 MiB. The frame's stream is reset above it, the session ended where
 	// compression makes more of a block than 16 times as much, and 1 MiB. A name
 	// may have a 64th of it, and 1 KiB at least.
 	MaxHeaderBytes int
@@ -181,6 +181,7 @@ func (c *Config) withDefaults() Config {
 	if d.MaxHeaderBytes <= 0 {
 		d.MaxHeaderBytes = defaultMaxHeaderBytes
 	}
+	d.MaxHeaderBytes = min(d.MaxHeaderBytes, 64<<20)
 	if d.MaxFrameSize == 0 {
 		d.MaxFrameSize = uint32(max(defaultMaxFrame, frameOf(min(d.MaxHeaderBytes, maxFrame))))
 	}

@@ -93,11 +93,11 @@ func TestHandlersContentLengths(t *testing.T) {
 	}
 }
 
-// With a Config that says so, headers of any size go both ways that fit into a
-// frame, in any number of lines.
+// With a Config that says so, headers go both ways that are as large as the frame
+// which the peer takes, in any number of lines.
 func TestLargeHeaders(t *testing.T) {
 	for _, level := range []int{0, 6} {
-		conf := &spdy.Config{MaxHeaderBytes: 16 << 20, MaxHeaderPairs: 1 << 20, MaxPeerFrameSize: 1<<24 - 1, CompressionLevel: level}
+		conf := &spdy.Config{MaxHeaderBytes: 4 << 20, MaxHeaderPairs: 1 << 20, MaxPeerFrameSize: 2 << 20, CompressionLevel: level}
 		client, server := pair(t, conf, conf, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for name, values := range r.Header {
 				if strings.HasPrefix(name, "X-") {
@@ -106,14 +106,14 @@ func TestLargeHeaders(t *testing.T) {
 			}
 			io.WriteString(w, "ok")
 		}))
-		for what, header := range map[string]http.Header{
+		all := map[string]http.Header{
 			"a value of 65300 bytes":  {"X-A": {strings.Repeat("a", 65300)}},
 			"a value of 1 MiB":        {"X-A": {strings.Repeat("b", 1<<20)}},
-			"a value of 15 MiB":       {"X-A": {string(letters(15 << 20))}},
 			"a name of 2000 bytes":    {"X-" + strings.Repeat("1", 2000): {"1"}},
 			"2000 names":              names(2000),
 			"20000 lines of one name": {"X-A": strings.Split(strings.Repeat("a ", 20000)+"a", " ")},
-		} {
+		}
+		for what, header := range all {
 			req := request(t, "GET", "/", nil)
 			req.Header = header
 			resp, err := client.RoundTrip(req)
@@ -131,26 +131,15 @@ func TestLargeHeaders(t *testing.T) {
 			}
 		}
 		req := request(t, "GET", "/", nil)
-		req.Header.Set("X-A", strings.Repeat("a", 16<<20))
+		req.Header.Set("X-A", strings.Repeat("a", 2<<20))
 		_, err := client.RoundTrip(req)
 		if se, ok := errors.AsType[*spdy.StreamError](err); !ok || se.StreamID != 0 || !errors.Is(err, spdy.ErrHeaderTooLarge) {
-			t.Errorf("level %d: 16 MiB: got %v, want an ErrHeaderTooLarge without a stream", level, err)
+			t.Errorf("level %d: 2 MiB: got %v, want an ErrHeaderTooLarge without a stream", level, err)
 		}
 		if err := errors.Join(client.Err(), server.Err()); err != nil {
 			t.Errorf("level %d: the session: got %v, want it to go on", level, err)
 		}
 	}
-}
-
-// letters returns n bytes that do not compress well.
-func letters(n int) []byte {
-	b := make([]byte, n)
-	x := uint32(1)
-	for i := range b {
-		x = x*1664525 + 1013904223
-		b[i] = 'a' + byte(x>>24)%26
-	}
-	return b
 }
 
 func names(n int) http.Header {
