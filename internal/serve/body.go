@@ -17,9 +17,6 @@ import (
 // what it holds here (a file, its room on the disk) is wanted by others.
 const bodyIdle = 2 * time.Minute
 
-// bodyStep is how much of an upload is read at a time.
-const bodyStep = 64 << 10
-
 // errTooLong ends a body that is over the maximum.
 var errTooLong = errors.New("the body is too long")
 
@@ -44,15 +41,6 @@ func newReceived(w http.ResponseWriter, r *http.Request) *received {
 	}
 }
 
-// Read implements io.Reader. It returns io.EOF only if the body is as long as
-// was announced.
-func (b *received) Read(p []byte) (int, error) {
-	b.extend()
-	n, err := b.body.Read(p)
-	b.take(p[:n])
-	return n, b.judge(err)
-}
-
 // extend gives what comes next of the body its time.
 func (b *received) extend() {
 	if now := time.Now(); now.Sub(b.extended) > time.Second {
@@ -62,44 +50,43 @@ func (b *received) extend() {
 	}
 }
 
-// take counts and digests a piece of the body.
-func (b *received) take(p []byte) {
-	b.length += int64(len(p))
-	b.sum.Write(p)
-}
-
-// judge returns err, unless it is the end and comes too early.
-func (b *received) judge(err error) error {
-	if err == io.EOF {
-		b.deadline(time.Time{})
-		if b.announce >= 0 && b.length != b.announce {
-			err = io.ErrUnexpectedEOF
-		}
-	}
-	b.broken = err != nil && err != io.EOF
-	return err
-}
-
 // discard reads the body to its end.
-func (b *received) discard() error {
+func (b *received) discard() error { return b.copyTo(io.Discard) }
+
+// copyTo writes the body to w. It returns nil only if the body is as long as
+// was announced; b.broken tells whether it was the body or w that failed.
+//
+// A body that lends what came, as the SPDY engine's does, costs no buffer
+// here while it stands still.
+func (b *received) copyTo(w io.Writer) error {
+	to := taker{received: b, w: w}
 	b.extend()
-	_, err := io.Copy(digester{b}, b.body)
-	if err == nil {
-		err = io.EOF
+	_, err := io.Copy(&to, b.body)
+	b.deadline(time.Time{})
+	if to.err != nil {
+		return to.err
 	}
-	if err = b.judge(err); err == io.EOF {
-		err = nil
+	if err == nil && b.announce >= 0 && b.length != b.announce {
+		err = io.ErrUnexpectedEOF
 	}
+	b.broken = err != nil
 	return err
 }
 
-// A digester takes what a body's WriteTo lends it, without a copy.
-type digester struct{ *received }
+// A taker counts and digests a body, and passes it on.
+type taker struct {
+	*received
+	w   io.Writer
+	err error // of w
+}
 
-func (d digester) Write(p []byte) (int, error) {
-	d.take(p)
-	d.extend()
-	return len(p), nil
+func (t *taker) Write(p []byte) (int, error) {
+	t.length += int64(len(p))
+	t.sum.Write(p)
+	n, err := t.w.Write(p)
+	t.err = err
+	t.extend()
+	return n, err
 }
 
 // describe tells in h what arrived.

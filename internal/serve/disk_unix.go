@@ -8,18 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// diskSpace tells how many bytes an ordinary user may still write to the disk
-// that holds dir, and how many it has; ok is false where that cannot be known.
-func diskSpace(dir *os.Root) (free, total int64, ok bool) {
-	f, err := dir.Open(".")
+// lookAt tells what is left of the disk that holds folder, an open one; ok is
+// false where that cannot be known.
+func lookAt(folder *os.File) (d disk, ok bool) {
+	raw, err := folder.SyscallConn()
 	if err != nil {
-		return 0, 0, false
+		return disk{}, false
 	}
-	defer f.Close()
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil || st.Blocks == 0 {
-		return 0, 0, false
+	if cerr := raw.Control(func(fd uintptr) { err = unix.Fstatfs(int(fd), &st) }); cerr != nil || err != nil || st.Blocks == 0 {
+		return disk{}, false
 	}
 	size := int64(st.Bsize)
-	return int64(st.Bavail) * size, int64(st.Blocks) * size, true
+	return disk{
+		free: int64(st.Bavail) * size, total: int64(st.Blocks) * size,
+		freeFiles: int64(st.Ffree), totalFiles: int64(st.Files),
+	}, true
 }

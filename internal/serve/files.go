@@ -30,12 +30,13 @@ var errNotFound = errors.New("no such file")
 // A folder serves the files of one folder.
 type folder struct {
 	// Fixed when it is made.
-	root      *os.Root
-	dotfiles  bool
-	noListing bool
-	uploads   *uploads // nil: bodies are read and forgotten
-	log       *slog.Logger
-	now       func() time.Time // the clock that tells the age of files
+	root          *os.Root
+	dotfiles      bool
+	noListing     bool
+	uploads       *uploads // nil: bodies are read and forgotten
+	log           *slog.Logger
+	noDescriptors *limitedLog
+	now           func() time.Time // the clock that tells the age of files
 
 	small smallFiles // has its own lock
 }
@@ -364,7 +365,7 @@ func (d *folder) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusServiceUnavailable:
 		text = "too many files are open; try again soon"
 		w.Header().Set("Retry-After", "1")
-		d.log.Warn("a file could not be opened", "path", r.URL.Path, "error", err)
+		d.noDescriptors.print("path", r.URL.Path, "error", err)
 	case http.StatusInternalServerError:
 		text = "this file cannot be read"
 		d.log.Error("a file could not be read", "path", r.URL.Path, "error", err)

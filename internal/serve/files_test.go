@@ -233,7 +233,7 @@ func TestFailuresOfTheSystem(t *testing.T) {
 		{syscall.ENAMETOOLONG, 404}, {syscall.ENXIO, 404}, {syscall.EMFILE, 503}, {syscall.ENFILE, 503}, {syscall.EIO, 500},
 		{errors.New("path escapes from parent"), 404},
 	} {
-		d := &folder{log: slog.New(slog.DiscardHandler)}
+		d := newHandler(t, Config{Root: t.TempDir()}).serve.(*folder)
 		w := httptest.NewRecorder()
 		d.refuse(w, httptest.NewRequest("GET", "/x", nil), &fs.PathError{Op: "openat", Path: "/home/me/x", Err: tc.err})
 		if w.Code != tc.want || strings.Contains(w.Body.String(), "/home") || strings.Count(w.Body.String(), "\n") != 1 {

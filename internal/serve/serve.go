@@ -92,7 +92,9 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, root.Close)
-	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, now: time.Now}
+	noDescriptors := newLimitedLog(cfg.Logger, slog.LevelWarn, "requests were refused: no more files can be opened; allow more (ulimit -n)")
+	h.close = append(h.close, noDescriptors.close)
+	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, now: time.Now, noDescriptors: noDescriptors}
 	h.serve = d
 	if cfg.Upload == "" {
 		return h, nil
@@ -103,11 +105,12 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, dir.Close)
-	d.uploads, err = newUploads(dir, cfg.UploadMax, placeUnder(cfg.Root, cfg.Upload, d.visible), cfg.Logger)
+	d.uploads, err = newUploads(dir, cfg.UploadMax, placeUnder(cfg.Root, cfg.Upload, d.visible), cfg.Logger, noDescriptors)
 	if err != nil {
 		h.Close()
 		return nil, fmt.Errorf("--upload %q: no file can be made there (%w); change its mode or owner, or name another folder", cfg.Upload, reason(err))
 	}
+	h.close = append(h.close, d.uploads.Close)
 	return h, nil
 }
 

@@ -18,7 +18,7 @@ func lockFile(*os.File, bool) error { return nil }
 func unlinked(*os.File) (bool, error) { return false, nil }
 
 // syncFolder does nothing: such a system writes names with their files.
-func syncFolder(*os.Root) error { return nil }
+func syncFolder(*os.File) error { return nil }
 
 // diskFull tells whether err means that the disk is full.
 func diskFull(err error) bool {

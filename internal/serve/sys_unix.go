@@ -36,15 +36,8 @@ func unlinked(f *os.File) (bool, error) {
 	return ok && st.Nlink == 0, nil
 }
 
-// syncFolder makes the names in dir last over a power failure.
-func syncFolder(dir *os.Root) error {
-	f, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
+// syncFolder makes the names in an open folder last over a power failure.
+func syncFolder(f *os.File) error { return f.Sync() }
 
 // diskFull tells whether err means that the disk, or its owner's share, is full.
 func diskFull(err error) bool {

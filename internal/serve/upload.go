@@ -13,23 +13,11 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"sync"
 )
 
-const (
-	// partPrefix begins the names of uploads that are not whole yet. The dot
-	// keeps them out of listings.
-	partPrefix = ".spdy-proxy-upload-"
-
-	// diskStep is how many bytes an upload writes between two looks at the disk.
-	diskStep = 16 << 20
-
-	// diskKeep is what uploads leave free on the disk, or a twentieth of a
-	// small one: a full disk stops more than uploads.
-	diskKeep = 64 << 20
-)
-
-var errDiskFull = errors.New("the disk is nearly full")
+// partPrefix begins the names of uploads that are not whole yet. The dot
+// keeps them out of listings.
+const partPrefix = ".spdy-proxy-upload-"
 
 // An uploads keeps the bodies of requests in one folder, each whole under a
 // new random name, or not at all.
@@ -41,28 +29,44 @@ var errDiskFull = errors.New("the disk is nearly full")
 type uploads struct {
 	// Fixed when it is made.
 	dir   *os.Root
+	self  *os.File // dir, opened once, so that no upload fails at its end for want of a descriptor
 	max   int64
 	place string // path of dir as the folder serves it, with slashes around; empty: it does not
-	space func() (free, total int64, ok bool)
+	room  room   // has its own lock
 	log   *slog.Logger
 
-	mu      sync.Mutex
-	claimed int64 // guarded by mu: bytes that uploads may write on their last look at the disk, and have not yet
+	noDescriptors, noRoom, failed *limitedLog
 }
 
-func newUploads(dir *os.Root, max int64, place string, log *slog.Logger) (*uploads, error) {
-	u := &uploads{dir: dir, max: max, place: place, log: log}
-	u.space = func() (int64, int64, bool) { return diskSpace(dir) }
-	if err := u.clean(); err != nil {
-		return nil, err
-	}
-	// Find out now, not at the first upload, whether files can be made here.
-	part, err := u.newPart()
+// newUploads keeps bodies of at most max bytes in dir, which the folder serves
+// at place. It closes nothing of what it was given.
+func newUploads(dir *os.Root, max int64, place string, log *slog.Logger, noDescriptors *limitedLog) (*uploads, error) {
+	self, err := dir.Open(".")
 	if err != nil {
 		return nil, err
 	}
-	part.discard()
-	return u, nil
+	u := &uploads{
+		dir: dir, self: self, max: max, place: place, log: log,
+		room:          room{look: func() (disk, bool) { return lookAt(self) }},
+		noDescriptors: noDescriptors,
+		noRoom:        newLimitedLog(log, slog.LevelWarn, "an upload was refused"),
+		failed:        newLimitedLog(log, slog.LevelError, "an upload could not be kept"),
+	}
+	if err = u.clean(); err == nil {
+		// Find out now, not at the first upload, whether files can be made here.
+		var part *part
+		if part, err = u.newPart(); err == nil {
+			part.discard()
+			return u, nil
+		}
+	}
+	u.Close()
+	return nil, err
+}
+
+// Close gives back what newUploads opened.
+func (u *uploads) Close() error {
+	return errors.Join(u.noRoom.close(), u.failed.close(), u.self.Close())
 }
 
 // clean removes the parts that no running process writes.
@@ -116,7 +120,11 @@ type part struct {
 func (u *uploads) newPart() (*part, error) {
 	for {
 		name := partPrefix + randomName()
-		f, err := u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		var f *os.File
+		err := u.room.create(func() (err error) {
+			f, err = u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			return err
+		})
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
@@ -173,7 +181,7 @@ func (p *part) finish(ext string) (string, error) {
 				return "", err
 			}
 		}
-		if err := syncFolder(p.u.dir); err != nil {
+		if err := syncFolder(p.u.self); err != nil {
 			p.u.dir.Remove(name)
 			return "", err
 		}
@@ -194,17 +202,12 @@ func (u *uploads) keep(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errTooLong):
 		http.Error(w, fmt.Sprintf("413: at most %d bytes are kept", u.max), http.StatusRequestEntityTooLarge)
 		return
-	case errors.Is(err, errDiskFull) || diskFull(err):
-		u.log.Warn("an upload was refused: the disk is nearly full", "folder", u.dir.Name(), "received", body.length)
-		http.Error(w, "507: there is no room for this body", http.StatusInsufficientStorage)
-		return
 	case body.broken:
 		u.log.Debug("an upload ended early", "received", body.length, "error", err)
 		body.refuse(w, err)
 		return
 	default:
-		u.log.Error("an upload could not be kept", "folder", u.dir.Name(), "error", err)
-		http.Error(w, "500: the body could not be kept", http.StatusInternalServerError)
+		u.refuse(w, err)
 		return
 	}
 	u.log.Info("kept an upload", "name", name, "bytes", body.length)
@@ -218,14 +221,28 @@ func (u *uploads) keep(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, name)
 }
 
+// refuse answers an upload that could not be kept, for a reason of this machine.
+func (u *uploads) refuse(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, errDiskFull), errors.Is(err, errFilesFull), diskFull(err):
+		u.noRoom.print("folder", u.dir.Name(), "error", err)
+		http.Error(w, "507: there is no room for this body", http.StatusInsufficientStorage)
+	case status(err) == http.StatusServiceUnavailable:
+		u.noDescriptors.print("upload", u.dir.Name(), "error", err)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "503: too many files are open; try again soon", http.StatusServiceUnavailable)
+	default:
+		u.failed.print("folder", u.dir.Name(), "error", err)
+		http.Error(w, "500: the body could not be kept", http.StatusInternalServerError)
+	}
+}
+
 // store writes body to a new file and returns its name.
 func (u *uploads) store(body *received, ext string) (name string, err error) {
 	if body.announce > u.max {
 		return "", errTooLong
 	}
-	room := &claim{u: u}
-	defer room.release()
-	if err := room.take(max(body.announce, 0)); err != nil {
+	if err := u.room.fits(max(body.announce, 0)); err != nil {
 		return "", err
 	}
 	p, err := u.newPart()
@@ -233,78 +250,32 @@ func (u *uploads) store(body *received, ext string) (name string, err error) {
 		return "", err
 	}
 	defer p.discard()
-	buf := make([]byte, bodyStep)
-	for {
-		n, err := body.Read(buf)
-		if body.length > u.max {
-			return "", errTooLong
-		}
-		if err := room.use(int64(n)); err != nil {
-			return "", err
-		}
-		if _, err := p.file.Write(buf[:n]); err != nil {
-			return "", err
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return "", err
-		}
+	if err := body.copyTo(&limited{w: p, left: u.max}); err != nil {
+		return "", err
 	}
 	return p.finish(ext)
 }
 
-// A claim is the room that one upload may fill. Without it, each of several
-// uploads would see the room that is left for all of them.
-type claim struct {
-	u      *uploads
-	left   int64 // claimed and not used
-	unseen int64 // used since the last look at the disk
+// Write writes to the part's file what there is room for.
+func (p *part) Write(b []byte) (n int, err error) {
+	err = p.u.room.write(int64(len(b)), func() error {
+		n, err = p.file.Write(b)
+		return err
+	})
+	return n, err
 }
 
-// take claims n bytes more, if that leaves the disk some room.
-func (c *claim) take(n int64) error {
-	c.u.mu.Lock()
-	defer c.u.mu.Unlock()
-	if free, total, ok := c.u.space(); ok {
-		keep := min(diskKeep, total/20)
-		if free-keep-c.u.claimed < n {
-			return errDiskFull
-		}
+// A limited passes on the bytes that may be kept, and fails at the first beyond them.
+type limited struct {
+	w    io.Writer
+	left int64
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.left -= int64(len(b)); l.left < 0 {
+		return 0, errTooLong
 	}
-	c.u.claimed += n
-	c.left += n
-	return nil
-}
-
-// use says that n bytes are about to be written.
-func (c *claim) use(n int64) error {
-	c.unseen += n
-	if c.left < n || c.unseen >= diskStep {
-		// Others write to this disk too, so look again even if all was claimed.
-		more := int64(0)
-		if c.left < n {
-			more = max(n, diskStep)
-		}
-		if err := c.take(more); err != nil && (more == 0 || c.take(n) != nil) {
-			return err
-		}
-		c.unseen = 0
-	}
-	c.u.mu.Lock()
-	defer c.u.mu.Unlock()
-	c.left -= n
-	c.u.claimed -= n
-	return nil
-}
-
-// release gives back what was not used.
-func (c *claim) release() {
-	c.u.mu.Lock()
-	defer c.u.mu.Unlock()
-	c.u.claimed -= c.left
-	c.left = 0
+	return l.w.Write(b)
 }
 
 // extension returns the extension that an upload to the path keeps: one that

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 )
 
 // namesIn lists the files in dir, unfinished uploads among them.
@@ -119,7 +121,7 @@ func TestUploadRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		max     int64
-		space   func() (int64, int64, bool)
+		look    func() (disk, bool)
 		length  int64 // announced; -1: unknown
 		body    io.Reader
 		header  string
@@ -135,23 +137,31 @@ func TestUploadRefused(t *testing.T) {
 		{name: "standing still", max: 100, length: -1, body: io.MultiReader(strings.NewReader("12345"), iotest.ErrReader(os.ErrDeadlineExceeded)), want: 408},
 		{name: "a part of a file", max: 100, length: 5, body: strings.NewReader("12345"), header: "bytes 0-4/10", want: 400, unread: true},
 		{name: "no room for what is announced", max: 1 << 40, length: 1 << 30, body: strings.NewReader("1"), want: 507, unread: true,
-			space: func() (int64, int64, bool) { return 1 << 30, 1 << 40, true }},
+			look: shows(disk{free: 1 << 30, total: 1 << 40})},
 		{name: "no room for more", max: 1 << 40, length: -1, body: io.LimitReader(zeros{}, 1<<20), want: 507,
-			space: dwindling(diskKeep+1<<19, 1<<17)},
+			look: dwindling(disk{free: diskKeep + 1<<19, total: 1 << 40}, 1<<17)},
 		{name: "no room at all", max: 1 << 40, length: -1, body: strings.NewReader("1"), want: 507, unread: true,
-			space: func() (int64, int64, bool) { return diskKeep - 1, 1 << 40, true }},
+			look: shows(disk{free: diskKeep - 1, total: 1 << 40})},
 		{name: "a small disk", max: 1 << 40, length: 900, body: strings.NewReader(strings.Repeat("x", 900)), want: 201,
-			space: func() (int64, int64, bool) { return 950, 1000, true }},
+			look: shows(disk{free: 950, total: 1000})},
 		{name: "a small disk with no room", max: 1 << 40, length: 900, body: strings.NewReader(strings.Repeat("x", 900)), want: 507, unread: true,
-			space: func() (int64, int64, bool) { return 949, 1000, true }},
+			look: shows(disk{free: 949, total: 1000})},
 		{name: "a disk of unknown size", max: 1 << 40, length: 900, body: strings.NewReader(strings.Repeat("x", 900)), want: 201,
-			space: func() (int64, int64, bool) { return 0, 0, false }},
+			look: func() (disk, bool) { return disk{}, false }},
+		{name: "no room for another file", max: 100, length: 5, body: strings.NewReader("12345"), want: 507, unread: true,
+			look: shows(disk{free: 1 << 30, total: 1 << 40, freeFiles: filesKeep, totalFiles: 1 << 30})},
+		{name: "no room for another empty file", max: 100, length: 0, body: strings.NewReader(""), want: 507, unread: true,
+			look: shows(disk{free: 1 << 30, total: 1 << 40, freeFiles: 50, totalFiles: 1000})},
+		{name: "room for another file", max: 100, length: 5, body: strings.NewReader("12345"), want: 201,
+			look: shows(disk{free: 1 << 30, total: 1 << 40, freeFiles: 51, totalFiles: 1000})},
+		{name: "no fixed number of files", max: 100, length: 5, body: strings.NewReader("12345"), want: 201,
+			look: shows(disk{free: 1 << 30, total: 1 << 40})},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHandler(t, Config{Root: root, Upload: dir, UploadMax: tc.max})
 			u := h.serve.(*folder).uploads
-			if tc.space != nil {
-				u.space = tc.space
+			if tc.look != nil {
+				u.room.look = tc.look
 			}
 			before := namesIn(t, dir)
 			body := &touched{Reader: tc.body}
@@ -172,20 +182,15 @@ func TestUploadRefused(t *testing.T) {
 			if tc.want != 201 && len(after) != len(before) {
 				t.Errorf("it left something behind: %q", after)
 			}
-			if u.claimed != 0 {
-				t.Errorf("%d bytes of the disk are claimed still", u.claimed)
+			if u.room.writing != 0 || u.room.making != 0 {
+				t.Errorf("%d bytes and %d files of the disk are claimed still", u.room.writing, u.room.making)
 			}
 		})
 	}
 }
 
-// dwindling is a disk that has less by step at each look.
-func dwindling(free, step int64) func() (int64, int64, bool) {
-	return func() (int64, int64, bool) {
-		free -= step
-		return free, 1 << 40, true
-	}
-}
+// shows is a disk that stays as it is.
+func shows(d disk) func() (disk, bool) { return func() (disk, bool) { return d, true } }
 
 type zeros struct{}
 
@@ -199,10 +204,18 @@ type touched struct {
 
 func (b *touched) Read(p []byte) (int, error) { b.read = true; return b.Reader.Read(p) }
 
-// Each of two uploads would fit, but not both.
-func TestUploadsShareTheRoom(t *testing.T) {
-	h := newHandler(t, Config{Root: t.TempDir(), Upload: t.TempDir()})
-	h.serve.(*folder).uploads.space = func() (int64, int64, bool) { return diskKeep + 150, 1 << 40, true }
+// dwindling is a disk that has less by step at each look.
+func dwindling(d disk, step int64) func() (disk, bool) {
+	return func() (disk, bool) {
+		d.free -= step
+		return d, true
+	}
+}
+
+// What uploads announce and do not send takes nothing from others.
+func TestUploadsClaimWhatComes(t *testing.T) {
+	h := newHandler(t, Config{Root: t.TempDir(), Upload: t.TempDir(), UploadMax: 1 << 40})
+	h.serve.(*folder).uploads.room.look = shows(disk{free: diskKeep + 1<<20, total: 1 << 40})
 	send := func(length int64, body io.Reader) int {
 		r := httptest.NewRequest("PUT", "/x", body)
 		r.ContentLength = length
@@ -210,27 +223,109 @@ func TestUploadsShareTheRoom(t *testing.T) {
 		h.ServeHTTP(w, r)
 		return w.Code
 	}
-	firstRead, goOn := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	first := readFunc(func(p []byte) (int, error) {
-		once.Do(func() { close(firstRead) })
-		<-goOn
-		return 0, io.ErrUnexpectedEOF
-	})
-	done := make(chan int)
-	// Ends when goOn is closed; the test waits for its answer.
-	go func() { done <- send(100, first) }()
-	<-firstRead
-	if got := send(100, strings.NewReader(strings.Repeat("x", 100))); got != 507 {
-		t.Errorf("the second upload: %d, want 507", got)
+	const idle = 50
+	var begun, done sync.WaitGroup
+	goOn := make(chan struct{})
+	begun.Add(idle)
+	for range idle {
+		reads := 0
+		body := readFunc(func(p []byte) (int, error) {
+			if reads++; reads == 1 {
+				return 1, nil
+			}
+			begun.Done()
+			<-goOn
+			return 0, io.ErrUnexpectedEOF
+		})
+		// Each ends when goOn is closed; the test waits for all.
+		done.Go(func() {
+			if got := send(1<<20-1, body); got != 400 {
+				t.Errorf("an upload that broke off: %d, want 400", got)
+			}
+		})
+	}
+	begun.Wait()
+	if got := send(1<<20-1, io.LimitReader(zeros{}, 1<<20-1)); got != 201 {
+		t.Errorf("an upload beside %d that send nothing: %d, want 201", idle, got)
 	}
 	close(goOn)
-	if got := <-done; got != 400 {
-		t.Errorf("the first upload, cut: %d, want 400", got)
+	done.Wait()
+}
+
+// However many write at once, the disk keeps its reserve.
+func TestUploadsTogetherKeepTheReserve(t *testing.T) {
+	const size = 1 << 30
+	h := newHandler(t, Config{Root: t.TempDir(), Upload: t.TempDir()})
+	u := h.serve.(*folder).uploads
+	var mu sync.Mutex
+	d := disk{free: diskKeep + 40<<20, total: size, freeFiles: 100, totalFiles: 1000}
+	u.room.look = func() (disk, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		return d, true
 	}
-	if got := send(100, strings.NewReader(strings.Repeat("x", 100))); got != 201 {
-		t.Errorf("an upload after the first: %d, want 201", got)
+	keep := min(diskKeep, int64(size/20))
+	var writers sync.WaitGroup
+	for range 16 {
+		// Ends when there is no room; the test waits for it.
+		writers.Go(func() {
+			for {
+				err := u.room.write(64<<10, func() error {
+					mu.Lock()
+					defer mu.Unlock()
+					if d.free -= 64 << 10; d.free < keep {
+						t.Errorf("%d bytes left, want %d", d.free, keep)
+					}
+					return nil
+				})
+				if err == nil {
+					err = u.room.create(func() error {
+						mu.Lock()
+						defer mu.Unlock()
+						if d.freeFiles > 60 {
+							d.freeFiles--
+						}
+						return nil
+					})
+				}
+				if err != nil {
+					if !errors.Is(err, errDiskFull) {
+						t.Error(err)
+					}
+					return
+				}
+			}
+		})
 	}
+	writers.Wait()
+	if d.free-keep >= 64<<10 {
+		t.Errorf("%d bytes left, want all but %d used", d.free, keep)
+	}
+	for {
+		if err := u.room.create(func() error { d.freeFiles--; return nil }); err != nil {
+			if !errors.Is(err, errFilesFull) || d.freeFiles != 50 {
+				t.Errorf("%v with %d files left, want errFilesFull at 50", err, d.freeFiles)
+			}
+			break
+		}
+	}
+}
+
+// What others write to the disk counts, within a moment.
+func TestRoomLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := disk{free: diskKeep + 10<<20, total: 1 << 40}
+		r := room{look: func() (disk, bool) { return d, true }}
+		nothing := func() error { return nil }
+		if err := r.write(1, nothing); err != nil {
+			t.Fatal(err)
+		}
+		d.free = 0
+		<-time.After(lookAgain)
+		if err := r.write(1, nothing); !errors.Is(err, errDiskFull) {
+			t.Errorf("%v, want errDiskFull", err)
+		}
+	})
 }
 
 type readFunc func([]byte) (int, error)
@@ -332,14 +427,64 @@ func TestDiskSpace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	free, total, ok := diskSpace(dir)
-	if !ok || free < 0 || free > total {
-		t.Errorf("diskSpace: %d of %d, %t", free, total, ok)
+	f, err := dir.Open(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d, ok := lookAt(f)
+	if !ok || d.free < 0 || d.free > d.total || d.freeFiles < 0 || d.freeFiles > d.totalFiles {
+		t.Errorf("lookAt: %+v, %t", d, ok)
 	}
 	for _, err := range []error{syscall.ENOSPC, syscall.EDQUOT} {
 		if !diskFull(&os.PathError{Op: "write", Path: "x", Err: err}) {
 			t.Errorf("%v is not taken for a full disk", err)
 		}
+	}
+}
+
+// Without descriptors everybody is told to come back, and the log once.
+func TestNoDescriptors(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "film.mp4", "film")
+	var book logBook
+	h := newHandler(t, Config{Root: root, Upload: t.TempDir(), Logger: book.logger()})
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	none := old
+	none.Cur = 0
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Skipf("no limit of descriptors can be set: %v", err)
+	}
+	var answers []*httptest.ResponseRecorder
+	for range 500 {
+		for _, r := range []*http.Request{
+			httptest.NewRequest("PUT", "/x", strings.NewReader("hello")),
+			httptest.NewRequest("GET", "/film.mp4", nil),
+			httptest.NewRequest("GET", "/", nil),
+		} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			answers = append(answers, w)
+		}
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range answers {
+		if w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Fatalf("%d %q, Retry-After %q, want 503", w.Code, w.Body, w.Header().Get("Retry-After"))
+		}
+	}
+	if lines := book.lines(); len(lines) != 1 || !strings.Contains(lines[0], "no more files can be opened") {
+		t.Errorf("logged %q, want one line", lines)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("PUT", "/x", strings.NewReader("hello")))
+	if w.Code != 201 {
+		t.Errorf("when there are descriptors again: %d %q, want 201", w.Code, w.Body)
 	}
 }
 
