@@ -79,8 +79,10 @@ func New(cfg Config) (*Handler, error) {
 		cfg.UploadMax = DefaultUploadMax
 	}
 	h := new(Handler)
+	noDescriptors := newLimitedLog(cfg.Logger, slog.LevelWarn, "requests were refused: no more files can be opened; allow more (ulimit -n)")
+	h.close = append(h.close, noDescriptors.close)
 	if cfg.To != "" {
-		s, err := newService(cfg.To, cfg.Logger)
+		s, err := newService(cfg.To, cfg.Logger, noDescriptors)
 		if err != nil {
 			return nil, err
 		}
@@ -92,8 +94,6 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, root.Close)
-	noDescriptors := newLimitedLog(cfg.Logger, slog.LevelWarn, "requests were refused: no more files can be opened; allow more (ulimit -n)")
-	h.close = append(h.close, noDescriptors.close)
 	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, now: time.Now, noDescriptors: noDescriptors}
 	h.serve = d
 	if cfg.Upload == "" {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"strings"
@@ -32,16 +31,23 @@ const (
 	// wait for one to be free.
 	serviceConns = 4096
 
-	// maxServiceHeader bounds the headers of an answer: P takes 64 KiB of them,
-	// unless it is told otherwise, and counts a little more for each.
+	// maxServiceHeader bounds in bytes the headers of an answer: P takes 64 KiB
+	// of them, unless it is told otherwise, and counts a little more for each.
 	maxServiceHeader = 60 << 10
+
+	// readServiceHeader is how much of a head is read to say so.
+	readServiceHeader = 256 << 10
+
+	// maxServiceLines bounds their number, for the same reason.
+	maxServiceLines = 500
+
+	// awayPause is the least time between two lines that say that the service
+	// takes no connections.
+	awayPause = 10 * time.Second
 
 	// copySize is the size of the buffers between the service and the visitor.
 	copySize = 32 << 10
 )
-
-// errNoWebSocket is a service's 101 to something else than a WebSocket.
-var errNoWebSocket = errors.New("the service switched to a protocol that was not asked for")
 
 // A service passes requests to a local web service.
 //
@@ -50,27 +56,44 @@ var errNoWebSocket = errors.New("the service switched to a protocol that was not
 // WebSocket must fit) and what P says in X-Forwarded-*. Nothing is compressed,
 // answered from a cache, or tried again here, but for what net/http's
 // Transport does on a kept connection that proves closed.
+//
+// What a request causes ends with its context, which ends with its visitor.
 type service struct {
 	// Fixed when it is made.
 	target    *url.URL // scheme and host
 	transport *http.Transport
-	proxy     *httputil.ReverseProxy
 	log       *slog.Logger
 	buffers   buffers
 
-	// down is set while the service does not take connections, so that it is
-	// logged once and not for each request.
-	down atomic.Bool
+	noDescriptors *limitedLog // another's
+	failed        *limitedLog
+	broken        *limitedLog
+	untrusted     *limitedLog
+
+	mu sync.Mutex
+	// Guarded by mu.
+	away   bool      // it takes no connections, and that was logged
+	awayAt time.Time // when it was logged last
 }
 
 // newService makes the service at addr, in the form of [Config.To].
-func newService(addr string, log *slog.Logger) (*service, error) {
+func newService(addr string, log *slog.Logger, noDescriptors *limitedLog) (*service, error) {
 	target, network, socket, err := parseTarget(addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &service{target: target, log: log}
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	s := &service{
+		target: target, log: log, noDescriptors: noDescriptors,
+		failed: newLimitedLog(log, slog.LevelWarn, "the service gave no answer that can be passed on"),
+		broken: newLimitedLog(log, slog.LevelWarn, "the service broke off its answer"),
+		untrusted: newLimitedLog(log, slog.LevelWarn, "the service was not asked: its certificate is not trusted by this system; "+
+			"add its CA to the system's, or name the service as its certificate does"),
+	}
+	dialer := &net.Dialer{
+		Timeout: dialTimeout,
+		// A machine that is gone is noticed within half a minute, on a silent WebSocket too.
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
+	}
 	dial := dialer.DialContext
 	if network == "unix" {
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -92,18 +115,11 @@ func newService(addr string, log *slog.Logger) (*service, error) {
 		MaxConnsPerHost:        serviceConns,
 		IdleConnTimeout:        serviceIdle,
 		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: maxServiceHeader,
+		MaxResponseHeaderBytes: readServiceHeader,
 		Protocols:              new(http.Protocols),
 	}
 	s.transport.Protocols.SetHTTP1(true)
 	s.transport.Protocols.SetHTTP2(true)
-	s.proxy = &httputil.ReverseProxy{
-		Rewrite:      func(pr *httputil.ProxyRequest) { s.aim(pr.Out, pr.In) },
-		Transport:    s.transport,
-		BufferPool:   &s.buffers,
-		ErrorHandler: s.fail,
-		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
 	return s, nil
 }
 
@@ -143,29 +159,50 @@ func parseTarget(addr string) (target *url.URL, network, socket string, err erro
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// An answer without a type stays one: nobody else may guess it.
-	w.Header()["Content-Type"] = nil
-	if isWebSocket(r) {
-		s.webSocket(w, r)
-		return
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	webSocket := isWebSocket(r)
+	out := s.outgoing(ctx, r, webSocket)
+	if out.Body != nil {
+		// The Transport may read on after an early answer, until this.
+		defer out.Body.Close()
 	}
-	s.proxy.ServeHTTP(w, r)
+	resp, err := s.transport.RoundTrip(out)
+	if err == nil {
+		defer resp.Body.Close()
+		if err = judge(resp, webSocket); err != nil {
+			cancel() // closes the connection: who knows where on it the next answer begins
+		}
+	}
+	switch {
+	case err != nil:
+		s.fail(w, r, out, err)
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		s.switchProtocols(w, r, resp)
+	default:
+		s.pass(w, r, resp)
+	}
 }
 
 // Close closes the connections to the service that are not in use.
 func (s *service) Close() error {
 	s.transport.CloseIdleConnections()
-	return nil
+	return errors.Join(s.failed.close(), s.broken.close(), s.untrusted.close())
 }
 
-// aim points out, a copy of the request in without its hop-by-hop headers, at
-// the service.
-func (s *service) aim(out, in *http.Request) {
-	out.URL = &url.URL{
-		Scheme: s.target.Scheme,
-		Host:   s.target.Host,
-		Path:   in.URL.Path, RawPath: in.URL.RawPath,
-		RawQuery: in.URL.RawQuery, ForceQuery: in.URL.ForceQuery,
+// outgoing makes the request to the service of the visitor's, which is not
+// changed. Their headers share their values.
+func (s *service) outgoing(ctx context.Context, in *http.Request, webSocket bool) *http.Request {
+	out := &http.Request{
+		Method: in.Method,
+		URL: &url.URL{
+			Scheme: s.target.Scheme,
+			Host:   s.target.Host,
+			Path:   in.URL.Path, RawPath: in.URL.RawPath,
+			RawQuery: in.URL.RawQuery, ForceQuery: in.URL.ForceQuery,
+		},
+		Host:   in.Host,
+		Header: make(http.Header, len(in.Header)+2),
 	}
 	// The path as the visitor wrote it, where url.URL would write it in
 	// another way. It takes an opaque "//" for a host, so that one is left to it.
@@ -173,23 +210,40 @@ func (s *service) aim(out, in *http.Request) {
 	if raw == "*" || strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
 		out.URL.Opaque = raw
 	}
-	out.Host = in.Host
+	for name, values := range endToEnd(in.Header) {
+		out.Header[spelling(name)] = values
+	}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if v, ok := in.Header[name]; ok {
-			out.Header[name] = v
+			out.Header[name] = v // P's own, whatever Connection names
 		}
 	}
-	// A WebSocket has its own way; ReverseProxy would pass on others.
-	out.Header.Del("Connection")
-	out.Header.Del("Upgrade")
-	if out.Body != nil {
+	if _, ok := in.Header["User-Agent"]; !ok {
+		out.Header["User-Agent"] = []string{""} // absent stays absent
+	}
+	switch {
+	case webSocket:
+		// The body is not one yet: after the 101 it is what the visitor says.
+		out.Header["Connection"] = []string{"Upgrade"}
+		out.Header["Upgrade"] = []string{"websocket"}
+		return out.WithContext(ctx)
+	case hasToken(in.Header["Te"], "trailers"):
+		out.Header["TE"] = []string{"trailers"} // they are passed on
+		if s.target.Scheme == "http" {
+			// RFC 9110, 10.1.4. Over TLS it may become HTTP/2, which forbids it.
+			out.Header["Connection"] = []string{"TE"}
+		}
+	}
+	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 {
 		// The trailers are known only when the body ends, in the request that came in.
 		out.Trailer = make(http.Header)
 		for name := range in.Trailer {
 			out.Trailer[name] = nil
 		}
-		out.Body = &trailing{ReadCloser: out.Body, in: in, out: out.Trailer}
+		out.Body = &trailing{ReadCloser: in.Body, in: in, out: out.Trailer}
+		out.ContentLength = in.ContentLength
 	}
+	return out.WithContext(ctx)
 }
 
 // A trailing is a request's body, at whose end the trailers are passed on.
@@ -214,54 +268,92 @@ func (t *trailing) Read(p []byte) (int, error) {
 
 // noteDial logs that the service went away or came back.
 func (s *service) noteDial(ctx context.Context, err error) {
+	if err != nil && (ctx.Err() != nil || status(err) == http.StatusServiceUnavailable) {
+		return // the visitor left, or nothing can be opened here: that says nothing of the service
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case err == nil:
-		if s.down.CompareAndSwap(true, false) {
-			s.log.Info("the service takes connections again")
-		}
-	case ctx.Err() != nil:
-		// The visitor left: that says nothing of the service.
-	case s.down.CompareAndSwap(false, true):
+	case err == nil && s.away:
+		s.away = false
+		s.log.Info("the service takes connections again")
+	case err != nil && !s.away && (s.awayAt.IsZero() || time.Since(s.awayAt) >= awayPause):
+		// One that takes some and refuses others would fill the log.
+		s.away, s.awayAt = true, time.Now()
 		s.log.Warn("the service takes no connections", "error", err)
 	}
 }
 
-// fail answers a request that the service did not. The answer holds no
-// address or path of this machine; the log does.
-func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if body, ok := r.Body.(*trailing); r.Context().Err() != nil || ok && body.broken.Load() {
+// fail answers the request r, which the service got as out and did not answer.
+// The answer holds no address or path of this machine; the log does.
+func (s *service) fail(w http.ResponseWriter, r, out *http.Request, err error) {
+	if body, ok := out.Body.(*trailing); r.Context().Err() != nil || ok && body.broken.Load() {
 		// The visitor left, or broke off his body: the service did nothing wrong.
 		panic(http.ErrAbortHandler)
 	}
-	s.log.Debug("the service did not answer", "method", r.Method, "path", r.URL.Path, "error", err)
-	http.Error(w, "502: "+failure(err), http.StatusBadGateway)
+	f := failureOf(err)
+	if f.log {
+		s.failed.print("method", r.Method, "path", r.URL.Path, "error", shortened(err))
+	}
+	code := http.StatusBadGateway
+	switch {
+	case f.untrusted:
+		s.untrusted.print("error", err)
+	case f.busy:
+		s.noDescriptors.print("path", r.URL.Path, "error", err)
+		w.Header().Set("Retry-After", "1")
+		code = http.StatusServiceUnavailable
+	}
+	http.Error(w, fmt.Sprintf("%d: %s", code, f.text), code)
 }
 
-// failure tells in words of ours what err means.
-func failure(err error) string {
+// shortened is the text of err, which may hold all that a service said.
+func shortened(err error) string {
+	const most = 300
+	s := err.Error()
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return s
+}
+
+// A failure is why the service did not answer.
+type failure struct {
+	text      string // for the visitor
+	untrusted bool   // its certificate is not trusted
+	busy      bool   // too many files are open here
+	log       bool   // it is to be logged as an answer that was none; other ways are logged elsewhere
+}
+
+// failureOf tells what err means.
+func failureOf(err error) failure {
 	var (
+		bad     *answerError
 		timeout net.Error
 		badCert *tls.CertificateVerificationError
 		notTLS  tls.RecordHeaderError
 		dial    *net.OpError
 	)
+	const it = "the service behind this address "
 	switch {
+	case errors.As(err, &bad):
+		return failure{text: it + "gave no valid answer: " + bad.what, log: true}
+	case status(err) == http.StatusServiceUnavailable:
+		return failure{text: "too many connections are open; try again soon", busy: true}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
-		return "the service behind this address is not running"
-	case errors.Is(err, errNoWebSocket):
-		return errNoWebSocket.Error()
+		return failure{text: it + "is not running"}
 	case errors.As(err, &badCert):
-		return "the service behind this address has a certificate that is not trusted"
+		return failure{text: it + "has a certificate that is not trusted", untrusted: true}
 	case errors.As(err, &notTLS):
-		return "the service behind this address does not speak TLS"
+		return failure{text: it + "does not speak TLS", log: true}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "the service behind this address took too long to connect"
+		return failure{text: it + "took too long to connect"}
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return "the service behind this address cannot be reached"
+		return failure{text: it + "cannot be reached"}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "the service behind this address closed the connection without an answer"
+		return failure{text: it + "closed the connection without an answer", log: true}
 	}
-	return "the service behind this address gave no valid answer"
+	return failure{text: it + "gave no valid answer", log: true}
 }
 
 // buffers is a httputil.BufferPool.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"net/textproto"
 	"strings"
 	"time"
 )
+
+// closeWait is how long one end of a WebSocket may stay when the other has ended.
+const closeWait = 30 * time.Second
 
 // isWebSocket tells whether r asks for a WebSocket. SPDY has no Connection
 // header that would say so once more.
@@ -15,49 +17,15 @@ func isWebSocket(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
-// webSocket asks the service for a WebSocket, and if it agrees passes bytes
-// both ways until one side ends.
-func (s *service) webSocket(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	// The body is not one yet: after the 101 it is what the visitor says.
-	out := r.Clone(ctx)
-	out.Body, out.ContentLength, out.TransferEncoding, out.RequestURI = nil, 0, nil, ""
-	if out.Header == nil {
-		out.Header = make(http.Header)
-	}
-	dropHopByHop(out.Header)
-	s.aim(out, r)
-	out.Header.Set("Connection", "Upgrade")
-	out.Header.Set("Upgrade", "websocket")
-	if _, ok := out.Header["User-Agent"]; !ok {
-		out.Header.Set("User-Agent", "") // absent stays absent
-	}
-	resp, err := s.transport.RoundTrip(out)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		// An ordinary answer goes the ordinary way.
-		proxy := *s.proxy
-		proxy.Transport = answered{resp}
-		proxy.ServeHTTP(w, r)
-		return
-	}
-	conn, ok := resp.Body.(duplex)
-	if !ok || !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
-		s.fail(w, r, errNoWebSocket)
-		return
-	}
-	dropHopByHop(resp.Header)
-	for name, values := range resp.Header {
+// switchProtocols passes on the service's 101, and then bytes both ways until
+// one side ends.
+func (s *service) switchProtocols(w http.ResponseWriter, r *http.Request, resp *http.Response) {
+	for name, values := range endToEnd(resp.Header) {
 		w.Header()[name] = values
 	}
-	w.Header().Set("Upgrade", "websocket")
+	w.Header()["Upgrade"] = []string{"websocket"}
 	w.WriteHeader(http.StatusSwitchingProtocols)
-	if err := s.join(w, r, conn); err != nil {
+	if err := s.join(w, r, resp.Body.(duplex)); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -69,7 +37,8 @@ type duplex interface {
 }
 
 // join copies between the visitor and the service until the service has said
-// all, and what it said is passed on. An error means that it was cut short.
+// all, and what it said is passed on. An error means that it was cut short. A
+// service that has nothing to say closeWait after the visitor's end is cut.
 func (s *service) join(w http.ResponseWriter, r *http.Request, conn duplex) error {
 	rc := http.NewResponseController(w)
 	if err := rc.Flush(); err != nil {
@@ -78,24 +47,34 @@ func (s *service) join(w http.ResponseWriter, r *http.Request, conn duplex) erro
 	// A visitor who leaves ends both directions.
 	stop := context.AfterFunc(r.Context(), func() { conn.Close() })
 	defer stop()
-	visitorDone := make(chan struct{})
-	// Ends when the visitor has said all or left, or when the deadline below
-	// is set; this function waits for it.
+	serviceDone, visitorDone := make(chan struct{}), make(chan struct{})
+	// Ends when the visitor has left, or has said all and the service too, or
+	// when the deadline below is set; this function waits for it.
 	go func() {
 		defer close(visitorDone)
 		buf := s.buffers.Get()
-		defer s.buffers.Put(buf)
-		if _, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{r.Body}, buf); err != nil {
-			conn.Close()
-			return
+		_, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{r.Body}, buf)
+		s.buffers.Put(buf)
+		if err == nil {
+			err = conn.CloseWrite()
 		}
-		// The service may still have something to say.
-		conn.CloseWrite()
+		if err == nil {
+			// The service may still have something to say.
+			wait := time.NewTimer(closeWait)
+			defer wait.Stop()
+			select {
+			case <-serviceDone:
+				return
+			case <-wait.C:
+			}
+		}
+		conn.Close()
 	}()
 	buf := s.buffers.Get()
 	_, err := io.CopyBuffer(flushing{w, rc}, struct{ io.Reader }{conn}, buf)
 	s.buffers.Put(buf)
 	// Our return ends the visitor's direction too: nobody is left to hear him.
+	close(serviceDone)
 	conn.Close()
 	if rc.SetReadDeadline(time.Unix(1, 0)) != nil {
 		r.Body.Close()
@@ -116,24 +95,4 @@ func (f flushing) Write(p []byte) (int, error) {
 		err = f.rc.Flush()
 	}
 	return n, err
-}
-
-// An answered is a RoundTripper that has its answer already.
-type answered struct{ resp *http.Response }
-
-func (a answered) RoundTrip(*http.Request) (*http.Response, error) { return a.resp, nil }
-
-// dropHopByHop removes the headers that speak of one connection only (RFC 9110, 7.6.1).
-func dropHopByHop(h http.Header) {
-	for _, v := range h["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
-		h.Del(name)
-	}
 }
