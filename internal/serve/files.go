@@ -36,6 +36,7 @@ type folder struct {
 	uploads       *uploads // nil: bodies are read and forgotten
 	log           *slog.Logger
 	noDescriptors *limitedLog
+	brokenArchive *limitedLog
 	now           func() time.Time // the clock that tells the age of files
 
 	small smallFiles // has its own lock
@@ -114,6 +115,8 @@ func (d *folder) get(w http.ResponseWriter, r *http.Request) {
 		d.sendFile(w, r, name, f, info)
 	case !slash && d.noListing && !d.hasIndex(name):
 		d.refuse(w, r, errNotFound)
+	case slash && !d.noListing && wantsArchive(r) != "":
+		d.sendArchive(w, r, name, f, wantsArchive(r))
 	case !slash:
 		// "./" because a name may hold a colon, and "//" must not become a host.
 		to := "./" + url.PathEscape(path.Base(name)) + "/"

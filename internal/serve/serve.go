@@ -94,7 +94,12 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, root.Close)
-	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, now: time.Now, noDescriptors: noDescriptors}
+	d := &folder{
+		root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, now: time.Now,
+		noDescriptors: noDescriptors,
+		brokenArchive: newLimitedLog(cfg.Logger, slog.LevelInfo, "an archive of a folder was broken off"),
+	}
+	h.close = append(h.close, d.brokenArchive.close)
 	h.serve = d
 	if cfg.Upload == "" {
 		return h, nil
