@@ -92,7 +92,12 @@ func (t *taker) Write(p []byte) (int, error) {
 // describe tells in h what arrived.
 func (b *received) describe(h http.Header) {
 	h.Set("X-Received-Length", strconv.FormatInt(b.length, 10))
-	h.Set("X-Received-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(b.sum.Sum(nil))+":")
+	h.Set("X-Received-Digest", digestText(b.sum.Sum(nil)))
+}
+
+// digestText writes a SHA-256 as a structured field (RFC 9530).
+func digestText(sum []byte) string {
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"
 }
 
 // refuse answers a request whose body could not be read to its end. Mostly

@@ -49,7 +49,7 @@ func (d *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost, http.MethodPut:
 		switch {
 		case d.uploads != nil:
-			d.uploads.keep(w, r)
+			d.keep(w, r)
 		case r.Method == http.MethodPost:
 			d.post(w, r)
 		default:

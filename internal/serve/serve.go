@@ -110,7 +110,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, dir.Close)
-	d.uploads, err = newUploads(dir, cfg.UploadMax, placeUnder(cfg.Root, cfg.Upload, d.visible), cfg.Logger, noDescriptors)
+	d.uploads, err = newUploads(dir, cfg.UploadMax, nameUnder(cfg.Root, cfg.Upload, d.visible), cfg.Logger, noDescriptors)
 	if err != nil {
 		h.Close()
 		return nil, fmt.Errorf("--upload %q: no file can be made there (%w); change its mode or owner, or name another folder", cfg.Upload, reason(err))

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"os"
 	"path"
@@ -20,7 +20,7 @@ import (
 const partPrefix = ".spdy-proxy-upload-"
 
 // An uploads keeps the bodies of requests in one folder, each whole under a
-// new random name, or not at all.
+// name that no file had, or not at all.
 //
 // A body is written to a file whose name begins with partPrefix, synced, given
 // its name by a link (which never replaces a file), and then loses the first
@@ -28,25 +28,26 @@ const partPrefix = ".spdy-proxy-upload-"
 // on it, which ends with the process, tells it from one that is still written.
 type uploads struct {
 	// Fixed when it is made.
-	dir   *os.Root
-	self  *os.File // dir, opened once, so that no upload fails at its end for want of a descriptor
-	max   int64
-	place string // path of dir as the folder serves it, with slashes around; empty: it does not
-	room  room   // has its own lock
-	log   *slog.Logger
+	dir  *os.Root
+	self *os.File // dir, opened once, so that no upload fails at its end for want of a descriptor
+	max  int64
+	at   string // name of dir in the folder that is served, "." for that itself; empty: it is not in it
+	link func(oldName, newName string) error
+	room room // has its own lock
+	log  *slog.Logger
 
 	noDescriptors, noRoom, failed *limitedLog
 }
 
-// newUploads keeps bodies of at most max bytes in dir, which the folder serves
-// at place. It closes nothing of what it was given.
-func newUploads(dir *os.Root, max int64, place string, log *slog.Logger, noDescriptors *limitedLog) (*uploads, error) {
+// newUploads keeps bodies of at most max bytes in dir, which has the name at in
+// the folder that is served. It closes nothing of what it was given.
+func newUploads(dir *os.Root, max int64, at string, log *slog.Logger, noDescriptors *limitedLog) (*uploads, error) {
 	self, err := dir.Open(".")
 	if err != nil {
 		return nil, err
 	}
 	u := &uploads{
-		dir: dir, self: self, max: max, place: place, log: log,
+		dir: dir, self: self, max: max, at: at, link: dir.Link, log: log,
 		room:          room{look: func() (disk, bool) { return lookAt(self) }},
 		noDescriptors: noDescriptors,
 		noRoom:        newLimitedLog(log, slog.LevelWarn, "an upload was refused"),
@@ -158,102 +159,99 @@ func (p *part) discard() {
 	}
 }
 
-// finish makes the part last, under a new name with the extension ext.
-func (p *part) finish(ext string) (string, error) {
-	if err := p.file.Sync(); err != nil {
-		return "", err
+// A destination is where an upload is to be kept.
+type destination struct {
+	folder string // in the upload folder, "." for itself
+	name   string // a safe one, to which a number is added if it is taken; empty: a random one
+	ext    string // of a random name
+}
+
+// names gives the names to try, in their order. They have no end.
+func (to destination) names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if to.name == "" {
+			for yield(randomName() + to.ext) {
+			}
+			return
+		}
+		ext := path.Ext(to.name)
+		stem := strings.TrimSuffix(to.name, ext)
+		if !yield(to.name) {
+			return
+		}
+		for i := 1; i < 100; i++ {
+			if !yield(fmt.Sprintf("%s (%d)%s", stem, i, ext)) {
+				return
+			}
+		}
+		// Whoever sends one name again and again must not make us look for long.
+		for yield(stem + " " + randomName() + ext) {
+		}
 	}
-	for {
-		name := randomName() + ext
-		err := p.u.dir.Link(p.name, name)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
-			// Some file systems have no links. A rename would replace a file
-			// of that name, so make sure that there is none; 128 random bits
-			// keep one from coming in between.
-			_, statErr := p.u.dir.Lstat(name)
-			if statErr == nil {
-				continue
-			}
-			if !errors.Is(statErr, fs.ErrNotExist) || p.u.dir.Rename(p.name, name) != nil {
-				return "", err
-			}
-		}
-		if err := syncFolder(p.u.self); err != nil {
-			p.u.dir.Remove(name)
+}
+
+// store keeps what fill writes, at most u.max bytes, and returns its name in
+// the upload folder.
+func (u *uploads) store(to destination, fill func(io.Writer) error) (name string, err error) {
+	folder := u.self
+	if to.folder != "." {
+		// Opened first: what cannot be kept in the end need not come.
+		if folder, err = u.dir.OpenFile(to.folder, os.O_RDONLY|openNonblock, 0); err != nil {
 			return "", err
 		}
-		return name, nil
-	}
-}
-
-// keep answers a POST or PUT.
-func (u *uploads) keep(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Content-Range") != "" {
-		http.Error(w, "400: a part of a file cannot be kept; send the whole", http.StatusBadRequest)
-		return
-	}
-	body := newReceived(w, r)
-	name, err := u.store(body, extension(r.URL.Path))
-	switch {
-	case err == nil:
-	case errors.Is(err, errTooLong):
-		http.Error(w, fmt.Sprintf("413: at most %d bytes are kept", u.max), http.StatusRequestEntityTooLarge)
-		return
-	case body.broken:
-		u.log.Debug("an upload ended early", "received", body.length, "error", err)
-		body.refuse(w, err)
-		return
-	default:
-		u.refuse(w, err)
-		return
-	}
-	u.log.Info("kept an upload", "name", name, "bytes", body.length)
-	h := w.Header()
-	body.describe(h)
-	if u.place != "" {
-		h.Set("Location", u.place+url.PathEscape(name))
-	}
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(http.StatusCreated)
-	fmt.Fprintln(w, name)
-}
-
-// refuse answers an upload that could not be kept, for a reason of this machine.
-func (u *uploads) refuse(w http.ResponseWriter, err error) {
-	switch {
-	case errors.Is(err, errDiskFull), errors.Is(err, errFilesFull), diskFull(err):
-		u.noRoom.print("folder", u.dir.Name(), "error", err)
-		http.Error(w, "507: there is no room for this body", http.StatusInsufficientStorage)
-	case status(err) == http.StatusServiceUnavailable:
-		u.noDescriptors.print("upload", u.dir.Name(), "error", err)
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "503: too many files are open; try again soon", http.StatusServiceUnavailable)
-	default:
-		u.failed.print("folder", u.dir.Name(), "error", err)
-		http.Error(w, "500: the body could not be kept", http.StatusInternalServerError)
-	}
-}
-
-// store writes body to a new file and returns its name.
-func (u *uploads) store(body *received, ext string) (name string, err error) {
-	if body.announce > u.max {
-		return "", errTooLong
-	}
-	if err := u.room.fits(max(body.announce, 0)); err != nil {
-		return "", err
+		defer folder.Close()
 	}
 	p, err := u.newPart()
 	if err != nil {
 		return "", err
 	}
 	defer p.discard()
-	if err := body.copyTo(&limited{w: p, left: u.max}); err != nil {
+	if err := fill(&limited{w: p, left: u.max}); err != nil {
 		return "", err
 	}
-	return p.finish(ext)
+	if err := p.file.Sync(); err != nil {
+		return "", err
+	}
+	for name = range to.names() {
+		name = path.Join(to.folder, name)
+		if err = p.place(name); !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := syncFolder(folder); err != nil {
+		u.dir.Remove(name)
+		return "", err
+	}
+	return name, nil
+}
+
+// place gives the part a name that no file has.
+func (p *part) place(name string) error {
+	err := p.u.link(p.name, name)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// Some file systems have no links, and a rename would replace a file of
+	// that name: so it replaces one that is made here.
+	var f *os.File
+	if made := p.u.room.create(func() (err error) {
+		f, err = p.u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		return err
+	}); made != nil {
+		if errors.Is(made, fs.ErrExist) {
+			return made
+		}
+		return err
+	}
+	f.Close()
+	if p.u.dir.Rename(p.name, name) != nil {
+		p.u.dir.Remove(name)
+		return err
+	}
+	return nil
 }
 
 // Write writes to the part's file what there is room for.
@@ -290,9 +288,37 @@ func extension(urlPath string) string {
 // randomName returns a name that nobody can guess, in letters that every file system keeps apart.
 func randomName() string { return strings.ToLower(rand.Text()) }
 
-// placeUnder returns the path under which the folder root serves dir, with
-// slashes around it, or "" if it does not.
-func placeUnder(root, dir string, visible func(string) bool) string {
+// url returns the path under which the folder serves the upload of that name,
+// or "" if it does not.
+func (u *uploads) url(name string) string {
+	if u.at == "" {
+		return ""
+	}
+	var to strings.Builder
+	for part := range strings.SplitSeq(path.Join(u.at, name), "/") {
+		to.WriteByte('/')
+		to.WriteString(url.PathEscape(part))
+	}
+	return to.String()
+}
+
+// inside returns the name in the upload folder, "." for itself, of what has the
+// name served in the folder that is served; ok is false if that lies elsewhere.
+func (u *uploads) inside(served string) (name string, ok bool) {
+	switch u.at {
+	case "":
+		return "", false
+	case served:
+		return ".", true
+	case ".":
+		return served, true
+	}
+	return strings.CutPrefix(served, u.at+"/")
+}
+
+// nameUnder returns the name of dir in the folder root, or "" if it is not in
+// it or not served.
+func nameUnder(root, dir string, visible func(string) bool) string {
 	root, err := resolve(root)
 	if err != nil {
 		return ""
@@ -304,17 +330,13 @@ func placeUnder(root, dir string, visible func(string) bool) string {
 	if err != nil || !filepath.IsLocal(rel) {
 		return ""
 	}
-	if rel == "." {
-		return "/"
-	}
-	place := "/"
-	for part := range strings.SplitSeq(filepath.ToSlash(rel), "/") {
-		if !visible(part) {
+	rel = filepath.ToSlash(rel)
+	for part := range strings.SplitSeq(rel, "/") {
+		if rel != "." && !visible(part) {
 			return ""
 		}
-		place += url.PathEscape(part) + "/"
 	}
-	return place
+	return rel
 }
 
 // resolve returns the absolute name of dir, with no link in it.

@@ -1,0 +1,82 @@
+package serve
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// maxUploadName bounds in bytes a name that is kept, so that a number fits behind it.
+	maxUploadName = 200
+	// maxUploadExt is the longest extension that is kept when a name is cut.
+	maxUploadExt = 20
+)
+
+// obeyed lists the extensions of what a web server that serves the same folder
+// would run or obey, or a desktop when its owner looks into the folder.
+var obeyed = map[string]bool{
+	".php": true, ".php3": true, ".php4": true, ".php5": true, ".php7": true, ".php8": true, ".phps": true, ".pht": true, ".phtm": true,
+	".phtml": true, ".phar": true, ".inc": true, ".asp": true, ".aspx": true, ".ascx": true, ".ashx": true, ".asmx": true, ".asa": true,
+	".cer": true, ".config": true, ".jsp": true, ".jspx": true, ".jspf": true, ".cfm": true, ".cfml": true, ".cgi": true, ".fcgi": true,
+	".shtml": true, ".shtm": true, ".stm": true, ".desktop": true, ".lnk": true, ".url": true, ".scf": true, ".pif": true, ".hta": true,
+	".swf": true, ".xht": true, ".mht": true, ".mhtml": true, ".svgz": true, ".xsl": true, ".xslt": true, ".cjs": true,
+}
+
+// acts tells whether something of that extension is run by a browser as a part
+// of this site, or obeyed by somebody else.
+func acts(ext string) bool {
+	ext = strings.ToLower(ext)
+	t, _, _ := strings.Cut(types[ext], ";")
+	return obeyed[ext] || t == "text/html" || t == "text/javascript" || t == "text/xml" || t == "application/xml" || strings.HasSuffix(t, "+xml")
+}
+
+// safeName returns a name for an upload that a person called name: as it is, if
+// it can stay. What remains has no slash, does not begin with a dot or a hyphen,
+// shows no other letters than it has, and its extensions make nobody run it. It
+// is empty if nothing remains.
+func safeName(name string) string {
+	// Some send the path that the file had with them.
+	name = name[strings.LastIndexAny(name, `/\`)+1:]
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co), unicode.Is(unicode.Noncharacter_Code_Point, r):
+			return -1
+		case os.PathSeparator == '\\' && strings.ContainsRune(`:*?"<>|`, r):
+			return '_'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "_"))
+	name = strings.TrimRight(strings.TrimLeft(strings.TrimSpace(name), ". "), ". ")
+	if strings.HasPrefix(name, "-") {
+		name = "_" + name[1:] // or a shell's * makes an option of it
+	}
+	// Each extension counts: some servers look at all of them.
+	parts := strings.Split(name, ".")
+	name = parts[0]
+	for _, part := range parts[1:] {
+		if acts("." + strings.TrimSpace(part)) {
+			name += "_" + part
+		} else {
+			name += "." + part
+		}
+	}
+	if len(name) > maxUploadName {
+		ext := path.Ext(name)
+		if len(ext) > maxUploadExt {
+			ext = ""
+		}
+		stem := name[:maxUploadName-len(ext)]
+		for !utf8.ValidString(stem) {
+			stem = stem[:len(stem)-1]
+		}
+		name = strings.TrimRight(stem, ". ") + ext
+	}
+	if name != "" && !filepath.IsLocal(name) {
+		name = "_" + name // a device, on some systems
+	}
+	return name
+}
