@@ -221,6 +221,7 @@ func TestBadStart(t *testing.T) {
 		{"keepalive", []string{"--keepalive", "-1s"}, []string{"--keepalive"}},
 		{"drain", []string{"--drain", "-1s"}, []string{"--drain"}},
 		{"upload-max", []string{"--upload-max", "0"}, []string{"--upload-max"}},
+		{"WebDAV without listings", []string{"--dav", "--no-listing"}, []string{"--dav", "--no-listing"}},
 		{"upload missing", []string{"--upload", none}, []string{none}},
 		{"a flag of p", []string{"--front", "x"}, []string{"--front", "c --help"}},
 	}

@@ -43,6 +43,7 @@ func (o *options) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.serve.To, "to", "", "local web service `URL` to serve in place of a folder: http://, https:// or unix:/PATH")
 	fs.StringVar(&o.serve.Upload, "upload", "", "keep the bodies of POST and PUT in the folder `DIR`")
 	fs.Int64Var(&o.serve.UploadMax, "upload-max", serve.DefaultUploadMax, "largest body kept, in `BYTES`")
+	fs.BoolVar(&o.serve.DAV, "dav", false, "serve the folder by WebDAV too: for reading, and for writing what of it is in --upload")
 	fs.BoolVar(&o.serve.Dotfiles, "dotfiles", false, "also serve names that begin with a dot")
 	fs.BoolVar(&o.serve.NoListing, "no-listing", false, "answer 404 for a folder without an index.html")
 	fs.DurationVar(&o.keepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, the proxy is dead; 0: never")

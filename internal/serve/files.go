@@ -33,6 +33,7 @@ type folder struct {
 	root          *os.Root
 	dotfiles      bool
 	noListing     bool
+	dav           *dav     // nil: no WebDAV
 	uploads       *uploads // nil: bodies are read and forgotten
 	log           *slog.Logger
 	noDescriptors *limitedLog
@@ -43,6 +44,10 @@ type folder struct {
 }
 
 func (d *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.dav != nil && d.dav.handles(r) {
+		d.dav.ServeHTTP(w, r)
+		return
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		d.get(w, r)

@@ -229,6 +229,7 @@ type formReader struct {
 	*received
 	allow int64  // bytes that may be read before allow is set again
 	err   error  // what ended the body before its end
+	whole bool   // it came to its end
 	tail  []byte // what was read last
 }
 
@@ -248,7 +249,8 @@ func (b *formReader) Read(p []byte) (int, error) {
 	if err == io.EOF && b.announce >= 0 && b.length != b.announce {
 		err = io.ErrUnexpectedEOF
 	}
-	if err != nil && err != io.EOF {
+	b.whole = err == io.EOF
+	if err != nil && !b.whole {
 		b.err = err
 	}
 	return n, err
@@ -293,29 +295,33 @@ func (u *uploads) kept(name string, size int64, sum []byte) keptFile {
 // replyTo answers an upload that failed with err after files were kept;
 // broken tells that the body was not what it should be, and no fault of ours.
 func (u *uploads) replyTo(w http.ResponseWriter, r *http.Request, files []keptFile, err error, broken bool) {
-	code, text := http.StatusInternalServerError, "the body could not be kept"
+	code, text := u.problem(w, err, broken)
+	u.reply(w, r, files, code, text)
+}
+
+// problem tells what is answered for err, and logs what the owner should know.
+func (u *uploads) problem(w http.ResponseWriter, err error, broken bool) (code int, text string) {
 	switch {
 	case errors.Is(err, errTooLong):
-		code, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are kept", u.max)
+		return http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are kept", u.max)
 	case errors.Is(err, errNoFolder), errors.Is(err, fs.ErrNotExist):
-		code, text = http.StatusConflict, errNoFolder.Error()
+		return http.StatusConflict, errNoFolder.Error()
 	case broken && errors.Is(err, os.ErrDeadlineExceeded):
-		code, text = http.StatusRequestTimeout, fmt.Sprintf("nothing of the body came for %v", bodyIdle)
+		return http.StatusRequestTimeout, fmt.Sprintf("nothing of the body came for %v", bodyIdle)
 	case errors.Is(err, errForm), errors.Is(err, errFormHead), errors.Is(err, errNoFile):
-		code, text = http.StatusBadRequest, err.Error()
+		return http.StatusBadRequest, err.Error()
 	case broken:
-		code, text = http.StatusBadRequest, "the body ended before its end"
+		return http.StatusBadRequest, "the body ended before its end"
 	case errors.Is(err, errDiskFull), errors.Is(err, errFilesFull), diskFull(err):
 		u.noRoom.print("folder", u.dir.Name(), "error", err)
-		code, text = http.StatusInsufficientStorage, "there is no room for this body"
+		return http.StatusInsufficientStorage, "there is no room for this body"
 	case status(err) == http.StatusServiceUnavailable:
 		u.noDescriptors.print("upload", u.dir.Name(), "error", err)
 		w.Header().Set("Retry-After", "1")
-		code, text = http.StatusServiceUnavailable, "too many files are open; try again soon"
-	default:
-		u.failed.print("folder", u.dir.Name(), "error", err)
+		return http.StatusServiceUnavailable, "too many files are open; try again soon"
 	}
-	u.reply(w, r, files, code, text)
+	u.failed.print("folder", u.dir.Name(), "error", err)
+	return http.StatusInternalServerError, "the body could not be kept"
 }
 
 var uploadPage = template.Must(template.New("upload").Parse(`<!DOCTYPE html>

@@ -45,6 +45,10 @@ type Config struct {
 	// It goes with Root only.
 	NoListing bool
 
+	// DAV also serves the folder by WebDAV: for reading, and for writing what of
+	// it is in Upload. It goes with Root only.
+	DAV bool
+
 	// Logger takes what the person who runs C should know: a service that
 	// does not answer, an upload that failed. nil: nothing is logged.
 	Logger *slog.Logger
@@ -72,6 +76,10 @@ func New(cfg Config) (*Handler, error) {
 		return nil, errors.New("--upload does not go with --to: the service gets the bodies; leave one of them out")
 	case cfg.To != "" && (cfg.Dotfiles || cfg.NoListing):
 		return nil, errors.New("--dotfiles and --no-listing do not go with --to: they are about a folder; leave them out")
+	case cfg.To != "" && cfg.DAV:
+		return nil, errors.New("--dav does not go with --to: it is about a folder; leave one of them out")
+	case cfg.DAV && cfg.NoListing:
+		return nil, errors.New("--dav and --no-listing exclude each other: WebDAV lists folders; leave one of them out")
 	case cfg.UploadMax < 0:
 		return nil, fmt.Errorf("--upload-max %d: give a number of bytes above 0", cfg.UploadMax)
 	}
@@ -100,6 +108,9 @@ func New(cfg Config) (*Handler, error) {
 		brokenArchive: newLimitedLog(cfg.Logger, slog.LevelInfo, "an archive of a folder was broken off"),
 	}
 	h.close = append(h.close, d.brokenArchive.close)
+	if cfg.DAV {
+		d.dav = newDAV(d)
+	}
 	h.serve = d
 	if cfg.Upload == "" {
 		return h, nil

@@ -112,6 +112,8 @@ func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 		{"uploads to a service", Config{To: "http://localhost:1", Upload: dir}, "--upload does not go with --to"},
 		{"dotfiles of a service", Config{To: "http://localhost:1", Dotfiles: true}, "--dotfiles"},
 		{"no listing of a service", Config{To: "http://localhost:1", NoListing: true}, "--no-listing"},
+		{"WebDAV of a service", Config{To: "http://localhost:1", DAV: true}, "--dav"},
+		{"WebDAV without listings", Config{Root: dir, DAV: true, NoListing: true}, "--dav"},
 		{"a missing root", Config{Root: missing}, "no such folder"},
 		{"a root that is a file", Config{Root: file}, "not a folder"},
 		{"a missing upload folder", Config{Root: dir, Upload: missing}, "no such folder"},

@@ -1,0 +1,333 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/webdav"
+)
+
+const (
+	// maxDAVBody bounds in bytes what a WebDAV request may say in XML.
+	maxDAVBody = 64 << 10
+
+	davMethods      = "OPTIONS, GET, HEAD, POST, PROPFIND"
+	davWriteMethods = davMethods + ", PUT, DELETE, MKCOL, COPY, MOVE, PROPPATCH, LOCK, UNLOCK"
+)
+
+// A dav serves the folder by WebDAV (RFC 4918), classes 1 and 2: for reading all
+// that is served otherwise, for writing the upload folder if that lies in it.
+// GET, HEAD and POST stay what they are.
+//
+// The protocol is x/net/webdav's. Here is what it leaves to others: who may
+// write where, that a file is replaced whole or not at all, that nothing is
+// deleted for a MOVE that cannot be made, bounds, and statuses that say why.
+type dav struct {
+	// Fixed when it is made.
+	d       *folder
+	handler webdav.Handler
+	locks   *davLocks
+}
+
+func newDAV(d *folder) *dav {
+	v := &dav{d: d, locks: newDAVLocks()}
+	v.handler = webdav.Handler{FileSystem: &davTree{d: d}, LockSystem: v.locks, Logger: func(r *http.Request, err error) {
+		if err != nil {
+			d.log.Debug("a WebDAV request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		}
+	}}
+	return v
+}
+
+// handles tells whether the method of r is answered here.
+func (v *dav) handles(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodOptions, http.MethodPut, http.MethodDelete, "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK":
+		return true
+	}
+	return false
+}
+
+// writable returns the name in the upload folder of what has the name served,
+// and whether it may be written.
+func (d *folder) writable(served string) (name string, ok bool) {
+	if d.uploads == nil {
+		return "", false
+	}
+	return d.uploads.inside(served)
+}
+
+func (v *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if host := r.Header.Get("X-Forwarded-Host"); host != "" && host != r.Host {
+		// The name that is in Destination, where a proxy that P trusts is between.
+		r = r.WithContext(r.Context()) // a copy
+		r.Host = host
+	}
+	served, _, err := v.d.localName(r.URL)
+	if err != nil {
+		if r.Method == "PROPFIND" || r.Method == http.MethodOptions || v.d.uploads == nil {
+			v.d.refuse(w, r, err)
+		} else {
+			http.Error(w, "403: a file of this name is not served here", http.StatusForbidden)
+		}
+		return
+	}
+	name, writable := v.d.writable(served)
+	switch r.Method {
+	case http.MethodOptions:
+		h := w.Header()
+		h.Set("DAV", "1")
+		h.Set("Allow", davMethods)
+		if writable {
+			h.Set("DAV", "1, 2")
+			h.Set("Allow", davWriteMethods)
+		}
+		h.Set("MS-Author-Via", "DAV")
+		h.Set("Content-Length", "0")
+		w.WriteHeader(http.StatusOK)
+		return
+	case "PROPFIND":
+		if depth := r.Header.Get("Depth"); depth != "0" && depth != "1" {
+			// RFC 4918, 9.1.1: a whole tree may be refused.
+			w.Header().Set("Content-Type", "application/xml; charset=utf-8")
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, `<?xml version="1.0" encoding="utf-8"?>`+"\n"+`<D:error xmlns:D="DAV:"><D:propfind-finite-depth/></D:error>`+"\n")
+			return
+		}
+	default:
+		if code, text := v.mayWrite(r, served, name, writable); code != 0 {
+			if code == http.StatusMethodNotAllowed {
+				w.Header().Set("Allow", davMethods)
+			}
+			http.Error(w, fmt.Sprintf("%d: %s", code, text), code)
+			return
+		}
+	}
+	v.pass(w, r)
+}
+
+// mayWrite tells why r must not write, or 0.
+func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (code int, text string) {
+	const elsewhere = "only what is in the upload folder can be changed"
+	switch {
+	case v.d.uploads == nil:
+		return http.StatusMethodNotAllowed, "nothing can be changed here"
+	case !sameOrigin(r):
+		return http.StatusForbidden, "another site's page may not change anything here"
+	case !writable && r.Method != "COPY":
+		return http.StatusForbidden, elsewhere
+	case name == "." && (r.Method == http.MethodDelete || r.Method == "MOVE"):
+		return http.StatusForbidden, "the upload folder itself stays"
+	case r.Method == "LOCK" && v.locks.full():
+		return http.StatusServiceUnavailable, "too many locks are held; try again later"
+	case r.Method == http.MethodPut:
+		return v.mayPut(r, served)
+	case r.Method == "COPY" || r.Method == "MOVE":
+		to, err := url.Parse(r.Header.Get("Destination"))
+		if err != nil || to.Path == "" {
+			return http.StatusBadRequest, "Destination must be a URL"
+		}
+		target, _, err := v.d.localName(to)
+		into, writable := v.d.writable(target)
+		switch {
+		case err != nil || !writable || into == ".":
+			return http.StatusForbidden, elsewhere
+		case within(target, served), within(served, target):
+			// What is to be replaced is deleted first, and would hold the source;
+			// what is copied into itself has no end.
+			return http.StatusForbidden, "a folder cannot be copied or moved into itself, nor over what it is in"
+		}
+		if _, err := v.d.root.Stat(served); err != nil {
+			// Found out before what is at the destination is deleted.
+			return http.StatusNotFound, "there is no such file here"
+		}
+	}
+	return 0, ""
+}
+
+// within tells whether name is folder or in it.
+func within(name, folder string) bool {
+	return folder == "." || name == folder || strings.HasPrefix(name, folder+"/")
+}
+
+// mayPut judges a PUT by what RFC 9110, 9.3.4 and 13.1 say.
+func (v *dav) mayPut(r *http.Request, served string) (code int, text string) {
+	u := v.d.uploads
+	switch {
+	case r.Header.Get("Content-Range") != "":
+		return http.StatusBadRequest, "a part of a file cannot be kept; send the whole"
+	case r.ContentLength > u.max:
+		return http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are kept", u.max)
+	}
+	tag := ""
+	info, err := v.d.root.Stat(served)
+	if err == nil {
+		tag = davTag(info, v.d.now())
+	}
+	match, noneMatch := r.Header["If-Match"], r.Header["If-None-Match"]
+	if match != nil && !(err == nil && (hasToken(match, "*") || hasTag(match, tag))) ||
+		noneMatch != nil && err == nil && (hasToken(noneMatch, "*") || hasTag(noneMatch, tag)) {
+		return http.StatusPreconditionFailed, "the file is not the one that was meant"
+	}
+	return 0, ""
+}
+
+// hasTag tells whether the lists name a strong tag.
+func hasTag(lists []string, tag string) bool {
+	return strings.HasPrefix(tag, `"`) && hasToken(lists, tag)
+}
+
+// pass lets the library answer r.
+func (v *dav) pass(w http.ResponseWriter, r *http.Request) {
+	op := &davOp{method: r.Method}
+	r = r.WithContext(context.WithValue(r.Context(), davOpKey{}, op))
+	if r.Method == "LOCK" {
+		r.Header = r.Header.Clone()
+		r.Header.Set("Timeout", boundedTimeout(r.Header.Get("Timeout")))
+	}
+	if r.Method == http.MethodPut {
+		op.body = &formReader{received: newReceived(w, r), allow: math.MaxInt64}
+		r.Body = io.NopCloser(op.body)
+	} else if r.Body != nil && r.Body != http.NoBody {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDAVBody))
+		switch {
+		case errors.As(err, new(*http.MaxBytesError)):
+			http.Error(w, fmt.Sprintf("413: at most %d bytes of XML are taken", maxDAVBody), http.StatusRequestEntityTooLarge)
+			return
+		case err != nil:
+			http.Error(w, "400: the body ended before its end", http.StatusBadRequest)
+			return
+		case undeclares(body):
+			http.Error(w, "400: a prefix stands for no namespace", http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	to := &davWriter{ResponseWriter: w, v: v, r: r, op: op}
+	v.handler.ServeHTTP(to, r)
+	if op.err != nil && (to.code < 400 || r.Context().Err() != nil) {
+		// It has said that all was well, and a list that is cut looks whole; or nobody is there to hear.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// undeclares tells whether a document takes the meaning from a prefix, which
+// Namespaces in XML 1.0, 2.2 forbids and the library's parser lets pass.
+func undeclares(document []byte) bool {
+	for d := xml.NewDecoder(bytes.NewReader(document)); ; {
+		token, err := d.RawToken()
+		if err != nil {
+			return false // the library says what is wrong
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			for _, a := range e.Attr {
+				if a.Name.Space == "xmlns" && a.Value == "" {
+					return true
+				}
+			}
+		}
+	}
+}
+
+// A davOp is what a request has come to.
+type davOp struct {
+	method   string
+	body     *formReader // of a PUT
+	err      error       // the first that the library has no status for
+	replaced bool        // a file was replaced by another
+	spared   string      // the file in the upload folder that is to be replaced
+}
+
+type davOpKey struct{}
+
+func opOf(ctx context.Context) *davOp {
+	op, _ := ctx.Value(davOpKey{}).(*davOp)
+	return op
+}
+
+// note remembers err if it is of this machine or of the body, which the library
+// would call a file that is not there. It returns the error for the library: one
+// that it does not take for a file to be left out of a list.
+func (op *davOp) note(err error) error {
+	if err == nil || !(errors.Is(err, errDiskFull) || errors.Is(err, errFilesFull) || errors.Is(err, errTooLong) || diskFull(err) ||
+		errors.Is(err, context.Canceled) || status(err) == http.StatusServiceUnavailable || status(err) == http.StatusInternalServerError ||
+		op.body != nil && op.body.err != nil) {
+		return err
+	}
+	if op.err == nil {
+		op.err = err
+	}
+	return fmt.Errorf("%w", err)
+}
+
+// A davWriter gives the answer that the davOp asks for.
+type davWriter struct {
+	http.ResponseWriter
+	v    *dav
+	r    *http.Request
+	op   *davOp
+	code int
+	mute bool // what the library says of a status is not passed on
+}
+
+func (w *davWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *davWriter) WriteHeader(code int) {
+	if w.code != 0 {
+		return // the library has begun a list, and cannot go on
+	}
+	text := ""
+	switch {
+	case w.op.err != nil && code >= 400:
+		code, text = w.problem()
+	case w.op.replaced && code == http.StatusCreated && w.op.method == http.MethodPut:
+		code, w.mute = http.StatusNoContent, true
+	}
+	w.code = code
+	if code == http.StatusCreated && w.op.method == http.MethodPut || text != "" {
+		w.mute = true
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	if tag := w.Header()["Etag"]; slices.Equal(tag, []string{""}) {
+		w.Header().Del("Etag")
+	}
+	w.ResponseWriter.WriteHeader(code)
+	if text != "" {
+		fmt.Fprintf(w.ResponseWriter, "%d: %s\n", code, text)
+	}
+}
+
+// problem tells what is answered for the error of op.
+func (w *davWriter) problem() (code int, text string) {
+	d, err := w.v.d, w.op.err
+	switch {
+	case w.r.Context().Err() != nil:
+		return http.StatusBadRequest, "the request was given up"
+	case d.uploads != nil && w.op.method != "PROPFIND":
+		return d.uploads.problem(w.ResponseWriter, err, w.op.body != nil && w.op.body.err != nil)
+	case status(err) == http.StatusServiceUnavailable:
+		d.noDescriptors.print("path", w.r.URL.Path, "error", err)
+		w.Header().Set("Retry-After", "1")
+		return http.StatusServiceUnavailable, "too many files are open; try again soon"
+	}
+	return http.StatusInternalServerError, "this folder cannot be read"
+}
+
+func (w *davWriter) Write(p []byte) (int, error) {
+	if w.code == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.mute {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}

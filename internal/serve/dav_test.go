@@ -1,0 +1,306 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// davServer serves a root with an upload folder "in" and a file in each.
+func davServer(t *testing.T, cfg Config) (srv *httptest.Server, root string) {
+	t.Helper()
+	root = t.TempDir()
+	write(t, root, "top.txt", "top", "in/old.txt", "old", "in/dir/x.txt", "x", ".hidden", "no", "in/.hidden", "no", "in/"+partPrefix+"x", "no")
+	cfg.Root, cfg.DAV = root, true
+	if cfg.Upload != "" {
+		cfg.Upload = filepath.Join(root, cfg.Upload)
+	}
+	return start(t, cfg), root
+}
+
+// hrefs returns what a multistatus names.
+func hrefs(body string) []string {
+	var names []string
+	for _, m := range regexp.MustCompile(`<D:href>([^<]*)</D:href>`).FindAllStringSubmatch(body, -1) {
+		names = append(names, m[1])
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestDAVForReading(t *testing.T) {
+	srv, root := davServer(t, Config{})
+	if err := os.Symlink("/etc", filepath.Join(root, "out")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("top.txt", filepath.Join(root, "größer & mehr")); err != nil {
+		t.Fatal(err)
+	}
+	a := ask(t, srv, "PROPFIND", "/", "", "Depth: 1")
+	if want := []string{"/", "/gr%C3%B6%C3%9Fer%20&amp;%20mehr", "/in/", "/top.txt"}; a.StatusCode != 207 || !slices.Equal(hrefs(a.body), want) {
+		t.Errorf("%d %q, want 207 and %q", a.StatusCode, hrefs(a.body), want)
+	}
+	if a := ask(t, srv, "PROPFIND", "/top.txt", "", "Depth: 0"); a.StatusCode != 207 || !slices.Equal(hrefs(a.body), []string{"/top.txt"}) ||
+		!strings.Contains(a.body, "<D:getcontentlength>3</D:getcontentlength>") || !strings.Contains(a.body, "text/plain; charset=utf-8") {
+		t.Errorf("of a file: %d %s", a.StatusCode, a.body)
+	}
+	for _, tc := range []struct {
+		method, target string
+		want           int
+		header         []string
+	}{
+		{"PROPFIND", "/", 403, nil}, {"PROPFIND", "/", 403, []string{"Depth: infinity"}},
+		{"PROPFIND", "/none", 404, []string{"Depth: 0"}}, {"PROPFIND", "/.hidden", 404, []string{"Depth: 0"}}, {"PROPFIND", "/out/", 404, []string{"Depth: 0"}},
+		{"PROPFIND", "/in/" + partPrefix + "x", 404, []string{"Depth: 0"}},
+		{"GET", "/top.txt", 200, nil}, {"HEAD", "/top.txt", 200, nil}, {"OPTIONS", "/", 200, nil}, {"POST", "/", 200, nil},
+		{"PUT", "/in/a", 405, nil}, {"DELETE", "/in/old.txt", 405, nil}, {"MKCOL", "/a", 405, nil}, {"MOVE", "/top.txt", 405, []string{"Destination: /b"}},
+		{"COPY", "/top.txt", 405, []string{"Destination: /b"}}, {"LOCK", "/top.txt", 405, nil}, {"PROPPATCH", "/top.txt", 405, nil}, {"UNLOCK", "/top.txt", 405, nil},
+	} {
+		if a := ask(t, srv, tc.method, tc.target, "", tc.header...); a.StatusCode != tc.want || a.StatusCode == 405 && a.Header.Get("Allow") != davMethods {
+			t.Errorf("%s %s %q: %d %q, Allow %q, want %d", tc.method, tc.target, tc.header, a.StatusCode, a.body, a.Header.Get("Allow"), tc.want)
+		}
+	}
+	if a := ask(t, srv, "OPTIONS", "/", ""); a.Header.Get("Dav") != "1" {
+		t.Errorf("DAV: %q, want class 1", a.Header.Get("Dav"))
+	}
+	// Without the flag there is no such thing.
+	plain := start(t, Config{Root: root})
+	if a := ask(t, plain, "PROPFIND", "/", "", "Depth: 1"); a.StatusCode != 405 || a.Header.Get("Dav") != "" {
+		t.Errorf("without --dav: %d", a.StatusCode)
+	}
+}
+
+func TestDAVForWriting(t *testing.T) {
+	srv, root := davServer(t, Config{Upload: "in", UploadMax: 100})
+	to := func(target string) string { return "Destination: http://example.test" + target }
+	for i, tc := range []struct {
+		method, target, body string
+		header               []string
+		want                 int
+	}{
+		{"PUT", "/in/new.txt", "new", nil, 201},
+		{"PUT", "/in/old.txt", "newer", nil, 204},
+		{"PUT", "/in/none/x.txt", "x", nil, 409},
+		{"PUT", "/in/dir", "x", nil, 404},
+		{"PUT", "/in/page.html", "<p>", nil, 201},
+		{"PUT", "/in/long", strings.Repeat("x", 101), nil, 413},
+		{"PUT", "/in/old.txt", "part", []string{"Content-Range: bytes 0-3/10"}, 400},
+		{"PUT", "/in/old.txt", "x", []string{"If-None-Match: *"}, 412},
+		{"PUT", "/in/other.txt", "x", []string{"If-None-Match: *"}, 201},
+		{"PUT", "/in/none.txt", "x", []string{"If-Match: *"}, 412},
+		{"PUT", "/in/old.txt", "x", []string{`If-Match: "another"`}, 412},
+		{"PUT", "/in/old.txt", "newest", []string{"If-Match: *"}, 204},
+		{"MKCOL", "/in/made/", "", nil, 201},
+		{"MKCOL", "/in/made", "", nil, 405},
+		{"MKCOL", "/in/none/x/", "", nil, 409},
+		{"COPY", "/in/old.txt", "", []string{to("/in/made/copy.txt")}, 201},
+		{"COPY", "/top.txt", "", []string{to("/in/top.txt")}, 201},
+		{"COPY", "/in/old.txt", "", []string{to("/in/top.txt"), "Overwrite: F"}, 412},
+		{"COPY", "/in/dir/", "", []string{to("/in/made/dir/")}, 201},
+		{"MOVE", "/in/top.txt", "", []string{"Destination: /in/made/moved.txt"}, 201},
+		{"MOVE", "/in/made/moved.txt", "", []string{to("/in/new.txt"), "Overwrite: T"}, 204},
+		{"DELETE", "/in/other.txt", "", nil, 204},
+		{"DELETE", "/in/other.txt", "", nil, 404},
+		{"DELETE", "/in/made/dir", "", nil, 204},
+		{"LOCK", "/in/locked.txt", `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`, []string{"Timeout: Infinite"}, 201},
+		{"PUT", "/in/locked.txt", "x", nil, 423},
+		{"UNLOCK", "/in/locked.txt", "", []string{"Lock-Token: <none>"}, 409},
+		// What may not be.
+		{"PUT", "/top.txt", "x", nil, 403}, {"PUT", "/new.txt", "x", nil, 403}, {"DELETE", "/top.txt", "", nil, 403}, {"MKCOL", "/new/", "", nil, 403},
+		{"MOVE", "/top.txt", "", []string{to("/in/x")}, 403}, {"COPY", "/top.txt", "", []string{to("/x")}, 403}, {"MOVE", "/in/old.txt", "", []string{to("/x")}, 403},
+		{"LOCK", "/top.txt", "", nil, 403}, {"PROPPATCH", "/top.txt", "", nil, 403},
+		{"DELETE", "/in/", "", nil, 403}, {"MOVE", "/in/", "", []string{to("/in/x")}, 403}, {"COPY", "/in/", "", []string{to("/in/x")}, 403},
+		{"COPY", "/in/dir/", "", []string{to("/in/dir/sub/")}, 403}, {"MOVE", "/in/dir/x.txt", "", []string{to("/in/dir"), "Overwrite: T"}, 403},
+		{"COPY", "/in/old.txt", "", []string{to("/in/")}, 403}, {"COPY", "/in/old.txt", "", nil, 400}, {"COPY", "/in/old.txt", "", []string{"Destination: %zz"}, 400},
+		{"COPY", "/in/old.txt", "", []string{"Destination: http://elsewhere.test/in/x"}, 502},
+		{"MOVE", "/in/none.txt", "", []string{to("/in/old.txt"), "Overwrite: T"}, 404},
+		{"PUT", "/in/.hidden", "x", nil, 403}, {"MKCOL", "/in/.dir/", "", nil, 403}, {"MOVE", "/in/old.txt", "", []string{to("/in/.x")}, 403}, {"DELETE", "/in/.hidden", "", nil, 403},
+		{"PUT", "/in/a%2Fb", "x", nil, 403},
+		{"PUT", "/in/x", "x", []string{"Origin: http://evil.test"}, 403}, {"DELETE", "/in/old.txt", "", []string{"Sec-Fetch-Site: cross-site"}, 403},
+		{"PROPPATCH", "/in/old.txt", "<x>" + strings.Repeat("y", maxDAVBody), nil, 413},
+		{"PROPFIND", "/in/old.txt", `<D:propfind xmlns:D="DAV:"><D:prop><b:c xmlns:b=""/></D:prop></D:propfind>`, []string{"Depth: 0"}, 400},
+		{"PROPFIND", "/in/old.txt", `<propfind`, []string{"Depth: 0"}, 400},
+	} {
+		if a := ask(t, srv, tc.method, tc.target, tc.body, tc.header...); a.StatusCode != tc.want || a.err != nil {
+			t.Errorf("%d: %s %s %q: %d %q %v, want %d", i, tc.method, tc.target, tc.header, a.StatusCode, a.body, a.err, tc.want)
+		}
+	}
+	for name, want := range map[string]string{
+		"top.txt": "top", "in/old.txt": "newest", "in/new.txt": "top", "in/dir/x.txt": "x", "in/made/copy.txt": "newest", "in/page.html": "<p>", "in/.hidden": "no", "in/locked.txt": "",
+	} {
+		if got, err := os.ReadFile(filepath.Join(root, name)); err != nil || string(got) != want {
+			t.Errorf("%s holds %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if got, want := namesIn(t, filepath.Join(root, "in")), []string{".hidden", "dir", "locked.txt", "made", "new.txt", "old.txt", "page.html"}; !slices.Equal(got, want) {
+		t.Errorf("the upload folder holds %q, want %q", got, want)
+	}
+	if a := ask(t, srv, "OPTIONS", "/in/", ""); a.Header.Get("Dav") != "1, 2" || a.Header.Get("Allow") != davWriteMethods {
+		t.Errorf("OPTIONS: %v", a.Header)
+	}
+	if a := ask(t, srv, "OPTIONS", "/", ""); a.Header.Get("Dav") != "1" {
+		t.Errorf("OPTIONS of what is not written: %v", a.Header)
+	}
+	get, find := ask(t, srv, "GET", "/in/dir/x.txt", ""), ask(t, srv, "PROPFIND", "/in/dir/x.txt", "", "Depth: 0")
+	if tag := get.Header.Get("Etag"); !strings.Contains(find.body, strings.TrimPrefix(tag, "W/")+"</D:getetag>") {
+		t.Errorf("GET says %s, PROPFIND %s", tag, find.body)
+	}
+}
+
+// A file is replaced whole, or it stays; and links lead nobody out.
+func TestDAVKeepsWhatWasThere(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	write(t, root, "in/a", "alpha", "in/b", "beta")
+	write(t, outside, "secret", "secret")
+	for link, to := range map[string]string{"in/out": outside, "in/file": filepath.Join(outside, "secret"), "in/b2": "b"} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		name, method, target string
+		body                 io.Reader
+		length               int64
+		look                 func() (disk, bool)
+		want                 int
+	}{
+		{"broken off", "PUT", "/in/a", io.MultiReader(strings.NewReader("new"), iotest.ErrReader(errors.New("reset"))), -1, nil, 400},
+		{"standing still", "PUT", "/in/a", io.MultiReader(strings.NewReader("new"), iotest.ErrReader(os.ErrDeadlineExceeded)), -1, nil, 408},
+		{"shorter than announced", "PUT", "/in/a", strings.NewReader("new"), 10, nil, 400},
+		{"too long", "PUT", "/in/a", io.LimitReader(zeros{}, 2000), -1, nil, 413},
+		{"no room", "PUT", "/in/a", strings.NewReader("new"), -1, shows(disk{total: 1 << 40}), 507},
+		{"no room for a copy", "COPY", "/in/b", nil, 0, shows(disk{total: 1 << 40}), 507},
+		{"no room for a folder", "MKCOL", "/in/new", nil, 0, shows(disk{free: 1 << 39, total: 1 << 40, totalFiles: 1000}), 507},
+		{"through a link", "PUT", "/in/out/secret", strings.NewReader("x"), 1, nil, 404},
+		{"through another", "PUT", "/in/out/new", strings.NewReader("x"), 1, nil, 404},
+		{"onto a link", "PUT", "/in/file", strings.NewReader("x"), 1, nil, 404},
+		{"onto a link that stays inside", "PUT", "/in/b2", strings.NewReader("x"), 1, nil, 404},
+		{"in a linked folder", "DELETE", "/in/out/secret", nil, 0, nil, 404},
+		{"a linked folder", "COPY", "/in/out", nil, 0, nil, 404},
+	} {
+		h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), UploadMax: 1000, DAV: true})
+		if tc.look != nil {
+			h.serve.(*folder).uploads.room.look = tc.look
+		}
+		r := httptest.NewRequest(tc.method, tc.target, tc.body)
+		r.ContentLength = tc.length
+		r.Header.Set("Destination", "/in/a")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != tc.want || tc.want == 507 && !strings.HasPrefix(w.Body.String(), "507: ") {
+			t.Errorf("%s: %d %q, want %d", tc.name, w.Code, w.Body, tc.want)
+		}
+		for name, want := range map[string]string{filepath.Join(root, "in/a"): "alpha", filepath.Join(root, "in/b"): "beta", filepath.Join(outside, "secret"): "secret"} {
+			if got, err := os.ReadFile(name); err != nil || string(got) != want {
+				t.Errorf("%s: %s holds %q, %v", tc.name, name, got, err)
+			}
+		}
+		if got := namesIn(t, filepath.Join(root, "in")); len(got) != 5 {
+			t.Errorf("%s: it left %q", tc.name, got)
+		}
+	}
+}
+
+// Properties of people's programs stay with the file, and go where it goes.
+func TestDAVProperties(t *testing.T) {
+	srv, root := davServer(t, Config{Upload: "in"})
+	f, err := os.Open(filepath.Join(root, "in/old.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := writeAttribute(f, nil); err != nil {
+		t.Skipf("this file system has no extended attributes: %v", err)
+	}
+	patch := `<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><c xmlns="urn:mine">blue &amp; green</c></D:prop></D:set></D:propertyupdate>`
+	if a := ask(t, srv, "PROPPATCH", "/in/old.txt", patch); a.StatusCode != 207 || !strings.Contains(a.body, "200 OK") {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
+	}
+	find := `<D:propfind xmlns:D="DAV:"><D:prop><c xmlns="urn:mine"/></D:prop></D:propfind>`
+	has := func(target string, want bool) {
+		t.Helper()
+		a := ask(t, srv, "PROPFIND", target, find, "Depth: 0")
+		if got := strings.Contains(a.body, "blue &amp; green"); got != want {
+			t.Errorf("%s has the property: %t, want %t\n%s", target, got, want, a.body)
+		}
+	}
+	has("/in/old.txt", true)
+	ask(t, srv, "PUT", "/in/old.txt", "new content")
+	has("/in/old.txt", true)
+	ask(t, srv, "COPY", "/in/old.txt", "", "Destination: /in/copy.txt")
+	has("/in/copy.txt", true)
+	ask(t, srv, "MOVE", "/in/old.txt", "", "Destination: /in/moved.txt")
+	has("/in/moved.txt", true)
+	ask(t, srv, "PUT", "/in/old.txt", "another")
+	has("/in/old.txt", false)
+	ask(t, srv, "COPY", "/in/old.txt", "", "Destination: /in/moved.txt") // which is replaced, with its properties
+	has("/in/moved.txt", false)
+	big := strings.ReplaceAll(patch, "blue", strings.Repeat("x", maxDAVBody-1000))
+	if a := ask(t, srv, "PROPPATCH", "/in/old.txt", big); a.StatusCode != 207 || !strings.Contains(a.body, "507") {
+		t.Errorf("too many: %d %.300s, want 507 inside", a.StatusCode, a.body)
+	}
+}
+
+func TestDAVLocksAreBounded(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "in/a", "alpha")
+	h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: true})
+	send := func(method, target, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, target, strings.NewReader(body))
+		r.Header.Set("Timeout", "Second-4100000000")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	lock := `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`
+	locks := h.serve.(*folder).dav.locks
+	for i := range maxDAVLocks {
+		locks.set(fmt.Sprint("other", i), h.serve.(*folder).now().Add(maxDAVLock))
+	}
+	if w := send("LOCK", "/in/a", lock); w.Code != 503 {
+		t.Errorf("one lock too many: %d %s", w.Code, w.Body)
+	}
+	if w := send("PUT", "/in/b", "x"); w.Code != 201 {
+		t.Errorf("a PUT while there are many locks: %d %s", w.Code, w.Body)
+	}
+	locks.set("other0", h.serve.(*folder).now())
+	if w := send("LOCK", "/in/a", lock); w.Code != 200 || !strings.Contains(w.Body.String(), "Second-3600") {
+		t.Errorf("when one has ended: %d %s, want a lock for an hour", w.Code, w.Body)
+	}
+}
+
+// A list ends with its visitor, and does not look whole.
+func TestDAVEndsWithTheVisitor(t *testing.T) {
+	root := t.TempDir()
+	for i := range 2000 {
+		write(t, root, fmt.Sprintf("%d", i), "x")
+	}
+	h := newHandler(t, Config{Root: root, DAV: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &countingWriter{ResponseRecorder: httptest.NewRecorder(), after: func(n int) {
+		if n == 3 {
+			cancel()
+		}
+	}}
+	defer func() {
+		if got := recover(); got != http.ErrAbortHandler {
+			t.Errorf("panic %v, want http.ErrAbortHandler", got)
+		}
+		if n := len(hrefs(w.Body.String())); n > 200 {
+			t.Errorf("%d of 2000 were listed", n)
+		}
+	}()
+	r := httptest.NewRequestWithContext(ctx, "PROPFIND", "/", nil)
+	r.Header.Set("Depth", "1")
+	h.ServeHTTP(w, r)
+}
