@@ -275,7 +275,8 @@ func (u *uploads) keepPart(part *multipart.Part, folder string) (keptFile, error
 	}
 	var size int64
 	sum := sha256.New()
-	to := destination{folder: folder, name: safeName(part.FileName())}
+	// What browsers and curl write for a quote in a name (HTML, 4.10.22.8).
+	to := destination{folder: folder, name: safeName(strings.ReplaceAll(part.FileName(), "%22", `"`))}
 	name, err := u.store(to, func(w io.Writer) (err error) {
 		size, err = io.Copy(io.MultiWriter(w, sum), part)
 		return err

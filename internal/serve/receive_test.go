@@ -157,6 +157,10 @@ func TestForm(t *testing.T) {
 	if len(got.Files) != len(contents) {
 		t.Errorf("%d files, want %d", len(got.Files), len(contents))
 	}
+	contentType, body = form("a %22b%22.txt", "x")
+	if a := ask(t, srv, "POST", "/in/", body, "Content-Type: "+contentType); a.body != "a \"b\".txt\n" {
+		t.Errorf("a name with quotes: %d %q", a.StatusCode, a.body)
+	}
 	contentType, body = form("a.txt", "x")
 	for _, tc := range []struct{ target, accept, location, body string }{
 		{"/in/sub/", "*/*", "/in/sub/a.txt", "sub/a.txt\n"},
