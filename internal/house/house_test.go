@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"internal/agent":  {"internal/control", "internal/loglimit", "internal/spdy"},
 
 	"internal/control":  {"internal/loglimit", "internal/oneline"},
-	"internal/serve":    {"internal/oneline"},
+	"internal/serve":    {"internal/loglimit", "internal/oneline"},
 	"internal/admin":    nil,
 	"internal/cli":      {"internal/linelog", "internal/oneline"},
 	"internal/linelog":  {"internal/oneline"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -116,7 +117,8 @@ func (s *service) copyBody(w http.ResponseWriter, r *http.Request, resp *http.Re
 		}
 	}
 	if from.err != nil && r.Context().Err() == nil {
-		s.broken.print("method", r.Method, "path", r.URL.Path, "error", shortened(from.err))
+		s.limit.Log("broken", slog.LevelWarn, "the service broke off its answer",
+			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("error", shortened(from.err)))
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"mime"
 	"net/http"
 	"os"
@@ -69,9 +70,9 @@ func (d *folder) sendArchive(w http.ResponseWriter, r *http.Request, name string
 	switch {
 	case r.Context().Err() != nil:
 	case status(err) == http.StatusServiceUnavailable:
-		d.noDescriptors.print("path", r.URL.Path, "error", err)
+		noDescriptors(d.limit, r.URL.Path, err)
 	default:
-		d.brokenArchive.print("path", r.URL.Path, "error", reason(err))
+		d.limit.Log("archive", slog.LevelInfo, "an archive of a folder was broken off", slog.String("path", r.URL.Path), slog.Any("error", reason(err)))
 	}
 	panic(http.ErrAbortHandler) // or it would look whole
 }

@@ -315,7 +315,7 @@ func (w *davWriter) problem() (code int, text string) {
 	case d.uploads != nil && w.op.method != "PROPFIND":
 		return d.uploads.problem(w.ResponseWriter, err, w.op.body != nil && w.op.body.err != nil)
 	case status(err) == http.StatusServiceUnavailable:
-		d.noDescriptors.print("path", w.r.URL.Path, "error", err)
+		noDescriptors(d.limit, w.r.URL.Path, err)
 		w.Header().Set("Retry-After", "1")
 		return http.StatusServiceUnavailable, "too many files are open; try again soon"
 	}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
 // maxRanges is the number of parts above which a Range header is ignored, as
@@ -30,15 +32,14 @@ var errNotFound = errors.New("no such file")
 // A folder serves the files of one folder.
 type folder struct {
 	// Fixed when it is made.
-	root          *os.Root
-	dotfiles      bool
-	noListing     bool
-	dav           *dav     // nil: no WebDAV
-	uploads       *uploads // nil: bodies are read and forgotten
-	log           *slog.Logger
-	noDescriptors *limitedLog
-	brokenArchive *limitedLog
-	now           func() time.Time // the clock that tells the age of files
+	root      *os.Root
+	dotfiles  bool
+	noListing bool
+	dav       *dav     // nil: no WebDAV
+	uploads   *uploads // nil: bodies are read and forgotten
+	log       *slog.Logger
+	limit     *loglimit.Logger // for what any number of requests can cause
+	now       func() time.Time // the clock that tells the age of files
 
 	small smallFiles // has its own lock
 }
@@ -373,7 +374,7 @@ func (d *folder) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusServiceUnavailable:
 		text = "too many files are open; try again soon"
 		w.Header().Set("Retry-After", "1")
-		d.noDescriptors.print("path", r.URL.Path, "error", err)
+		noDescriptors(d.limit, r.URL.Path, err)
 	case http.StatusInternalServerError:
 		text = "this file cannot be read"
 		d.log.Error("a file could not be read", "path", r.URL.Path, "error", err)

@@ -11,6 +11,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math"
 	"mime"
 	"mime/multipart"
@@ -314,14 +315,14 @@ func (u *uploads) problem(w http.ResponseWriter, err error, broken bool) (code i
 	case broken:
 		return http.StatusBadRequest, "the body ended before its end"
 	case errors.Is(err, errDiskFull), errors.Is(err, errFilesFull), diskFull(err):
-		u.noRoom.print("folder", u.dir.Name(), "error", err)
+		u.limit.Log("room", slog.LevelWarn, "an upload was refused", slog.String("folder", u.dir.Name()), slog.Any("error", err))
 		return http.StatusInsufficientStorage, "there is no room for this body"
 	case status(err) == http.StatusServiceUnavailable:
-		u.noDescriptors.print("upload", u.dir.Name(), "error", err)
+		noDescriptors(u.limit, u.dir.Name(), err)
 		w.Header().Set("Retry-After", "1")
 		return http.StatusServiceUnavailable, "too many files are open; try again soon"
 	}
-	u.failed.print("folder", u.dir.Name(), "error", err)
+	u.limit.Log("upload", slog.LevelError, "an upload could not be kept", slog.String("folder", u.dir.Name()), slog.Any("error", err))
 	return http.StatusInternalServerError, "the body could not be kept"
 }
 
@@ -379,7 +380,7 @@ func (u *uploads) reply(w http.ResponseWriter, r *http.Request, files []keptFile
 		}
 	}
 	if err != nil {
-		u.failed.print("error", err)
+		u.limit.Log("answer", slog.LevelError, "an upload could not be answered", slog.Any("error", err))
 		code = http.StatusInternalServerError
 	}
 	w.WriteHeader(code)

@@ -16,6 +16,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
 // DefaultUploadMax is the largest body kept when [Config.UploadMax] is 0.
@@ -87,10 +89,10 @@ func New(cfg Config) (*Handler, error) {
 		cfg.UploadMax = DefaultUploadMax
 	}
 	h := new(Handler)
-	noDescriptors := newLimitedLog(cfg.Logger, slog.LevelWarn, "requests were refused: no more files can be opened; allow more (ulimit -n)")
-	h.close = append(h.close, noDescriptors.close)
+	limit := loglimit.New(cfg.Logger, 1)
+	h.close = append(h.close, func() error { limit.Close(); return nil })
 	if cfg.To != "" {
-		s, err := newService(cfg.To, cfg.Logger, noDescriptors)
+		s, err := newService(cfg.To, cfg.Logger, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -102,12 +104,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, root.Close)
-	d := &folder{
-		root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, now: time.Now,
-		noDescriptors: noDescriptors,
-		brokenArchive: newLimitedLog(cfg.Logger, slog.LevelInfo, "an archive of a folder was broken off"),
-	}
-	h.close = append(h.close, d.brokenArchive.close)
+	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, limit: limit, now: time.Now}
 	if cfg.DAV {
 		d.dav = newDAV(d)
 	}
@@ -121,13 +118,20 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, dir.Close)
-	d.uploads, err = newUploads(dir, cfg.UploadMax, nameUnder(cfg.Root, cfg.Upload, d.visible), cfg.Logger, noDescriptors)
+	d.uploads, err = newUploads(dir, cfg.UploadMax, nameUnder(cfg.Root, cfg.Upload, d.visible), cfg.Logger, limit)
 	if err != nil {
 		h.Close()
 		return nil, fmt.Errorf("--upload %q: no file can be made there (%w); change its mode or owner, or name another folder", cfg.Upload, reason(err))
 	}
 	h.close = append(h.close, d.uploads.Close)
 	return h, nil
+}
+
+// noDescriptors tells that a request for what was refused because no more files
+// can be opened: of many such there is a line a minute.
+func noDescriptors(limit *loglimit.Logger, what string, err error) {
+	limit.Log("descriptors", slog.LevelWarn, "requests were refused: no more files can be opened; allow more (ulimit -n)",
+		slog.String("request", what), slog.Any("error", err))
 }
 
 // reason is err without the names that os puts around it.

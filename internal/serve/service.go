@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
 const (
@@ -31,14 +33,14 @@ const (
 	// wait for one to be free.
 	serviceConns = 4096
 
-	// maxServiceHeader bounds in bytes the headers of an answer: P takes 64 KiB
-	// of them, unless it is told otherwise, and counts a little more for each.
-	maxServiceHeader = 60 << 10
+	// maxServiceHeader bounds in bytes the headers of an answer: a frame with
+	// them may have 128 KiB. P has limits of its own, and says so.
+	maxServiceHeader = 120 << 10
 
 	// readServiceHeader is how much of a head is read to say so.
 	readServiceHeader = 256 << 10
 
-	// maxServiceLines bounds their number, for the same reason.
+	// maxServiceLines bounds their number: P takes 512.
 	maxServiceLines = 500
 
 	// awayPause is the least time between two lines that say that the service
@@ -65,10 +67,7 @@ type service struct {
 	log       *slog.Logger
 	buffers   buffers
 
-	noDescriptors *limitedLog // another's
-	failed        *limitedLog
-	broken        *limitedLog
-	untrusted     *limitedLog
+	limit *loglimit.Logger // for what any number of requests can cause
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -77,18 +76,12 @@ type service struct {
 }
 
 // newService makes the service at addr, in the form of [Config.To].
-func newService(addr string, log *slog.Logger, noDescriptors *limitedLog) (*service, error) {
+func newService(addr string, log *slog.Logger, limit *loglimit.Logger) (*service, error) {
 	target, network, socket, err := parseTarget(addr)
 	if err != nil {
 		return nil, err
 	}
-	s := &service{
-		target: target, log: log, noDescriptors: noDescriptors,
-		failed: newLimitedLog(log, slog.LevelWarn, "the service gave no answer that can be passed on"),
-		broken: newLimitedLog(log, slog.LevelWarn, "the service broke off its answer"),
-		untrusted: newLimitedLog(log, slog.LevelWarn, "the service was not asked: its certificate is not trusted by this system; "+
-			"add its CA to the system's, or name the service as its certificate does"),
-	}
+	s := &service{target: target, log: log, limit: limit}
 	dialer := &net.Dialer{
 		Timeout: dialTimeout,
 		// A machine that is gone is noticed within half a minute, on a silent WebSocket too.
@@ -187,7 +180,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Close closes the connections to the service that are not in use.
 func (s *service) Close() error {
 	s.transport.CloseIdleConnections()
-	return errors.Join(s.failed.close(), s.broken.close(), s.untrusted.close())
+	return nil
 }
 
 // outgoing makes the request to the service of the visitor's, which is not
@@ -293,14 +286,16 @@ func (s *service) fail(w http.ResponseWriter, r, out *http.Request, err error) {
 	}
 	f := failureOf(err)
 	if f.log {
-		s.failed.print("method", r.Method, "path", r.URL.Path, "error", shortened(err))
+		s.limit.Log("failed", slog.LevelWarn, "the service gave no answer that can be passed on",
+			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("error", shortened(err)))
 	}
 	code := http.StatusBadGateway
 	switch {
 	case f.untrusted:
-		s.untrusted.print("error", err)
+		s.limit.Log("untrusted", slog.LevelWarn, "the service was not asked: its certificate is not trusted by this system; "+
+			"add its CA to the system's, or name the service as its certificate does", slog.Any("error", err))
 	case f.busy:
-		s.noDescriptors.print("path", r.URL.Path, "error", err)
+		noDescriptors(s.limit, r.URL.Path, err)
 		w.Header().Set("Retry-After", "1")
 		code = http.StatusServiceUnavailable
 	}

@@ -487,7 +487,7 @@ func TestServiceFails(t *testing.T) {
 		{"cuts its answer's head", "http://" + rawService(t, "HTTP/1.1 200 OK\r\nContent-"), "no valid answer"},
 		{"cuts its answer's head after a line", "http://" + rawService(t, "HTTP/1.1 200 OK\r\nX: x\r\n"), "closed the connection without an answer"},
 		{"speaks no HTTP", "http://" + rawService(t, "SSH-2.0-x\r\n\r\n"), "no valid answer"},
-		{"too much of a head", "http://" + rawService(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 80<<10)+"\r\n\r\n"), "no valid answer"},
+		{"too much of a head", "http://" + rawService(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 130<<10)+"\r\n\r\n"), "too large"},
 		{"switches unasked", "http://" + rawService(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"), "no valid answer"},
 		{"speaks no TLS", "https://" + rawService(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak TLS"},
 		{"has a certificate of nobody", tlsService.URL, "not trusted"},

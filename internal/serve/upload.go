@@ -13,6 +13,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
 // partPrefix begins the names of uploads that are not whole yet. The dot
@@ -28,30 +30,26 @@ const partPrefix = ".spdy-proxy-upload-"
 // on it, which ends with the process, tells it from one that is still written.
 type uploads struct {
 	// Fixed when it is made.
-	dir  *os.Root
-	self *os.File // dir, opened once, so that no upload fails at its end for want of a descriptor
-	max  int64
-	at   string // name of dir in the folder that is served, "." for that itself; empty: it is not in it
-	link func(oldName, newName string) error
-	room room // has its own lock
-	log  *slog.Logger
-
-	noDescriptors, noRoom, failed *limitedLog
+	dir   *os.Root
+	self  *os.File // dir, opened once, so that no upload fails at its end for want of a descriptor
+	max   int64
+	at    string // name of dir in the folder that is served, "." for that itself; empty: it is not in it
+	link  func(oldName, newName string) error
+	room  room // has its own lock
+	log   *slog.Logger
+	limit *loglimit.Logger // for what any number of requests can cause
 }
 
 // newUploads keeps bodies of at most max bytes in dir, which has the name at in
 // the folder that is served. It closes nothing of what it was given.
-func newUploads(dir *os.Root, max int64, at string, log *slog.Logger, noDescriptors *limitedLog) (*uploads, error) {
+func newUploads(dir *os.Root, max int64, at string, log *slog.Logger, limit *loglimit.Logger) (*uploads, error) {
 	self, err := dir.Open(".")
 	if err != nil {
 		return nil, err
 	}
 	u := &uploads{
-		dir: dir, self: self, max: max, at: at, link: dir.Link, log: log,
-		room:          room{look: func() (disk, bool) { return lookAt(self) }},
-		noDescriptors: noDescriptors,
-		noRoom:        newLimitedLog(log, slog.LevelWarn, "an upload was refused"),
-		failed:        newLimitedLog(log, slog.LevelError, "an upload could not be kept"),
+		dir: dir, self: self, max: max, at: at, link: dir.Link, log: log, limit: limit,
+		room: room{look: func() (disk, bool) { return lookAt(self) }},
 	}
 	if err = u.clean(); err == nil {
 		// Find out now, not at the first upload, whether files can be made here.
@@ -67,7 +65,7 @@ func newUploads(dir *os.Root, max int64, at string, log *slog.Logger, noDescript
 
 // Close gives back what newUploads opened.
 func (u *uploads) Close() error {
-	return errors.Join(u.noRoom.close(), u.failed.close(), u.self.Close())
+	return u.self.Close()
 }
 
 // clean removes the parts that no running process writes.
