@@ -50,6 +50,7 @@ func (c *canned) GoingAway() <-chan struct{} { return c.ended }
 func (*canned) Err() error                   { return nil }
 func (*canned) Available() int               { return 100 }
 func (*canned) InFlight() int                { return 0 }
+func (*canned) MaxStreams() int              { return 1 << 20 }
 func (*canned) Stats() (s spdy.Stats)        { return s }
 
 // benchHandler returns a handler before an origin that answers each request

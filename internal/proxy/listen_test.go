@@ -113,8 +113,8 @@ func TestVisitorCaps(t *testing.T) {
 	if c, ok := <-accepted; ok {
 		t.Errorf("got %v after the listener was closed", c)
 	}
-	if open, refused := v.counts(); open != 6 || refused != [2]uint64{3, 4} {
-		t.Errorf("%d are open, %v were refused; want 6, 3 for their address and 4 for all", open, refused)
+	if open, refused := v.counts(); open != 10 || refused != [2]uint64{4, 4} {
+		t.Errorf("%d are open, %v were refused; want 10, 4 for their address and 4 for all", open, refused)
 	}
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "address_full=1 all_full=0 open=2 last_from=192.0.2.1\n") {
 		t.Errorf("got the lines %q, want one about the first", got)
