@@ -98,9 +98,9 @@ type Config struct {
 
 	// MaxHeaderBytes is the largest decoded header block in bytes that is
 	// taken; the HEADERS frames of one stream count together. Zero means
-	// 64 KiB, the most is 64 MiB. The frame's stream is reset above it, the session ended where
-	// compression makes more of a block than 16 times as much, and 1 MiB. A name
-	// may have a 64th of it, and 1 KiB at least.
+	// 64 KiB, the most is 64 MiB. The frame's stream is reset above it, the
+	// session ended where compression makes more of a block than 16 times as
+	// much, and 1 MiB. A name may have a 64th of it, and 1 KiB at least.
 	MaxHeaderBytes int
 
 	// MaxHeaderPairs is how many names a header block may hold, and how many
