@@ -261,7 +261,9 @@ func FuzzTokens(f *testing.F) {
 		if name == "" {
 			inFile = "@"
 		}
-		said[other] = said[other] // one that is likely to be in no line
+		if said[other] == nil {
+			said[other] = map[string]bool{} // it is in no line
+		}
 		for token, names := range said {
 			id, ok := auth.known(token)
 			if want := len(names) > 0; ok != want {
