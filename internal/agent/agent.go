@@ -38,7 +38,6 @@ const (
 	// visitors, --max-header-bytes, which may be 1 MiB, and P's own fields.
 	defaultMaxHeaderBytes = 1<<20 + 64<<10
 	defaultMaxHeaderPairs = 8192
-	frameSlack            = 64 << 10 // what a frame has beside the block, and compression may add
 
 	// linesAtOnce is how many lines of one message of a session's are logged as
 	// they come; a visitor may cause any number.
@@ -65,9 +64,9 @@ type Config struct {
 	Handler http.Handler
 
 	// Session is for the SPDY sessions. If they are zero, MaxConcurrentStreams is
-	// 10 000, MaxHeaderBytes 1 MiB and some, MaxHeaderPairs 8192, MaxFrameSize what
-	// such a block needs, FairKey [Visitor], and Logger the Logger below, with one
-	// line a minute for each message that comes often.
+	// 10 000, MaxHeaderBytes 1 MiB and some, MaxHeaderPairs 8192, FairKey [Visitor],
+	// and Logger the Logger below, with one line a minute for each message that
+	// comes often.
 	Session spdy.Config
 
 	// Trace, if set, is called for each frame of the connection in a slot, under
@@ -133,9 +132,6 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Session.MaxHeaderPairs == 0 {
 		cfg.Session.MaxHeaderPairs = defaultMaxHeaderPairs
 	}
-	if cfg.Session.MaxFrameSize == 0 {
-		cfg.Session.MaxFrameSize = uint32(cfg.Session.MaxHeaderBytes + frameSlack)
-	}
 	if cfg.Session.MaxPeerFrameSize == 0 {
 		// A P takes of its Cs what a C takes of its P.
 		cfg.Session.MaxPeerFrameSize = uint32(cfg.Session.MaxHeaderBytes)
@@ -145,7 +141,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{cfg: cfg, lines: loglimit.New(cfg.Logger, linesAtOnce), retry: make(chan struct{})}
 	if a.cfg.Session.Logger == nil {
-		a.cfg.Session.Logger = slog.New(exceptEnds{a.lines.Handler()})
+		a.cfg.Session.Logger = slog.New(a.lines.Handler())
 	}
 	// No ErrorLog: the sessions' Logger is told of a handler's panic.
 	a.server = &http.Server{Handler: cfg.Handler}
@@ -210,31 +206,4 @@ func (a *Agent) Run(ctx, now context.Context) {
 	}
 	running.Wait()
 	a.lines.Close()
-}
-
-// exceptEnds leaves out how a session ended: the loop says that, once and with
-// what it means.
-type exceptEnds struct{ slog.Handler }
-
-func (h exceptEnds) Handle(ctx context.Context, r slog.Record) error {
-	end := false
-	r.Attrs(func(a slog.Attr) bool {
-		switch a.Value.Any().(type) {
-		case *spdy.SessionError, spdy.GoAwayStatus:
-			end = true
-		}
-		return !end
-	})
-	if end {
-		return nil
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
-func (h exceptEnds) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return exceptEnds{h.Handler.WithAttrs(attrs)}
-}
-
-func (h exceptEnds) WithGroup(name string) slog.Handler {
-	return exceptEnds{h.Handler.WithGroup(name)}
 }
