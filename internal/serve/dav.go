@@ -39,13 +39,27 @@ type dav struct {
 }
 
 func newDAV(d *folder) *dav {
-	v := &dav{d: d, locks: newDAVLocks()}
+	v := &dav{d: d}
+	v.locks = newDAVLocks(v.tag)
 	v.handler = webdav.Handler{FileSystem: &davTree{d: d}, LockSystem: v.locks, Logger: func(r *http.Request, err error) {
 		if err != nil {
 			d.log.Debug("a WebDAV request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 	}}
 	return v
+}
+
+// tag returns the ETag of what has the path, "" if that has none.
+func (v *dav) tag(name string) string {
+	served, _, err := v.d.localName(&url.URL{Path: name})
+	if err != nil {
+		return ""
+	}
+	info, err := v.d.root.Stat(served)
+	if err != nil || info.IsDir() {
+		return ""
+	}
+	return davTag(info, v.d.now())
 }
 
 // handles tells whether the method of r is answered here.
@@ -188,6 +202,7 @@ func hasTag(lists []string, tag string) bool {
 
 // pass lets the library answer r.
 func (v *dav) pass(w http.ResponseWriter, r *http.Request) {
+	handler := v.handler
 	op := &davOp{method: r.Method}
 	r = r.WithContext(context.WithValue(r.Context(), davOpKey{}, op))
 	if r.Method == "LOCK" {
@@ -210,10 +225,19 @@ func (v *dav) pass(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "400: a prefix stands for no namespace", http.StatusBadRequest)
 			return
 		}
+		if r.Method == "LOCK" {
+			if exclusive, ok := asExclusive(body); ok {
+				body, op.shared = exclusive, true
+				handler.LockSystem = sharedLocks{v.locks}
+			}
+		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	to := &davWriter{ResponseWriter: w, v: v, r: r, op: op}
-	v.handler.ServeHTTP(to, r)
+	handler.ServeHTTP(to, r)
+	if to.code/100 == 2 && (r.Method == http.MethodDelete || r.Method == "MOVE") {
+		v.locks.forget(r.URL.Path)
+	}
 	if op.err != nil && (to.code < 400 || r.Context().Err() != nil) {
 		// It has said that all was well, and a list that is cut looks whole; or nobody is there to hear.
 		panic(http.ErrAbortHandler)
@@ -245,6 +269,7 @@ type davOp struct {
 	err      error       // the first that the library has no status for
 	replaced bool        // a file was replaced by another
 	spared   string      // the file in the upload folder that is to be replaced
+	shared   bool        // a LOCK that asks for a shared lock
 }
 
 type davOpKey struct{}
@@ -327,6 +352,13 @@ func (w *davWriter) Write(p []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.mute {
+		return len(p), nil
+	}
+	if w.op.shared {
+		// The library knows no other; its whole answer is one Write.
+		if _, err := w.ResponseWriter.Write(bytes.Replace(p, []byte("<D:exclusive/>"), []byte("<D:shared/>"), 1)); err != nil {
+			return 0, err
+		}
 		return len(p), nil
 	}
 	return w.ResponseWriter.Write(p)

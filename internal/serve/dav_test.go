@@ -14,6 +14,9 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
+
+	"golang.org/x/net/webdav"
 )
 
 // davServer serves a root with an upload folder "in" and a file in each.
@@ -257,26 +260,92 @@ func TestDAVLocksAreBounded(t *testing.T) {
 	h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: true})
 	send := func(method, target, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, target, strings.NewReader(body))
-		r.Header.Set("Timeout", "Second-4100000000")
+		r.Header.Set("Timeout", "Infinite, Second-4100000000")
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		return w
 	}
-	lock := `<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>`
-	locks := h.serve.(*folder).dav.locks
+	locks, now := h.serve.(*folder).dav.locks, time.Now()
+	var last string
 	for i := range maxDAVLocks {
-		locks.set(fmt.Sprint("other", i), h.serve.(*folder).now().Add(maxDAVLock))
+		var err error
+		if last, err = locks.Create(now, webdav.LockDetails{Root: fmt.Sprint("/other", i), Duration: maxDAVLock}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if w := send("LOCK", "/in/a", lock); w.Code != 503 {
+	if w := send("LOCK", "/in/a", lockInfo("exclusive")); w.Code != 503 {
 		t.Errorf("one lock too many: %d %s", w.Code, w.Body)
 	}
 	if w := send("PUT", "/in/b", "x"); w.Code != 201 {
 		t.Errorf("a PUT while there are many locks: %d %s", w.Code, w.Body)
 	}
-	locks.set("other0", h.serve.(*folder).now())
-	if w := send("LOCK", "/in/a", lock); w.Code != 200 || !strings.Contains(w.Body.String(), "Second-3600") {
+	if _, err := locks.Refresh(now, last, 0); err != nil {
+		t.Error(err)
+	}
+	if w := send("LOCK", "/in/a", lockInfo("exclusive")); w.Code != 200 || !strings.Contains(w.Body.String(), "Second-3600") {
 		t.Errorf("when one has ended: %d %s, want a lock for an hour", w.Code, w.Body)
 	}
+}
+
+func lockInfo(scope string) string {
+	return `<?xml version="1.0"?><L:lockinfo xmlns:L="DAV:"><L:lockscope><L:` + scope + `/></L:lockscope><L:locktype><L:write/></L:locktype><L:owner>shared</L:owner></L:lockinfo>`
+}
+
+// What RFC 4918, 6.2, 7 and 10.4 say of locks, and of conditions in general.
+func TestDAVLocks(t *testing.T) {
+	srv, _ := davServer(t, Config{Upload: "in"})
+	var tokens []string
+	lock := func(target, scope string, want int, header ...string) {
+		t.Helper()
+		a := ask(t, srv, "LOCK", target, lockInfo(scope), header...)
+		if a.StatusCode != want || want < 300 && !strings.Contains(a.body, "<D:"+scope+"/>") {
+			t.Errorf("LOCK of %s, %s: %d %s, want %d", target, scope, a.StatusCode, a.body, want)
+		}
+		tokens = append(tokens, strings.Trim(a.Header.Get("Lock-Token"), "<>"))
+	}
+	do := func(method, target string, want int, header ...string) {
+		t.Helper()
+		if a := ask(t, srv, method, target, "", header...); a.StatusCode != want {
+			t.Errorf("%s %s %q: %d %s, want %d", method, target, header, a.StatusCode, a.body, want)
+		}
+	}
+	lock("/in/old.txt", "exclusive", 200)
+	lock("/in/old.txt", "exclusive", 423)
+	lock("/in/old.txt", "shared", 423)
+	lock("/in/", "exclusive", 423) // a part of it is locked
+	do("PUT", "/in/old.txt", 423)
+	do("PUT", "/in/old.txt", 412, "If: (<urn:uuid:guessed>)")
+	do("PUT", "/in/old.txt", 204, "If: (<"+tokens[0]+">)")
+	do("LOCK", "/in/old.txt", 200, "If: (<"+tokens[0]+">)") // refreshed
+	do("UNLOCK", "/in/old.txt", 204, "Lock-Token: <"+tokens[0]+">")
+	do("PUT", "/in/old.txt", 204)
+
+	tokens = nil
+	lock("/in/old.txt", "shared", 200)
+	lock("/in/old.txt", "shared", 200)
+	lock("/in/old.txt", "exclusive", 423)
+	do("PUT", "/in/old.txt", 423)
+	do("PUT", "/in/old.txt", 204, "If: (<"+tokens[1]+">)")
+	do("UNLOCK", "/in/old.txt", 204, "Lock-Token: <"+tokens[1]+">")
+	do("PUT", "/in/old.txt", 423)
+	do("DELETE", "/in/old.txt", 204, "If: (<"+tokens[0]+">)")
+	do("PUT", "/in/old.txt", 201) // the lock went with what was locked
+
+	tokens = nil
+	lock("/in/dir/", "exclusive", 200)
+	do("PUT", "/in/dir/x.txt", 423)
+	do("PUT", "/in/dir/new.txt", 423)
+	do("PUT", "/in/dir/new.txt", 201, "If: <http://example.test/in/dir/new.txt> (<"+tokens[0]+">)")
+	do("MOVE", "/in/dir/new.txt", 423, "Destination: /in/out.txt")
+	do("MOVE", "/in/dir/new.txt", 201, "Destination: /in/out.txt", "If: (<"+tokens[0]+">)")
+	do("UNLOCK", "/in/dir/", 204, "Lock-Token: <"+tokens[0]+">")
+
+	tag := strings.TrimPrefix(ask(t, srv, "GET", "/in/dir/x.txt", "").Header.Get("Etag"), "W/")
+	do("PUT", "/in/dir/x.txt", 412, `If: (["another"])`)
+	do("PUT", "/in/dir/x.txt", 412, "If: (Not ["+tag+"])")
+	do("PUT", "/in/dir/x.txt", 412, "If: (["+tag+"] <urn:uuid:none>)")
+	do("PUT", "/in/dir/x.txt", 400, "If: nonsense")
+	do("PUT", "/in/dir/x.txt", 204, `If: (["another"]) (Not <DAV:no-lock> [`+tag+"])")
 }
 
 // A list ends with its visitor, and does not look whole.
