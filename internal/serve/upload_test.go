@@ -214,38 +214,45 @@ func dwindling(d disk, step int64) func() (disk, bool) {
 
 // What uploads announce and do not send takes nothing from others.
 func TestUploadsClaimWhatComes(t *testing.T) {
+	const (
+		idle = 50
+		room = 1 << 20
+		// What is being written counts until it is: here a byte of each at most.
+		announced = room - idle
+	)
 	h := newHandler(t, Config{Root: t.TempDir(), Upload: t.TempDir(), UploadMax: 1 << 40})
-	h.serve.(*folder).uploads.room.look = shows(disk{free: diskKeep + 1<<20, total: 1 << 40})
-	send := func(length int64, body io.Reader) int {
+	h.serve.(*folder).uploads.room.look = shows(disk{free: diskKeep + room, total: 1 << 40})
+	send := func(body io.Reader) int {
 		r := httptest.NewRequest("PUT", "/x", body)
-		r.ContentLength = length
+		r.ContentLength = announced
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		return w.Code
 	}
-	const idle = 50
 	var begun, done sync.WaitGroup
 	goOn := make(chan struct{})
 	begun.Add(idle)
 	for range idle {
+		waits := sync.OnceFunc(begun.Done)
 		reads := 0
 		body := readFunc(func(p []byte) (int, error) {
 			if reads++; reads == 1 {
 				return 1, nil
 			}
-			begun.Done()
+			waits()
 			<-goOn
 			return 0, io.ErrUnexpectedEOF
 		})
 		// Each ends when goOn is closed; the test waits for all.
 		done.Go(func() {
-			if got := send(1<<20-1, body); got != 400 {
+			defer waits()
+			if got := send(body); got != 400 {
 				t.Errorf("an upload that broke off: %d, want 400", got)
 			}
 		})
 	}
 	begun.Wait()
-	if got := send(1<<20-1, io.LimitReader(zeros{}, 1<<20-1)); got != 201 {
+	if got := send(io.LimitReader(zeros{}, announced)); got != 201 {
 		t.Errorf("an upload beside %d that send nothing: %d, want 201", idle, got)
 	}
 	close(goOn)
