@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -174,6 +175,50 @@ func TestSecretsOpenToOthers(t *testing.T) {
 	stop()
 	if text := stderr.String(); strings.Contains(text, "token file") {
 		t.Errorf("with a token from the environment, standard error\n%s\nspeaks of a file", text)
+	}
+}
+
+// A service that says something that it was not asked for: what net/http has to
+// say about it is in the log's format, and for debugging.
+func TestUnsolicitedResponse(t *testing.T) {
+	s := newSetup(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ended := make(chan struct{})
+	// Ends when c closes its connection.
+	go func() {
+		defer close(ended)
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+			return
+		}
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+		io.WriteString(conn, "HTTP/1.1 200 \u009b31m\r\n\r\n")
+		io.Copy(io.Discard, conn)
+	}()
+	stderr, stop := start(t, "--proxy", s.addr, "--ca", filepath.Join(s.dir, "ca.pem"), "--token-file", filepath.Join(s.dir, "token"),
+		"--to", "http://"+ln.Addr().String(), "--log-level", "debug")
+	if status, body := get(t, <-s.regs, "/"); status != 200 || body != "hi" {
+		t.Errorf("got %d %q, want 200 and hi", status, body)
+	}
+	<-ended
+	stop()
+	said := false
+	for line := range strings.Lines(stderr.String()) {
+		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "\u009b") {
+			t.Errorf("a line that is not the log's: %q", line)
+		}
+		said = said || strings.Contains(line, `level=DEBUG msg="Unsolicited response`)
+	}
+	if !said {
+		t.Errorf("nothing was said of it:\n%s", stderr.String())
 	}
 }
 

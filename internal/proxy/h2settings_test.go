@@ -43,7 +43,7 @@ func TestHeaderTableSizes(t *testing.T) {
 			v.conn.SetDeadline(until.Add(patience))
 			done := make(chan error, 1)
 			slots := make(chan struct{}, atOnce)
-			// Ends at the last answer, or with the connection.
+			// Ends with the connection, which is closed below.
 			go func() { done <- v.read(slots) }()
 			sent := 0
 			for ; sent < requests && time.Now().Before(until); sent++ {

@@ -125,7 +125,9 @@ func TestVisitorCaps(t *testing.T) {
 func TestRefusalsAreSaidNowAndThen(t *testing.T) {
 	var r refusals
 	start := time.Now()
-	said := func(after time.Duration) string { return strings.TrimSpace(fmt.Sprintln(r.line(start.Add(after), 7)...)) }
+	said := func(after time.Duration) string {
+		return strings.TrimSpace(fmt.Sprintln(r.line(start.Add(after), 7)...))
+	}
 	if got := said(0); got != "" {
 		t.Errorf("nothing was refused: %q", got)
 	}
