@@ -72,12 +72,13 @@ bench-growth: all ## how cost grows with requests and with origins: a table and 
 microbench: ## the benchmarks of both modules; BENCH=regexp chooses
 	@set -e; for m in $(MODULES); do $(GO) -C $$m test -run '^$$' -bench '$(BENCH)' -benchmem ./...; done
 
-fuzz: ## each fuzz target of the engine for FUZZTIME (30s)
-	@set -e; for pkg in $$($(GO) -C internal/spdy list ./...); do \
-	  for target in $$($(GO) -C internal/spdy test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+fuzz: ## each fuzz target of both modules for FUZZTIME (30s)
+	@set -e; for m in $(MODULES); do for pkg in $$($(GO) -C $$m list ./...); do \
+	  for target in $$($(GO) -C $$m test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; \
-	    $(GO) -C internal/spdy test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
-	  done; done
+	    $(GO) -C $$m test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done; done
 
 lint: ## gofmt, go vet, go mod tidy and staticcheck, for both modules; the shell scripts' syntax
 	@bad=$$(find cmd internal integration-tests -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
