@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -95,30 +94,6 @@ func TestNumber(t *testing.T) {
 	} {
 		if got := number(tt.v); got != tt.want {
 			t.Errorf("number(%v) is %q, want %q", tt.v, got, tt.want)
-		}
-	}
-}
-
-func TestParseStat(t *testing.T) {
-	s, err := parseStat([]byte("42 (a (b) c) S 7 42 42 0 -1 4194560 100 0 0 0 150 50 9 9 20 0 5 0 1000 0 0\n"))
-	if err != nil || s.parent != 7 || s.cpu != 2*time.Second {
-		t.Errorf("got %+v, %v; want parent 7 and 2 s", s, err)
-	}
-	for _, text := range []string{"", "42", "42 (x) S 7", "42 (x) S p 42 42 0 -1 4194560 100 0 0 0 150 50 9"} {
-		if s, err := parseStat([]byte(text)); err == nil {
-			t.Errorf("%q is taken for %+v, want an error", text, s)
-		}
-	}
-}
-
-func TestParseSockstat(t *testing.T) {
-	n, err := parseSockstat([]byte("sockets: used 42\nTCP: inuse 5 orphan 0 tw 9 alloc 7 mem 12\nUDP: inuse 1 mem 3\n"))
-	if want := int64(12 * os.Getpagesize()); n != want || err != nil {
-		t.Errorf("got %d, %v; want %d", n, err, want)
-	}
-	for _, text := range []string{"", "TCP:", "TCP: mem", "TCP: mem x", "UDP: inuse 1 mem 3\n"} {
-		if n, err := parseSockstat([]byte(text)); err == nil {
-			t.Errorf("%q is taken for %d bytes, want an error", text, n)
 		}
 	}
 }
@@ -335,31 +310,4 @@ func TestUploadDigest(t *testing.T) {
 	if got := w.Header().Get("X-Received-Length"); got != "100000" {
 		t.Errorf("got a length of %q, want 100000", got)
 	}
-}
-
-// What the relay delays arrives whole, and later.
-func TestRelayDelays(t *testing.T) {
-	const delay = 20 * time.Millisecond
-	p := newPattern()
-	near, in := net.Pipe()
-	out, away := net.Pipe()
-	go late(out, in, delay) // ends when near is closed
-	start := time.Now()
-	sent := make(chan error, 1)
-	// Ends when all is written; read below.
-	go func() { err := p.writeTo(near, 200_000); near.Close(); sent <- err }()
-	b := make([]byte, 200_000)
-	if _, err := io.ReadFull(away, b); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.check(b, 0); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(start); took < delay {
-		t.Errorf("it took %v, want at least %v", took, delay)
-	}
-	if err := <-sent; err != nil {
-		t.Error(err)
-	}
-	away.Close()
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/amahi/spdy"
 
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/serve"
@@ -142,13 +143,13 @@ func steps(n ...int) (points []point) {
 func upOrigins(ctx context.Context, b *bench, n int) (*setup, []string, error) {
 	s := new(setup)
 	var controlAddr, admin string
-	if err := freeAddrs(&s.front, &controlAddr, &admin); err != nil {
+	if err := process.FreeAddrs(&s.front, &controlAddr, &admin); err != nil {
 		return nil, nil, err
 	}
 	err := b.run(&s.public, "p", filepath.Join(b.opts.bin, "p"), "--front", s.front, "--control", controlAddr, "--admin", admin, "--domain", growthDomain,
 		"--cert", b.cert("p.pem"), "--key", b.cert("p.key"), "--token-file", b.cert("token"))
 	if err == nil {
-		err = listening(ctx, controlAddr)
+		err = process.Listening(ctx, controlAddr)
 	}
 	if err == nil {
 		err = b.run(&s.origin, "origins", b.self, "origins", "--proxy", controlAddr, "--certs", b.opts.certs, "--root", b.root, "--n", strconv.Itoa(n))
@@ -160,12 +161,12 @@ func upOrigins(ctx context.Context, b *bench, n int) (*setup, []string, error) {
 			asked.Add("origin", originName(j))
 			hosts = append(hosts, originName(j)+"."+growthDomain)
 		}
-		err = poll(ctx, func() error { return isReady(ctx, "http://"+admin+"/readyz?"+asked.Encode()) })
+		err = process.Poll(ctx, func() error { return isReady(ctx, "http://"+admin+"/readyz?"+asked.Encode()) })
 	}
 	if err != nil {
 		s.stop()
 		for _, p := range s.all() {
-			err = fmt.Errorf("%w; %s: %s", err, p.name, p.last())
+			err = fmt.Errorf("%w; %s: %s", err, p.Name, p.Last())
 		}
 		return nil, nil, err
 	}
@@ -252,11 +253,11 @@ func (b *bench) growthSample(ctx context.Context, c *curve, n int) (sample, erro
 	if err != nil {
 		return nil, err
 	}
-	public, err := peak(s.public)
+	public, err := process.Peak(s.public)
 	if err != nil {
 		return nil, err
 	}
-	origin, err := peak(s.origin)
+	origin, err := process.Peak(s.origin)
 	if err != nil {
 		return nil, err
 	}

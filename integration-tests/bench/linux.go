@@ -2,10 +2,7 @@
 
 package main
 
-import (
-	"os/exec"
-	"syscall"
-)
+import "syscall"
 
 // receiveBuffer returns what sets the size of a socket's receive buffer before
 // it connects: later, the peer may have been promised more. 0 leaves it.
@@ -24,11 +21,3 @@ func receiveBuffer(size int) func(network, address string, c syscall.RawConn) er
 		return failed
 	}
 }
-
-// own makes cmd a process group, to be ended as a whole, that does not outlive
-// this program.
-func own(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-}
-
-func signalGroup(pid int, sig syscall.Signal) { syscall.Kill(-pid, sig) }

@@ -45,7 +45,7 @@ func partNamed(name string) part {
 	case "load":
 		return load
 	case "relay":
-		return relay
+		return relayPart
 	case "h2-p":
 		return h2Proxy
 	case "h2-c":

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // find returns where a program is. Those of a server are in folders that a
@@ -57,7 +59,7 @@ http {
 `
 
 // nginx starts one with servers as its configuration.
-func (b *bench) nginx(side *[]*process, name, servers string) error {
+func (b *bench) nginx(side *[]*process.Process, name, servers string) error {
 	dir, err := os.MkdirTemp(b.dir, name+"-")
 	if err != nil {
 		return err
@@ -76,7 +78,7 @@ func (b *bench) nginx(side *[]*process, name, servers string) error {
 // nginxOrigin starts one that serves the files, and behind it what takes uploads.
 func (b *bench) nginxOrigin(s *setup, listen, tls string) error {
 	var uploads string
-	if err := freeAddrs(&uploads); err != nil {
+	if err := process.FreeAddrs(&uploads); err != nil {
 		return err
 	}
 	if err := b.run(&s.origin, "sink", b.self, "sink", "--front", uploads); err != nil {
@@ -95,7 +97,7 @@ func (b *bench) nginxOrigin(s *setup, listen, tls string) error {
 // kept for all its requests: by default nginx ends it after a thousand.
 func startNginx(b *bench, s *setup, far bool) error {
 	var control string
-	if err := freeAddrs(&s.front, &control); err != nil {
+	if err := process.FreeAddrs(&s.front, &control); err != nil {
 		return err
 	}
 	tls := fmt.Sprintf("    ssl_certificate %s;\n    ssl_certificate_key %s;\n", b.cert("p.pem"), b.cert("p.key"))

@@ -1,208 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
-
-// A process is a program that runs for one measurement.
-type process struct {
-	name string
-	cmd  *exec.Cmd
-	log  string        // file of what it printed
-	done chan struct{} // closed when it has ended
-}
-
-// startProcess runs a program in its own process group. What it prints goes to a
-// file in dir.
-func startProcess(dir, name string, stdin io.Reader, stdout io.Writer, path string, args ...string) (*process, error) {
-	log, err := os.CreateTemp(dir, name+"-*.log")
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	cmd := exec.Command(path, args...)
-	// Nothing of the caller's own settings is to change what is measured.
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "SPDY_PROXY_") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, log
-	if stdout == nil {
-		cmd.Stdout = log
-	}
-	own(cmd)
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{name: name, cmd: cmd, log: log.Name(), done: make(chan struct{})}
-	// Ends with the process; stop waits for it.
-	go func() {
-		cmd.Wait()
-		close(p.done)
-	}()
-	return p, nil
-}
-
-// grace is how long a process may take to end before it is killed.
-const grace = 2 * time.Second
-
-func (p *process) stop() {
-	pid := p.cmd.Process.Pid
-	signalGroup(pid, syscall.SIGTERM)
-	select {
-	case <-p.done:
-	case <-time.After(grace):
-	}
-	// What is left of the group: the process, or children that outlived it.
-	signalGroup(pid, syscall.SIGKILL)
-	<-p.done
-}
-
-// last is the end of what it printed, on one line.
-func (p *process) last() string {
-	text, _ := os.ReadFile(p.log)
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-2):], " / ")
-}
-
-// stat is what /proc says of one process.
-type stat struct {
-	parent int
-	cpu    time.Duration
-}
-
-// tick is the unit of times in /proc: USER_HZ, which is 100 on all of Linux.
-const tick = time.Second / 100
-
-// parseStat reads /proc/PID/stat. The name in it may hold blanks and brackets.
-func parseStat(text []byte) (s stat, err error) {
-	_, rest, ok := bytes.Cut(text[max(0, bytes.LastIndexByte(text, ')')):], []byte(") "))
-	fields := strings.Fields(string(rest))
-	if !ok || len(fields) < 13 {
-		return s, fmt.Errorf("/proc/PID/stat is %q", text)
-	}
-	if s.parent, err = strconv.Atoi(fields[1]); err != nil {
-		return s, err
-	}
-	for _, f := range fields[11:13] { // utime, stime
-		n, err := strconv.Atoi(f)
-		if err != nil {
-			return s, err
-		}
-		s.cpu += time.Duration(n) * tick
-	}
-	return s, nil
-}
-
-// tree returns the processes and all that descend from them.
-func tree(roots []*process) (map[int]stat, error) {
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return nil, err
-	}
-	all := map[int]stat{}
-	for _, dir := range dirs {
-		text, err := os.ReadFile(dir + "/stat")
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		s, err := parseStat(text)
-		if err != nil {
-			return nil, err
-		}
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		all[pid] = s
-	}
-	found := map[int]stat{}
-	for _, p := range roots {
-		found[p.cmd.Process.Pid] = all[p.cmd.Process.Pid]
-	}
-	for grown := true; grown; {
-		grown = false
-		for pid, s := range all {
-			_, known := found[pid]
-			if _, ours := found[s.parent]; ours && !known {
-				found[pid], grown = s, true
-			}
-		}
-	}
-	return found, nil
-}
-
-// cpu is the time that a side has used until now.
-func cpu(side []*process) (total time.Duration, err error) {
-	all, err := tree(side)
-	for _, s := range all {
-		total += s.cpu
-	}
-	return total, err
-}
-
-// peak is the most memory that a side has had resident, in bytes: VmHWM of its
-// processes, added up.
-func peak(side []*process) (total int64, err error) {
-	all, err := tree(side)
-	if err != nil {
-		return 0, err
-	}
-	for pid := range all {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		_, rest, ok := strings.Cut(string(text), "VmHWM:")
-		fields := strings.Fields(rest)
-		if !ok || len(fields) < 2 {
-			continue // a zombie has none
-		}
-		kb, err := strconv.ParseInt(fields[0], 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		total += kb << 10
-	}
-	return total, nil
-}
-
-// tcpMemory is what the kernel uses for the buffers of all TCP connections, in
-// bytes. No process has it resident.
-func tcpMemory() (int64, error) {
-	text, err := os.ReadFile("/proc/net/sockstat")
-	if err != nil {
-		return 0, err
-	}
-	return parseSockstat(text)
-}
-
-func parseSockstat(text []byte) (int64, error) {
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		for i := 1; i+1 < len(fields) && fields[0] == "TCP:"; i += 2 {
-			if fields[i] == "mem" {
-				pages, err := strconv.ParseInt(fields[i+1], 10, 64)
-				return pages * int64(os.Getpagesize()), err
-			}
-		}
-	}
-	return 0, fmt.Errorf("/proc/net/sockstat is %q", text)
-}
 
 // loadProcess is a process that does a job.
 type loadProcess struct {
-	*process
+	*process.Process
 	job     job
 	input   io.Closer
 	running chan struct{} // closed when it says so
@@ -223,7 +36,7 @@ func (b *bench) startLoad(j job) (*loadProcess, error) {
 		input.Close()
 		return nil, err
 	}
-	p, err := startProcess(b.dir, "load", in, out, b.self, "load")
+	p, err := process.Command{Dir: b.dir, Name: "load", Stdin: in, Stdout: out, Path: b.self, Args: []string{"load"}}.Start()
 	in.Close()
 	out.Close()
 	if err != nil {
@@ -231,7 +44,7 @@ func (b *bench) startLoad(j job) (*loadProcess, error) {
 		output.Close()
 		return nil, err
 	}
-	l := &loadProcess{process: p, job: j, input: input, running: make(chan struct{}), result: make(chan result, 1)}
+	l := &loadProcess{Process: p, job: j, input: input, running: make(chan struct{}), result: make(chan result, 1)}
 	// Ends with the process, which stop ends.
 	go func() {
 		defer output.Close()
@@ -258,7 +71,7 @@ func (b *bench) startLoad(j job) (*loadProcess, error) {
 
 func (l *loadProcess) end() {
 	l.input.Close()
-	l.stop()
+	l.Stop()
 }
 
 // errStuck is that the load got no further within its time.
@@ -273,11 +86,11 @@ func (l *loadProcess) wait(ctx context.Context) (result, error) {
 	var r result
 	select {
 	case r = <-l.result:
-	case <-l.done:
+	case <-l.Done():
 		select {
 		case r = <-l.result:
 		case <-time.After(time.Second):
-			return r, fmt.Errorf("the load ended without a result: %s", l.last())
+			return r, fmt.Errorf("the load ended without a result: %s", l.Last())
 		}
 	case <-late.C:
 		return r, fmt.Errorf("%w: the load does not end", errStuck)

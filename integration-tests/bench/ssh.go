@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // separation is the empty folder without which sshd does not start as root.
@@ -38,7 +40,7 @@ func startSSH(b *bench, s *setup, far bool) error {
 		return err
 	}
 	var control, files string
-	if err := freeAddrs(&s.front, &control, &files); err != nil {
+	if err := process.FreeAddrs(&s.front, &control, &files); err != nil {
 		return err
 	}
 	if err := b.separate(); err != nil {

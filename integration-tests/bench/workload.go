@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // A figure is one number that a workload gives.
@@ -118,10 +120,10 @@ func bulkFigures(title string) []figure {
 type used struct{ public, origin time.Duration }
 
 func (s *setup) used() (u used, err error) {
-	if u.public, err = cpu(s.public); err != nil {
+	if u.public, err = process.CPU(s.public); err != nil {
 		return u, err
 	}
-	u.origin, err = cpu(s.origin)
+	u.origin, err = process.CPU(s.origin)
 	return u, err
 }
 
@@ -217,7 +219,7 @@ func (l *loadProcess) going(ctx context.Context, within time.Duration) error {
 	select {
 	case <-l.running:
 		return nil
-	case <-l.done:
+	case <-l.Done():
 		if _, err := l.wait(ctx); err != nil {
 			return err
 		}
@@ -252,11 +254,11 @@ func slow(ctx context.Context, b *bench, _ yardstick, s *setup) (sample, error) 
 	if err != nil {
 		return nil, err
 	}
-	public, err := peak(s.public)
+	public, err := process.Peak(s.public)
 	if err != nil {
 		return nil, err
 	}
-	at, err := peak(s.origin)
+	at, err := process.Peak(s.origin)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +288,7 @@ func (b *bench) settle(ctx context.Context, s *setup, over bool) (kernel int64, 
 	var before used
 	var had int64
 	for i, quiet := 0, 0; ; i++ {
-		now, err := tcpMemory()
+		now, err := process.TCPMemory()
 		if err != nil {
 			return 0, err
 		}
@@ -295,7 +297,7 @@ func (b *bench) settle(ctx context.Context, s *setup, over bool) (kernel int64, 
 		if err != nil {
 			return 0, err
 		}
-		has, err := peak(s.public)
+		has, err := process.Peak(s.public)
 		if err != nil {
 			return 0, err
 		}

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // The names of yardsticks, p and c among them.
@@ -50,20 +48,20 @@ func yardsticks() []yardstick {
 // A setup is a yardstick that runs.
 type setup struct {
 	front          string // HOST:PORT for visitors
-	public, origin []*process
-	other          []*process // neither side's: the relay
+	public, origin []*process.Process
+	other          []*process.Process // neither side's: the relay
 }
 
 func (s *setup) stop() {
-	for _, side := range [][]*process{s.origin, s.public, s.other} {
+	for _, side := range [][]*process.Process{s.origin, s.public, s.other} {
 		for _, p := range side {
-			p.stop()
+			p.Stop()
 		}
 	}
 }
 
-func (s *setup) all() []*process {
-	return append(append(append([]*process(nil), s.public...), s.origin...), s.other...)
+func (s *setup) all() []*process.Process {
+	return append(append(append([]*process.Process(nil), s.public...), s.origin...), s.other...)
 }
 
 // The files of the folder that is served.
@@ -73,32 +71,9 @@ const (
 	halfFile  = "half.bin"
 )
 
-// freeAddr returns a loopback address on which nobody listens. The ports are
-// below those that the kernel gives to outgoing connections.
-func freeAddr() (string, error) {
-	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(10000)))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			ln.Close()
-			return addr, nil
-		}
-	}
-	return "", errors.New("no free port was found from 20000 to 30000")
-}
-
-// freeAddrs fills each of addrs.
-func freeAddrs(addrs ...*string) (err error) {
-	for _, a := range addrs {
-		if *a, err = freeAddr(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // run starts a program on one side.
-func (b *bench) run(side *[]*process, name, path string, args ...string) error {
-	p, err := startProcess(b.dir, name, nil, nil, path, args...)
+func (b *bench) run(side *[]*process.Process, name, path string, args ...string) error {
+	p, err := process.Command{Dir: b.dir, Name: name, Path: path, Args: args}.Start()
 	if err != nil {
 		return err
 	}
@@ -111,7 +86,7 @@ func (b *bench) way(s *setup, far bool, addr string) (string, error) {
 	if !far {
 		return addr, nil
 	}
-	relayed, err := freeAddr()
+	relayed, err := process.FreeAddr()
 	if err != nil {
 		return "", err
 	}
@@ -121,50 +96,17 @@ func (b *bench) way(s *setup, far bool, addr string) (string, error) {
 // delay is the relay's, each way.
 const delay = 25 * time.Millisecond
 
-// listening waits for a port to accept connections.
-func listening(ctx context.Context, addr string) error {
-	return poll(ctx, func() error {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err
-	})
-}
-
-// errEnded is that a program which should run does not.
-var errEnded = errors.New("it has ended")
-
-// poll calls ready until it returns nil or errEnded, for ten seconds at most.
-func poll(ctx context.Context, ready func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		err := ready()
-		if err == nil || errors.Is(err, errEnded) {
-			return err
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
 // up starts a yardstick and returns when a visitor gets the small file from it,
 // right.
 func (b *bench) up(ctx context.Context, y yardstick, far bool) (*setup, error) {
 	s := new(setup)
 	err := y.start(b, s, far)
 	if err == nil {
-		err = poll(ctx, func() error {
+		err = process.Poll(ctx, func() error {
 			for _, p := range s.all() {
 				select {
-				case <-p.done:
-					return fmt.Errorf("%s: %w", p.name, errEnded)
+				case <-p.Done():
+					return fmt.Errorf("%s: %w", p.Name, process.ErrEnded)
 				default:
 				}
 			}
@@ -176,8 +118,8 @@ func (b *bench) up(ctx context.Context, y yardstick, far bool) (*setup, error) {
 	}
 	s.stop()
 	for _, p := range s.all() {
-		if text := p.last(); text != "" {
-			err = fmt.Errorf("%w; %s: %s", err, p.name, text)
+		if text := p.Last(); text != "" {
+			err = fmt.Errorf("%w; %s: %s", err, p.Name, text)
 		}
 	}
 	return nil, err
@@ -208,7 +150,7 @@ func pairMissing(b *bench) string {
 
 func startPair(b *bench, s *setup, far bool) error {
 	var control, admin string
-	if err := freeAddrs(&s.front, &control, &admin); err != nil {
+	if err := process.FreeAddrs(&s.front, &control, &admin); err != nil {
 		return err
 	}
 	err := b.run(&s.public, "p", filepath.Join(b.opts.bin, "p"), "--front", s.front, "--control", control, "--admin", admin,
@@ -225,19 +167,19 @@ func startPair(b *bench, s *setup, far bool) error {
 
 // openWay is way to a side that is about to listen; it waits until both do.
 func (b *bench) openWay(s *setup, far bool, addr string) (string, error) {
-	if err := listening(b.ctx, addr); err != nil {
+	if err := process.Listening(b.ctx, addr); err != nil {
 		return "", err
 	}
 	to, err := b.way(s, far, addr)
 	if err != nil {
 		return "", err
 	}
-	return to, listening(b.ctx, to)
+	return to, process.Listening(b.ctx, to)
 }
 
 func startH2(b *bench, s *setup, far bool) error {
 	var control string
-	if err := freeAddrs(&s.front, &control); err != nil {
+	if err := process.FreeAddrs(&s.front, &control); err != nil {
 		return err
 	}
 	if err := b.run(&s.public, "h2-p", b.self, "h2-p", "--front", s.front, "--control", control, "--certs", b.opts.certs); err != nil {
@@ -252,7 +194,7 @@ func startH2(b *bench, s *setup, far bool) error {
 
 func startHop(b *bench, s *setup, far bool) error {
 	var control string
-	if err := freeAddrs(&s.front, &control); err != nil {
+	if err := process.FreeAddrs(&s.front, &control); err != nil {
 		return err
 	}
 	if err := b.run(&s.origin, "hop-origin", b.self, "hop-origin", "--control", control, "--root", b.root, "--certs", b.opts.certs); err != nil {

@@ -61,7 +61,9 @@ var arrows = map[string][]string{
 
 	"internal/control/controltest": nil,
 
-	"integration-tests/bench": {"internal/agent", "internal/serve", "internal/control", "internal/spdy"},
+	"integration-tests/process": nil,
+	"integration-tests/relay":   nil,
+	"integration-tests/bench":   {"integration-tests/process", "integration-tests/relay", "internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 }
 
 // engineTestHelpers are packages of the engine's module that only tests import:
