@@ -12,8 +12,8 @@ import (
 // windows of any sort hold.
 const pending = 8192
 
-// bigBuffer is the size of a piece at most, in bytes.
-const bigBuffer = 256 << 10
+// pieceSize is the size of a piece at most, in bytes.
+const pieceSize = 256 << 10
 
 // chunk is bytes that are due at the other end at a time.
 type chunk struct {
@@ -24,7 +24,8 @@ type chunk struct {
 // A Line is what lies between two ends. The zero Line passes on at once.
 type Line struct {
 	Delay time.Duration // each way
-	Rate  int           // bytes per second, each way; 0: no limit
+	Up    int           // bytes per second, from in to out; 0: no limit
+	Queue time.Duration // how long bytes wait for Up, before no more are taken; 0: no limit
 }
 
 // Pass connects the two until both directions have ended, and closes them.
@@ -34,35 +35,37 @@ func (l Line) Pass(in, out net.Conn) {
 	var both sync.WaitGroup
 	// Each ends with its source, or when its target takes nothing more.
 	both.Go(func() { l.pass(out, in) })
-	both.Go(func() { l.pass(in, out) })
+	both.Go(func() { Line{Delay: l.Delay}.pass(in, out) })
 	both.Wait()
 }
 
-// pass copies from one connection to the other.
+// pass copies from one connection to the other, at the rate Up.
 func (l Line) pass(to, from net.Conn) {
-	pool := sync.Pool{New: func() any { return new([bigBuffer]byte) }}
+	pool := sync.Pool{New: func() any { return new([pieceSize]byte) }}
 	queue := make(chan chunk, pending)
 	// Ends with from, which Pass closes at the latest; pass waits for it by
 	// reading queue to its end.
 	go func() {
 		defer close(queue)
-		size := bigBuffer
-		if l.Rate > 0 {
-			size = min(size, max(1, l.Rate/50)) // 20 ms of the line, so that it flows
+		size := pieceSize
+		if l.Up > 0 {
+			size = min(size, max(1, l.Up/50)) // 20 ms of the line, so that it flows
 		}
 		var free time.Time // when the line has taken all that came before
 		for {
-			buf := pool.Get().(*[bigBuffer]byte)
+			buf := pool.Get().(*[pieceSize]byte)
 			n, err := from.Read(buf[:size])
 			if n > 0 {
-				now := time.Now()
-				if free.Before(now) {
+				if now := time.Now(); free.Before(now) {
 					free = now
 				}
-				if l.Rate > 0 {
-					free = free.Add(time.Duration(n) * time.Second / time.Duration(l.Rate))
+				if l.Up > 0 {
+					free = free.Add(time.Duration(n) * time.Second / time.Duration(l.Up))
 				}
 				queue <- chunk{buf[:n], free.Add(l.Delay)}
+				if l.Queue > 0 {
+					time.Sleep(time.Until(free.Add(-l.Queue)))
+				}
 			}
 			if err != nil {
 				return
@@ -78,7 +81,7 @@ func (l Line) pass(to, from net.Conn) {
 				from.Close()
 			}
 		}
-		pool.Put((*[bigBuffer]byte)(c.data[:bigBuffer]))
+		pool.Put((*[pieceSize]byte)(c.data[:pieceSize]))
 	}
 	if t, ok := to.(*net.TCPConn); ok && !broken {
 		t.CloseWrite()
