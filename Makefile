@@ -10,6 +10,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 30s
 BENCH       ?= .
 BENCHFLAGS  ?=
+ATTACKFLAGS ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.
@@ -35,7 +36,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run test integration browser-test race allocs bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run test integration browser-test race allocs attack bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -62,6 +63,9 @@ allocs: ## that nothing came to allocate more often than testdata/allocs.txt say
 	  pkgs=$$(cd $$m && grep -rl --include='*_test.go' --exclude-dir=spdy '^func TestAllocs(' . | xargs -n 1 dirname | sort -u); \
 	  $(GO) -C $$m test -count=1 -run '^TestAllocs$$' $$pkgs || status=1; \
 	done; exit $$status
+
+attack: all ## what a stranger may try against p and c, in some 5 minutes; ATTACKFLAGS=--list
+	@$(GO) run ./integration-tests/attack $(ATTACKFLAGS)
 
 bench: all ## p and c beside other ways to do the same, in some 12 minutes; BENCHFLAGS=--help
 	@$(GO) run ./integration-tests/bench $(BENCHFLAGS)

@@ -127,7 +127,9 @@ func (s *site) attack(ctx context.Context, a attack) error {
 	// Ends with watched; awaited below.
 	go func() { defer close(watching); s.watch(watched) }()
 	visitor := s.newInnocent()
-	visitor.start(ctx)
+	if !s.alone {
+		visitor.start(ctx)
+	}
 
 	n := counts{}
 	if a.strike != nil {
@@ -177,14 +179,20 @@ func (s *site) judge(ctx context.Context) {
 			}
 		}
 	}
+	if s.peak > maxResident {
+		s.failf("p had %d MB", s.peak/1e6)
+	}
+	if s.peakC > maxResident {
+		s.failf("c had %d MB", s.peakC/1e6)
+	}
 	if s.ended("p") {
 		return
 	}
-	if s.origins > 0 {
-		m, err := s.metrics(ctx)
-		if err != nil {
-			s.failf("the admin port: %v", err)
-		} else if n := m.sum("spdy_proxy_sessions_started_total"); n != float64(s.origins) {
+	if m, err := s.metrics(ctx); err != nil {
+		s.failf("the admin port: %v", err)
+		return
+	} else if s.origins > 0 {
+		if n := m.sum("spdy_proxy_sessions_started_total"); n != float64(s.origins) {
 			s.failf("%.0f sessions were started, want %d", n, s.origins)
 		}
 	}
@@ -192,10 +200,4 @@ func (s *site) judge(ctx context.Context) {
 		s.failf("%v", err)
 	}
 	s.after, _ = process.Resident(s.pSide())
-	if s.peak > maxResident {
-		s.failf("p had %d MB", s.peak/1e6)
-	}
-	if s.peakC > maxResident {
-		s.failf("c had %d MB", s.peakC/1e6)
-	}
 }

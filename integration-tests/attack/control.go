@@ -19,7 +19,7 @@ const honestWait = 10 * time.Second
 
 func controlAttacks() []attack {
 	alone := func(s *site) error {
-		s.origins, s.crowdless = 0, true
+		s.origins, s.alone = 0, true
 		return nil
 	}
 	return []attack{

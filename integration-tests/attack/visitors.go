@@ -94,8 +94,11 @@ func (s *site) plainService(handler func(*site) http.Handler) error {
 	return nil
 }
 
-// half is one visitor who asks, and closes its sending side.
-func (s *site) half(ctx context.Context, path string) error {
+// half is one visitor who asks, and closes its sending side. It calls asked once
+// it has done both.
+func (s *site) half(ctx context.Context, path string, asked func()) error {
+	asked = sync.OnceFunc(asked)
+	defer asked()
 	t := s.target()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -115,6 +118,7 @@ func (s *site) half(ctx context.Context, path string) error {
 		half.CloseWrite() // close_notify
 	}
 	tcp.CloseWrite()
+	asked()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		return reason(err)
@@ -131,9 +135,11 @@ func halfClosed(ctx context.Context, s *site) {
 	for _, path := range []string{"/quick", "/slow?ms=1000"} {
 		errs := make([]error, visitors)
 		var all sync.WaitGroup
+		dialling := make(chan struct{}, 10)
 		for i := range errs {
+			dialling <- struct{}{}
 			// Ends within ten seconds, awaited below.
-			all.Go(func() { errs[i] = s.half(ctx, path) })
+			all.Go(func() { errs[i] = s.half(ctx, path, func() { <-dialling }) })
 		}
 		all.Wait()
 		failed, last := 0, error(nil)
