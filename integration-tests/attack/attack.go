@@ -169,7 +169,7 @@ func (s *site) judge(ctx context.Context) {
 		default:
 		}
 		log := d.Log()
-		if n := strings.Count(log, "\n"); n > maxLines {
+		if n := strings.Count(log, "\n"); n > max(maxLines, s.maxLines) {
 			s.failf("%d lines in the log of %s", n, d.Name)
 		}
 		for _, word := range []string{"panic", "fatal error", "runtime error", "DATA RACE"} {

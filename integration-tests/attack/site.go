@@ -49,6 +49,7 @@ type site struct {
 	number   int64         // for the attacker: target.Number
 	userinfo string        // of the innocent visitor, NAME:PASSWORD
 	cleanups []func()      // called by close, the last first
+	maxLines int           // of each log, where more than maxLines are due
 	alone    bool          // no innocent visitor comes
 
 	front, control, admin string // HOST:PORT

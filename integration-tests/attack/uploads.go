@@ -15,10 +15,19 @@ import (
 
 func uploadAttacks() []attack {
 	return []attack{
-		{name: "uploads-announced", about: "38 uploads that together announce more than the disk has, and send a byte", lasts: 10 * time.Second, prepare: smallDisk, strike: announce, during: uploadOne},
-		{name: "uploads-empty", about: "3 000 empty uploads to a disk of 2 000 inodes", lasts: 25 * time.Second, prepare: smallDisk, strike: emptyUploads, during: uploadOne},
+		{name: "uploads-announced", about: "38 uploads that together announce more than the disk has, and send a byte", lasts: 6 * time.Second, prepare: smallDisk, strike: announce, during: uploadOne},
+		{name: "uploads-empty", about: "3 000 empty uploads to a disk of 2 000 inodes", lasts: 25 * time.Second,
+			prepare: func(s *site) error {
+				s.maxLines = emptyOnes + maxLines // one for each that is kept
+				return smallDisk(s)
+			}, strike: emptyUploads, during: inodesLeft},
 	}
 }
+
+const (
+	emptyOnes  = 3000
+	diskInodes = 2000
+)
 
 // announced is how many uploads are announced, each of announcedSize bytes.
 const (
@@ -32,7 +41,7 @@ func smallDisk(s *site) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	const mount = `mount -t tmpfs -o size=512m,nr_inodes=2000 tmpfs "$0"`
+	mount := fmt.Sprintf(`mount -t tmpfs -o size=512m,nr_inodes=%d tmpfs "$0"`, diskInodes)
 	if text, err := exec.Command("unshare", "-rm", "sh", "-c", mount, dir).CombinedOutput(); err != nil {
 		s.skipped = fmt.Sprintf("a mount in a namespace of its own is not allowed here: %s", bytes.TrimSpace(text))
 		return nil
@@ -72,7 +81,7 @@ func emptyUploads(ctx context.Context, t *target) {
 	crowd(ctx, 16, func(ctx context.Context, i int) error {
 		client := t.visitor(ctx, attackerAddr(0, 1))
 		defer client.CloseIdleConnections()
-		for n.Add(1) <= 3000 {
+		for n.Add(1) <= emptyOnes {
 			resp, err := client.Post(t.url("/upload"), "", nil)
 			if err != nil {
 				return err
@@ -108,4 +117,21 @@ func uploadOne(ctx context.Context, s *site) {
 		return
 	}
 	s.notef("an innocent upload took %.1f s", time.Since(began).Seconds())
+}
+
+// inodesLeft is what others who use the disk need.
+func inodesLeft(_ context.Context, s *site) {
+	dir := filepath.Join(s.dir, "uploads")
+	for _, c := range s.cSide() {
+		// As c sees it, in its namespace.
+		free, all, err := inodes(fmt.Sprintf("/proc/%d/root%s", c.PID(), dir))
+		if err != nil {
+			s.failf("%v", err)
+			return
+		}
+		s.notef("%d of %d inodes are left", free, all)
+		if all != diskInodes || free < diskInodes/100 {
+			s.failf("uploads take all inodes")
+		}
+	}
 }
