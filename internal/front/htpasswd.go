@@ -55,6 +55,7 @@ type Htpasswd struct {
 	// Guarded by mu, which is not held while a password is checked.
 	file    *passwords
 	guesses loads
+	turns   map[netip.Addr]chan struct{} // of those who guess, by IPv4 address and IPv6 /48
 }
 
 // passwords is the file as it was read once.
@@ -78,6 +79,7 @@ func LoadHtpasswd(path string) (*Htpasswd, error) {
 			return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
 		},
 		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		turns: make(map[netip.Addr]chan struct{}),
 	}
 	if err := h.Reload(); err != nil {
 		return nil, err
@@ -208,38 +210,63 @@ func (h *Htpasswd) verify(ctx context.Context, user, password string, client net
 
 // decide runs bcrypt, for one that asks with ctx.
 func (h *Htpasswd) decide(ctx context.Context, p *passwords, id digest, user, password string, client netip.Addr) (ok bool, err error) {
-	h.mu.Lock()
-	one, wide := h.guesses.add(client, 1, 0)
-	h.mu.Unlock()
-	defer func() {
-		h.mu.Lock()
-		h.guesses.add(client, -1, 0)
-		h.mu.Unlock()
-	}()
-	if one.requests > maxGuesses || wide.requests > wideFactor*maxGuesses {
-		return false, errGuessing
+	turn, err := h.begin(client)
+	defer h.end(client)
+	if err != nil {
+		return false, err
 	}
-	select {
-	case h.slots <- struct{}{}:
-	case <-ctx.Done():
-		return false, errAway
+	for _, place := range []chan struct{}{turn, h.slots} {
+		select {
+		case place <- struct{}{}:
+			defer func() { <-place }()
+		case <-ctx.Done():
+			return false, errAway
+		}
 	}
 	hash, known := p.hash(user)
-	ok = h.compare(hash, password) && known
-	<-h.slots
-
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if ok {
-		for old := range p.verified {
-			if len(p.verified) < maxVerified {
-				break
-			}
-			delete(p.verified, old)
-		}
-		p.verified[id] = struct{}{}
+	if ok = h.compare(hash, password) && known; ok {
+		h.remember(p, id)
 	}
 	return ok, nil
+}
+
+// begin counts a guess of client's, until end. Those of one network are checked
+// one after another, in turn, so that the next one waits for one of each network
+// that guesses, and not for all their guesses.
+func (h *Htpasswd) begin(client netip.Addr) (turn chan struct{}, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	one, wide := h.guesses.add(client, 1, 0)
+	if one.requests > maxGuesses || wide.requests > wideFactor*maxGuesses {
+		return nil, errGuessing
+	}
+	from := network(client, 48)
+	if turn = h.turns[from]; turn == nil {
+		turn = make(chan struct{}, 1)
+		h.turns[from] = turn
+	}
+	return turn, nil
+}
+
+func (h *Htpasswd) end(client netip.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if one, wide := h.guesses.add(client, -1, 0); one.requests+wide.requests == 0 {
+		delete(h.turns, network(client, 48))
+	}
+}
+
+// remember notes that a password is right.
+func (h *Htpasswd) remember(p *passwords, id digest) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for old := range p.verified {
+		if len(p.verified) < maxVerified {
+			break
+		}
+		delete(p.verified, old)
+	}
+	p.verified[id] = struct{}{}
 }
 
 // hash returns what the password of user is compared with. A user who is not

@@ -242,8 +242,8 @@ func testBcryptIsBounded(t *testing.T) {
 	guesses.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.guesses.one)+len(h.guesses.wide) != 0 || len(h.file.verified) != 1 {
-		t.Errorf("left over: %v, %d verified", h.guesses, len(h.file.verified))
+	if len(h.guesses.one)+len(h.guesses.wide)+len(h.turns) != 0 || len(h.file.verified) != 1 {
+		t.Errorf("left over: %v, %v, %d verified", h.guesses, h.turns, len(h.file.verified))
 	}
 }
 
@@ -290,6 +290,31 @@ func TestGuesserLeaves(t *testing.T) {
 		if a, b := <-check.calls, <-check.calls; a != "first" || b != "right" || len(check.calls) != 0 {
 			t.Errorf("checked %q and %q, and %d more; want the first and the right one alone", a, b, len(check.calls))
 		}
+	})
+}
+
+// One who guesses much does not keep another waiting for all of it.
+func TestGuessesInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := loadHtpasswd(t, "anna:"+hash(t, "x"))
+		check := slowly(h)
+		var asked sync.WaitGroup
+		ask := func(password, client string) {
+			asked.Go(func() { h.verify(t.Context(), "anna", password, netip.MustParseAddr(client)) })
+			synctest.Wait()
+		}
+		for i := range maxGuesses {
+			ask(fmt.Sprint("guess ", i), fmt.Sprintf("2001:db8:0:%x::1", i%2))
+		}
+		ask("right", "192.0.2.1")
+		for i := range maxGuesses + 1 {
+			if password := <-check.calls; (password == "right") != (i == 1) {
+				t.Errorf("check %d is that of %q; want the other's as the second", i, password)
+			}
+			check.free <- true
+			synctest.Wait()
+		}
+		asked.Wait()
 	})
 }
 
