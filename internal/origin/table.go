@@ -686,8 +686,9 @@ func (t *Table) Known(name Name) bool {
 	return e != nil && (len(e.serving) > 0 || time.Since(e.lost) <= t.cfg.Memory)
 }
 
-// MaxStreams returns how many streams the sessions that take requests for name
-// let P have open, all together, at most 1<<31 - 1; -1 if there is none.
+// MaxStreams returns how many streams P may have open for name in all, at most
+// 1<<31 - 1: what the sessions that take requests allow, and what those that are
+// finishing still have. It is -1 if there is none of the former.
 func (t *Table) MaxStreams(name Name) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -698,6 +699,9 @@ func (t *Table) MaxStreams(name Name) int {
 	n := 0
 	for _, m := range e.serving {
 		n = min(n+m.MaxStreams(), 1<<31-1)
+	}
+	for _, m := range e.leaving {
+		n = min(n+m.InFlight(), 1<<31-1)
 	}
 	return n
 }

@@ -360,6 +360,7 @@ func TestMaxStreams(t *testing.T) {
 			{func() {}, -1},
 			{func() { b.register("films", "a", f) }, 7},
 			{func() { b.register("films", "b", g) }, 27},
+			{func() { f.stubborn, f.open = true, 3; f.leave() }, 23},
 			{func() { f.die(errors.New("cut")) }, 20},
 			{func() { g.max = 1<<31 - 1; b.register("films", "c", newFake("h")) }, 1<<31 - 1},
 		} {
