@@ -185,10 +185,9 @@ var (
 func (h *Htpasswd) verify(ctx context.Context, user, password string, client netip.Addr) (bool, error) {
 	h.mu.Lock()
 	p := h.file
-	id := p.digest(user, password)
-	_, ok := p.verified[id]
 	h.mu.Unlock()
-	for !ok {
+	id := p.digest(user, password)
+	for !h.verified(p, id) {
 		// Ends after bcrypt, or when the first who asks leaves before it has
 		// begun. Whoever asks waits for it, or leaves.
 		check := h.checks.DoChan(string(id[:]), func() (any, error) {
@@ -199,7 +198,7 @@ func (h *Htpasswd) verify(ctx context.Context, user, password string, client net
 			if errors.Is(v.Err, errAway) && ctx.Err() == nil {
 				continue // it was another who left
 			}
-			ok, _ = v.Val.(bool)
+			ok, _ := v.Val.(bool)
 			return ok, v.Err
 		case <-ctx.Done():
 			return false, ctx.Err()
@@ -210,6 +209,9 @@ func (h *Htpasswd) verify(ctx context.Context, user, password string, client net
 
 // decide runs bcrypt, for one that asks with ctx.
 func (h *Htpasswd) decide(ctx context.Context, p *passwords, id digest, user, password string, client netip.Addr) (ok bool, err error) {
+	if h.verified(p, id) { // by a check that ended just before this one began
+		return true, nil
+	}
 	turn, err := h.begin(client)
 	defer h.end(client)
 	if err != nil {
@@ -254,6 +256,14 @@ func (h *Htpasswd) end(client netip.Addr) {
 	if one, wide := h.guesses.add(client, -1, 0); one.requests+wide.requests == 0 {
 		delete(h.turns, network(client, 48))
 	}
+}
+
+// verified reports whether a password was found right before.
+func (h *Htpasswd) verified(p *passwords, id digest) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := p.verified[id]
+	return ok
 }
 
 // remember notes that a password is right.
