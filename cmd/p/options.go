@@ -32,7 +32,7 @@ func (o *options) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.Hold, "hold", 10*time.Second, "how long a request waits for an origin that was connected in the last minute")
 	fs.DurationVar(&o.ResponseTimeout, "response-timeout", 60*time.Second, "from the request's end to the response's headers; 0: no limit")
 	fs.DurationVar(&o.Stall, "stall", 60*time.Second, "how long a visitor may read nothing of a response before it is broken off; 0: no limit")
-	fs.IntVar(&o.MaxHeaderBytes, "max-header-bytes", 65536, "largest head of a request, and decoded header block of an origin, in bytes (`N`)")
+	fs.IntVar(&o.MaxHeaderBytes, "max-header-bytes", 65536, "largest head of a request, and of an origin's answer, in bytes (`N`), at most 1048576")
 	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxy", nil, "believe the X-Forwarded-* and Forwarded of peers in the network `CIDR`; may be repeated")
 	fs.StringVar(&o.Htpasswd, "htpasswd", "", "ask visitors for a name and password of `FILE` (bcrypt)")
 	fs.StringVar(&o.AccessLog, "access-log", "", "one line a request to `FILE`; - is standard output")

@@ -137,8 +137,11 @@ func (x *exchange) judge(err error) *failure {
 			return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: "the request's head is too large for the origin"}
 		case se.Status == spdy.FrameTooLarge:
 			return bad(reasonTooLarge, "%v", errAnswerTooLarge)
+		case !se.Remote && se.Status == spdy.Cancel:
+			// Of the request's end: its trailers, or a length that is not kept.
+			return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
 		case !se.Remote:
-			// Nothing of our own is left here but what C must not send.
+			// The engine has found what C must not send.
 			return bad(reasonProtocol, "the origin's answer cannot be understood: %v", se.Status)
 		}
 		return bad(reasonIncomplete, "the origin reset the stream with %v", se.Status)

@@ -288,9 +288,8 @@ func (x *exchange) settle() {
 	}
 }
 
-// hijack takes the connection from http.Server, after a 101.
+// hijack takes the connection from http.Server, after begin, for a 101.
 func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.begin()
 	conn, rw, err := http.NewResponseController(w.rw).Hijack()
 	if err == nil {
 		w.hijacked = true

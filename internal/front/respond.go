@@ -158,6 +158,7 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 	}
 	x.duplex = &duplex{ReadWriteCloser: rwc}
 	defer x.duplex.Close()
+	x.w.begin()
 	if hasToken(x.in.Header["Expect"], "100-continue") {
 		x.w.rw.WriteHeader(http.StatusContinue) // RFC 9110, 7.8: first this
 	}
