@@ -43,8 +43,8 @@ type Losses struct {
 	// not block, nor write to the Writer.
 	Begin func(cause error)
 	// End is called after each Begin, when the output keeps up again, and at Close,
-	// with how many lines were dropped since the last call. It may write to the
-	// Writer.
+	// before and after it, if there is anything to tell: with how many lines were
+	// dropped since the last call. It may write to the Writer.
 	End func(lines uint64)
 }
 
@@ -183,6 +183,7 @@ func (w *Writer) Close() {
 	case <-w.done:
 	case <-limit.C:
 	}
+	w.tellEnd(true)
 }
 
 func (w *Writer) run() {

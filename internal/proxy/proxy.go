@@ -126,7 +126,7 @@ func New(cfg Config) (*Proxy, error) {
 		p.admin = admin.Server(admin.Handler(admin.Config{
 			Source: source{p}, Metrics: p.metrics, Version: cfg.Version, Started: p.started, Addr: cfg.Admin, PProf: cfg.PProf,
 		}))
-		p.admin.ErrorLog = slog.NewLogLogger(p.log.Handler(), slog.LevelDebug)
+		p.admin.ErrorLog = slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn)
 	}
 	return p, nil
 }
