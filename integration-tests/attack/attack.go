@@ -53,6 +53,7 @@ const (
 	maxWait     = time.Second      // of an innocent visitor, from the dial to the end of the body
 	maxResident = 300_000_000      // bytes, of p and of c
 	maxLines    = 1000             // of p's and of c's log
+	maxLog      = 1_000_000        // bytes of each
 	maxServing  = 15 * time.Second // after the attacker has gone, requests may go on for so long
 )
 
@@ -171,6 +172,9 @@ func (s *site) judge(ctx context.Context) {
 		log := d.Log()
 		if n := strings.Count(log, "\n"); n > max(maxLines, s.maxLines) {
 			s.failf("%d lines in the log of %s", n, d.Name)
+		}
+		if len(log) > maxLog {
+			s.failf("%d bytes in the log of %s", len(log), d.Name)
 		}
 		for _, word := range []string{"panic", "fatal error", "runtime error", "DATA RACE"} {
 			if _, rest, ok := strings.Cut(log, word); ok {

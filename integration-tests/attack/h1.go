@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -20,6 +21,7 @@ const perAddr = 250
 func h1Attacks() []attack {
 	return []attack{
 		{name: "slow-heads", about: "1 000 connections from four addresses: silent, idle after TLS, or with a head that comes a byte a second", lasts: 8 * time.Second, strike: slowHeads},
+		{name: "crowded-front", about: "15 000 silent connections from sixty addresses: as many as one home has networks of IPv6", lasts: 12 * time.Second, strike: crowdedFront},
 		{name: "one-address", about: "as many connections as there can be from one address", lasts: 5 * time.Second, strike: oneAddress,
 			after: func(_ context.Context, s *site, n counts) {
 				if n["held at once"] > 256 {
@@ -38,7 +40,15 @@ func h1Attacks() []attack {
 			}},
 		{name: "long-heads", about: "heads of ten megabytes, and of a hundred thousand lines", lasts: 5 * time.Second, strike: longHeads},
 		{name: "chunks", about: "bodies in chunks of one byte with long extensions, and trailers without end", lasts: 5 * time.Second, strike: chunks},
+		{name: "odd-paths", about: "paths of 60 KB, with control characters, with bytes that are no UTF-8", lasts: 5 * time.Second, strike: oddPaths},
 		{name: "ranges", about: "a thousand ranges of a large file in each request", lasts: 5 * time.Second, strike: ranges},
+		{name: "h1-no-read", about: "250 downloads of which not a byte is read, from one address", lasts: 8 * time.Second,
+			prepare: func(s *site) error { s.stallSoon(); return nil }, strike: noRead,
+			after: func(_ context.Context, s *site, n counts) {
+				if s.number == 1 && n["broken off"] < perAddr {
+					s.failf("%d downloads that were not read have been broken off, want %d", n["broken off"], perAddr)
+				}
+			}},
 		{name: "abandoned", about: "large downloads of which the first bytes are read", lasts: 5 * time.Second, strike: abandoned},
 	}
 }
@@ -303,5 +313,80 @@ func abandoned(ctx context.Context, t *target) {
 		client := t.visitor(ctx, attackerAddr(0, 1))
 		defer client.CloseIdleConnections()
 		return t.get(ctx, client, "/"+bigFile, 1000)
+	})
+}
+
+func crowdedFront(ctx context.Context, t *target) {
+	made, closed := t.counter("connections"), t.counter("closed by p")
+	crowd(ctx, 60*perAddr, func(ctx context.Context, i int) error {
+		conn, err := t.dial(ctx, t.Front, attackerAddr(i, perAddr))
+		if err != nil {
+			return err
+		}
+		made.Add(1)
+		io.Copy(io.Discard, conn)
+		if ctx.Err() == nil {
+			closed.Add(1)
+		}
+		select {
+		case <-time.After(silentPause):
+		case <-ctx.Done():
+		}
+		return errors.New("closed")
+	})
+}
+
+func oddPaths(ctx context.Context, t *target) {
+	long := strings.Repeat("x", 60_000)
+	paths := []string{
+		"/" + long, "/" + strings.Repeat("x/", 20_000), "/?" + long, "/%00", "/%ff%fe", "/a%0d%0ab", "/%1b%5b2J", "/%c2%9b2J", "/%e2%80%ae",
+		"/" + strings.Repeat("%2e%2e%2f", 1000), "/" + smallFile + "/" + long, "//" + smallFile, "/.git/config", "/" + strings.Repeat("../", 10_000), "*", "/%",
+	}
+	crowd(ctx, 16, func(ctx context.Context, i int) error {
+		conn, err := t.visit(ctx, attackerAddr(0, 1), "http/1.1")
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		r := bufio.NewReader(conn)
+		for j := range paths {
+			method := []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}[(i+j)%6]
+			if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nReferer: %s\r\n\r\n", method, paths[(i+j)%len(paths)], paths[j]); err != nil {
+				return err
+			}
+			resp, err := http.ReadResponse(r, &http.Request{Method: method})
+			if err != nil {
+				return err
+			}
+			io.Copy(io.Discard, resp.Body)
+			t.count(fmt.Sprintf("answers of %d", resp.StatusCode), 1)
+			if resp.Close {
+				return io.EOF
+			}
+		}
+		return nil
+	})
+}
+
+func noRead(ctx context.Context, t *target) {
+	crowd(ctx, perAddr, func(ctx context.Context, i int) error {
+		conn, err := t.visit(ctx, attackerAddr(0, 1), "http/1.1")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(conn, "GET /"+bigFile+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		t.count("held", 1)
+		// What is there can be read when it is over, and then the end of it.
+		select {
+		case <-time.After(5 * time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		conn.SetReadDeadline(time.Now().Add(time.Second))
+		if n, err := io.Copy(io.Discard, conn); n < bigSize/2 && !errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+			t.count("broken off", 1)
+		}
+		<-ctx.Done()
+		return ctx.Err()
 	})
 }

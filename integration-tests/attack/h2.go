@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -126,6 +127,7 @@ func h2Attacks() []attack {
 		{name: "h2-header-bombs", about: "a few bytes that stand for long headers", lasts: 5 * time.Second, strike: h2Bombs},
 		{name: "h2-no-window", about: "10 290 answers of which not a byte is taken, from one address", lasts: 12 * time.Second,
 			prepare: func(s *site) error { s.stallSoon(); return nil }, strike: noWindow, after: wantStalled},
+		{name: "h2-trickle", about: "10 290 answers of which a byte a second is taken, from one address", lasts: 8 * time.Second, strike: trickle},
 		{name: "h2-slow-bodies", about: "10 290 requests whose bodies never end, from one address", lasts: 6 * time.Second, strike: slowBodies},
 		{name: "h2-cancelled", about: "requests that are cancelled while their answers are on a long and slow line", lasts: 15 * time.Second,
 			prepare: func(s *site) error {
@@ -390,6 +392,42 @@ func (s *holdings) end(id uint32) {
 		s.lost[id] = true
 	}
 	delete(s.open, id)
+}
+
+// trickle takes a byte a second of what it holds.
+func trickle(ctx context.Context, t *target) {
+	crowd(ctx, holdConns, func(ctx context.Context, i int) error {
+		var mu sync.Mutex
+		var ids []uint32
+		return t.hold(ctx, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}, func(h *h2) uint32 {
+			id := h.open(true, "GET", "/"+bigFile)
+			mu.Lock()
+			defer mu.Unlock()
+			if ids = append(ids, id); len(ids) == 1 {
+				// Ends with ctx, which ends with this connection's turn.
+				go func() {
+					tick := time.NewTicker(time.Second)
+					defer tick.Stop()
+					for {
+						select {
+						case <-tick.C:
+						case <-ctx.Done():
+							return
+						}
+						mu.Lock()
+						now := slices.Clone(ids)
+						mu.Unlock()
+						h.do(func() {
+							for _, id := range now[max(0, len(now)-holdStreams):] {
+								h.fr.WriteWindowUpdate(id, 1)
+							}
+						})
+					}
+				}()
+			}
+			return id
+		})
+	})
 }
 
 func noWindow(ctx context.Context, t *target) {

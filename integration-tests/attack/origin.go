@@ -34,6 +34,13 @@ func originAttacks() []attack {
 				s.origins = 0
 				return nil
 			}, strike: hostileOrigin},
+		{name: "hostile-answers", about: "a c with a token for its own name that refuses, resets, breaks off or garbles each answer", lasts: 6 * time.Second,
+			prepare: func(s *site) error {
+				s.p.Args = append(s.p.Args, "--domain", "test")
+				s.origins = 0
+				s.maxLines = 10_000 // some for each of its sessions: it has a token
+				return nil
+			}, strike: hostileAnswers},
 		{name: "no-files", about: "a c that has no file descriptors left", lasts: 5 * time.Second, prepare: fewFiles, strike: askMuch},
 	}
 }
@@ -223,12 +230,6 @@ func fillSPDY(ctx context.Context, t *target) {
 // hostileOrigin is a c that registers, and pours one kind of frame into p; a
 // visitor of it asks meanwhile, so that there are streams to be answered.
 func hostileOrigin(ctx context.Context, t *target) {
-	files := control.ClientTLS{CAFile: t.CA}
-	cfg, err := files.Load()
-	if err != nil {
-		t.count(err.Error(), 1)
-		return
-	}
 	floods := append(spdyFrameFloods(),
 		flood{nil, func(c *spdyConn, n uint32) []byte {
 			id := 2*(n%1000) + 1
@@ -248,41 +249,112 @@ func hostileOrigin(ctx context.Context, t *target) {
 	var both sync.WaitGroup
 	// Each ends with ctx.
 	both.Go(func() {
-		crowd(ctx, len(floods), func(ctx context.Context, i int) error {
-			name := fmt.Sprintf("evil-%d", i)
-			from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(attackerAddr(i, 4))}}
-			d := control.Dialer{Addr: t.Control, Name: name, Instance: name, Token: t.Token, TLS: cfg, DialContext: from.DialContext}
-			conn, err := d.Dial(ctx)
-			if err != nil {
-				return err
-			}
-			defer context.AfterFunc(ctx, func() { conn.Close() })()
-			t.count("sessions", 1)
-			c := &spdyConn{Conn: conn, blocks: newBlocks(1), next: 1}
-			go c.read(nil) // ends with the connection, by pour's end
-			defer conn.Close()
+		t.evilOrigins(ctx, len(floods), func(ctx context.Context, c *spdyConn, i int) error {
+			go c.read(nil) // ends with the connection, which evilOrigins closes
 			return floods[i].pour(ctx, t, c)
 		})
 	})
+	both.Go(func() { t.evilVisitors(ctx, len(floods)) })
+	both.Wait()
+}
+
+// evilOrigins keeps n origins evil-0 to evil-(n-1) registered.
+func (t *target) evilOrigins(ctx context.Context, n int, serve func(ctx context.Context, c *spdyConn, i int) error) {
+	files := control.ClientTLS{CAFile: t.CA}
+	cfg, err := files.Load()
+	if err != nil {
+		t.count(err.Error(), 1)
+		return
+	}
+	crowd(ctx, n, func(ctx context.Context, i int) error {
+		name := fmt.Sprintf("evil-%d", i)
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(attackerAddr(i, 4))}}
+		d := control.Dialer{Addr: t.Control, Name: name, Instance: name, Token: t.Token, TLS: cfg, DialContext: from.DialContext}
+		conn, err := d.Dial(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		defer context.AfterFunc(ctx, func() { conn.Close() })()
+		t.count("sessions", 1)
+		return serve(ctx, &spdyConn{Conn: conn, blocks: newBlocks(1), next: 1}, i)
+	})
+}
+
+// evilVisitors asks n evil origins, so that they have something to answer.
+func (t *target) evilVisitors(ctx context.Context, n int) {
+	crowd(ctx, 2*n, func(ctx context.Context, i int) error {
+		client := t.visitor(ctx, attackerAddr(0, 1))
+		client.Timeout = 2 * time.Second
+		defer client.CloseIdleConnections()
+		r, err := http.NewRequestWithContext(ctx, "GET", t.url("/"), nil)
+		if err != nil {
+			return err
+		}
+		r.Host = fmt.Sprintf("evil-%d.test", i%n)
+		resp, err := client.Do(r)
+		if err != nil {
+			t.count("no answer", 1)
+			return err
+		}
+		defer resp.Body.Close()
+		io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+		t.count(fmt.Sprintf("answers of %d", resp.StatusCode), 1)
+		return errors.New("once")
+	})
+}
+
+// hostileAnswers is a c that answers each request in one of several bad ways.
+func hostileAnswers(ctx context.Context, t *target) {
+	reply := func(c *spdyConn, id uint32, flags byte, more ...string) []byte {
+		return controlFrame(nil, spdySynReply, flags, u32(id), c.of(append([]string{":status", "200", ":version", "HTTP/1.1"}, more...)...))
+	}
+	bad := []func(c *spdyConn, id uint32) []byte{
+		func(c *spdyConn, id uint32) []byte { return controlFrame(nil, spdyRstStream, 0, u32(id, 3)) }, // REFUSED_STREAM: may be sent again
+		func(c *spdyConn, id uint32) []byte { return controlFrame(nil, spdyRstStream, 0, u32(id, 6)) },
+		func(c *spdyConn, id uint32) []byte { return controlFrame(nil, spdyGoAway, 0, u32(0, 0)) }, // none was acted on
+		func(c *spdyConn, id uint32) []byte { c.Close(); return nil },
+		func(c *spdyConn, id uint32) []byte {
+			return dataFrame(reply(c, id, 0, "content-length", "10"), id, spdyFin, []byte("short"))
+		},
+		func(c *spdyConn, id uint32) []byte {
+			return dataFrame(reply(c, id, 0, "content-length", "1"), id, spdyFin, []byte("long"))
+		},
+		func(c *spdyConn, id uint32) []byte {
+			return controlFrame(reply(c, id, 0), spdyHeaders, spdyFin, u32(id), c.of("x", strings.Repeat("y", 1<<16)))
+		},
+		func(c *spdyConn, id uint32) []byte { return reply(c, id, 0, "x", strings.Repeat("y", 1<<20)) },
+		func(c *spdyConn, id uint32) []byte { return append(reply(c, id, 0), reply(c, id, 0)...) },
+		func(c *spdyConn, id uint32) []byte {
+			return controlFrame(nil, spdySynReply, 0, u32(id), c.of(":status", "101 Switching Protocols", ":version", "HTTP/1.1"))
+		},
+		func(c *spdyConn, id uint32) []byte {
+			return controlFrame(nil, spdySynReply, 0, u32(id), c.of(":status", "99999", ":version", "HTTP/1.1"))
+		},
+		func(c *spdyConn, id uint32) []byte {
+			b := reply(c, id, 0)
+			for range 100 {
+				b = controlFrame(b, spdyHeaders, 0, u32(id), c.of("x", "y"))
+			}
+			return b
+		},
+		func(c *spdyConn, id uint32) []byte { return controlFrame(nil, spdySettings, 0, u32(1, 4, 0)) }, // no more streams
+	}
+	var both sync.WaitGroup
+	// Each ends with ctx.
 	both.Go(func() {
-		crowd(ctx, 2*len(floods), func(ctx context.Context, i int) error {
-			client := t.visitor(ctx, attackerAddr(0, 1))
-			client.Timeout = 2 * time.Second
-			defer client.CloseIdleConnections()
-			r, err := http.NewRequestWithContext(ctx, "GET", t.url("/"), nil)
-			if err != nil {
-				return err
-			}
-			r.Host = fmt.Sprintf("evil-%d.test", i%len(floods))
-			resp, err := client.Do(r)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
-			return errors.New("once")
+		t.evilOrigins(ctx, len(bad), func(ctx context.Context, c *spdyConn, i int) error {
+			return c.read(func(f spdyFrame) {
+				if f.kind == spdySynStream {
+					t.count("requests", 1)
+					if b := bad[i](c, f.id); b != nil {
+						c.send(b)
+					}
+				}
+			})
 		})
 	})
+	both.Go(func() { t.evilVisitors(ctx, len(bad)) })
 	both.Wait()
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,8 @@ func visitorAttacks() []attack {
 			prepare: func(s *site) error { return s.plainService(sleeper) }, during: halfClosed},
 		{name: "gone", about: "200 visitors leave after a request that is not answered for a minute", lasts: 25 * time.Second,
 			prepare: func(s *site) error { return s.plainService(sleeper) }, during: gone},
+		{name: "gone-uploads", about: "200 visitors leave in the middle of an upload that is not read", lasts: 25 * time.Second,
+			prepare: func(s *site) error { s.stallSoon(); return s.plainService(deaf) }, during: goneUploads},
 		{name: "grown-windows", about: "100 downloads over a long line that are read fast, and then not at all, from one address", lasts: 20 * time.Second,
 			prepare: func(s *site) error { s.line = &relay.Line{Delay: lineDelay}; return nil }, strike: growWindows, during: downloadOne},
 		{name: "guesses", about: "names and passwords that are wrong, with --htpasswd", lasts: 5 * time.Second, prepare: withPasswords, strike: guesses},
@@ -155,6 +158,18 @@ func halfClosed(ctx context.Context, s *site) {
 }
 
 func gone(ctx context.Context, s *site) {
+	const ask = "GET /slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	// The second of two is never answered: it hides that nothing more comes.
+	s.leave(ctx, []string{ask, ask + ask})
+}
+
+func goneUploads(ctx context.Context, s *site) {
+	s.leave(ctx, []string{"POST /deaf HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n" + strings.Repeat("x", 200_000)})
+}
+
+// leave has visitors send something and leave, with FIN or with RST, and waits
+// until p has noticed.
+func (s *site) leave(ctx context.Context, texts []string) {
 	t := s.target()
 	for i := range visitors {
 		left, leave := context.WithCancel(ctx)
@@ -164,32 +179,32 @@ func gone(ctx context.Context, s *site) {
 			leave()
 			return
 		}
-		if i%2 == 0 {
-			// They leave as most do, with FIN, not RST.
-			if tc, ok := conn.(interface{ NetConn() net.Conn }); ok {
-				tc.NetConn().(lined).SetLinger(-1)
-			}
+		if tc, ok := conn.(interface{ NetConn() net.Conn }); ok && i%2 == 0 {
+			tc.NetConn().(lined).SetLinger(-1) // FIN, as most do
 		}
-		fmt.Fprintf(conn, "GET /slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		io.WriteString(conn, texts[i/2%len(texts)])
 		conn.Close()
 		leave()
 	}
 	began := time.Now()
-	// The innocent visitor is there all the time, with a request now and then.
 	ctx, cancel := context.WithTimeout(ctx, maxServing)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	open := 0
 	for {
-		n, err := s.serving(ctx)
-		if err == nil && n <= 3 && time.Since(began) > time.Second {
-			s.notef("all of their requests had ended after %.1f s", time.Since(began).Seconds())
-			return
+		// The innocent visitor is there all the time, with a request now and then.
+		if n, err := s.serving(ctx); err == nil {
+			if open = n; n <= 3 && time.Since(began) > time.Second {
+				s.notef("all of their requests had ended after %.1f s", time.Since(began).Seconds())
+				return
+			}
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			s.failf("%d requests are still open %v after their visitors left", n, maxServing)
+			s.failf("%d requests are still open %v after their visitors left", open, maxServing)
 			return
 		}
 	}
