@@ -24,7 +24,7 @@ var errLeft = errors.New("the visitor left")
 type Conn interface {
 	// End is called after http.Server has ended a request's context. The channel
 	// is closed when the connection has come to the end of what the visitor
-	// sends.
+	// sends, or is known to be broken.
 	End() <-chan struct{}
 	// Written grows as each write to the visitor begins.
 	Written() uint32
@@ -100,6 +100,10 @@ func (l *leaving) ended() {
 	select {
 	case <-l.conn.End():
 	case <-l.x.ctx.Done():
+		return
+	}
+	if l.conn.Broken() {
+		l.x.cancel(errLeft) // the end was a reset
 		return
 	}
 	mu := &l.x.w.mu

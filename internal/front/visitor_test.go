@@ -67,6 +67,51 @@ func (v *visited) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// lateReset is the connection of a visitor who says goodbye, as TLS can, and is
+// reset a moment later: seen by who waits for the end alone.
+type lateReset struct{ *visited }
+
+func (v *lateReset) End() <-chan struct{} {
+	// Ends after a second.
+	time.AfterFunc(time.Second, func() {
+		v.broken.Store(true)
+		close(v.visited.end)
+	})
+	return v.visited.end
+}
+
+func (v *lateReset) Read(p []byte) (int, error) { return v.Conn.Read(p) }
+
+// A reset that comes behind the end is noticed at once, with nothing sent.
+func TestResetBehindTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, table := newIn(t, nil)
+		a, b := spdytest.Pipe(spdytest.PipeConfig{})
+		start := time.Now()
+		var told time.Duration
+		connectIn(t, table, func(w http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			told = time.Since(start)
+		})
+		server := &http.Server{Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c.(*lateReset)) }}
+		ln := make(oneConn, 1)
+		ln <- &lateReset{&visited{Conn: b, end: make(chan struct{})}}
+		ended := make(chan error)
+		// Ends when the server is closed; waited for below.
+		go func() { ended <- server.Serve(ln) }()
+		io.WriteString(a, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		a.CloseWrite()
+		time.Sleep(time.Hour)
+		if told != time.Second {
+			t.Errorf("C was told after %v, want %v", told, time.Second)
+		}
+		close(ln)
+		<-ended
+		server.Close()
+		table.Shutdown(t.Context())
+	})
+}
+
 // A visitor whose sending side has ended: who gets an answer, and when C is told
 // of one that is gone.
 func TestSendingSideEnds(t *testing.T) {

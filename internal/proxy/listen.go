@@ -274,7 +274,7 @@ type visitor struct {
 	leftover
 
 	secure bool          // TLS is spoken on it; fixed by withLeave
-	end    chan struct{} // closed when Read has seen the end
+	end    chan struct{} // closed when Read has seen the end, a reset too
 	ended  sync.Once     // of what closes it
 	drain  sync.Once     // see End
 
@@ -300,12 +300,11 @@ func (c *visitor) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.reads.Add(1)
 	c.reading.Add(-1)
-	switch {
-	case err == nil, errors.Is(err, os.ErrDeadlineExceeded):
-	case err == io.EOF:
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err != io.EOF {
+			c.broken.Store(true)
+		}
 		c.ended.Do(func() { close(c.end) })
-	default:
-		c.broken.Store(true)
 	}
 	return n, err
 }

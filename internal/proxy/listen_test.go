@@ -288,3 +288,25 @@ func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
 	}
 	return nil
 }
+
+// resetConn is a connection whose visitor has reset it.
+type resetConn struct{ net.Conn }
+
+func (resetConn) Read([]byte) (int, error) { return 0, syscall.ECONNRESET }
+
+// Behind the end that TLS has, a reset may come in place of TCP's.
+func TestResetIsAnEnd(t *testing.T) {
+	v, _ := newTestVisitors(t, time.Hour)
+	ours, _ := pipe("192.0.2.1")
+	c := v.take(resetConn{ours})
+	defer c.Close()
+	c.secure = true
+	select {
+	case <-c.End():
+	case <-time.After(10 * time.Second):
+		t.Fatal("a reset is no end")
+	}
+	if !c.Broken() {
+		t.Error("a connection that was reset is not broken")
+	}
+}
