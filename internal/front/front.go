@@ -354,8 +354,9 @@ func (h *Handler) InFlight() int {
 	return len(h.exchanges)
 }
 
-// Stop makes every new request a 503. Those that are running go on; what waits
-// for an origin is let go by the table's own Stop.
+// Stop makes every new request a 503, and those that wait for their turn. Those
+// that are running go on; what waits for an origin is let go by the table's own
+// Stop.
 func (h *Handler) Stop() {
 	h.mu.Lock()
 	h.stopping = true
