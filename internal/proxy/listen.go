@@ -361,7 +361,13 @@ func (c *visitor) End() <-chan struct{} {
 	if c.secure {
 		c.drain.Do(func() {
 			// Ends with what the visitor sends, or with the connection.
-			go c.Read(make([]byte, 1)) // nothing more may come but the end
+			go func() {
+				if n, _ := c.Read(make([]byte, 1)); n > 0 {
+					// Nothing may come behind it (RFC 8446, 6.1).
+					c.broken.Store(true)
+					c.ended.Do(func() { close(c.end) })
+				}
+			}()
 		})
 	}
 	return c.end

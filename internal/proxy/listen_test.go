@@ -289,24 +289,31 @@ func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// resetConn is a connection whose visitor has reset it.
-type resetConn struct{ net.Conn }
+// readConn is a connection whose Read returns that.
+type readConn struct {
+	net.Conn
+	n   int
+	err error
+}
 
-func (resetConn) Read([]byte) (int, error) { return 0, syscall.ECONNRESET }
+func (c readConn) Read([]byte) (int, error) { return c.n, c.err }
 
-// Behind the end that TLS has, a reset may come in place of TCP's.
+// Behind the end that TLS has, a reset may come in place of TCP's, or something
+// that must not be there: neither is a visitor who waits for an answer.
 func TestResetIsAnEnd(t *testing.T) {
-	v, _ := newTestVisitors(t, time.Hour)
-	ours, _ := pipe("192.0.2.1")
-	c := v.take(resetConn{ours})
-	defer c.Close()
-	c.secure = true
-	select {
-	case <-c.End():
-	case <-time.After(10 * time.Second):
-		t.Fatal("a reset is no end")
-	}
-	if !c.Broken() {
-		t.Error("a connection that was reset is not broken")
+	for name, read := range map[string]readConn{"a reset": {err: syscall.ECONNRESET}, "more": {n: 1}} {
+		v, _ := newTestVisitors(t, time.Hour)
+		read.Conn, _ = pipe("192.0.2.1")
+		c := v.take(read)
+		defer c.Close()
+		c.secure = true
+		select {
+		case <-c.End():
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s is no end", name)
+		}
+		if !c.Broken() {
+			t.Errorf("after %s the connection is not broken", name)
+		}
 	}
 }
