@@ -132,10 +132,10 @@ func (x *exchange) judge(err error) *failure {
 			return bad(reasonIncomplete, "the origin refuses the request")
 		}
 		switch {
-		case se.Status == spdy.FrameTooLarge && (se.Remote || se.StreamID == 0):
+		case errors.Is(err, spdy.ErrHeaderTooLarge) && (se.Remote || se.StreamID == 0):
 			// The request's head: C refused it, or it was too large to be sent.
 			return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: "the request's head is too large for the origin"}
-		case se.Status == spdy.FrameTooLarge:
+		case errors.Is(err, spdy.ErrHeaderTooLarge):
 			return bad(reasonTooLarge, "%v", errAnswerTooLarge)
 		case !se.Remote && se.Status == spdy.Cancel:
 			// Of the request's end: its trailers, or a length that is not kept.

@@ -647,7 +647,7 @@ func TestRefusedIsLoggedNowAndThen(t *testing.T) {
 			}
 		}
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		if len(lines) != 2 || !strings.Contains(lines[0], "not_said_before=0") || !strings.Contains(lines[1], "not_said_before=2") ||
+		if len(lines) != 2 || !strings.Contains(lines[0], "times=1") || !strings.Contains(lines[1], "times=3") ||
 			!strings.Contains(lines[0], `reason="status 999"`) {
 			t.Errorf("four refused answers, the last after a minute: got the lines %q, want two", lines)
 		}

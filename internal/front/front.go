@@ -183,6 +183,7 @@ type Handler struct {
 	ids    ids
 	shares *shares
 	over   rare // requests above a share
+	odd    rare // answers that were refused
 
 	buffers buffers
 
@@ -193,9 +194,6 @@ type Handler struct {
 	sweeper   *time.Timer
 	sweeping  bool          // sweeper is running
 	idle      chan struct{} // closed when stopping and there is no exchange; nil before Shutdown
-
-	saidRefused time.Time // see refused
-	notSaid     int       // since then
 }
 
 // New returns a handler. It fails if Domain is no domain.

@@ -56,25 +56,13 @@ func (x *exchange) failed(err error) {
 	x.answer(f)
 }
 
-// refusedEvery is how often the log says that an answer was refused: a visitor
+// refused logs that an answer of C's was not passed on because of err. A visitor
 // can ask for it as often as it likes.
-const refusedEvery = time.Minute
-
-// refused logs that an answer of C's was not passed on because of err.
 func (h *Handler) refused(x *exchange, err error) {
-	h.mu.Lock()
-	now := time.Now()
-	more := h.notSaid
-	if say := h.saidRefused.IsZero() || now.Sub(h.saidRefused) >= refusedEvery; !say {
-		h.notSaid++
-		h.mu.Unlock()
-		return
+	if n := h.odd.happened(time.Now()); n > 0 {
+		why := err.Error()
+		h.log.Warn("answer of the origin refused", "origin", x.rec.Origin, "request", x.rec.RequestID, "reason", why[:min(len(why), 300)], "times", n)
 	}
-	h.saidRefused, h.notSaid = now, 0
-	h.mu.Unlock()
-	why := err.Error()
-	h.log.Warn("answer of the origin refused", "origin", x.rec.Origin, "request", x.rec.RequestID,
-		"reason", why[:min(len(why), 300)], "not_said_before", more)
 }
 
 // respond passes a response on. A body that ends before its time breaks A's
