@@ -315,7 +315,10 @@ const holdAgain = time.Second
 
 // hold opens streams on one connection and keeps as many of them; it returns
 // when p has closed the connection.
-func (t *target) hold(ctx context.Context, settings []http2.Setting, open func(h *h2) uint32) error {
+func (t *target) hold(ctx context.Context, i int, settings []http2.Setting, open func(h *h2) uint32) error {
+	if err := inTurn(ctx, i); err != nil {
+		return err
+	}
 	h, err := t.dialH2(ctx, attackerAddr(0, 1), settings...)
 	if err != nil {
 		return err
@@ -341,6 +344,17 @@ func (t *target) hold(ctx context.Context, settings []http2.Setting, open func(h
 			held.end(f.Header().StreamID)
 		}
 	})
+}
+
+// inTurn waits for the turn of connection i, so that not all come at once: what
+// is held is the attack, and not the CPU that ten thousand requests cost.
+func inTurn(ctx context.Context, i int) error {
+	select {
+	case <-time.After(time.Duration(i) * 2 * holdAgain / holdConns):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // holdings are the streams of one connection whose attacker wants holdStreams of
@@ -399,7 +413,7 @@ func trickle(ctx context.Context, t *target) {
 	crowd(ctx, holdConns, func(ctx context.Context, i int) error {
 		var mu sync.Mutex
 		var ids []uint32
-		return t.hold(ctx, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}, func(h *h2) uint32 {
+		return t.hold(ctx, i, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}, func(h *h2) uint32 {
 			id := h.open(true, "GET", "/"+bigFile)
 			mu.Lock()
 			defer mu.Unlock()
@@ -432,13 +446,13 @@ func trickle(ctx context.Context, t *target) {
 
 func noWindow(ctx context.Context, t *target) {
 	crowd(ctx, holdConns, func(ctx context.Context, i int) error {
-		return t.hold(ctx, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}, func(h *h2) uint32 { return h.open(true, "GET", "/"+bigFile) })
+		return t.hold(ctx, i, []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}}, func(h *h2) uint32 { return h.open(true, "GET", "/"+bigFile) })
 	})
 }
 
 func slowBodies(ctx context.Context, t *target) {
 	crowd(ctx, holdConns, func(ctx context.Context, i int) error {
-		return t.hold(ctx, nil, func(h *h2) uint32 {
+		return t.hold(ctx, i, nil, func(h *h2) uint32 {
 			id := h.open(false, "POST", "/"+smallFile, "content-length", "1000")
 			h.fr.WriteData(id, false, []byte("x"))
 			return id

@@ -149,6 +149,9 @@ func deaf(s *site) http.Handler {
 
 func fillWindows(ctx context.Context, t *target) {
 	crowd(ctx, holdConns, func(ctx context.Context, i int) error {
+		if err := inTurn(ctx, i); err != nil {
+			return err
+		}
 		h, err := t.dialH2(ctx, attackerAddr(0, 1))
 		if err != nil {
 			return err

@@ -280,6 +280,9 @@ func spdyJunk(ctx context.Context, t *target) {
 
 func spdyNoWindow(ctx context.Context, t *target) {
 	crowd(ctx, holdConns, func(ctx context.Context, i int) error {
+		if err := inTurn(ctx, i); err != nil {
+			return err
+		}
 		c, err := t.dialSPDY(ctx, attackerAddr(0, 1))
 		if err != nil {
 			return err
