@@ -776,7 +776,9 @@ func TestFloods(t *testing.T) {
 			// They do not look at their context.
 			const limit = 20 // the setup's
 			for i := range uint32(limit + 10) {
-				h.p.Send(req(1+2*i, "/stubborn"), rst(1+2*i, spdy.Cancel))
+				h.p.Send(req(1+2*i, "/stubborn"))
+				synctest.Wait() // or what answers it is dropped with it
+				h.p.Send(rst(1+2*i, spdy.Cancel))
 			}
 			for i := range uint32(10) {
 				h.p.Want("handlers count, not open streams", rst(1+2*(limit+i), spdy.RefusedStream))

@@ -144,3 +144,47 @@ func TestCancelledRequestsOnAStandingConnection(t *testing.T) {
 		h.alive()
 	})
 }
+
+// What waits for a peer that reads slowly is bounded by the requests that are
+// open, not by those that were cancelled meanwhile, however they were answered.
+func TestCancelledRequestsLeaveTheQueue(t *testing.T) {
+	// The limit is 1024 frames, and four for each of 10 streams; the connection
+	// itself takes 4096 of 16 bytes.
+	const rounds = 6000
+	s := setup{config: spdy.Config{MaxConcurrentStreams: 10, WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 64 << 10}}
+	for what, ask := range map[string]func(h *serverTest, id uint32){
+		"answered":            func(h *serverTest, id uint32) { h.p.Send(req(id, "/none")) },
+		"answered and reset":  func(h *serverTest, id uint32) { h.p.Send(post(id, "/none"), withFlags(data(id, "x"), 2)) },
+		"malformed":           func(h *serverTest, id uint32) { h.p.Send(spdytest.SynStream(id, fin, nv(":method", "GET"))) },
+		"malformed and open":  func(h *serverTest, id uint32) { h.p.Send(spdytest.SynStream(id, 0, nv(":method", "GET"))) },
+		"with a wrong flag":   func(h *serverTest, id uint32) { h.p.Send(withFlags(req(id, "/none"), 4)) },
+		"with trailers":       func(h *serverTest, id uint32) { h.p.Send(req(id, "/trailers")) },
+		"with credit":         func(h *serverTest, id uint32) { h.p.Send(post(id, "/count"), data(id, string(bytesOf(40<<10)))) },
+		"refused, as of many": func(h *serverTest, id uint32) { h.p.Send(req(id, "/stuck")) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			onServer(t, s, func(h *serverTest) {
+				stuck := make(chan struct{})
+				defer close(stuck)
+				h.mux.HandleFunc("/none", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
+				h.mux.HandleFunc("/trailers", func(w http.ResponseWriter, r *http.Request) { w.Header().Set(http.TrailerPrefix+"X-End", "1") })
+				h.mux.HandleFunc("/stuck", func(w http.ResponseWriter, r *http.Request) { <-stuck })
+				for i := range uint32(rounds) {
+					ask(h, 2*i+1)
+					synctest.Wait()
+					h.p.Send(rst(2*i+1, spdy.Cancel))
+					synctest.Wait()
+					if err := h.s.Err(); err != nil {
+						h.Fatalf("after %d requests: the session ended: %v", i+1, err)
+					}
+				}
+				for ok := true; ok; {
+					_, ok = h.p.Poll(spdytest.Idle)
+				}
+				if what != "refused, as of many" {
+					h.alive(2*rounds + 1)
+				}
+			})
+		})
+	}
+}

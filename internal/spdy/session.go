@@ -90,11 +90,8 @@ type Session struct {
 	learned     int64 // largest window that a stream has grown to
 
 	sched    scheduler
-	unsent   int      // bytes of DATA in the buffers of all streams
-	echoes   []uint32 // PINGs to send back, ahead of everything else
-	queue    []item   // control frames, in the order of the wire
-	spare    []item
-	provoked int // items of queue that the peer can make us queue
+	unsent   int // bytes of DATA in the buffers of all streams
+	queue    controlQueue
 	lazy     []*Stream
 	lazyWait *time.Timer
 	lazySet  bool
@@ -199,11 +196,11 @@ func (s *Session) queuePreface() {
 	if s.server != nil {
 		maxStreams = s.cfg.MaxConcurrentStreams
 	}
-	s.queue = append(s.queue, item{typ: typeSettings, settings: [2]uint32{maxStreams, uint32(s.cfg.StreamWindow)}})
+	s.queue.push(item{typ: typeSettings, settings: [2]uint32{maxStreams, uint32(s.cfg.StreamWindow)}})
 	s.recv = recvWindow{size: defaultWindow, avail: defaultWindow}
 	if s.sessionWindows() {
 		if d := s.recv.grow(int64(s.cfg.SessionWindow)); d > 0 {
-			s.queue = append(s.queue, item{typ: typeWindowUpdate, value: uint32(d)})
+			s.queue.push(item{typ: typeWindowUpdate, value: uint32(d)})
 		}
 	}
 }

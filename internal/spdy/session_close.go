@@ -126,7 +126,7 @@ func (s *Session) end(err *SessionError) bool {
 	}
 	if !s.goAwaySent || status != GoAwayOK {
 		s.goAwaySent = true
-		s.queue = append(s.queue, item{typ: typeGoAway, value: s.lastGood, value2: uint32(status)})
+		s.queue.push(item{typ: typeGoAway, value: s.lastGood, value2: uint32(status)})
 	}
 	limit := closeTimeout
 	if _, half := s.conn.(interface{ CloseWrite() error }); half && s.server != nil && errors.Is(err.Cause, ErrGoingAway) && err.Status == GoAwayOK {
@@ -179,6 +179,9 @@ func (s *Session) removeLocked(st *Stream, err error) {
 		st.err = err
 	}
 	delete(s.streams, st.id)
+	if st.err != nil {
+		s.queue.drop(st.id)
+	}
 	s.dropUnsentLocked(st)
 	freePairs(st.held)
 	freePairs(st.trailers)
@@ -271,7 +274,7 @@ func (s *Session) give(st *Stream, n int) {
 		s.measureLocked(now)
 	}
 	st.credited = true
-	s.queueLocked(item{typ: typeWindowUpdate, id: st.id, value: uint32(delta)})
+	s.queueLocked(item{typ: typeWindowUpdate, st: st, id: st.id, value: uint32(delta)})
 }
 
 // growLocked raises the window of a stream whose reader keeps up, within what

@@ -146,8 +146,8 @@ func (s *Session) countFrame() error {
 // us hold too many that it does not read.
 func (s *Session) countFrameLocked() error {
 	s.stats.FramesReceived++
-	if s.provoked > s.provokedLimit() {
-		return protocolError("more than %d frames wait for a peer that does not read", s.provokedLimit())
+	if s.queue.caused > s.causedLimit() {
+		return protocolError("more than %d frames wait for a peer that does not read", s.causedLimit())
 	}
 	return nil
 }
@@ -610,6 +610,7 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 	s.stats.ResetsReceived[counted]++
 	st := s.streams[id]
 	if st == nil {
+		s.queue.dropAll(id)
 		s.mu.Unlock()
 		return nil // never a RST_STREAM for a RST_STREAM
 	}
@@ -627,6 +628,7 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 		return nil
 	}
 	s.removeLocked(st, err)
+	s.queue.dropAll(id)
 	s.mu.Unlock()
 	if complete {
 		// What was whole stays whole: only our sending stops.
@@ -726,10 +728,10 @@ func (s *Session) onPing(payload []byte) error {
 		s.pongLocked(id)
 		return nil
 	}
-	if len(s.echoes) >= maxEchoes {
+	if len(s.queue.echoes) >= maxEchoes {
 		return protocolError("more than %d PINGs wait for their echo", maxEchoes)
 	}
-	s.echoes = append(s.echoes, id)
+	s.queue.echoes = append(s.queue.echoes, id)
 	s.wakeLocked()
 	return nil
 }

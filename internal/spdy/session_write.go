@@ -9,19 +9,6 @@ import (
 	"time"
 )
 
-// item is one frame that waits to be written: a control frame, or DATA without
-// bytes that only carries a FIN.
-type item struct {
-	typ      FrameType
-	flags    frameFlags
-	id       uint32
-	value    uint32    // status, delta, ping id, or last-good
-	value2   uint32    // status of GOAWAY
-	settings [2]uint32 // MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE
-	block    *pairs    // header block, not yet compressed
-	st       *Stream
-}
-
 // pick is DATA that goes out next: frame is its header and payload.
 type pick struct {
 	frame []byte
@@ -45,32 +32,6 @@ const (
 
 // wakeLocked tells the writer that there is something to write.
 func (s *Session) wakeLocked() { s.wake.Signal() }
-
-// queueLocked appends a frame to the control queue.
-func (s *Session) queueLocked(it item) {
-	if s.err != nil {
-		freePairs(it.block)
-		return
-	}
-	switch it.typ {
-	case typeSynReply, typeWindowUpdate:
-		s.provoked++
-	case typeRstStream:
-		// One for a stream that we opened is one for a SYN_STREAM that went out:
-		// thousands of our own requests may be given up at once.
-		if s.isPeers(it.id) {
-			s.provoked++
-		}
-	}
-	s.queue = append(s.queue, it)
-	s.wakeLocked()
-}
-
-// provokedLimit bounds how many frames a peer can make us hold that it does
-// not read.
-func (s *Session) provokedLimit() int {
-	return 1024 + 4*int(min(s.cfg.MaxConcurrentStreams, 1<<20))
-}
 
 // holdLocked lets what the handler wrote wait for more of it. The session's
 // one timer sends it before long if nothing else does.
@@ -176,7 +137,7 @@ func (s *Session) writeLoop() {
 			s.end(e)
 			continue
 		}
-		if len(s.queue)+s.sched.ready < 4 && s.unsent < maxData && s.err == nil {
+		if s.queue.size+s.sched.ready < 4 && s.unsent < maxData && s.err == nil {
 			// Others that are about to add something get the chance: one
 			// record then carries it all.
 			s.mu.Unlock()
@@ -184,16 +145,13 @@ func (s *Session) writeLoop() {
 			s.mu.Lock()
 		}
 		last := s.err != nil
-		queue, echoes := s.queue, s.echoes
-		s.queue, s.spare = s.spare[:0], queue
-		s.echoes = nil
-		s.provoked = 0
-		for i := range queue {
-			if st := queue[i].st; st != nil {
-				s.markSentLocked(&queue[i])
+		s.stats.FramesSent += uint64(s.queue.size + len(s.queue.echoes))
+		queue, echoes := s.queue.take()
+		for it := queue; it != nil; it = it.next {
+			if it.typ == typeSynStream {
+				it.st.sent = true
 			}
 		}
-		s.stats.FramesSent += uint64(len(queue) + len(echoes))
 		s.picks = s.picks[:0]
 		if !last {
 			s.pickLocked()
@@ -201,7 +159,6 @@ func (s *Session) writeLoop() {
 		s.mu.Unlock()
 
 		err := s.writeFrames(queue, echoes)
-		clear(queue)
 		if err == nil && last {
 			err = s.uncork()
 		}
@@ -219,7 +176,7 @@ func (s *Session) writeLoop() {
 
 // idleLocked reports whether there is nothing to write, and no reason to end.
 func (s *Session) idleLocked() bool {
-	return len(s.queue) == 0 && len(s.echoes) == 0 && !s.canSendLocked() && s.err == nil && !s.drainedLocked()
+	return s.queue.empty() && !s.canSendLocked() && s.err == nil && !s.drainedLocked()
 }
 
 func (s *Session) writeFailed(err error) {
@@ -229,28 +186,6 @@ func (s *Session) writeFailed(err error) {
 	}
 	s.end(e)
 }
-
-// markSentLocked notes that the first frame of a stream goes to the
-// connection; a frame whose stream went away before that is not sent.
-func (s *Session) markSentLocked(it *item) {
-	switch it.typ {
-	case typeSynStream:
-		if it.st.closed {
-			freePairs(it.block)
-			*it = item{typ: typeNone}
-			return
-		}
-		it.st.sent = true
-	case typeSynReply, typeHeaders, typeData:
-		if it.st.closed && it.st.err != nil {
-			freePairs(it.block)
-			*it = item{typ: typeNone}
-		}
-	}
-}
-
-// typeNone marks an item that is not to be written.
-const typeNone FrameType = 0xffff
 
 // canSendLocked reports whether there is DATA to send now.
 func (s *Session) canSendLocked() bool {
@@ -311,15 +246,17 @@ func (s *Session) pickLocked() {
 }
 
 // writeFrames encodes and writes one round's frames: echoes, control frames in
-// their order, then DATA.
-func (s *Session) writeFrames(queue []item, echoes []uint32) error {
+// their order, then DATA. It frees the control frames.
+func (s *Session) writeFrames(queue *item, echoes []uint32) error {
 	b := s.wbuf[:0]
 	for _, id := range echoes {
 		s.trace(true, typePing, 0, 0, 4, "id=", id)
 		b = appendWords(b, typePing, id)
 	}
-	for i := range queue {
-		b = s.appendItem(b, &queue[i])
+	for it := queue; it != nil; it = queue {
+		queue = it.next
+		b = s.appendItem(b, it)
+		it.free()
 		if len(b) >= maxRecord {
 			if err := s.write(b); err != nil {
 				return err
@@ -426,8 +363,6 @@ func (s *Session) limitWrite(now time.Time) {
 func (s *Session) appendItem(b []byte, it *item) []byte {
 	start := len(b)
 	switch it.typ {
-	case typeNone:
-		return b
 	case typeData:
 		b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 		putDataHeader(b[start:], it.id, it.flags, 0)
@@ -455,8 +390,6 @@ func (s *Session) appendItem(b []byte, it *item) []byte {
 		b = s.deflate.appendBlock(b, it.block.b)
 		length := len(b) - start - frameHeaderLen
 		b[start+5], b[start+6], b[start+7] = byte(length>>16), byte(length>>8), byte(length)
-		freePairs(it.block)
-		it.block = nil
 	} else if s.tracer() != nil {
 		s.traceItem(it, it.detail())
 	}
