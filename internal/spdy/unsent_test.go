@@ -1,10 +1,10 @@
 package spdy_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,7 +108,7 @@ func TestWaitSent(t *testing.T) {
 			h.wantBytes("2.6.8: no window", map[uint32]int{1: 0})
 			still(h, waited)
 			h.p.Want("the stream of a handler that was late", rst(1, spdy.InternalError))
-			ended(h, waited, context.DeadlineExceeded)
+			ended(h, waited, os.ErrDeadlineExceeded)
 		})
 	})
 }
