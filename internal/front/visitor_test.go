@@ -88,10 +88,10 @@ func TestResetBehindTheEnd(t *testing.T) {
 		h, table := newIn(t, nil)
 		a, b := spdytest.Pipe(spdytest.PipeConfig{})
 		start := time.Now()
-		var told time.Duration
+		var told atomic.Int64
 		connectIn(t, table, func(w http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
-			told = time.Since(start)
+			told.Store(int64(time.Since(start)))
 		})
 		server := &http.Server{Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c.(*lateReset)) }}
 		ln := make(oneConn, 1)
@@ -102,7 +102,7 @@ func TestResetBehindTheEnd(t *testing.T) {
 		io.WriteString(a, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		a.CloseWrite()
 		time.Sleep(time.Hour)
-		if told != time.Second {
+		if told := time.Duration(told.Load()); told != time.Second {
 			t.Errorf("C was told after %v, want %v", told, time.Second)
 		}
 		close(ln)
