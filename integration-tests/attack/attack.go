@@ -203,5 +203,11 @@ func (s *site) judge(ctx context.Context) {
 	if err := s.idle(ctx, maxServing); err != nil {
 		s.failf("%v", err)
 	}
+	client := s.client(innocentAddr)
+	late, cancel := context.WithTimeout(ctx, innocentPatience)
+	defer cancel()
+	if err := s.ask(late, client); err != nil {
+		s.failf("an innocent request after the attack failed: %v", err)
+	}
 	s.after, _ = process.Resident(s.pSide())
 }

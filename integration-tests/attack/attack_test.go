@@ -169,18 +169,21 @@ func TestJudge(t *testing.T) {
 		name  string
 		p, c  string
 		admin http.Handler
+		body  string // of the front port
 		want  string // in the problems; "": there are none
 	}{
-		{"all is well", lives, lives, healthy(1, 0), ""},
-		{"c ends", lives, "echo the last words", healthy(1, 0), "c has ended: the last words"},
-		{"p ends", "echo fatal error: concurrent map writes", lives, healthy(1, 0), "p says fatal error: concurrent map writes"},
-		{"a panic", lives, "echo http: panic serving; exec sleep 60", healthy(1, 0), "c says panic serving"},
-		{"many lines", lives, "yes | head -1001; exec sleep 60", healthy(1, 0), "1001 lines in the log of c"},
-		{"another session", lives, lives, healthy(2, 0), "2 sessions were started, want 1"},
-		{"an admin port that fails", lives, lives, http.NotFoundHandler(), "the admin port: /metrics is answered by 404"},
+		{"all is well", lives, lives, healthy(1, 0), "good", ""},
+		{"c ends", lives, "echo the last words", healthy(1, 0), "good", "c has ended: the last words"},
+		{"p ends", "echo fatal error: concurrent map writes", lives, healthy(1, 0), "good", "p says fatal error: concurrent map writes"},
+		{"a panic", lives, "echo http: panic serving; exec sleep 60", healthy(1, 0), "good", "c says panic serving"},
+		{"many lines", lives, "yes | head -1001; exec sleep 60", healthy(1, 0), "good", "1001 lines in the log of c"},
+		{"another session", lives, lives, healthy(2, 0), "good", "2 sessions were started, want 1"},
+		{"an admin port that fails", lives, lives, http.NotFoundHandler(), "good", "the admin port: /metrics is answered by 404"},
+		{"a front port that is not what it was", lives, lives, healthy(1, 0), "evil", "an innocent request after the attack failed: a wrong body"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := pretend(t, http.NotFoundHandler(), tt.admin, tt.p, tt.c)
+			front := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, tt.body) })
+			s := pretend(t, front, tt.admin, tt.p, tt.c)
 			// Until both have said what they will say.
 			err := process.Poll(t.Context(), func() error {
 				for _, d := range s.daemons() {
