@@ -109,7 +109,7 @@ func New(cfg Config) (*Proxy, error) {
 	// are what a P and a C take of each other at most.
 	p.session = spdy.Config{
 		KeepAlive: cfg.KeepAlive, MaxHeaderBytes: maxHeaderBytes + 64<<10, MaxHeaderPairs: 8192,
-		MaxPeerFrameSize: maxHeaderBytes + 64<<10,
+		MaxPeerFrameSize: maxHeaderBytes + 64<<10, FairKey: p.visitorKey,
 	}
 	p.origins = origin.NewTable(origin.Config{Drain: max(cfg.Drain, 1), OnEvent: p.originEvent})
 	if err := p.newFront(); err != nil {

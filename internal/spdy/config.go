@@ -134,9 +134,12 @@ type Config struct {
 	// and may be called twice at once.
 	Trace func(FrameInfo)
 
-	// FairKey names whom a request to a server session is for. Streams of one
-	// priority share the connection equally between the keys, then between the
-	// streams of one key. Nil: equally between streams.
+	// FairKey names whom a request is for, before it is sent by a client session,
+	// or when it came to a server session. Streams of one priority share the
+	// connection equally between the keys, then between the streams of one key;
+	// and the windows of one key's streams grow, beyond what they start with, by
+	// a quarter of what the other keys leave of MaxBuffer. Nil: equally between
+	// streams, and none has such a bound.
 	FairKey func(*http.Request) string
 }
 

@@ -186,3 +186,41 @@ const measureAfter = 128 << 10
 
 // measureEvery is how old a measured round trip may be while data flows.
 const measureEvery = 10 * time.Second
+
+// windowBudget is the account of Config.MaxBuffer: by how many bytes the windows of
+// a session's streams exceed their start. Guarded by Session.mu.
+type windowBudget struct {
+	most  int64 // Config.MaxBuffer
+	total int64
+	byKey map[string]int64 // parts of total, by Config.FairKey; nil without it
+}
+
+// add counts n bytes more, or fewer, for a stream of key.
+func (b *windowBudget) add(key string, n int64) {
+	b.total += n
+	if b.byKey == nil || n == 0 {
+		return
+	}
+	if b.byKey[key] += n; b.byKey[key] == 0 {
+		delete(b.byKey, key)
+	}
+}
+
+// room returns by how many bytes the window of one stream of key may grow. It is
+// half of what is left at most, so that something is there for the next; streams
+// whose reader is not proven grow while less than a quarter of all is in use. The
+// streams of one key together may have a quarter of what the other keys leave: no
+// small number of visitors can use up what there is, and one by itself still has
+// 16 MiB of 64, which is twice what a line of 1 Gbit/s and 60 ms carries in a round
+// trip.
+func (b *windowBudget) room(key string, proven bool) int64 {
+	room := b.most/4 - b.total
+	if proven {
+		room = (b.most - b.total) / 2
+	}
+	if b.byKey != nil {
+		own := b.byKey[key]
+		room = min(room, (b.most-(b.total-own))/4-own)
+	}
+	return room
+}

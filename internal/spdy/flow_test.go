@@ -212,7 +212,7 @@ func testShrinkAfterPause(t *testing.T) {
 		t.Helper()
 		s.give(st, n)
 		st.recv.take(int64(n))
-		if held, most := st.recv.size-min(st.recv.credit, 0)-defaultWindow, s.grown; held != most {
+		if held, most := st.recv.size-min(st.recv.credit, 0)-defaultWindow, s.budget.total; held != most {
 			t.Fatalf("window of %d: the peer can make us hold %d bytes above the first window, %d are counted", st.recv.size, held, most)
 		}
 		<-time.After(time.Millisecond)
@@ -242,10 +242,42 @@ func testShrinkAfterPause(t *testing.T) {
 	s.removeLocked(st, nil)
 	s.mu.Unlock()
 	st.bodyEnded()
-	if s.grown != 0 {
-		t.Errorf("without a stream: %d bytes are counted, want 0", s.grown)
+	if s.budget.total != 0 {
+		t.Errorf("without a stream: %d bytes are counted, want 0", s.budget.total)
 	}
 	s.Close()
+}
+
+// However many keys take what they can, each finds a quarter of what the others
+// leave, and nothing is counted when all have ended.
+func TestWindowBudget(t *testing.T) {
+	const most = 64 << 20
+	b := windowBudget{most: most, byKey: make(map[string]int64)}
+	keys := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	left := int64(most)
+	for _, key := range keys {
+		for range 100 { // streams
+			if n := b.room(key, true); n > 0 {
+				b.add(key, n)
+			}
+		}
+		if got := b.byKey[key]; got > left/4 || got < left/4-1 {
+			t.Errorf("key %s: got %d bytes, want a quarter of %d", key, got, left)
+		}
+		left -= b.byKey[key]
+	}
+	if got := b.room("a", true); got > 0 {
+		t.Errorf("the first key has room for %d bytes more, want none: others have come", got)
+	}
+	if got := b.room("new", false); got > 0 {
+		t.Errorf("an unproven reader gets %d bytes, want none: more than a quarter is in use", got)
+	}
+	for _, key := range keys {
+		b.add(key, -b.byKey[key])
+	}
+	if b.total != 0 || len(b.byKey) != 0 {
+		t.Errorf("in the end: got %d bytes, %v, want none", b.total, b.byKey)
+	}
 }
 
 // A peer that opens wide windows and reads nothing makes each small response hold

@@ -206,6 +206,62 @@ func TestSlowReadersLeaveWindows(t *testing.T) {
 	})
 }
 
+// The streams of one key that read fast for a while, and then not at all, leave
+// windows to the other keys'; without Config.FairKey they do not.
+func TestFairKeySharesMaxBuffer(t *testing.T) {
+	for _, test := range []struct {
+		what string
+		key  func(*http.Request) string
+		held int64 // windows of one key's streams beyond what was read, at most
+		took time.Duration
+	}{
+		{"by visitor", func(r *http.Request) string { return r.Header.Get("Visitor") }, 16 << 20, 2 * time.Second},
+		{"without a key", nil, 64 << 20, time.Minute},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				seen := new(windows)
+				l := link(t, longLine, spdy.Config{Trace: seen.trace, FairKey: test.key}, spdy.Config{}, sendZeros)
+				fetch := func(who string) io.ReadCloser {
+					r := request(t, "GET", "/", nil)
+					r.Header.Set("Visitor", who)
+					resp, err := l.client.RoundTrip(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return resp.Body
+				}
+				const greedy, taken = 30, 8 << 20
+				for range greedy {
+					body := fetch("greedy")
+					defer body.Close()
+					if _, err := io.CopyN(io.Discard, body, taken); err != nil {
+						t.Fatal(err)
+					}
+				}
+				held := int64(0)
+				for i := range uint32(greedy) {
+					held += seen.of(1+2*i) - taken
+				}
+				if held > test.held || held < test.held*3/4 {
+					t.Errorf("windows of %d bytes beyond the first are held, want %d, or a little less", held, test.held)
+				}
+				for _, who := range []string{"a", "b", "c"} {
+					start := time.Now()
+					body := fetch(who)
+					defer body.Close()
+					if n, err := io.CopyN(io.Discard, body, 32<<20); n != 32<<20 || err != nil {
+						t.Errorf("%s: got %d bytes, %v, want 32 MiB", who, n, err)
+					}
+					if took := time.Since(start); took > test.took || test.key == nil && took < 10*time.Second {
+						t.Errorf("%s: 32 MiB took %v, want %v at most, and without a key most of 25 s", who, took, test.took)
+					}
+				}
+			})
+		})
+	}
+}
+
 // However many streams keep up, their windows together stay within MaxBuffer.
 func TestWindowsStayWithinMaxBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

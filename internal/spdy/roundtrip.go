@@ -64,6 +64,9 @@ func (s *Session) roundTrip(st *Stream, req *http.Request) (*http.Response, erro
 		return nil, &StreamError{Status: FrameTooLarge, Cause: err}
 	}
 	st.duplex = upgrade
+	if s.cfg.FairKey != nil {
+		st.fairKey = s.cfg.FairKey(req)
+	}
 	ctx := req.Context()
 	if p, ok := PriorityFrom(ctx); ok {
 		st.pri = p

@@ -86,7 +86,7 @@ type Session struct {
 	initialSend int64 // send window of a new stream
 	recv        recvWindow
 	growth      grower
-	grown       int64 // bytes by which windows exceed their start; see ungrowLocked
+	budget      windowBudget
 	learned     int64 // largest window that a stream has grown to
 
 	sched    scheduler
@@ -163,6 +163,10 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		nextPing: 1,
 	}
 	s.nextID = s.cfg.FirstStreamID
+	s.budget.most = s.cfg.MaxBuffer
+	if s.cfg.FairKey != nil {
+		s.budget.byKey = make(map[string]int64)
+	}
 	s.cork, s.corkLimit = corkOf(conn), 4*maxRecord
 	s.wake.L = &s.mu
 	if addr := conn.RemoteAddr(); addr != nil {

@@ -257,7 +257,7 @@ func (s *Session) give(st *Stream, n int) {
 	}
 	most := st.recv.most()
 	delta := st.recv.give(int64(n))
-	s.grown -= most - st.recv.most()
+	s.budget.add(st.fairKey, st.recv.most()-most)
 	if delta == 0 {
 		return
 	}
@@ -278,24 +278,20 @@ func (s *Session) give(st *Stream, n int) {
 }
 
 // growLocked raises the window of a stream whose reader keeps up, within what
-// Config allows. It takes half of what is left of MaxBuffer at most, so that
-// something is there for the next; those whose reader is not proven grow
-// while less than a quarter of it is in use.
+// Config allows.
 func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
 	old := st.recv.size
-	room := (s.cfg.MaxBuffer - s.grown) / 2
 	if st.grow.proven() {
 		// What one stream of this connection needed, the next will need too.
 		size = min(max(size, s.learned), int64(s.cfg.MaxStreamWindow))
 	} else {
-		room = s.cfg.MaxBuffer/4 - s.grown
 		size = min(size, unprovenWindow, int64(s.cfg.MaxStreamWindow))
 	}
-	size = min(size, old+room)
+	size = min(size, old+s.budget.room(st.fairKey, st.grow.proven()))
 	if size <= old {
 		return 0
 	}
-	s.grown += size - old
+	s.budget.add(st.fairKey, size-old)
 	s.learned = max(s.learned, size)
 	delta = st.recv.grow(size)
 	st.giveAt.Store(int32(st.recv.enough()))
@@ -321,7 +317,7 @@ func (s *Session) shrinkLocked(st *Stream, size int64) {
 // is held.
 func (s *Session) ungrowLocked(st *Stream) {
 	if st.closed && st.bodyDone {
-		s.grown -= st.recv.most() - int64(s.cfg.StreamWindow)
+		s.budget.add(st.fairKey, int64(s.cfg.StreamWindow)-st.recv.most())
 		st.recv = recvWindow{size: int64(s.cfg.StreamWindow)}
 	}
 }
