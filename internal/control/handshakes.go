@@ -5,9 +5,10 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
+
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 )
 
 // When full/crowdedPart handshakes are unfinished, each newcomer puts another one
@@ -31,15 +32,11 @@ func siteOf(addr net.Addr) site {
 	if !ok {
 		return site{addr.String(), addr.String()}
 	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if ip == (netip.Addr{}) {
+	ip := tcp.AddrPort().Addr()
+	if !ip.IsValid() {
 		return site{addr.String(), addr.String()}
 	}
-	one, many := 32, 24
-	if ip.Is6() {
-		one, many = 64, 48
-	}
-	return site{netip.PrefixFrom(ip, one).Masked().String(), netip.PrefixFrom(ip, many).Masked().String()}
+	return site{addrkey.Text(ip), addrkey.Net(ip).String()}
 }
 
 // handshakes are those that are not finished, a bounded number of them. No

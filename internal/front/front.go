@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -335,7 +336,7 @@ func (h *Handler) shareKeyOf(x *exchange) netip.Addr {
 	if !addr.IsValid() || Local(addr) || h.trusts(addr) {
 		return netip.Addr{}
 	}
-	return shareKey(addr)
+	return addrkey.Addr(addr)
 }
 
 // Local reports whether addr is what programs on this machine use if nothing

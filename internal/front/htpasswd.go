@@ -21,14 +21,16 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 )
 
 const (
 	// maxVerified is how many passwords are remembered as right.
 	maxVerified = 4096
-	// maxGuesses is how many passwords of one address (IPv6: one /64; wideFactor
-	// times as many of one /48) are being checked or wait to be, each counted once
-	// however many requests bring it.
+	// maxGuesses is how many passwords of one address (IPv6: one /64;
+	// addrkey.SiteFactor times as many of one /48) are being checked or wait to
+	// be, each counted once however many requests bring it.
 	maxGuesses = 8
 	// Costs of bcrypt that are taken. One step doubles the time; 16 takes seconds.
 	minCost, maxCost = 4, 16
@@ -191,7 +193,7 @@ func (h *Htpasswd) verify(ctx context.Context, user, password string, client net
 		// Ends after bcrypt, or when the first who asks leaves before it has
 		// begun. Whoever asks waits for it, or leaves.
 		check := h.checks.DoChan(string(id[:]), func() (any, error) {
-			return h.decide(ctx, p, id, user, password, shareKey(client))
+			return h.decide(ctx, p, id, user, password, addrkey.Addr(client))
 		})
 		select {
 		case v := <-check:
@@ -239,10 +241,10 @@ func (h *Htpasswd) begin(client netip.Addr) (turn chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	one, wide := h.guesses.add(client, 1, 0)
-	if one.requests > maxGuesses || wide.requests > wideFactor*maxGuesses {
+	if one.requests > maxGuesses || wide.requests > addrkey.SiteFactor*maxGuesses {
 		return nil, errGuessing
 	}
-	from := network(client, 48)
+	from := addrkey.Site(client)
 	if turn = h.turns[from]; turn == nil {
 		turn = make(chan struct{}, 1)
 		h.turns[from] = turn
@@ -254,7 +256,7 @@ func (h *Htpasswd) end(client netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if one, wide := h.guesses.add(client, -1, 0); one.requests+wide.requests == 0 {
-		delete(h.turns, network(client, 48))
+		delete(h.turns, addrkey.Site(client))
 	}
 }
 

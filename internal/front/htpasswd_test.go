@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 )
 
 // hash makes a hash at the least cost, as htpasswd -B writes it.
@@ -331,7 +333,7 @@ func TestGuessesOfNetwork(t *testing.T) {
 			asked.Go(func() { h.verify(t.Context(), "anna", guess, netip.MustParseAddr(client)) })
 			synctest.Wait()
 		}
-		for i := range wideFactor * maxGuesses {
+		for i := range addrkey.SiteFactor * maxGuesses {
 			ask(fmt.Sprintf("2001:db8:0:%x::1", i/maxGuesses))
 		}
 		for _, c := range []struct {

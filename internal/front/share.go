@@ -6,16 +6,13 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
 const (
 	// sharePart: one visitor's address gets one part in so many.
 	sharePart = 8
-
-	// A network of an IPv6 provider's customer, a /48, gets wideFactor times
-	// what an address, a /64, gets: it has 65536 of them.
-	wideFactor = 4
 
 	// headBytes is what the heads of the requests in flight may take on
 	// average, where one address has its whole share of them.
@@ -49,7 +46,7 @@ type shares struct {
 	stopped bool
 }
 
-// loads is what each address has, by shareKey, and each IPv6 /48. The zero
+// loads is what each address has, by addrkey.Addr, and each IPv6 site. The zero
 // value is empty.
 type loads struct{ one, wide map[netip.Addr]load }
 
@@ -59,7 +56,7 @@ type load struct {
 	bytes    int64 // of their heads
 }
 
-// add returns what who has now, and what its IPv6 /48 has; nothing for the latter
+// add returns what who has now, and what its IPv6 site has; nothing for the latter
 // if it has none.
 func (l *loads) add(who netip.Addr, requests, bytes int) (one, wide load) {
 	if l.one == nil {
@@ -67,25 +64,13 @@ func (l *loads) add(who netip.Addr, requests, bytes int) (one, wide load) {
 	}
 	one = count(l.one, who, requests, bytes)
 	if who.Is6() {
-		wide = count(l.wide, network(who, 48), requests, bytes)
+		wide = count(l.wide, addrkey.Site(who), requests, bytes)
 	}
 	return one, wide
 }
 
 func newShares(most int) *shares {
 	return &shares{most: most, crowds: make(map[origin.Name]*crowd)}
-}
-
-// shareKey is the address that one visitor shares with nobody: who has one IPv6
-// address has its /64.
-func shareKey(addr netip.Addr) netip.Addr { return network(addr, 64) }
-
-func network(addr netip.Addr, bits int) netip.Addr {
-	if !addr.Is6() {
-		return addr
-	}
-	p, _ := addr.Prefix(bits)
-	return p.Addr()
 }
 
 // standing is how many requests an address has open, beside what it may have.
@@ -105,7 +90,7 @@ func (s *shares) begin(who netip.Addr, cost int) standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one, wide := s.open.add(who, 1, cost)
-	return max(s.standing(one, 1), s.standing(wide, wideFactor))
+	return max(s.standing(one, 1), s.standing(wide, addrkey.SiteFactor))
 }
 
 func (s *shares) standing(l load, factor int) standing {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -183,7 +184,7 @@ func TestStanding(t *testing.T) {
 	} {
 		var opened []netip.Addr
 		for _, f := range test.have {
-			who := shareKey(netip.MustParseAddr(f.addr))
+			who := addrkey.Addr(netip.MustParseAddr(f.addr))
 			var got standing
 			for range f.n {
 				got = s.begin(who, 1)

@@ -38,13 +38,14 @@ var arrows = map[string][]string{
 	"cmd/c": {"internal/cli", "internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":  {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/linelog"},
-	"internal/front":  {"internal/origin", "internal/spdy"},
+	"internal/proxy":  {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog"},
+	"internal/front":  {"internal/origin", "internal/addrkey", "internal/spdy"},
 	"internal/origin": {"internal/loglimit", "internal/spdy"},
 	"internal/agent":  {"internal/control", "internal/loglimit", "internal/spdy"},
 
-	"internal/control":  {"internal/loglimit", "internal/oneline"},
+	"internal/control":  {"internal/addrkey", "internal/loglimit", "internal/oneline"},
 	"internal/serve":    {"internal/loglimit", "internal/oneline"},
+	"internal/addrkey":  nil,
 	"internal/admin":    nil,
 	"internal/cli":      {"internal/linelog", "internal/oneline"},
 	"internal/linelog":  {"internal/oneline"},

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/front"
 )
 
@@ -210,7 +211,7 @@ func (v *visitors) take(conn net.Conn) *visitor {
 	if tcp, isTCP := conn.RemoteAddr().(*net.TCPAddr); isTCP {
 		ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 		if !v.unlimited(ip) {
-			c.key = addrKey(ip)
+			c.key = addrkey.Text(ip)
 		}
 	}
 	v.mu.Lock()
@@ -250,17 +251,6 @@ func (v *visitors) give(c *visitor) {
 			delete(v.from, c.key)
 		}
 	}
-}
-
-// addrKey names the address that counts for the cap. Whoever has one IPv6
-// address has the whole /64.
-func addrKey(ip netip.Addr) string {
-	if ip.Is6() {
-		if p, err := ip.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return ip.String()
 }
 
 // visitor is one connection to the front port. A write of which the visitor
