@@ -30,7 +30,31 @@ type AccessLog struct {
 // requests at once, none of which w must hold up; its errors are for it to tell.
 func NewAccessLog(w io.Writer, f AccessFormat) *AccessLog { return &AccessLog{format: f, w: w} }
 
+// maxField is how many bytes of a text of the visitor's a line has: it may send
+// as much as a head holds, and escaped that is four times as long.
+const maxField = 2 << 10
+
+// clipped returns r with its long texts cut, and dots where they were.
+func clipped(r *Record) *Record {
+	texts := func(r *Record) [6]*string {
+		return [...]*string{&r.User, &r.Method, &r.Host, &r.URI, &r.Referer, &r.UserAgent}
+	}
+	for _, s := range texts(r) {
+		if len(*s) > maxField {
+			c := *r
+			for _, s := range texts(&c) {
+				if len(*s) > maxField {
+					*s = (*s)[:maxField] + "..."
+				}
+			}
+			return &c
+		}
+	}
+	return r
+}
+
 func (l *AccessLog) write(r *Record) {
+	r = clipped(r)
 	var line []byte
 	if l.format == JSON {
 		line = jsonLine(r)

@@ -98,3 +98,19 @@ func TestAccessLogOfRequests(t *testing.T) {
 type writer func([]byte) (int, error)
 
 func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+// A line is no longer than a few KiB, whatever the visitor's head holds.
+func TestAccessLogLineIsBounded(t *testing.T) {
+	long := strings.Repeat("\xff", 60<<10)
+	r := &Record{Method: long, Host: long, URI: long, Referer: long, UserAgent: long, User: long}
+	for _, format := range []AccessFormat{Combined, JSON} {
+		var b bytes.Buffer
+		NewAccessLog(&b, format).write(r)
+		if line := b.String(); len(line) > 64<<10 || strings.Count(line, "...") < 5 {
+			t.Errorf("format %v: a line of %d bytes, which tells of %d texts that they were cut; want 64 KiB at most, and 5", format, len(line), strings.Count(line, "..."))
+		}
+	}
+	if r.URI != long {
+		t.Error("the record has changed")
+	}
+}
