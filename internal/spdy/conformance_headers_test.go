@@ -30,7 +30,7 @@ func (h *serverTest) capture(path string) chan seen {
 	return c
 }
 
-// The two blocks of the reference, section 6, level 6.
+// The two blocks of SPEC.md, section 6, level 6.
 const (
 	vector1 = "78bbe3c6a7c2026525507ab442a45a77d71090a8554122b86c62d40725522bec0996d50a5a90b025ea95a48259ec56c5c04233175cb2669494141403000000ffff"
 	vector2 = "02c9e2b7824dbfc2bed2d690727b582b744bcaf3c1453b4312000000ffff"

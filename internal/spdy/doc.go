@@ -20,6 +20,9 @@
 // asks for, and shrink again for those that no longer do. Corkable, below TLS,
 // makes large bodies faster.
 //
+// SPEC.md has the rules, with the drafts' sections where they come from, the choices
+// where the drafts are silent, and the cases that the conformance suite shows.
+//
 // Errors are a StreamError, which ends one request, or a SessionError, which
 // ends them all; Retryable says which requests the peer provably never acted on.
 //
