@@ -135,7 +135,7 @@ func negotiated(conn net.Conn) Version {
 // is. Shutdown does the same and waits.
 func (s *Session) SendGoaway(f frameFlags, dat []byte) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	last, status := s.lastGood, uint32(GoAwayOK)
 	if len(dat) == 8 {
 		last, status = binary.BigEndian.Uint32(dat), binary.BigEndian.Uint32(dat[4:])

@@ -188,7 +188,7 @@ func (a *alpnServer) stop() {
 // goAway begins a graceful end and does not wait for it.
 func (s *Session) goAway() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.goAwayLocked()
 }
 

@@ -34,15 +34,15 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 
 	s.mu.Lock()
 	if !s.isPeers(id) {
-		s.mu.Unlock()
+		s.unlock()
 		return protocolError("SYN_STREAM with id %d of the wrong parity", id)
 	}
 	if s.goAwaySent {
-		s.mu.Unlock()
+		s.unlock()
 		return nil // it crossed our GOAWAY, and will be sent elsewhere
 	}
 	if id < s.lastID {
-		s.mu.Unlock()
+		s.unlock()
 		return protocolError("SYN_STREAM with id %d after %d", id, s.lastID)
 	}
 	again := id == s.lastID
@@ -73,11 +73,9 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 	default:
 		accept = true
 	}
-	s.mu.Unlock()
+	s.unlock()
 	if accept {
 		s.accept(id, pri, h.flags&flagFin != 0)
-	} else if first != nil {
-		first.release()
 	}
 	return err
 }
@@ -111,7 +109,7 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 	}
 	s.mu.Lock()
 	if s.err != nil || s.goAwaySent {
-		s.mu.Unlock()
+		s.unlock()
 		if st.cancel != nil {
 			st.cancel()
 		}
@@ -125,11 +123,11 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 			s.sendResetLocked(id, Cancel) // the body is not wanted
 		}
 		s.removeLocked(st, &StreamError{StreamID: id, Status: ProtocolError, Cause: bad})
-		s.mu.Unlock()
+		s.unlock()
 		return
 	}
 	s.handlers++
-	s.mu.Unlock()
+	s.unlock()
 	select {
 	case s.jobs <- st:
 	default:
@@ -168,7 +166,7 @@ func (s *Session) runHandlers(st *Stream) {
 // thinLater has thin called in a while.
 func (s *Session) thinLater() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.jobsClosed {
 		return // nobody is going to wait, and stopTimers was here
 	}
@@ -193,7 +191,7 @@ func (s *Session) thin() {
 		}
 	}
 	again := s.waiting.Load() > 0 && !s.jobsClosed
-	s.mu.Unlock()
+	s.unlock()
 	if again && !s.thinning.Swap(true) {
 		s.thinLater()
 	}
@@ -202,7 +200,7 @@ func (s *Session) thin() {
 // endHandlers ends the goroutines that wait for a request, when none can come.
 func (s *Session) endHandlers() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.jobsClosed = true
 	close(s.jobs)
 }
@@ -336,7 +334,7 @@ func (st *Stream) finishHandler() {
 	}
 	s.mu.Lock()
 	late := st.late || st.deadline.passed()
-	s.mu.Unlock()
+	s.unlock()
 	if late {
 		// What failed to be written is missing, and nothing else would show it.
 		s.abortHandler(st, InternalError, os.ErrDeadlineExceeded)
@@ -357,7 +355,7 @@ func (st *Stream) finishHandler() {
 	}
 	st.finishLocked(trailers)
 	lingers := !st.closed
-	s.mu.Unlock()
+	s.unlock()
 	if lingers {
 		st.stopReading()
 	}
@@ -369,7 +367,7 @@ func (st *Stream) finishHandler() {
 func (st *Stream) boundRest() {
 	s := st.s
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	at := st.deadline.at
 	if st.closed || st.localClosed || at.IsZero() {
 		st.deadline.stop()
@@ -378,13 +376,9 @@ func (st *Stream) boundRest() {
 	st.deadline.stop()
 	st.deadline.timer = time.AfterFunc(time.Until(at), func() {
 		s.mu.Lock()
-		whole := st.closed || st.localClosed
-		if !whole {
+		defer s.unlock()
+		if !st.closed && !st.localClosed {
 			s.resetLocked(st, InternalError, os.ErrDeadlineExceeded)
-		}
-		s.mu.Unlock()
-		if !whole {
-			st.release()
 		}
 	})
 }
@@ -398,7 +392,7 @@ func (s *Session) handlerEndedLocked(st *Stream) {
 
 func (st *Stream) failed() bool {
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
+	defer st.s.unlock()
 	return st.closed
 }
 
@@ -409,7 +403,7 @@ func (st *Stream) duplexed() bool { return st.rw.status == http.StatusSwitchingP
 func (s *Session) abortHandler(st *Stream, status Status, cause error) {
 	s.mu.Lock()
 	s.handlerEndedLocked(st)
-	s.mu.Unlock()
+	s.unlock()
 	s.reset(st, status, cause)
 	st.cancel()
 }
@@ -427,7 +421,7 @@ func (st *Stream) abandon(cause any) {
 	}
 	s.mu.Lock()
 	if st.closed || st.replied || cause == http.ErrAbortHandler {
-		s.mu.Unlock()
+		s.unlock()
 		s.abortHandler(st, InternalError, fmt.Errorf("handler panicked: %v", cause))
 		return
 	}
@@ -438,8 +432,7 @@ func (st *Stream) abandon(cause any) {
 		s.sendResetLocked(st.id, Cancel)
 	}
 	s.removeLocked(st, &StreamError{StreamID: st.id, Status: InternalError, Cause: fmt.Errorf("handler panicked: %v", cause)})
-	s.mu.Unlock()
-	st.release()
+	s.unlock()
 }
 
 // stopReading drops what was not read of a request's body and what still
@@ -448,11 +441,11 @@ func (st *Stream) stopReading() {
 	s := st.s
 	s.mu.Lock()
 	if st.discard || st.remoteClosed {
-		s.mu.Unlock()
+		s.unlock()
 		return
 	}
 	st.discard = true
-	s.mu.Unlock()
+	s.unlock()
 	n := st.buf.abort(http.ErrBodyReadAfterClose)
 	s.give(st, n+st.buf.takeConsumed())
 }
@@ -585,7 +578,7 @@ func (st *Stream) makeReply(header http.Header, length int64) *pairs {
 	if _, dated := header["Date"]; !dated {
 		s.mu.Lock()
 		date := s.dateLocked()
-		s.mu.Unlock()
+		s.unlock()
 		p.add("date", date)
 	}
 	return p
@@ -602,7 +595,7 @@ func (st *Stream) holdReply() {
 		return
 	}
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
+	defer st.s.unlock()
 	if st.closed || st.err != nil {
 		freePairs(p)
 		return
@@ -808,11 +801,11 @@ func (st *Stream) FlushError() error {
 		st.holdReply()
 	}
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
+	defer st.s.unlock()
 	if st.err != nil {
 		return st.err
 	}
-	st.releaseLocked()
+	st.sendHeldLocked()
 	return nil
 }
 

@@ -34,7 +34,7 @@ func (s *Session) NewClientStream() *Stream {
 	ctx, cancel := context.WithTimeout(context.Background(), newStreamWait)
 	defer cancel()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.placeLocked(ctx) != nil {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (s *Stream) do(r *http.Request) (*http.Response, error) {
 			err = errRequested
 		}
 		s.requested = true
-		s.s.mu.Unlock()
+		s.s.unlock()
 	}
 	if err == nil {
 		err = dropEmptyBody(req)
@@ -127,7 +127,7 @@ func (s *Stream) do(r *http.Request) (*http.Response, error) {
 
 func (s *Stream) wasOpened() bool {
 	s.s.mu.Lock()
-	defer s.s.mu.Unlock()
+	defer s.s.unlock()
 	return s.opened
 }
 

@@ -53,8 +53,7 @@ func (s *Session) notOpenLocked(id uint32, n int) error {
 	return s.cheapFrame()
 }
 
-// afterFinLocked resets a stream for a frame that came after the peer's FIN. The
-// caller calls st.release after unlocking.
+// afterFinLocked resets a stream for a frame that came after the peer's FIN.
 func (s *Session) afterFinLocked(st *Stream, what FrameType) {
 	s.resetLocked(st, StreamAlreadyClosed, fmt.Errorf("%v after the peer's FIN", what))
 }
@@ -78,18 +77,16 @@ func (s *Session) streamError(st *Stream, status Status, format string, args ...
 // reset ends one stream with RST_STREAM.
 func (s *Session) reset(st *Stream, status Status, cause error) {
 	s.mu.Lock()
-	if st.closed {
-		s.mu.Unlock()
-		return
-	}
+	defer s.unlock()
 	s.resetLocked(st, status, cause)
-	s.mu.Unlock()
-	st.release()
 }
 
-// resetLocked is reset for a caller that calls st.release itself.
+// resetLocked is reset under the session's lock.
 func (s *Session) resetLocked(st *Stream, status Status, cause error) {
-	if !st.closed && (st.sent || s.server != nil) {
+	if st.closed {
+		return
+	}
+	if st.sent || s.server != nil {
 		s.sendResetLocked(st.id, status)
 	}
 	s.removeLocked(st, &StreamError{StreamID: st.id, Status: status, Cause: cause})

@@ -82,7 +82,7 @@ func (s *Session) roundTrip(st *Stream, req *http.Request) (*http.Response, erro
 		closeBody()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	for st.resp == nil && st.err == nil {
 		st.cond.Wait()
 	}
@@ -100,7 +100,7 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 		return &StreamError{Status: Cancel, Cause: err}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if err := s.placeLocked(ctx); err != nil {
 		freePairs(block)
 		return err
@@ -149,7 +149,7 @@ func (s *Session) placeLocked(ctx context.Context) error {
 	}
 	w := &waiter{ready: make(chan struct{})}
 	s.waiters = append(s.waiters, w)
-	s.mu.Unlock()
+	s.unlock()
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
@@ -219,7 +219,7 @@ func (st *Stream) sendBody(req *http.Request) {
 		}
 	}
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
+	defer st.s.unlock()
 	st.finishLocked(trailers)
 }
 
@@ -280,7 +280,7 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	case head || !bodyAllowed(code):
 		s.mu.Lock()
 		st.discard = true
-		s.mu.Unlock()
+		s.unlock()
 		if !head {
 			resp.ContentLength = 0
 		}
@@ -374,7 +374,7 @@ func (b *responseBody) Close() error {
 	if !st.buf.finished() {
 		st.s.mu.Lock()
 		whole := st.remoteClosed
-		st.s.mu.Unlock()
+		st.s.unlock()
 		if !whole {
 			st.s.reset(st, Cancel, errBodyClosed)
 		}
@@ -393,7 +393,7 @@ func (b *duplexBody) Write(p []byte) (int, error) { return b.st.writeAll(p, fals
 // CloseWrite ends this side's direction; the other goes on.
 func (b *duplexBody) CloseWrite() error {
 	b.st.s.mu.Lock()
-	defer b.st.s.mu.Unlock()
+	defer b.st.s.unlock()
 	b.st.finishLocked(nil)
 	return nil
 }

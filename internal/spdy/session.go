@@ -68,10 +68,11 @@ type Session struct {
 	served   bool
 	err      *SessionError
 	streams  map[uint32]*Stream
-	nextID   uint32 // of the next stream that this side opens
-	lastID   uint32 // highest SYN_STREAM of the peer
-	lastGood uint32 // highest of them that a handler got
-	handlers int    // running
+	failed   []*Stream // see unlock
+	nextID   uint32    // of the next stream that this side opens
+	lastID   uint32    // highest SYN_STREAM of the peer
+	lastGood uint32    // highest of them that a handler got
+	handlers int       // running
 	resets   resets
 
 	jobsClosed bool
@@ -224,11 +225,11 @@ var errServed = errors.New("spdy: Serve was called before")
 func (s *Session) Serve() error {
 	s.mu.Lock()
 	if s.served {
-		s.mu.Unlock()
+		s.unlock()
 		return errServed
 	}
 	s.served = true
-	s.mu.Unlock()
+	s.unlock()
 	s.startKeepAlive() // it bounds the handshake too
 	if hs, ok := s.conn.(interface {
 		Handshake() error
@@ -285,7 +286,7 @@ func (s *Session) GoingAway() <-chan struct{} { return s.going }
 // Err says why no new stream can be opened; nil while one can.
 func (s *Session) Err() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if err := s.unavailableLocked(); err != nil {
 		return err
 	}
@@ -319,7 +320,7 @@ func (s *Session) goAwayCauseLocked() error {
 // when the session is going away or has ended.
 func (s *Session) Available() int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.unavailableLocked() != nil {
 		return 0
 	}
@@ -333,7 +334,7 @@ func (s *Session) Available() int {
 // open at once, 1<<31 - 1 where it has not said.
 func (s *Session) MaxStreams() int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.peerMax < 0 {
 		return 1<<31 - 1
 	}
@@ -343,7 +344,7 @@ func (s *Session) MaxStreams() int {
 // InFlight returns how many streams are open, and RoundTrips wait to open one.
 func (s *Session) InFlight() int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	return len(s.streams) + s.reserved + len(s.waiters)
 }
 
@@ -366,7 +367,7 @@ func (s *Session) Stats() Stats {
 	for _, x := range s.streams {
 		open = append(open, x)
 	}
-	s.mu.Unlock()
+	s.unlock()
 	for _, x := range open {
 		x.buf.mu.Lock()
 		st.Buffered += int64(x.buf.list.size)
@@ -380,11 +381,11 @@ func (s *Session) Stats() Stats {
 func (s *Session) PingContext(ctx context.Context) (time.Duration, error) {
 	s.mu.Lock()
 	if s.err != nil {
-		defer s.mu.Unlock()
+		defer s.unlock()
 		return 0, s.err
 	}
 	id, p := s.queuePingLocked()
-	s.mu.Unlock()
+	s.unlock()
 	select {
 	case <-p.done:
 		return p.rtt, nil
@@ -392,7 +393,7 @@ func (s *Session) PingContext(ctx context.Context) (time.Duration, error) {
 	case <-s.done:
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.pings[id] == p {
 		delete(s.pings, id)
 	}
@@ -475,7 +476,7 @@ func (s *Session) startKeepAlive() {
 	asked := int64(-1) // the lastRead that a PING was sent for
 	var asking uint32  // that PING
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.keepAlive = time.AfterFunc(d, func() {
 		last := s.lastRead.Load()
 		silent := time.Since(s.started) - time.Duration(last)
@@ -494,11 +495,11 @@ func (s *Session) startKeepAlive() {
 					delete(s.pings, asking) // it was not echoed, though the peer lives
 					asking, _ = s.queuePingLocked()
 				}
-				s.mu.Unlock()
+				s.unlock()
 			}
 		}
 		s.mu.Lock()
-		defer s.mu.Unlock()
+		defer s.unlock()
 		if s.err == nil {
 			s.keepAlive.Reset(next)
 		}
@@ -510,7 +511,7 @@ func (s *Session) heard() { s.lastRead.Store(int64(time.Since(s.started))) }
 
 func (s *Session) stopTimers() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.keepAlive != nil {
 		s.keepAlive.Stop()
 	}

@@ -34,7 +34,7 @@ func (s *Session) Close() {
 	s.mu.Lock()
 	served := s.served
 	s.served = true
-	s.mu.Unlock()
+	s.unlock()
 	if !s.end(&SessionError{Cause: ErrClosed}) {
 		select {
 		case <-s.done:
@@ -59,12 +59,12 @@ func (s *Session) Close() {
 func (s *Session) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.served {
-		s.mu.Unlock()
+		s.unlock()
 		s.Close()
 		return nil
 	}
 	s.goAwayLocked()
-	s.mu.Unlock()
+	s.unlock()
 	select {
 	case <-s.done:
 		return nil
@@ -109,13 +109,11 @@ func (s *Session) drainedLocked() bool {
 func (s *Session) end(err *SessionError) bool {
 	s.mu.Lock()
 	if s.err != nil {
-		s.mu.Unlock()
+		s.unlock()
 		return false
 	}
 	s.err = err
-	failed := make([]*Stream, 0, len(s.streams))
 	for _, st := range s.streams {
-		failed = append(failed, st)
 		e := *err
 		e.NotProcessed = !st.sent && s.server == nil
 		s.removeLocked(st, &e)
@@ -136,11 +134,7 @@ func (s *Session) end(err *SessionError) bool {
 	s.ending.Store(true)
 	s.goingLocked()
 	s.wakeLocked()
-	s.mu.Unlock()
-
-	for _, st := range failed {
-		st.release()
-	}
+	s.unlock()
 	s.limitEnd(limit)
 	return true
 }
@@ -153,7 +147,7 @@ func (s *Session) limitEnd(limit time.Duration) {
 	s.conn.SetWriteDeadline(now.Add(limit))
 	s.conn.SetReadDeadline(now.Add(limit))
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.lastResort != nil {
 		s.lastResort.Stop()
 	}
@@ -168,8 +162,8 @@ func (s *Session) halfClose() {
 	}
 }
 
-// removeLocked takes st out of the session. err is nil if both sides ended it.
-// The caller calls st.release after unlocking if err is not nil.
+// removeLocked takes st out of the session. err is nil if both sides ended it;
+// otherwise unlock tells whoever reads its body, and its handler.
 func (s *Session) removeLocked(st *Stream, err error) {
 	if st.closed {
 		return
@@ -181,6 +175,7 @@ func (s *Session) removeLocked(st *Stream, err error) {
 	delete(s.streams, st.id)
 	if st.err != nil {
 		s.queue.drop(st.id)
+		s.failed = append(s.failed, st)
 	}
 	s.dropUnsentLocked(st)
 	freePairs(st.held)
@@ -205,13 +200,24 @@ func (s *Session) dropUnsentLocked(st *Stream) {
 	st.send.drop()
 }
 
-// release wakes whoever reads the body of a stream that failed, and tells its
+// unlock unlocks mu, and does then what removeLocked has left to be done without
+// it. Who holds mu calls it, and not mu.Unlock.
+func (s *Session) unlock() {
+	failed := s.failed
+	s.failed = nil
+	s.mu.Unlock()
+	for _, st := range failed {
+		st.notifyEnd()
+	}
+}
+
+// notifyEnd wakes whoever reads the body of a stream that failed, and tells its
 // handler. What came before can still be read, unless it was this side that gave
-// the stream up. Called without the session's lock.
-func (st *Stream) release() {
+// the stream up.
+func (st *Stream) notifyEnd() {
 	st.s.mu.Lock()
 	err, whole, cancel := st.err, st.remoteClosed, st.cancel
-	st.s.mu.Unlock()
+	st.s.unlock()
 	if !whole {
 		if se, ok := err.(*StreamError); ok && !se.Remote {
 			st.buf.abort(err)
@@ -251,7 +257,7 @@ func (s *Session) give(st *Stream, n int) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if st.closed || st.remoteClosed || st.forgotten || s.err != nil {
 		return
 	}
@@ -328,7 +334,7 @@ func (st *Stream) bodyEnded() {
 		return
 	}
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
+	defer st.s.unlock()
 	st.bodyDone = true
 	st.s.ungrowLocked(st)
 }

@@ -40,7 +40,7 @@ func (s *Session) lost(err error) *SessionError {
 	s.mu.Lock()
 	status := s.goAwayGotStatus
 	announced := s.goAwayGot && len(s.streams) == 0
-	s.mu.Unlock()
+	s.unlock()
 	switch {
 	case status != GoAwayOK:
 		return &SessionError{Status: status, Remote: true, Cause: errPeerStatus}
@@ -138,7 +138,7 @@ func (s *Session) cheapFrame() error {
 
 func (s *Session) countFrame() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	return s.countFrameLocked()
 }
 
@@ -191,7 +191,7 @@ func (s *Session) checkLength(h frameHeader) error {
 // the id that the peer would open next.
 func (s *Session) refuseTooLarge(h frameHeader) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	id := uint32(0)
 	if s.br.Buffered() >= 4 {
 		b, _ := s.br.Peek(4)
@@ -253,49 +253,38 @@ func (s *Session) readData(h frameHeader) error {
 	}
 	s.mu.Lock()
 	if err := s.countFrameLocked(); err != nil {
-		s.mu.Unlock()
+		s.unlock()
 		return err
 	}
 	s.stats.BytesReceived += uint64(n)
 	if s.sessionWindows() && !s.recv.take(int64(n)) {
-		s.mu.Unlock()
+		s.unlock()
 		return protocolError("DATA of %d bytes overruns the session window", n)
 	}
 	st := s.streams[h.id]
-	deliver := st != nil
-	var failed *Stream
 	var err error
 	switch {
 	case st == nil:
 		err = s.notOpenLocked(h.id, n)
 	case st.remoteClosed:
 		s.afterFinLocked(st, typeData)
-		failed = st
 	case h.flags&^flagFin != 0:
 		s.resetLocked(st, ProtocolError, fmt.Errorf("DATA with flags %02x", uint8(h.flags)))
-		failed = st
 	case s.server == nil && !st.replied:
 		s.resetLocked(st, ProtocolError, errors.New("DATA before SYN_REPLY"))
-		failed = st
 	case !st.recv.take(int64(n)):
 		s.resetLocked(st, FlowControlError, fmt.Errorf("DATA of %d bytes overruns the stream window", n))
-		failed = st
 	}
-	if failed != nil {
-		deliver = false
-	}
+	deliver := st != nil && !st.closed
 	drop := !deliver || st.discard
 	unread := 0
 	large := deliver && st.recv.size > defaultWindow
 	if deliver && !st.hadData {
 		st.grow.last = time.Now()
 	}
-	s.mu.Unlock()
+	s.unlock()
 	if s.tracer() != nil {
 		s.tracer()(FrameInfo{Flags: uint8(h.flags), StreamID: h.id, Length: n})
-	}
-	if failed != nil {
-		failed.release()
 	}
 	if err != nil {
 		return err
@@ -310,7 +299,7 @@ func (s *Session) readData(h frameHeader) error {
 	if n > 0 {
 		s.mu.Lock()
 		s.giveSessionLocked(n)
-		s.mu.Unlock()
+		s.unlock()
 	}
 	if !deliver {
 		return nil
@@ -332,7 +321,7 @@ func (s *Session) readData(h frameHeader) error {
 		}
 		s.mu.Lock()
 		st.discard = true
-		s.mu.Unlock()
+		s.unlock()
 	}
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
@@ -377,7 +366,7 @@ func (s *Session) lingered(st *Stream, n int) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	// The response goes out first: until then the peer waits for window.
 	st.unwanted = true
 	if st.localClosed {
@@ -396,7 +385,7 @@ func (s *Session) remoteFin(st *Stream) {
 		st.buf.end(io.EOF)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	st.remoteClosed = true
 	if st.localClosed {
 		s.removeLocked(st, nil)
@@ -416,13 +405,12 @@ func (s *Session) wrongLength(st *Stream, fin bool) {
 	}
 	s.mu.Lock()
 	if st.closed {
-		s.mu.Unlock()
+		s.unlock()
 		return
 	}
 	if st.replied {
 		s.resetLocked(st, ProtocolError, err.Cause)
-		s.mu.Unlock()
-		st.release()
+		s.unlock()
 		return
 	}
 	// The handler's own answer comes to nothing.
@@ -435,8 +423,7 @@ func (s *Session) wrongLength(st *Stream, fin bool) {
 		s.sendResetLocked(st.id, Cancel) // the rest of the body is not wanted
 	}
 	s.removeLocked(st, err)
-	s.mu.Unlock()
-	st.release()
+	s.unlock()
 }
 
 // answerLocked sends a response without a body, for a request that no handler
@@ -492,7 +479,7 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	}
 	s.mu.Lock()
 	again := st.replied
-	s.mu.Unlock()
+	s.unlock()
 	switch {
 	case s.server != nil:
 		return s.streamError(st, ProtocolError, "SYN_REPLY on a stream that the peer opened")
@@ -519,7 +506,7 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 		st.finishLocked(nil)
 	}
 	st.cond.Broadcast()
-	s.mu.Unlock()
+	s.unlock()
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
 	}
@@ -530,20 +517,16 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 // when there is none and the answer was given.
 func (s *Session) forFrame(id uint32, what FrameType) (*Stream, error) {
 	s.mu.Lock()
+	defer s.unlock()
 	st := s.streams[id]
-	var err error
-	var failed *Stream
 	if st == nil {
-		err = s.notOpenLocked(id, 0)
-	} else if st.remoteClosed {
+		return nil, s.notOpenLocked(id, 0)
+	}
+	if st.remoteClosed {
 		s.afterFinLocked(st, what)
-		failed, st = st, nil
+		return nil, nil
 	}
-	s.mu.Unlock()
-	if failed != nil {
-		failed.release()
-	}
-	return st, err
+	return st, nil
 }
 
 func (s *Session) onHeaders(h frameHeader, payload []byte) error {
@@ -562,7 +545,7 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 	}
 	s.mu.Lock()
 	early := s.server == nil && !st.replied
-	s.mu.Unlock()
+	s.unlock()
 	switch {
 	case early:
 		return s.streamError(st, ProtocolError, "HEADERS before SYN_REPLY")
@@ -607,16 +590,15 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 		counted = 0
 	}
 	s.mu.Lock()
+	defer s.unlock()
 	s.stats.ResetsReceived[counted]++
 	st := s.streams[id]
 	if st == nil {
 		s.queue.dropAll(id)
-		s.mu.Unlock()
 		return nil // never a RST_STREAM for a RST_STREAM
 	}
 	err := &StreamError{StreamID: id, Status: status, Remote: true}
-	complete := st.remoteClosed
-	if status == InvalidStream && !complete && st.credited && st.replied && st.localClosed {
+	if status == InvalidStream && !st.remoteClosed && st.credited && st.replied && st.localClosed {
 		// There are peers that forget a stream when all of it is queued, and
 		// answer our WINDOW_UPDATE ahead of the DATA and the FIN that are still
 		// to come. Those are waited for, but not for long.
@@ -624,20 +606,10 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 			st.forgotten = true
 			time.AfterFunc(forgottenWait, func() { s.lose(st, err) })
 		}
-		s.mu.Unlock()
 		return nil
 	}
 	s.removeLocked(st, err)
 	s.queue.dropAll(id)
-	s.mu.Unlock()
-	if complete {
-		// What was whole stays whole: only our sending stops.
-		if st.cancel != nil {
-			st.cancel()
-		}
-		return nil
-	}
-	st.release()
 	return nil
 }
 
@@ -648,12 +620,8 @@ const forgottenWait = time.Second
 // lose ends a stream that the peer has reset.
 func (s *Session) lose(st *Stream, err *StreamError) {
 	s.mu.Lock()
-	lost := !st.closed
+	defer s.unlock()
 	s.removeLocked(st, err)
-	s.mu.Unlock()
-	if lost {
-		st.release()
-	}
 }
 
 func (s *Session) onSettings(h frameHeader, payload []byte) error {
@@ -668,7 +636,6 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 		return err
 	}
 	var seen [settingInitialWindow + 1]bool // the first of an id in one frame counts
-	var failed []*Stream
 	for p := payload[4:]; len(p) > 0; p = p[8:] {
 		flags, id := p[0], binary.BigEndian.Uint32(p)&0xffffff
 		value := binary.BigEndian.Uint32(p[4:])
@@ -686,11 +653,11 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 		if id == settingMaxStreams {
 			s.peerMax = int64(value)
 			s.admitLocked()
-			s.mu.Unlock()
+			s.unlock()
 			continue
 		}
 		if value > maxWindow {
-			s.mu.Unlock()
+			s.unlock()
 			return protocolError("SETTINGS: window of %d bytes", value)
 		}
 		delta := int64(value) - s.initialSend
@@ -698,7 +665,6 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 		for _, st := range s.streams {
 			if !st.sendWin.add(delta) {
 				s.resetLocked(st, FlowControlError, errors.New("SETTINGS raise the window above 2^31-1"))
-				failed = append(failed, st)
 				continue
 			}
 			// One that may not send any more is left to the writer to skip:
@@ -706,10 +672,7 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 			st.readyLocked()
 			st.cond.Broadcast()
 		}
-		s.mu.Unlock()
-	}
-	for _, st := range failed {
-		st.release()
+		s.unlock()
 	}
 	return nil
 }
@@ -723,7 +686,7 @@ func (s *Session) onPing(payload []byte) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if ours := (id%2 == 1) == (s.server == nil); ours {
 		s.pongLocked(id)
 		return nil
@@ -746,6 +709,7 @@ func (s *Session) onGoAway(payload []byte) error {
 		return err
 	}
 	s.mu.Lock()
+	defer s.unlock()
 	if s.goAwayGot {
 		last = min(last, s.goAwayGotMax)
 	}
@@ -753,19 +717,13 @@ func (s *Session) onGoAway(payload []byte) error {
 	if s.goAwayGotStatus == GoAwayOK {
 		s.goAwayGotStatus = status
 	}
-	var failed []*Stream
 	for id, st := range s.streams {
 		if !s.isPeers(id) && id > last {
 			s.removeLocked(st, &SessionError{Status: status, Remote: true, Cause: ErrGoingAway, NotProcessed: true})
-			failed = append(failed, st)
 		}
 	}
 	s.goingLocked()
 	s.wakeLocked() // it ends the session when no stream is left
-	s.mu.Unlock()
-	for _, st := range failed {
-		st.release()
-	}
 	return nil
 }
 
@@ -776,8 +734,8 @@ func (s *Session) onWindowUpdate(payload []byte) error {
 		s.trace(false, typeWindowUpdate, 0, id, len(payload), "delta=", delta)
 	}
 	s.mu.Lock()
+	defer s.unlock()
 	if id == 0 {
-		defer s.mu.Unlock()
 		if !s.sessionWindows() {
 			return nil
 		}
@@ -792,18 +750,14 @@ func (s *Session) onWindowUpdate(payload []byte) error {
 	}
 	st := s.streams[id]
 	if st == nil || st.localClosed {
-		s.mu.Unlock()
 		return nil
 	}
 	if delta == 0 || !st.sendWin.add(delta) {
 		s.resetLocked(st, FlowControlError, fmt.Errorf("WINDOW_UPDATE of %d on a window of %d", delta, st.sendWin))
-		s.mu.Unlock()
-		st.release()
 		return nil
 	}
 	st.readyLocked()
 	st.cond.Broadcast()
-	s.mu.Unlock()
 	return nil
 }
 

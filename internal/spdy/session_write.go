@@ -56,20 +56,20 @@ func (st *Stream) holdLocked() {
 
 func (s *Session) flushLazy() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.lazySet = false
 	for i, st := range s.lazy {
 		s.lazy[i] = nil
 		st.isLazy = false
 		if st.hold && !st.closed {
-			st.releaseLocked()
+			st.sendHeldLocked()
 		}
 	}
 	s.lazy = s.lazy[:0]
 }
 
-// releaseLocked sends what was held back.
-func (st *Stream) releaseLocked() {
+// sendHeldLocked sends what was held back.
+func (st *Stream) sendHeldLocked() {
 	st.hold = false
 	if st.held != nil {
 		st.queueReplyLocked()
@@ -113,13 +113,13 @@ func (s *Session) writeLoop() {
 			}
 			// What was collected goes out now, unless those that are about to
 			// add something do it at once.
-			s.mu.Unlock()
+			s.unlock()
 			runtime.Gosched()
 			s.mu.Lock()
 			if !s.idleLocked() {
 				break
 			}
-			s.mu.Unlock()
+			s.unlock()
 			if err := s.uncork(); err != nil {
 				s.writeFailed(err)
 				return
@@ -133,14 +133,14 @@ func (s *Session) writeLoop() {
 			} else if e.Status != GoAwayOK {
 				e.Cause = errPeerStatus
 			}
-			s.mu.Unlock()
+			s.unlock()
 			s.end(e)
 			continue
 		}
 		if s.queue.size+s.sched.ready < 4 && s.unsent < maxData && s.err == nil {
 			// Others that are about to add something get the chance: one
 			// record then carries it all.
-			s.mu.Unlock()
+			s.unlock()
 			runtime.Gosched()
 			s.mu.Lock()
 		}
@@ -156,7 +156,7 @@ func (s *Session) writeLoop() {
 		if !last {
 			s.pickLocked()
 		}
-		s.mu.Unlock()
+		s.unlock()
 
 		err := s.writeFrames(queue, echoes)
 		if err == nil && last {

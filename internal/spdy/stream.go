@@ -91,7 +91,7 @@ func (s *Session) newStream() *Stream {
 // String returns the stream id in decimal.
 func (st *Stream) String() string {
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
+	defer st.s.unlock()
 	return strconv.FormatUint(uint64(st.id), 10)
 }
 
@@ -138,10 +138,10 @@ const fewStreams = 64
 func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error), lazy bool) error {
 	s := st.s
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	for {
 		for !st.closed && !st.finQueued && (!st.roomLocked() || st.send.filling) && !st.deadline.passed() {
-			st.releaseLocked()
+			st.sendHeldLocked()
 			st.waiting++
 			st.cond.Wait()
 			st.waiting--
@@ -165,7 +165,7 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			if lazy && st.send.size < lazyLimit && !st.isReady {
 				st.holdLocked()
 			} else {
-				st.releaseLocked()
+				st.sendHeldLocked()
 			}
 		}
 		if err != nil || !more {
@@ -177,7 +177,7 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 // fillUnlocked calls fill without the session's lock, and takes it back even if
 // fill panics: it is a handler's code.
 func (st *Stream) fillUnlocked(fill func(space []byte) (int, bool, error), space []byte) (n int, more bool, err error) {
-	st.s.mu.Unlock()
+	st.s.unlock()
 	defer st.s.mu.Lock()
 	return fill(space)
 }
@@ -276,7 +276,7 @@ func (st *Stream) writeBodyTo(w io.Writer) (n int64, err error) {
 
 func (st *Stream) setWriteDeadline(t time.Time) {
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
+	defer st.s.unlock()
 	st.deadline.set(t, &st.s.mu, &st.cond)
 	st.cond.Broadcast()
 }

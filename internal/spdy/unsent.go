@@ -9,9 +9,9 @@ package spdy
 // An error says that the stream has ended, or that SetWriteDeadline's time came.
 func (st *Stream) WaitSent() error {
 	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
+	defer st.s.unlock()
 	if st.heldUpLocked() {
-		st.releaseLocked()
+		st.sendHeldLocked()
 	}
 	for st.heldUpLocked() && st.writeErrorLocked() == nil {
 		st.waiting++
