@@ -53,11 +53,6 @@ func (s *Session) notOpenLocked(id uint32, n int) error {
 	return s.cheapFrame()
 }
 
-// afterFinLocked resets a stream for a frame that came after the peer's FIN.
-func (s *Session) afterFinLocked(st *Stream, what FrameType) {
-	s.resetLocked(st, StreamAlreadyClosed, fmt.Errorf("%v after the peer's FIN", what))
-}
-
 // isPeers reports whether id is one that the peer opens.
 func (s *Session) isPeers(id uint32) bool { return (id%2 == 1) == (s.server != nil) }
 
@@ -66,6 +61,11 @@ func (s *Session) neverOpened(id uint32) bool {
 		return id > s.lastID
 	}
 	return id >= s.nextID
+}
+
+// afterFinLocked resets a stream for a frame that came after the peer's FIN.
+func (s *Session) afterFinLocked(st *Stream, what FrameType) {
+	s.resetLocked(st, StreamAlreadyClosed, fmt.Errorf("%v after the peer's FIN", what))
 }
 
 // streamError resets an open stream for what the peer did on it.

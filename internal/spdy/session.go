@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -115,19 +114,6 @@ type Session struct {
 	date    string
 	dateSec int64
 	stats   Stats
-}
-
-// waiter is a RoundTrip that waits for a place under MAX_CONCURRENT_STREAMS.
-type waiter struct {
-	granted bool          // guarded by Session.mu
-	ready   chan struct{} // closed when granted, or when the session ended
-}
-
-// ping is one PING of ours that was not answered yet.
-type ping struct {
-	sent time.Time
-	rtt  time.Duration
-	done chan struct{} // closed by the answer
 }
 
 // NewClientSession returns a client session with the default configuration.
@@ -293,54 +279,6 @@ func (s *Session) Err() error {
 	return nil
 }
 
-// unavailableLocked returns why no new stream can be opened, or nil.
-func (s *Session) unavailableLocked() *SessionError {
-	switch {
-	case s.err != nil:
-		e := *s.err
-		e.NotProcessed = true
-		return &e
-	case s.goAwayGot:
-		return &SessionError{Status: s.goAwayGotStatus, Remote: true, Cause: ErrGoingAway, NotProcessed: true}
-	case s.goAwaySent:
-		return &SessionError{Cause: s.goAwayCauseLocked(), NotProcessed: true}
-	}
-	return nil
-}
-
-// goAwayCauseLocked says why this side sent GOAWAY.
-func (s *Session) goAwayCauseLocked() error {
-	if s.nextID > maxStreamID {
-		return errNoMoreIDs
-	}
-	return ErrGoingAway
-}
-
-// Available returns how many streams could be opened now without waiting, 0
-// when the session is going away or has ended.
-func (s *Session) Available() int {
-	s.mu.Lock()
-	defer s.unlock()
-	if s.unavailableLocked() != nil {
-		return 0
-	}
-	if s.peerMax < 0 {
-		return 1<<31 - 1
-	}
-	return int(max(0, s.peerMax-int64(len(s.streams)+s.reserved+len(s.waiters))))
-}
-
-// MaxStreams returns how many streams the peer of a client session lets it have
-// open at once, 1<<31 - 1 where it has not said.
-func (s *Session) MaxStreams() int {
-	s.mu.Lock()
-	defer s.unlock()
-	if s.peerMax < 0 {
-		return 1<<31 - 1
-	}
-	return int(min(s.peerMax, 1<<31-1))
-}
-
 // InFlight returns how many streams are open, and RoundTrips wait to open one.
 func (s *Session) InFlight() int {
 	s.mu.Lock()
@@ -374,167 +312,6 @@ func (s *Session) Stats() Stats {
 		x.buf.mu.Unlock()
 	}
 	return st
-}
-
-// PingContext sends a PING (draft 3.1, 2.6.5) and waits for its echo. It
-// returns the round trip.
-func (s *Session) PingContext(ctx context.Context) (time.Duration, error) {
-	s.mu.Lock()
-	if s.err != nil {
-		defer s.unlock()
-		return 0, s.err
-	}
-	id, p := s.queuePingLocked()
-	s.unlock()
-	select {
-	case <-p.done:
-		return p.rtt, nil
-	case <-ctx.Done():
-	case <-s.done:
-	}
-	s.mu.Lock()
-	defer s.unlock()
-	if s.pings[id] == p {
-		delete(s.pings, id)
-	}
-	if p.rtt != 0 {
-		return p.rtt, nil
-	}
-	if err := context.Cause(ctx); err != nil {
-		return 0, err
-	}
-	return 0, s.err
-}
-
-// Ping reports whether the peer echoed a PING within d.
-func (s *Session) Ping(d time.Duration) (pinged bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
-	_, err := s.PingContext(ctx)
-	return err == nil
-}
-
-func (s *Session) queuePingLocked() (uint32, *ping) {
-	for s.nextPing == 0 || s.pings[s.nextPing] != nil {
-		s.nextPing += 2 // they wrap (draft 3.1, 2.6.5), and there are peers that stop at 0
-	}
-	id := s.nextPing
-	s.nextPing += 2
-	p := &ping{sent: time.Now(), done: make(chan struct{})}
-	s.pings[id] = p
-	s.queueLocked(item{typ: typePing, value: id})
-	return id, p
-}
-
-// measureLocked sends a PING whose round trip tells windows how far to grow.
-func (s *Session) measureLocked(now time.Time) {
-	if s.measuring || !s.rttAt.IsZero() && now.Sub(s.rttAt) < measureEvery {
-		return
-	}
-	s.measuring = true
-	s.queuePingLocked()
-}
-
-// lineLocked returns the round trip that windows have to cover, 0 if none is
-// known. A response, too, took no less than one.
-func (s *Session) lineLocked() time.Duration {
-	rtt := s.minRTT
-	if s.replyRTT > 0 && (rtt == 0 || s.replyRTT < rtt) {
-		rtt = s.replyRTT
-	}
-	if rtt == 0 {
-		return 0
-	}
-	return max(rtt, leastRTT)
-}
-
-// pongLocked takes the echo of a PING of ours, if it is one.
-func (s *Session) pongLocked(id uint32) {
-	p := s.pings[id]
-	if p == nil {
-		return
-	}
-	delete(s.pings, id)
-	s.rttAt = time.Now()
-	p.rtt = max(s.rttAt.Sub(p.sent), 1)
-	s.rtt = p.rtt
-	if s.minRTT == 0 || p.rtt < s.minRTT {
-		s.minRTT = p.rtt
-	}
-	s.measuring = false
-	close(p.done)
-}
-
-// startKeepAlive arms the timer that finds a silent peer: a PING after
-// Config.KeepAlive of silence, the end after as much again.
-func (s *Session) startKeepAlive() {
-	d := s.cfg.KeepAlive
-	if d <= 0 {
-		return
-	}
-	s.heard()
-	asked := int64(-1) // the lastRead that a PING was sent for
-	var asking uint32  // that PING
-	s.mu.Lock()
-	defer s.unlock()
-	s.keepAlive = time.AfterFunc(d, func() {
-		last := s.lastRead.Load()
-		silent := time.Since(s.started) - time.Duration(last)
-		next := d - silent
-		switch {
-		case silent >= 2*d && asked == last:
-			s.end(&SessionError{Status: GoAwayInternalError, Cause: fmt.Errorf("%w: nothing came for %v, nor the echo of a PING", ErrDead, 2*d)})
-			return
-		case silent >= d:
-			next = max(2*d-silent, d/8)
-			if asked != last {
-				asked = last
-				next = d
-				s.mu.Lock()
-				if s.err == nil {
-					delete(s.pings, asking) // it was not echoed, though the peer lives
-					asking, _ = s.queuePingLocked()
-				}
-				s.unlock()
-			}
-		}
-		s.mu.Lock()
-		defer s.unlock()
-		if s.err == nil {
-			s.keepAlive.Reset(next)
-		}
-	})
-}
-
-// heard notes that the peer has said something.
-func (s *Session) heard() { s.lastRead.Store(int64(time.Since(s.started))) }
-
-func (s *Session) stopTimers() {
-	s.mu.Lock()
-	defer s.unlock()
-	if s.keepAlive != nil {
-		s.keepAlive.Stop()
-	}
-	if s.lazyWait != nil {
-		s.lazyWait.Stop()
-	}
-	if s.lastResort != nil {
-		s.lastResort.Stop()
-	}
-	if s.thinWait != nil {
-		s.thinWait.Stop()
-	}
-}
-
-// sessionReader reads from the connection and notes when.
-type sessionReader struct{ s *Session }
-
-func (r sessionReader) Read(p []byte) (int, error) {
-	n, err := r.s.conn.Read(p)
-	if n > 0 && r.s.cfg.KeepAlive > 0 {
-		r.s.heard()
-	}
-	return n, err
 }
 
 func (s *Session) log(level slog.Level, msg string, args ...any) {

@@ -16,86 +16,12 @@ type pick struct {
 	part  *chunk // of which more is to be sent later
 }
 
-const (
-	// maxEchoes bounds the PINGs that wait to be sent back.
-	maxEchoes = 64
-
-	// smallFrame is the size in bytes up to which DATA is copied behind other
-	// frames instead of being written by itself.
-	smallFrame = 4 << 10
-
-	// lazyLimit and lazyDelay: a handler's small writes wait for more, or for
-	// its end, so long as they are fewer bytes and no older than this.
-	lazyLimit = 8 << 10
-	lazyDelay = time.Millisecond
-)
+// smallFrame is the size in bytes up to which DATA is copied behind other
+// frames instead of being written by itself.
+const smallFrame = 4 << 10
 
 // wakeLocked tells the writer that there is something to write.
 func (s *Session) wakeLocked() { s.wake.Signal() }
-
-// holdLocked lets what the handler wrote wait for more of it. The session's
-// one timer sends it before long if nothing else does.
-func (st *Stream) holdLocked() {
-	s := st.s
-	st.hold = true
-	if st.isLazy || s.err != nil {
-		return
-	}
-	st.isLazy = true
-	s.lazy = append(s.lazy, st)
-	if s.lazySet {
-		return
-	}
-	s.lazySet = true
-	if s.lazyWait == nil {
-		s.lazyWait = time.AfterFunc(lazyDelay, s.flushLazy)
-	} else {
-		s.lazyWait.Reset(lazyDelay)
-	}
-}
-
-func (s *Session) flushLazy() {
-	s.mu.Lock()
-	defer s.unlock()
-	s.lazySet = false
-	for i, st := range s.lazy {
-		s.lazy[i] = nil
-		st.isLazy = false
-		if st.hold && !st.closed {
-			st.sendHeldLocked()
-		}
-	}
-	s.lazy = s.lazy[:0]
-}
-
-// sendHeldLocked sends what was held back.
-func (st *Stream) sendHeldLocked() {
-	st.hold = false
-	if st.held != nil {
-		st.queueReplyLocked()
-	}
-	st.readyLocked()
-}
-
-// queueReplyLocked queues the SYN_REPLY, with FIN if nothing follows it.
-func (st *Stream) queueReplyLocked() {
-	if st.closed || st.replied {
-		freePairs(st.held)
-		st.held = nil
-		return
-	}
-	it := item{typ: typeSynReply, st: st, id: st.id, block: st.held}
-	st.held = nil
-	st.replied = true
-	last := st.finQueued && st.send.size == 0 && st.trailers == nil
-	if last {
-		it.flags = flagFin
-	}
-	st.s.queueLocked(it)
-	if last {
-		st.s.closeLocalLocked(st)
-	}
-}
 
 // writeLoop is the only writer of the connection. It ends when the session has
 // ended and the last frames are out, or could not be written.
@@ -394,55 +320,4 @@ func (s *Session) appendItem(b []byte, it *item) []byte {
 		s.traceItem(it, it.detail())
 	}
 	return b
-}
-
-func (it *item) detail() string {
-	switch it.typ {
-	case typeRstStream:
-		return "status=" + Status(it.value).String()
-	case typeWindowUpdate:
-		return fmt.Sprint("delta=", it.value)
-	case typePing:
-		return fmt.Sprint("id=", it.value)
-	case typeGoAway:
-		return fmt.Sprint("last-good=", it.value, " status=", GoAwayStatus(it.value2))
-	case typeSettings:
-		return fmt.Sprint("max-concurrent-streams=", it.settings[0], " initial-window-size=", it.settings[1])
-	}
-	return ""
-}
-
-// itemLength is the payload length of the control frames without a block.
-func (it *item) length() int {
-	switch it.typ {
-	case typeRstStream, typeWindowUpdate, typeGoAway:
-		return 8
-	case typePing:
-		return 4
-	case typeSettings:
-		return 20
-	}
-	if it.block != nil {
-		return len(it.block.b)
-	}
-	return 0
-}
-
-func (s *Session) traceItem(it *item, detail string) {
-	s.tracer()(FrameInfo{Sent: true, Type: it.typ, Flags: uint8(it.flags), StreamID: it.id, Length: it.length(), Detail: detail})
-}
-
-// tracer returns what is told of each frame, or nil. Once it is not nil it stays so.
-func (s *Session) tracer() func(FrameInfo) {
-	if s.upstream && debugging.Load() {
-		return s.debugFrame
-	}
-	return s.cfg.Trace
-}
-
-// trace reports a frame to the tracer, if there is one.
-func (s *Session) trace(sent bool, t FrameType, f frameFlags, id uint32, length int, detail ...any) {
-	if s.tracer() != nil {
-		s.tracer()(FrameInfo{Sent: sent, Type: t, Flags: uint8(f), StreamID: id, Length: length, Detail: fmt.Sprint(detail...)})
-	}
 }

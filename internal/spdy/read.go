@@ -1,0 +1,240 @@
+package spdy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// protocolError is what readFrame returns for a violation that ends the session.
+func protocolError(format string, args ...any) *SessionError {
+	return &SessionError{Status: GoAwayProtocolError, Cause: fmt.Errorf(format, args...)}
+}
+
+// readLoop is the only reader of the connection. It never waits for a stream,
+// nor for the writer. It ends when the connection does.
+func (s *Session) readLoop() {
+	for !s.ending.Load() {
+		if err := s.readFrame(); err != nil {
+			var se *SessionError
+			if !errors.As(err, &se) {
+				se = s.lost(err)
+			}
+			s.end(se)
+		}
+	}
+	s.drain()
+}
+
+// drain reads what the peer still sends, until its EOF or the deadline that
+// end has set.
+func (s *Session) drain() {
+	io.Copy(io.Discard, s.br)
+}
+
+// lost is the error for a connection that ended by itself.
+func (s *Session) lost(err error) *SessionError {
+	s.mu.Lock()
+	status := s.goAwayGotStatus
+	announced := s.goAwayGot && len(s.streams) == 0
+	s.unlock()
+	switch {
+	case status != GoAwayOK:
+		return &SessionError{Status: status, Remote: true, Cause: errPeerStatus}
+	case announced:
+		return &SessionError{Remote: true, Cause: ErrGoingAway}
+	case err == io.EOF:
+		return &SessionError{Status: GoAwayInternalError, Cause: errEOF}
+	case err == io.ErrUnexpectedEOF:
+		err = errors.New("the peer closed it inside a frame")
+	}
+	return lostError(err)
+}
+
+// lostError is the end of a session whose connection failed with err.
+func lostError(err error) *SessionError {
+	return &SessionError{Status: GoAwayInternalError, Cause: fmt.Errorf("%w: %w", ErrLost, err)}
+}
+
+// readFrame reads one frame and acts on it.
+func (s *Session) readFrame() error {
+	b, err := s.br.Peek(frameHeaderLen)
+	if err != nil {
+		if err == io.EOF && len(b) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	h := parseFrameHeader(b)
+	s.br.Discard(frameHeaderLen)
+	if !h.control() {
+		return s.readData(h)
+	}
+	if h.version != wireVersion {
+		return protocolError("frame of version %d", h.version)
+	}
+	if err := s.checkLength(h); err != nil {
+		return err
+	}
+	payload, err := s.readPayload(int(h.length))
+	if err != nil {
+		return err
+	}
+	if err := s.countFrame(); err != nil {
+		return err
+	}
+	switch h.typ {
+	case typeSynStream:
+		return s.onSynStream(h, payload)
+	case typeSynReply:
+		return s.onSynReply(h, payload)
+	case typeHeaders:
+		return s.onHeaders(h, payload)
+	case typeRstStream:
+		return s.onRstStream(h, payload)
+	case typeSettings:
+		return s.onSettings(h, payload)
+	case typePing:
+		return s.onPing(payload)
+	case typeGoAway:
+		return s.onGoAway(payload)
+	case typeWindowUpdate:
+		return s.onWindowUpdate(payload)
+	}
+	if err := s.cheapFrame(); err != nil {
+		return err
+	}
+	if s.tracer() != nil {
+		s.trace(false, h.typ, h.flags, 0, int(h.length), "ignored")
+	}
+	return nil
+}
+
+// A peer may send frames that ask for work and bring nothing at this rate a
+// second, and so many at once; more is a flood.
+const (
+	cheapRate  = 1000
+	cheapBurst = 10000
+)
+
+// cheapFrame counts a SETTINGS, a PING, a GOAWAY, a DATA or HEADERS frame with
+// nothing in it, not even FIN, or one of an unknown type.
+func (s *Session) cheapFrame() error {
+	if s.cheap++; s.cheap <= cheapBurst {
+		return nil
+	}
+	now := time.Now()
+	refill := int64(now.Sub(s.cheapSince).Seconds() * cheapRate)
+	s.cheap = max(0, s.cheap-int(min(refill, cheapBurst)))
+	s.cheapSince = now
+	if s.cheap > cheapBurst {
+		return protocolError("a flood of frames that bring nothing")
+	}
+	return nil
+}
+
+func (s *Session) countFrame() error {
+	s.mu.Lock()
+	defer s.unlock()
+	return s.countFrameLocked()
+}
+
+// countFrameLocked counts a frame that came. It is an error if the peer has made
+// us hold too many that it does not read.
+func (s *Session) countFrameLocked() error {
+	s.stats.FramesReceived++
+	if s.queue.caused > s.causedLimit() {
+		return protocolError("more than %d frames wait for a peer that does not read", s.causedLimit())
+	}
+	return nil
+}
+
+// checkLength judges a control frame by its header alone, before anything is
+// allocated for it.
+func (s *Session) checkLength(h frameHeader) error {
+	want, exact := uint32(0), true
+	switch h.typ {
+	case typeSynStream:
+		want, exact = 10, false
+	case typeSynReply, typeHeaders:
+		want, exact = 4, false
+	case typeSettings:
+		want, exact = 4, false
+	case typeRstStream, typeGoAway, typeWindowUpdate:
+		want = 8
+	case typePing:
+		want = 4
+	default:
+		return nil
+	}
+	if h.length < want || exact && h.length != want {
+		return protocolError("%v frame of %d bytes", h.typ, h.length)
+	}
+	if exact && h.flags != 0 {
+		return protocolError("%v frame with flags %02x", h.typ, uint8(h.flags))
+	}
+	if h.length > s.cfg.MaxFrameSize {
+		if h.typ != typeSettings {
+			s.refuseTooLarge(h)
+		}
+		return protocolError("%v frame of %d bytes, more than %d", h.typ, h.length, s.cfg.MaxFrameSize)
+	}
+	return nil
+}
+
+// refuseTooLarge resets the stream of a frame whose header block is not going
+// to be read; its compressed bytes are missing then, so the session ends too
+// (draft 3.1, 2.2.1 and 2.6.10.1). If its stream id is not there yet, it must be
+// the id that the peer would open next.
+func (s *Session) refuseTooLarge(h frameHeader) {
+	s.mu.Lock()
+	defer s.unlock()
+	id := uint32(0)
+	if s.br.Buffered() >= 4 {
+		b, _ := s.br.Peek(4)
+		id = binary.BigEndian.Uint32(b) & maxStreamID
+	} else if h.typ == typeSynStream {
+		id = s.lastID + 2
+		if s.lastID == 0 && s.server != nil {
+			id = 1
+		}
+	}
+	if id != 0 && id <= maxStreamID {
+		s.sendResetLocked(id, FrameTooLarge)
+	}
+}
+
+// readPayload returns the next n bytes, valid until the next read.
+func (s *Session) readPayload(n int) ([]byte, error) {
+	if n <= s.br.Size() {
+		b, err := s.br.Peek(n)
+		if err != nil {
+			return nil, unexpected(err)
+		}
+		s.br.Discard(n)
+		return b, nil
+	}
+	if uint32(n) > s.cfg.MaxFrameSize {
+		// A frame of a type that is skipped.
+		_, err := io.CopyN(io.Discard, s.br, int64(n))
+		return nil, unexpected(err)
+	}
+	if cap(s.payload) < n {
+		s.payload = make([]byte, n)
+	}
+	b := s.payload[:n]
+	_, err := io.ReadFull(s.br, b)
+	if n > 32<<10 {
+		s.payload = nil // not kept for a session's life
+	}
+	return b, unexpected(err)
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

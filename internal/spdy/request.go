@@ -1,0 +1,135 @@
+package spdy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// request makes the request of the fields that the reader decoded last. An
+// error is answered with 400.
+func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
+	var pseudo [5]string
+	for i, name := range [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme} {
+		v, ok := lookup(s.fields, name)
+		if !ok {
+			return nil, fmt.Errorf("no %s", name)
+		}
+		if v == "" || strings.IndexByte(v, 0) >= 0 {
+			return nil, fmt.Errorf("%s %q", name, v)
+		}
+		pseudo[i] = v
+	}
+	method, path, version, host := pseudo[0], pseudo[1], pseudo[2], pseudo[3]
+	if !isToken(method) {
+		return nil, fmt.Errorf(":method %q", method)
+	}
+	major, minor, ok := http.ParseHTTPVersion(version)
+	if !ok {
+		return nil, fmt.Errorf(":version %q", version)
+	}
+	if !validHost(host) {
+		return nil, fmt.Errorf(":host %q", host)
+	}
+	var u *url.URL
+	switch {
+	case path[0] == '/':
+		var err error
+		if u, err = url.ParseRequestURI(path); err != nil {
+			return nil, fmt.Errorf(":path: %w", err)
+		}
+	case path == "*" && method == http.MethodOptions:
+		u = &url.URL{Path: "*"}
+	default:
+		return nil, fmt.Errorf(":path %q", path)
+	}
+	length, err := parseContentLength(s.fields)
+	if err != nil {
+		return nil, err
+	}
+	st.want = length
+	if fin && length > 0 {
+		return nil, fmt.Errorf("content-length %d without a body", length)
+	}
+	ctx, cancel := context.WithCancel(s.baseCtx)
+	st.cancel = cancel
+	req := new(http.Request).WithContext(streamContext{ctx, st})
+	st.req = req
+	st.rw = &response{header: make(http.Header), length: -1}
+	req.Method, req.URL, req.RequestURI, req.Host = method, u, path, host
+	req.Proto, req.ProtoMajor, req.ProtoMinor = version, major, minor
+	req.Header = s.names.header(s.fields, true)
+	req.RemoteAddr, req.TLS, req.ContentLength = s.remoteAddr, s.tls, length
+	if v := req.Header["Content-Length"]; len(v) > 1 {
+		req.Header["Content-Length"] = v[:1]
+	}
+	if fin {
+		req.ContentLength = 0
+		req.Body = http.NoBody
+	} else {
+		req.Body = &requestBody{st: st, req: req}
+	}
+	if req.Header["Upgrade"] != nil && !fin && length <= 0 {
+		req.Header["Connection"] = []string{"Upgrade"}
+		req.ContentLength = 0
+		st.want = -1 // what comes is the other protocol's
+		st.duplex = true
+	}
+	announceTrailer(req.Header, &req.Trailer, s.cfg.MaxHeaderPairs)
+	if s.upstream {
+		for i, name := range [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme} {
+			req.Header[name] = []string{pseudo[i]}
+		}
+	}
+	return req, nil
+}
+
+// streamContext is the context of a handler.
+type streamContext struct {
+	context.Context
+	st *Stream
+}
+
+func (c streamContext) Value(key any) any {
+	if key == (streamKey{}) {
+		return c.st
+	}
+	return c.Context.Value(key)
+}
+
+// requestBody is the body of a request. It has one reader.
+type requestBody struct {
+	st  *Stream
+	req *http.Request
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.st.readBody(p)
+	if err == io.EOF {
+		mergeTrailer(&b.req.Trailer, b.st.buf.takeTrailer())
+	}
+	return n, err
+}
+
+// WriteTo writes what is left of the body to w, without a copy in between.
+func (b *requestBody) WriteTo(w io.Writer) (int64, error) {
+	if st, ok := w.(*Stream); ok {
+		// An echo: it sends the headers before the first bytes come.
+		return st.ReadFrom(struct{ io.Reader }{b})
+	}
+	n, err := b.st.writeBodyTo(w)
+	if err == nil {
+		mergeTrailer(&b.req.Trailer, b.st.buf.takeTrailer())
+	}
+	return n, err
+}
+
+// Close drops the rest of the body.
+func (b *requestBody) Close() error {
+	b.st.stopReading()
+	b.st.buf.abort(http.ErrBodyReadAfterClose)
+	return nil
+}

@@ -1,0 +1,143 @@
+package spdy
+
+import (
+	"io"
+	"net/http"
+)
+
+// response makes the response of the fields that the reader decoded last.
+func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
+	status, ok := lookup(s.fields, nameStatus)
+	if !ok {
+		return nil, malformed("no :status")
+	}
+	code, text, ok := parseStatus(status)
+	if !ok {
+		return nil, malformed(":status %q", status)
+	}
+	version, ok := lookup(s.fields, nameVersion)
+	if !ok {
+		return nil, malformed("no :version")
+	}
+	switching := code == http.StatusSwitchingProtocols && st.duplex
+	if code < 200 && !switching {
+		return nil, malformed(":status %d has no meaning in SYN_REPLY", code)
+	}
+	length, err := parseContentLength(s.fields)
+	if err != nil {
+		return nil, err // whoever guesses at it may cut the answer elsewhere than another
+	}
+	resp := &http.Response{
+		Status: text, StatusCode: code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: s.names.header(s.fields, false), Request: st.req, TLS: s.tls, ContentLength: -1,
+	}
+	if major, minor, ok := http.ParseHTTPVersion(version); ok {
+		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = version, major, minor
+	}
+	if length >= 0 {
+		resp.ContentLength = length
+		if v := resp.Header["Content-Length"]; len(v) > 1 {
+			resp.Header["Content-Length"] = v[:1]
+		}
+	}
+	announceTrailer(resp.Header, &resp.Trailer, s.cfg.MaxHeaderPairs)
+	head := st.req != nil && st.req.Method == http.MethodHead
+	body := &responseBody{st: st, resp: resp}
+	resp.Body = body
+	switch {
+	case switching:
+		resp.Header["Connection"] = []string{"Upgrade"}
+		resp.ContentLength = 0
+		resp.Body = &duplexBody{body}
+	case head || !bodyAllowed(code):
+		s.mu.Lock()
+		st.discard = true
+		s.unlock()
+		if !head {
+			resp.ContentLength = 0
+		}
+		st.buf.end(io.EOF)
+	case fin && length < 0:
+		resp.ContentLength = 0
+	default:
+		st.want = length
+	}
+	return resp, nil
+}
+
+// responseBody is the body of a response. It has one reader.
+type responseBody struct {
+	st   *Stream
+	resp *http.Response
+	read bool // to its end
+}
+
+func (b *responseBody) Read(p []byte) (int, error) {
+	n, err := b.st.readBody(p)
+	if err == io.EOF {
+		b.atEnd()
+	}
+	if err != nil {
+		b.st.bodyEnded()
+	}
+	return n, err
+}
+
+// Ready reports whether the next Read returns at once, with bytes or an error.
+// Who passes a body on can hold back what it has, and send it with more.
+func (b *responseBody) Ready() bool { return b.st.buf.ready() }
+
+// WriteTo writes what is left of the body to w, without a copy in between.
+func (b *responseBody) WriteTo(w io.Writer) (int64, error) {
+	n, err := b.st.writeBodyTo(w)
+	if err == nil {
+		b.atEnd()
+		b.st.bodyEnded()
+	}
+	return n, err
+}
+
+// atEnd hands the trailers over; the response is its reader's by now.
+func (b *responseBody) atEnd() {
+	if b.read {
+		return
+	}
+	b.read = true
+	mergeTrailer(&b.resp.Trailer, b.st.buf.takeTrailer())
+}
+
+// Close gives the stream up if its end was not reached.
+func (b *responseBody) Close() error {
+	st := b.st
+	if !st.buf.finished() {
+		st.s.mu.Lock()
+		whole := st.remoteClosed
+		st.s.unlock()
+		if !whole {
+			st.s.reset(st, Cancel, errBodyClosed)
+		}
+	}
+	st.buf.abort(errBodyClosed)
+	st.bodyEnded()
+	return nil
+}
+
+// duplexBody is both directions of a stream after a 101.
+type duplexBody struct{ *responseBody }
+
+// Write sends p. It waits for window, and for nothing of the peer's beyond it.
+func (b *duplexBody) Write(p []byte) (int, error) { return b.st.writeAll(p, false) }
+
+// CloseWrite ends this side's direction; the other goes on.
+func (b *duplexBody) CloseWrite() error {
+	b.st.s.mu.Lock()
+	defer b.st.s.unlock()
+	b.st.finishLocked(nil)
+	return nil
+}
+
+// Close ends both directions.
+func (b *duplexBody) Close() error {
+	b.CloseWrite()
+	return b.responseBody.Close()
+}

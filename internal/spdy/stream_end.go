@@ -1,0 +1,90 @@
+package spdy
+
+// removeLocked takes st out of the session. err is nil if both sides ended it;
+// otherwise unlock tells whoever reads its body, and its handler.
+func (s *Session) removeLocked(st *Stream, err error) {
+	if st.closed {
+		return
+	}
+	st.closed = true
+	if st.err == nil {
+		st.err = err
+	}
+	delete(s.streams, st.id)
+	if st.err != nil {
+		s.queue.drop(st.id)
+		s.failed = append(s.failed, st)
+	}
+	s.dropUnsentLocked(st)
+	freePairs(st.held)
+	freePairs(st.trailers)
+	st.held, st.trailers = nil, nil
+	s.ungrowLocked(st)
+	st.deadline.stop()
+	if st.stopCtx != nil {
+		st.stopCtx()
+	}
+	st.cond.Broadcast()
+	s.admitLocked()
+	if s.drainedLocked() {
+		s.wakeLocked()
+	}
+}
+
+// dropUnsentLocked forgets the DATA of st that waits to be sent.
+func (s *Session) dropUnsentLocked(st *Stream) {
+	s.sched.remove(st)
+	s.unsent -= st.send.size
+	st.send.drop()
+}
+
+// unlock unlocks mu, and does then what removeLocked has left to be done without
+// it. Who holds mu calls it, and not mu.Unlock.
+func (s *Session) unlock() {
+	failed := s.failed
+	s.failed = nil
+	s.mu.Unlock()
+	for _, st := range failed {
+		st.notifyEnd()
+	}
+}
+
+// notifyEnd wakes whoever reads the body of a stream that failed, and tells its
+// handler. What came before can still be read, unless it was this side that gave
+// the stream up.
+func (st *Stream) notifyEnd() {
+	st.s.mu.Lock()
+	err, whole, cancel := st.err, st.remoteClosed, st.cancel
+	st.s.unlock()
+	if !whole {
+		if se, ok := err.(*StreamError); ok && !se.Remote {
+			st.buf.abort(err)
+		} else {
+			st.buf.end(err)
+		}
+	}
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// closeLocalLocked notes that our FIN is queued behind all that was sent.
+func (s *Session) closeLocalLocked(st *Stream) {
+	st.localClosed = true
+	st.deadline.stop()
+	if st.remoteClosed {
+		s.removeLocked(st, nil)
+	} else if st.unwanted {
+		s.refuseRestLocked(st)
+	}
+}
+
+// refuseRestLocked ends a stream whose response is out, and whose request has
+// more of a body than is going to be dropped. The response stays whole: to the
+// stream nothing has happened.
+func (s *Session) refuseRestLocked(st *Stream) {
+	if !st.closed {
+		s.sendResetLocked(st.id, Cancel)
+		s.removeLocked(st, nil)
+	}
+}

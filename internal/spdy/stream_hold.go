@@ -1,0 +1,74 @@
+package spdy
+
+import "time"
+
+// A handler's small writes wait for more, or for its end, so long as they are
+// fewer bytes and no older than this.
+const (
+	lazyLimit = 8 << 10
+	lazyDelay = time.Millisecond
+)
+
+// holdLocked lets what the handler wrote wait for more of it. The session's
+// one timer sends it before long if nothing else does.
+func (st *Stream) holdLocked() {
+	s := st.s
+	st.hold = true
+	if st.isLazy || s.err != nil {
+		return
+	}
+	st.isLazy = true
+	s.lazy = append(s.lazy, st)
+	if s.lazySet {
+		return
+	}
+	s.lazySet = true
+	if s.lazyWait == nil {
+		s.lazyWait = time.AfterFunc(lazyDelay, s.flushLazy)
+	} else {
+		s.lazyWait.Reset(lazyDelay)
+	}
+}
+
+func (s *Session) flushLazy() {
+	s.mu.Lock()
+	defer s.unlock()
+	s.lazySet = false
+	for i, st := range s.lazy {
+		s.lazy[i] = nil
+		st.isLazy = false
+		if st.hold && !st.closed {
+			st.sendHeldLocked()
+		}
+	}
+	s.lazy = s.lazy[:0]
+}
+
+// sendHeldLocked sends what was held back.
+func (st *Stream) sendHeldLocked() {
+	st.hold = false
+	if st.held != nil {
+		st.queueReplyLocked()
+	}
+	st.readyLocked()
+}
+
+// queueReplyLocked queues the SYN_REPLY, with FIN if nothing follows it.
+func (st *Stream) queueReplyLocked() {
+	if st.closed || st.replied {
+		freePairs(st.held)
+		st.held = nil
+		return
+	}
+	it := item{typ: typeSynReply, st: st, id: st.id, block: st.held}
+	st.held = nil
+	st.replied = true
+	last := st.finQueued && st.send.size == 0 && st.trailers == nil
+	if last {
+		it.flags = flagFin
+	}
+	st.s.queueLocked(it)
+	if last {
+		st.s.closeLocalLocked(st)
+	}
+}

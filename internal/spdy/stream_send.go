@@ -1,0 +1,181 @@
+package spdy
+
+import (
+	"os"
+	"time"
+)
+
+// A stream holds at most sendBuffer bytes that were not sent yet, and only
+// sendBufferLow if its window does not allow more, or if the streams of its
+// session hold sendBufferAll together. (Each may pass its bound by one piece.)
+const (
+	sendBuffer    = 8 * maxData
+	sendBufferLow = maxData
+	sendBufferAll = 4 << 20
+)
+
+// fewStreams is so few that each may hold a large chunk: 4 MiB in all.
+const fewStreams = 64
+
+// roomLocked reports whether more DATA may be added.
+func (st *Stream) roomLocked() bool {
+	return st.send.size < sendBufferLow ||
+		st.send.size < sendBuffer && int64(st.send.size) < int64(st.sendWin) && st.s.unsent < sendBufferAll
+}
+
+// wakeWriterLocked wakes those that wait for room, where there is enough of it to
+// be worth that: before the buffer is empty, or a less urgent stream would have the
+// turn of one that has more to say.
+func (st *Stream) wakeWriterLocked() {
+	if st.send.size <= sendBuffer/2 && st.roomLocked() {
+		st.cond.Broadcast()
+	}
+}
+
+// largeLocked reports whether what is sent next deserves a large chunk: there is
+// much of it. Where many streams wait for a peer that does not read, each gets
+// little, and a few bytes never hold a large chunk on all of them.
+func (st *Stream) largeLocked() bool {
+	s := st.s
+	return int64(st.sendWin) > defaultWindow && s.unsent < sendBufferAll/4 &&
+		(st.send.size > 0 || st.sentMuch && len(s.streams) <= fewStreams)
+}
+
+// writeFrom adds DATA that fill puts into the space it is given, until fill
+// reports an error or has no more. It waits for room, and for another call's
+// fill, for nothing else. What was added goes out when flush, or enough of it,
+// asks for it.
+func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error), lazy bool) error {
+	s := st.s
+	s.mu.Lock()
+	defer s.unlock()
+	for {
+		for !st.closed && !st.finQueued && (!st.roomLocked() || st.send.filling) && !st.deadline.passed() {
+			st.sendHeldLocked()
+			st.waiting++
+			st.cond.Wait()
+			st.waiting--
+		}
+		if err := st.writeErrorLocked(); err != nil {
+			return err
+		}
+		n, more, err := st.fillUnlocked(fill, st.send.reserve(st.largeLocked()))
+		if st.finQueued {
+			n = 0 // somebody else ended this side meanwhile
+		}
+		if !st.send.commit(n) || st.finQueued {
+			return st.writeErrorLocked()
+		}
+		s.unsent += n
+		st.sentMuch = st.sentMuch || n > 0 && st.send.tail.w == len(st.send.tail.b)
+		if st.waiting > 0 {
+			st.cond.Broadcast()
+		}
+		if n > 0 {
+			if lazy && st.send.size < lazyLimit && !st.isReady {
+				st.holdLocked()
+			} else {
+				st.sendHeldLocked()
+			}
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// fillUnlocked calls fill without the session's lock, and takes it back even if
+// fill panics: it is a handler's code.
+func (st *Stream) fillUnlocked(fill func(space []byte) (int, bool, error), space []byte) (n int, more bool, err error) {
+	st.s.unlock()
+	defer st.s.mu.Lock()
+	return fill(space)
+}
+
+// writeErrorLocked says why nothing more can be sent, nil if it can.
+func (st *Stream) writeErrorLocked() error {
+	switch {
+	case st.err != nil:
+		return st.err
+	case st.closed || st.finQueued:
+		return &StreamError{StreamID: st.id, Status: StreamAlreadyClosed, Cause: errFinished}
+	case st.deadline.passed():
+		st.late = true
+		return &StreamError{StreamID: st.id, Status: InternalError, Cause: os.ErrDeadlineExceeded}
+	}
+	return nil
+}
+
+// finishLocked ends this side of the stream after what is buffered.
+func (st *Stream) finishLocked(trailers *pairs) {
+	if st.closed || st.finQueued {
+		freePairs(trailers)
+		return
+	}
+	st.finQueued = true
+	st.trailers = trailers
+	st.hold = false
+	if st.held != nil {
+		st.queueReplyLocked()
+	}
+	if st.send.size > 0 {
+		st.readyLocked()
+	} else if !st.localClosed {
+		st.queueEndLocked()
+	}
+	st.cond.Broadcast()
+}
+
+// queueEndLocked sends the trailers, if there are any, and the FIN on DATA
+// without bytes, which no window holds up (draft 3.1, 2.6.8).
+func (st *Stream) queueEndLocked() {
+	if st.trailers != nil {
+		// Not with FIN: there are peers that do not see it on HEADERS.
+		st.s.queueLocked(item{typ: typeHeaders, st: st, id: st.id, block: st.trailers})
+		st.trailers = nil
+	}
+	st.s.queueLocked(item{typ: typeData, flags: flagFin, st: st, id: st.id})
+	st.s.closeLocalLocked(st)
+}
+
+// readyLocked enters the stream in the scheduler if it may send.
+func (st *Stream) readyLocked() {
+	if st.send.size > 0 && st.sendWin > 0 && !st.closed && !st.hold {
+		st.s.sched.add(st)
+		st.s.wakeLocked()
+	}
+}
+
+func (st *Stream) setWriteDeadline(t time.Time) {
+	st.s.mu.Lock()
+	defer st.s.unlock()
+	st.deadline.set(t, &st.s.mu, &st.cond)
+	st.cond.Broadcast()
+}
+
+// WaitSent waits until what a handler has written is not held up by the peer's
+// windows any more: it has gone out, or is about to. A handler that returns
+// before that leaves up to 128 KiB with its stream for as long as the peer likes.
+// Where the windows are wide enough it returns at once, and sends nothing that
+// would not go out by itself.
+//
+// An error says that the stream has ended, or that SetWriteDeadline's time came.
+func (st *Stream) WaitSent() error {
+	st.s.mu.Lock()
+	defer st.s.unlock()
+	if st.heldUpLocked() {
+		st.sendHeldLocked()
+	}
+	for st.heldUpLocked() && st.writeErrorLocked() == nil {
+		st.waiting++
+		st.cond.Wait()
+		st.waiting--
+	}
+	return st.writeErrorLocked()
+}
+
+// heldUpLocked reports whether the windows do not let out what waits to be sent.
+func (st *Stream) heldUpLocked() bool {
+	s := st.s
+	return st.send.size > 0 && (int64(st.sendWin) < int64(st.send.size) || s.sessionWindows() && int64(s.sendWin) < int64(s.unsent))
+}
