@@ -76,7 +76,7 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 	s.nextID += 2
 	s.resets.known++
 	st.opened = true
-	if s.minRTT == 0 && s.replyRTT == 0 {
+	if s.ping.unknown() {
 		st.grow.last = time.Now()
 	}
 	it := item{typ: typeSynStream, st: st, id: st.id, block: block}

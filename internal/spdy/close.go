@@ -163,16 +163,13 @@ func (s *Session) halfClose() {
 func (s *Session) stopTimers() {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.keepAlive != nil {
-		s.keepAlive.Stop()
+	if s.ping.keepAlive != nil {
+		s.ping.keepAlive.Stop()
 	}
 	if s.lazyWait != nil {
 		s.lazyWait.Stop()
 	}
 	if s.lastResort != nil {
 		s.lastResort.Stop()
-	}
-	if s.thinWait != nil {
-		s.thinWait.Stop()
 	}
 }

@@ -4,7 +4,7 @@ package spdy
 func (s *Session) OpenPings() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.pings)
+	return len(s.ping.open)
 }
 
 // ServeTLS is ListenAndServeTLS on a listener that a test can close.
@@ -14,5 +14,5 @@ var ServeTLS = serveTLS
 func (s *Session) SetNextPing(id uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.nextPing = id
+	s.ping.next = id
 }

@@ -82,7 +82,7 @@ func (s *Session) give(st *Stream, n int) {
 		return
 	}
 	now := time.Now()
-	size := st.grow.judge(now, delta, st.recv.size, s.lineLocked())
+	size := st.grow.judge(now, delta, st.recv.size, s.ping.line())
 	switch {
 	case st.discard:
 	case size > st.recv.size:
@@ -106,7 +106,7 @@ func (s *Session) giveSessionLocked(n int) {
 	if delta == 0 {
 		return
 	}
-	size := s.growth.judge(time.Now(), delta, s.recv.size, s.lineLocked())
+	size := s.growth.judge(time.Now(), delta, s.recv.size, s.ping.line())
 	if size = min(size, defaultMaxSessionWindow); size > s.recv.size {
 		delta += s.recv.grow(size)
 	}

@@ -204,7 +204,7 @@ func testShrinkAfterPause(t *testing.T) {
 	defer near.Close()
 	defer far.Close()
 	s := newSession(near, nil, nil)
-	s.minRTT, s.rttAt = 50*time.Millisecond, time.Now()
+	s.ping.least, s.ping.at = 50*time.Millisecond, time.Now()
 	st := s.newStream()
 	s.enterLocked(st, 1)
 	st.grow.last = time.Now()

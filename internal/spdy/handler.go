@@ -2,6 +2,7 @@ package spdy
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"runtime"
@@ -9,8 +10,45 @@ import (
 	"time"
 )
 
+// accept opens the stream of a request and starts its handler.
+func (s *Session) accept(id uint32, pri uint8, fin bool) {
+	st := s.newStream()
+	st.pri = pri
+	st.opened, st.sent = true, true
+	st.remoteClosed = fin
+	if fin {
+		st.buf.end(io.EOF)
+	}
+	req, bad := s.request(st, fin)
+	if bad == nil && s.cfg.FairKey != nil {
+		st.fairKey = s.cfg.FairKey(req)
+	}
+	s.mu.Lock()
+	if s.err != nil || s.goAwaySent {
+		s.unlock()
+		if st.cancel != nil {
+			st.cancel()
+		}
+		return
+	}
+	s.enterLocked(st, id)
+	s.lastGood = id
+	if bad != nil {
+		s.answerLocked(st, http.StatusBadRequest)
+		if !fin {
+			s.sendResetLocked(id, Cancel) // the body is not wanted
+		}
+		s.removeLocked(st, &StreamError{StreamID: id, Status: ProtocolError, Cause: bad})
+		s.unlock()
+		return
+	}
+	s.handlers++
+	s.unlock()
+	s.workers.start(st)
+}
+
 // runHandler runs the handler of one stream and ends the response.
-func (s *Session) runHandler(st *Stream, req *http.Request) {
+func (s *Session) runHandler(st *Stream) {
 	finished := false
 	defer func() {
 		if finished {
@@ -23,7 +61,7 @@ func (s *Session) runHandler(st *Stream, req *http.Request) {
 		st.buf.setDeadline(time.Time{})
 		st.boundRest()
 	}()
-	s.handler.ServeHTTP(st, req)
+	s.handler.ServeHTTP(st, st.req)
 	finished = true
 }
 

@@ -6,11 +6,69 @@ import (
 	"time"
 )
 
+// pings is what a session knows of its line by PING: round trips, and whether the
+// peer is there. Guarded by Session.mu.
+type pings struct {
+	open      map[uint32]*ping // not answered yet
+	next      uint32           // id
+	measuring bool             // one of them tells windows how far to grow
+	keepAlive *time.Timer
+	last      time.Duration // round trip
+	least     time.Duration // round trip
+	at        time.Time     // when last was measured
+	reply     time.Duration // how long the first response took that was not slow: see longestReply
+}
+
 // ping is one PING of ours that was not answered yet.
 type ping struct {
 	sent time.Time
 	rtt  time.Duration
 	done chan struct{} // closed by the answer
+}
+
+// add returns the next PING.
+func (p *pings) add() (uint32, *ping) {
+	for p.next == 0 || p.open[p.next] != nil {
+		p.next += 2 // they wrap (draft 3.1, 2.6.5), and there are peers that stop at 0
+	}
+	id := p.next
+	p.next += 2
+	one := &ping{sent: time.Now(), done: make(chan struct{})}
+	p.open[id] = one
+	return id, one
+}
+
+// echoed takes the echo of a PING of ours, if it is one.
+func (p *pings) echoed(id uint32) {
+	one := p.open[id]
+	if one == nil {
+		return
+	}
+	delete(p.open, id)
+	p.at = time.Now()
+	one.rtt = max(p.at.Sub(one.sent), 1)
+	p.last = one.rtt
+	if p.least == 0 || one.rtt < p.least {
+		p.least = one.rtt
+	}
+	p.measuring = false
+	close(one.done)
+}
+
+// unknown reports whether nothing is known of the round trip.
+func (p *pings) unknown() bool { return p.least == 0 && p.reply == 0 }
+
+// line returns the round trip that windows have to cover, 0 if none is known. A
+// response, too, took no less than one.
+func (p *pings) line() time.Duration {
+	rtt := p.least
+	if p.reply > 0 && (rtt == 0 || p.reply < rtt) {
+		rtt = p.reply
+	}
+	if rtt == 0 {
+		return 0
+	}
+	return max(rtt, leastRTT)
 }
 
 // maxEchoes bounds the PINGs that wait to be sent back.
@@ -51,8 +109,8 @@ func (s *Session) PingContext(ctx context.Context) (time.Duration, error) {
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if s.pings[id] == p {
-		delete(s.pings, id)
+	if s.ping.open[id] == p {
+		delete(s.ping.open, id)
 	}
 	if p.rtt != 0 {
 		return p.rtt, nil
@@ -72,54 +130,18 @@ func (s *Session) Ping(d time.Duration) (pinged bool) {
 }
 
 func (s *Session) queuePingLocked() (uint32, *ping) {
-	for s.nextPing == 0 || s.pings[s.nextPing] != nil {
-		s.nextPing += 2 // they wrap (draft 3.1, 2.6.5), and there are peers that stop at 0
-	}
-	id := s.nextPing
-	s.nextPing += 2
-	p := &ping{sent: time.Now(), done: make(chan struct{})}
-	s.pings[id] = p
+	id, p := s.ping.add()
 	s.queueLocked(item{typ: typePing, value: id})
 	return id, p
 }
 
 // measureLocked sends a PING whose round trip tells windows how far to grow.
 func (s *Session) measureLocked(now time.Time) {
-	if s.measuring || !s.rttAt.IsZero() && now.Sub(s.rttAt) < measureEvery {
+	if s.ping.measuring || !s.ping.at.IsZero() && now.Sub(s.ping.at) < measureEvery {
 		return
 	}
-	s.measuring = true
+	s.ping.measuring = true
 	s.queuePingLocked()
-}
-
-// lineLocked returns the round trip that windows have to cover, 0 if none is
-// known. A response, too, took no less than one.
-func (s *Session) lineLocked() time.Duration {
-	rtt := s.minRTT
-	if s.replyRTT > 0 && (rtt == 0 || s.replyRTT < rtt) {
-		rtt = s.replyRTT
-	}
-	if rtt == 0 {
-		return 0
-	}
-	return max(rtt, leastRTT)
-}
-
-// pongLocked takes the echo of a PING of ours, if it is one.
-func (s *Session) pongLocked(id uint32) {
-	p := s.pings[id]
-	if p == nil {
-		return
-	}
-	delete(s.pings, id)
-	s.rttAt = time.Now()
-	p.rtt = max(s.rttAt.Sub(p.sent), 1)
-	s.rtt = p.rtt
-	if s.minRTT == 0 || p.rtt < s.minRTT {
-		s.minRTT = p.rtt
-	}
-	s.measuring = false
-	close(p.done)
 }
 
 // startKeepAlive arms the timer that finds a silent peer: a PING after
@@ -134,7 +156,7 @@ func (s *Session) startKeepAlive() {
 	var asking uint32  // that PING
 	s.mu.Lock()
 	defer s.unlock()
-	s.keepAlive = time.AfterFunc(d, func() {
+	s.ping.keepAlive = time.AfterFunc(d, func() {
 		last := s.lastRead.Load()
 		silent := time.Since(s.started) - time.Duration(last)
 		next := d - silent
@@ -149,7 +171,7 @@ func (s *Session) startKeepAlive() {
 				next = d
 				s.mu.Lock()
 				if s.err == nil {
-					delete(s.pings, asking) // it was not echoed, though the peer lives
+					delete(s.ping.open, asking) // it was not echoed, though the peer lives
 					asking, _ = s.queuePingLocked()
 				}
 				s.unlock()
@@ -158,7 +180,7 @@ func (s *Session) startKeepAlive() {
 		s.mu.Lock()
 		defer s.unlock()
 		if s.err == nil {
-			s.keepAlive.Reset(next)
+			s.ping.keepAlive.Reset(next)
 		}
 	})
 }

@@ -160,9 +160,9 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	s.mu.Lock()
 	st.replied = true
 	st.resp = resp
-	if s.minRTT == 0 && s.replyRTT == 0 && !st.grow.last.IsZero() {
+	if s.ping.unknown() && !st.grow.last.IsZero() {
 		if took := time.Since(st.grow.last); took <= longestReply {
-			s.replyRTT = took
+			s.ping.reply = took
 		}
 	}
 	if st.duplex && resp.StatusCode != http.StatusSwitchingProtocols {

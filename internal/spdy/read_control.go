@@ -119,7 +119,7 @@ func (s *Session) onPing(payload []byte) error {
 	s.mu.Lock()
 	defer s.unlock()
 	if ours := (id%2 == 1) == (s.server == nil); ours {
-		s.pongLocked(id)
+		s.ping.echoed(id)
 		return nil
 	}
 	if len(s.queue.echoes) >= maxEchoes {

@@ -29,13 +29,13 @@ type Session struct {
 	endBase    context.CancelFunc
 	remoteAddr string
 	tls        *tls.ConnectionState // set by Serve
-	started    time.Time            // what silence is reckoned from: with the monotonic clock, which nobody sets
+	started    time.Time            // what lastRead is reckoned from: with the monotonic clock, which nobody sets
 
-	done     chan struct{} // closed when both loops have ended and conn is closed
-	going    chan struct{} // closed when no new stream can be opened
-	jobs     chan *Stream  // to goroutines that have run a handler, nil ends one; closed when readLoop has ended
-	waiting  atomic.Int32  // such goroutines that wait for a stream
-	thinning atomic.Bool   // thin will be called
+	done    chan struct{} // closed when both loops have ended and conn is closed
+	going   chan struct{} // closed when no new stream can be opened
+	workers workers
+
+	lastRead atomic.Int64 // when the peer said something last, a time.Duration since started
 
 	ending atomic.Bool // err is set: what still comes is read and dropped
 
@@ -49,7 +49,6 @@ type Session struct {
 	payload    []byte
 	cheap      int // see cheapFrame
 	cheapSince time.Time
-	lastRead   atomic.Int64 // a time.Duration since started
 
 	// Owned by writeLoop.
 	deflate deflater
@@ -73,10 +72,6 @@ type Session struct {
 	lastGood uint32    // highest of them that a handler got
 	handlers int       // running
 	resets   resets
-
-	jobsClosed bool
-	opened     uint64 // Stats.StreamsOpened when thinWait was set
-	thinWait   *time.Timer
 
 	peerMax  int64 // streams that the peer lets us have open at once, -1: any number
 	reserved int   // places given to waiters that have not opened their stream yet
@@ -102,14 +97,7 @@ type Session struct {
 	goAwayGotStatus GoAwayStatus
 	lastResort      *time.Timer
 
-	pings     map[uint32]*ping
-	nextPing  uint32
-	keepAlive *time.Timer
-	rtt       time.Duration
-	minRTT    time.Duration
-	replyRTT  time.Duration // how long the first response took that was not slow: see longestReply
-	rttAt     time.Time
-	measuring bool
+	ping pings
 
 	date    string
 	dateSec int64
@@ -142,13 +130,12 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		started: time.Now(),
 		done:    make(chan struct{}),
 		going:   make(chan struct{}),
-		jobs:    make(chan *Stream),
 		streams: make(map[uint32]*Stream),
-		pings:   make(map[uint32]*ping),
 		peerMax: -1,
 		sendWin: defaultWindow, initialSend: defaultWindow,
-		nextPing: 1,
 	}
+	s.workers.run, s.workers.jobs = s.runHandler, make(chan *Stream)
+	s.ping = pings{open: make(map[uint32]*ping), next: 1}
 	s.nextID = s.cfg.FirstStreamID
 	s.budget.most = s.cfg.MaxBuffer
 	if s.cfg.FairKey != nil {
@@ -163,7 +150,7 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 	s.deflate.level = s.cfg.CompressionLevel
 	s.baseCtx, s.endBase = context.WithCancel(context.Background())
 	if server != nil {
-		s.nextID, s.nextPing = 2, 2
+		s.nextID, s.ping.next = 2, 2
 		s.handler = server.Handler
 		if s.handler == nil {
 			s.handler = http.DefaultServeMux
@@ -241,7 +228,7 @@ func (s *Session) Serve() error {
 		s.writeLoop()
 	}()
 	s.readLoop()
-	s.endHandlers()
+	s.workers.close()
 	<-written
 	s.conn.Close()
 	s.stopTimers()
@@ -298,8 +285,8 @@ func (s *Session) Stats() Stats {
 	st := s.stats
 	st.StreamsOpen = len(s.streams)
 	st.Handlers = s.handlers
-	st.PingRTT = s.rtt
-	st.MinRTT = s.minRTT
+	st.PingRTT = s.ping.last
+	st.MinRTT = s.ping.least
 	st.RecvWindow = s.recv.size
 	open := make([]*Stream, 0, len(s.streams))
 	for _, x := range s.streams {

@@ -19,8 +19,8 @@ func TestHandlerAfterTheEndSetsNoTimer(t *testing.T) {
 	}
 	far.Close()
 	<-served
-	s.thinLater()
-	if s.thinWait != nil {
+	s.workers.endIdleLater()
+	if s.workers.timer != nil {
 		t.Error("got a timer, want none")
 	}
 }
