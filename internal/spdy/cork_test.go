@@ -123,14 +123,14 @@ func testCorkLimit(t *testing.T) {
 	for range 3 {
 		write()
 	}
-	if s.corked != 3*maxRecord || s.corkLimit != 4*maxRecord {
-		t.Errorf("got %d bytes collected of %d, want %d of %d", s.corked, s.corkLimit, 3*maxRecord, 4*maxRecord)
+	if s.writer.corked != 3*maxRecord || s.writer.corkLimit != 4*maxRecord {
+		t.Errorf("got %d bytes collected of %d, want %d of %d", s.writer.corked, s.writer.corkLimit, 3*maxRecord, 4*maxRecord)
 	}
 	write()
 	// The pipe gives each piece to its reader at once, but the last three wait
 	// for 16 ms each.
-	if s.corked != 0 || s.corkLimit > maxRecord {
-		t.Errorf("got %d bytes collected, %d allowed, want 0, and at most %d: 64 KiB took 48 ms", s.corked, s.corkLimit, maxRecord)
+	if s.writer.corked != 0 || s.writer.corkLimit > maxRecord {
+		t.Errorf("got %d bytes collected, %d allowed, want 0, and at most %d: 64 KiB took 48 ms", s.writer.corked, s.writer.corkLimit, maxRecord)
 	}
 	near.Close()
 	<-total

@@ -1,6 +1,7 @@
 package spdy
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,16 @@ import (
 // protocolError is what readFrame returns for a violation that ends the session.
 func protocolError(format string, args ...any) *SessionError {
 	return &SessionError{Status: GoAwayProtocolError, Cause: fmt.Errorf(format, args...)}
+}
+
+// reader is what only readLoop has to do with.
+type reader struct {
+	br      *bufio.Reader
+	inflate inflater
+	fields  []field // of the block decoded last
+	names   canonicalizer
+	payload []byte // of frames that do not fit into br
+	flood   floodBudget
 }
 
 // readLoop is the only reader of the connection. It never waits for a stream,
@@ -31,7 +42,7 @@ func (s *Session) readLoop() {
 // drain reads what the peer still sends, until its EOF or the deadline that
 // end has set.
 func (s *Session) drain() {
-	io.Copy(io.Discard, s.br)
+	io.Copy(io.Discard, s.reader.br)
 }
 
 // lost is the error for a connection that ended by itself.
@@ -60,7 +71,7 @@ func lostError(err error) *SessionError {
 
 // readFrame reads one frame and acts on it.
 func (s *Session) readFrame() error {
-	b, err := s.br.Peek(frameHeaderLen)
+	b, err := s.reader.br.Peek(frameHeaderLen)
 	if err != nil {
 		if err == io.EOF && len(b) > 0 {
 			err = io.ErrUnexpectedEOF
@@ -68,7 +79,7 @@ func (s *Session) readFrame() error {
 		return err
 	}
 	h := parseFrameHeader(b)
-	s.br.Discard(frameHeaderLen)
+	s.reader.br.Discard(frameHeaderLen)
 	if !h.control() {
 		return s.readData(h)
 	}
@@ -103,7 +114,7 @@ func (s *Session) readFrame() error {
 	case typeWindowUpdate:
 		return s.onWindowUpdate(payload)
 	}
-	if err := s.cheapFrame(); err != nil {
+	if err := s.reader.flood.spend(); err != nil {
 		return err
 	}
 	if s.tracer() != nil {
@@ -115,21 +126,27 @@ func (s *Session) readFrame() error {
 // A peer may send frames that ask for work and bring nothing at this rate a
 // second, and so many at once; more is a flood.
 const (
-	cheapRate  = 1000
-	cheapBurst = 10000
+	floodRate  = 1000
+	floodBurst = 10000
 )
 
-// cheapFrame counts a SETTINGS, a PING, a GOAWAY, a DATA or HEADERS frame with
-// nothing in it, not even FIN, or one of an unknown type.
-func (s *Session) cheapFrame() error {
-	if s.cheap++; s.cheap <= cheapBurst {
+// floodBudget is how many such frames may still come.
+type floodBudget struct {
+	spent int
+	since time.Time // when it was filled last
+}
+
+// spend counts a SETTINGS, a PING, a GOAWAY, a DATA or HEADERS frame with nothing
+// in it, not even FIN, or one of an unknown type.
+func (b *floodBudget) spend() error {
+	if b.spent++; b.spent <= floodBurst {
 		return nil
 	}
 	now := time.Now()
-	refill := int64(now.Sub(s.cheapSince).Seconds() * cheapRate)
-	s.cheap = max(0, s.cheap-int(min(refill, cheapBurst)))
-	s.cheapSince = now
-	if s.cheap > cheapBurst {
+	refill := int64(now.Sub(b.since).Seconds() * floodRate)
+	b.spent = max(0, b.spent-int(min(refill, floodBurst)))
+	b.since = now
+	if b.spent > floodBurst {
 		return protocolError("a flood of frames that bring nothing")
 	}
 	return nil
@@ -192,8 +209,8 @@ func (s *Session) refuseTooLarge(h frameHeader) {
 	s.mu.Lock()
 	defer s.unlock()
 	id := uint32(0)
-	if s.br.Buffered() >= 4 {
-		b, _ := s.br.Peek(4)
+	if s.reader.br.Buffered() >= 4 {
+		b, _ := s.reader.br.Peek(4)
 		id = binary.BigEndian.Uint32(b) & maxStreamID
 	} else if h.typ == typeSynStream {
 		id = s.lastID + 2
@@ -208,26 +225,26 @@ func (s *Session) refuseTooLarge(h frameHeader) {
 
 // readPayload returns the next n bytes, valid until the next read.
 func (s *Session) readPayload(n int) ([]byte, error) {
-	if n <= s.br.Size() {
-		b, err := s.br.Peek(n)
+	if n <= s.reader.br.Size() {
+		b, err := s.reader.br.Peek(n)
 		if err != nil {
 			return nil, unexpected(err)
 		}
-		s.br.Discard(n)
+		s.reader.br.Discard(n)
 		return b, nil
 	}
 	if uint32(n) > s.cfg.MaxFrameSize {
 		// A frame of a type that is skipped.
-		_, err := io.CopyN(io.Discard, s.br, int64(n))
+		_, err := io.CopyN(io.Discard, s.reader.br, int64(n))
 		return nil, unexpected(err)
 	}
-	if cap(s.payload) < n {
-		s.payload = make([]byte, n)
+	if cap(s.reader.payload) < n {
+		s.reader.payload = make([]byte, n)
 	}
-	b := s.payload[:n]
-	_, err := io.ReadFull(s.br, b)
+	b := s.reader.payload[:n]
+	_, err := io.ReadFull(s.reader.br, b)
 	if n > 32<<10 {
-		s.payload = nil // not kept for a session's life
+		s.reader.payload = nil // not kept for a session's life
 	}
 	return b, unexpected(err)
 }

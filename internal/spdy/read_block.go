@@ -11,7 +11,7 @@ import (
 // decode inflates and splits a header block. malformed is a violation that
 // ends the stream, with its status; err one that ends the session.
 func (s *Session) decode(block []byte) (text string, malformed error, status Status, err error) {
-	out, tooLarge, err := s.inflate.inflate(block, s.cfg.MaxHeaderBytes)
+	out, tooLarge, err := s.reader.inflate.inflate(block, s.cfg.MaxHeaderBytes)
 	if err != nil {
 		return "", nil, 0, &SessionError{Status: GoAwayProtocolError, Cause: err}
 	}
@@ -19,13 +19,13 @@ func (s *Session) decode(block []byte) (text string, malformed error, status Sta
 		return "", errBlockSize, FrameTooLarge, nil
 	}
 	text = string(out)
-	if cap(s.inflate.out) > 4*defaultMaxHeaderBytes {
-		s.inflate.out = nil // not kept for a session's life
+	if cap(s.reader.inflate.out) > 4*defaultMaxHeaderBytes {
+		s.reader.inflate.out = nil // not kept for a session's life
 	}
-	if cap(s.fields) > 4*defaultMaxHeaderPairs {
-		s.fields = nil
+	if cap(s.reader.fields) > 4*defaultMaxHeaderPairs {
+		s.reader.fields = nil
 	}
-	s.fields, malformed = parsePairs(s.fields[:0], text, s.cfg.MaxHeaderPairs, max(1<<10, s.cfg.MaxHeaderBytes/64))
+	s.reader.fields, malformed = parsePairs(s.reader.fields[:0], text, s.cfg.MaxHeaderPairs, max(1<<10, s.cfg.MaxHeaderBytes/64))
 	status = ProtocolError
 	if errors.Is(malformed, ErrHeaderTooLarge) {
 		status = FrameTooLarge
@@ -119,7 +119,7 @@ func (s *Session) judgePushLocked(h frameHeader, associated uint32) Status {
 		return ProtocolError
 	}
 	for _, name := range []string{nameHost, nameScheme, namePath} {
-		if _, ok := lookup(s.fields, name); !ok {
+		if _, ok := lookup(s.reader.fields, name); !ok {
 			return ProtocolError
 		}
 	}
@@ -201,7 +201,7 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 	case malformed != nil:
 		return s.streamError(st, status, "HEADERS: %w", malformed)
 	}
-	for _, f := range s.fields {
+	for _, f := range s.reader.fields {
 		if f.name[0] == ':' {
 			return s.streamError(st, ProtocolError, "HEADERS with %q", f.name)
 		}
@@ -211,12 +211,12 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 	if st.moreBytes > s.cfg.MaxHeaderBytes || st.morePairs > s.cfg.MaxHeaderPairs {
 		return s.streamError(st, FrameTooLarge, "HEADERS: %d bytes and %d lines in all", st.moreBytes, st.morePairs)
 	}
-	if len(s.fields) == 0 && h.flags&flagFin == 0 {
-		if err := s.cheapFrame(); err != nil {
+	if len(s.reader.fields) == 0 && h.flags&flagFin == 0 {
+		if err := s.reader.flood.spend(); err != nil {
 			return err
 		}
 	}
-	st.buf.addTrailer(s.names.header(s.fields, s.server != nil))
+	st.buf.addTrailer(s.reader.names.header(s.reader.fields, s.server != nil))
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
 	}

@@ -63,7 +63,7 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 	if s.tracer() != nil {
 		s.trace(false, h.typ, h.flags, 0, len(payload), "entries=", count)
 	}
-	if err := s.cheapFrame(); err != nil {
+	if err := s.reader.flood.spend(); err != nil {
 		return err
 	}
 	var seen [settingInitialWindow + 1]bool // the first of an id in one frame counts
@@ -113,7 +113,7 @@ func (s *Session) onPing(payload []byte) error {
 	if s.tracer() != nil {
 		s.trace(false, typePing, 0, 0, len(payload), "id=", id)
 	}
-	if err := s.cheapFrame(); err != nil {
+	if err := s.reader.flood.spend(); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -136,7 +136,7 @@ func (s *Session) onGoAway(payload []byte) error {
 	if s.tracer() != nil {
 		s.trace(false, typeGoAway, 0, 0, len(payload), "last-good=", last, " status=", status)
 	}
-	if err := s.cheapFrame(); err != nil {
+	if err := s.reader.flood.spend(); err != nil {
 		return err
 	}
 	s.mu.Lock()

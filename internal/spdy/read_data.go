@@ -20,7 +20,7 @@ func (s *Session) readData(h frameHeader) error {
 		return protocolError("DATA on stream 0")
 	}
 	if n == 0 && h.flags&flagFin == 0 {
-		if err := s.cheapFrame(); err != nil {
+		if err := s.reader.flood.spend(); err != nil {
 			return err
 		}
 	}
@@ -63,7 +63,7 @@ func (s *Session) readData(h frameHeader) error {
 		return err
 	}
 	if drop {
-		if _, err := s.br.Discard(n); err != nil {
+		if _, err := s.reader.br.Discard(n); err != nil {
 			return unexpected(err)
 		}
 	} else if unread, err = s.fill(st, n, large); err != nil {
@@ -114,7 +114,7 @@ func (s *Session) fill(st *Stream, n int, large bool) (unread int, err error) {
 	}
 	for left := room; left > 0; {
 		space := st.buf.reserve(large)
-		m, err := io.ReadFull(s.br, space[:min(left, len(space))])
+		m, err := io.ReadFull(s.reader.br, space[:min(left, len(space))])
 		if !st.buf.commit(m) {
 			unread += m
 		}
@@ -123,7 +123,7 @@ func (s *Session) fill(st *Stream, n int, large bool) (unread int, err error) {
 		}
 		left -= m
 	}
-	_, err = s.br.Discard(n - room)
+	_, err = s.reader.br.Discard(n - room)
 	return unread, unexpected(err)
 }
 

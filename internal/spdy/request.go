@@ -14,7 +14,7 @@ import (
 func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 	var pseudo [5]string
 	for i, name := range [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme} {
-		v, ok := lookup(s.fields, name)
+		v, ok := lookup(s.reader.fields, name)
 		if !ok {
 			return nil, fmt.Errorf("no %s", name)
 		}
@@ -46,7 +46,7 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 	default:
 		return nil, fmt.Errorf(":path %q", path)
 	}
-	length, err := parseContentLength(s.fields)
+	length, err := parseContentLength(s.reader.fields)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 	st.rw = &response{header: make(http.Header), length: -1}
 	req.Method, req.URL, req.RequestURI, req.Host = method, u, path, host
 	req.Proto, req.ProtoMajor, req.ProtoMinor = version, major, minor
-	req.Header = s.names.header(s.fields, true)
+	req.Header = s.reader.names.header(s.reader.fields, true)
 	req.RemoteAddr, req.TLS, req.ContentLength = s.remoteAddr, s.tls, length
 	if v := req.Header["Content-Length"]; len(v) > 1 {
 		req.Header["Content-Length"] = v[:1]

@@ -8,7 +8,7 @@ const maxStrays = 100
 
 // lateFrames is how many frames that bring no byte of DATA each stream may bring
 // after its end, on average: a SYN_REPLY, HEADERS, and the FIN, were under way when
-// it was reset. Beyond that they count as cheapFrame has it.
+// it was reset. Beyond that they count as floodBudget has it.
 const lateFrames = 4
 
 // resets judges frames for streams that are not open (draft 3.1, 2.4.2). Those for
@@ -50,7 +50,7 @@ func (s *Session) notOpenLocked(id uint32, n int) error {
 	if r.late++; r.late <= lateFrames*r.known {
 		return nil
 	}
-	return s.cheapFrame()
+	return s.reader.flood.spend()
 }
 
 // isPeers reports whether id is one that the peer opens.

@@ -7,7 +7,7 @@ import (
 
 // response makes the response of the fields that the reader decoded last.
 func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
-	status, ok := lookup(s.fields, nameStatus)
+	status, ok := lookup(s.reader.fields, nameStatus)
 	if !ok {
 		return nil, malformed("no :status")
 	}
@@ -15,7 +15,7 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	if !ok {
 		return nil, malformed(":status %q", status)
 	}
-	version, ok := lookup(s.fields, nameVersion)
+	version, ok := lookup(s.reader.fields, nameVersion)
 	if !ok {
 		return nil, malformed("no :version")
 	}
@@ -23,13 +23,13 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	if code < 200 && !switching {
 		return nil, malformed(":status %d has no meaning in SYN_REPLY", code)
 	}
-	length, err := parseContentLength(s.fields)
+	length, err := parseContentLength(s.reader.fields)
 	if err != nil {
 		return nil, err // whoever guesses at it may cut the answer elsewhere than another
 	}
 	resp := &http.Response{
 		Status: text, StatusCode: code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: s.names.header(s.fields, false), Request: st.req, TLS: s.tls, ContentLength: -1,
+		Header: s.reader.names.header(s.reader.fields, false), Request: st.req, TLS: s.tls, ContentLength: -1,
 	}
 	if major, minor, ok := http.ParseHTTPVersion(version); ok {
 		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = version, major, minor

@@ -41,24 +41,8 @@ type Session struct {
 
 	endLimit atomic.Int64 // how long one write may take then, a time.Duration
 
-	// Owned by readLoop.
-	br         *bufio.Reader
-	inflate    inflater
-	fields     []field
-	names      canonicalizer
-	payload    []byte
-	cheap      int // see cheapFrame
-	cheapSince time.Time
-
-	// Owned by writeLoop.
-	deflate deflater
-	wbuf    []byte
-	picks   []pick
-	part    *chunk    // was written, and more of it is to be sent
-	cork    *corkConn // nil if the connection does not stand on one
-	// Bytes that were written to the connection and are still in cork, and how
-	// many may be.
-	corked, corkLimit int
+	reader reader // owned by readLoop
+	writer writer // owned by writeLoop
 
 	mu sync.Mutex
 	// Guarded by mu, which is never held across a read, a write or a callback.
@@ -141,13 +125,13 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 	if s.cfg.FairKey != nil {
 		s.budget.byKey = make(map[string]int64)
 	}
-	s.cork, s.corkLimit = corkOf(conn), 4*maxRecord
+	s.writer.cork, s.writer.corkLimit = corkOf(conn), 4*maxRecord
 	s.wake.L = &s.mu
 	if addr := conn.RemoteAddr(); addr != nil {
 		s.remoteAddr = addr.String()
 	}
-	s.br = bufio.NewReaderSize(sessionReader{s}, 4<<10)
-	s.deflate.level = s.cfg.CompressionLevel
+	s.reader.br = bufio.NewReaderSize(sessionReader{s}, 4<<10)
+	s.writer.deflate.level = s.cfg.CompressionLevel
 	s.baseCtx, s.endBase = context.WithCancel(context.Background())
 	if server != nil {
 		s.nextID, s.ping.next = 2, 2

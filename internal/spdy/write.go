@@ -9,8 +9,20 @@ import (
 	"time"
 )
 
-// pick is DATA that goes out next: frame is its header and payload.
-type pick struct {
+// writer is what only writeLoop has to do with.
+type writer struct {
+	deflate deflater
+	buf     []byte
+	data    []outData // that goes out next
+	part    *chunk    // was written, and more of it is to be sent
+	cork    *corkConn // nil if the connection does not stand on one
+	// Bytes that were written to the connection and are still in cork, and how
+	// many may be.
+	corked, corkLimit int
+}
+
+// outData is DATA that goes out next: frame is its header and payload.
+type outData struct {
 	frame []byte
 	chunk *chunk // to be freed, nil if more of it is to be sent later
 	part  *chunk // of which more is to be sent later
@@ -28,12 +40,12 @@ func (s *Session) wakeLocked() { s.wake.Signal() }
 func (s *Session) writeLoop() {
 	for {
 		s.mu.Lock()
-		if s.part != nil {
-			s.part.lent = false
-			s.part = nil
+		if s.writer.part != nil {
+			s.writer.part.lent = false
+			s.writer.part = nil
 		}
 		for s.idleLocked() {
-			if s.corked == 0 {
+			if s.writer.corked == 0 {
 				s.wake.Wait()
 				continue
 			}
@@ -78,7 +90,7 @@ func (s *Session) writeLoop() {
 				it.st.sent = true
 			}
 		}
-		s.picks = s.picks[:0]
+		s.writer.data = s.writer.data[:0]
 		if !last {
 			s.pickLocked()
 		}
@@ -139,7 +151,7 @@ func (s *Session) pickLocked() {
 		s.unsent -= n
 		frame := c.b[c.r-frameHeaderLen : c.r+n]
 		c.r += n
-		p := pick{frame: frame}
+		p := outData{frame: frame}
 		if c.r == c.w && !(st.send.filling && c == st.send.tail) {
 			st.send.pop()
 			p.chunk = c
@@ -152,7 +164,7 @@ func (s *Session) pickLocked() {
 			flags = flagFin
 		}
 		putDataHeader(frame, st.id, flags, n)
-		s.picks = append(s.picks, p)
+		s.writer.data = append(s.writer.data, p)
 		s.stats.BytesSent += uint64(n)
 		s.stats.FramesSent++
 		total += n + frameHeaderLen
@@ -174,7 +186,7 @@ func (s *Session) pickLocked() {
 // writeFrames encodes and writes one round's frames: echoes, control frames in
 // their order, then DATA. It frees the control frames.
 func (s *Session) writeFrames(queue *item, echoes []uint32) error {
-	b := s.wbuf[:0]
+	b := s.writer.buf[:0]
 	for _, id := range echoes {
 		s.trace(true, typePing, 0, 0, 4, "id=", id)
 		b = appendWords(b, typePing, id)
@@ -191,8 +203,8 @@ func (s *Session) writeFrames(queue *item, echoes []uint32) error {
 		}
 	}
 	var err error
-	for i := range s.picks {
-		p := &s.picks[i]
+	for i := range s.writer.data {
+		p := &s.writer.data[i]
 		if s.tracer() != nil {
 			h := parseFrameHeader(p.frame)
 			s.tracer()(FrameInfo{Sent: true, Flags: uint8(h.flags), StreamID: h.id, Length: int(h.length)})
@@ -215,46 +227,46 @@ func (s *Session) writeFrames(queue *item, echoes []uint32) error {
 		err = s.write(b)
 	}
 	if cap(b) <= 4*maxRecord {
-		s.wbuf = b
+		s.writer.buf = b
 	} else {
-		s.wbuf = nil
+		s.writer.buf = nil
 	}
-	s.returnPicks()
+	s.returnChunks()
 	return err
 }
 
-// returnPicks gives the chunks of what was written back. One of which more is to
+// returnChunks gives the chunks of what was written back. One of which more is to
 // be sent waits for the lock.
-func (s *Session) returnPicks() {
-	for i, p := range s.picks {
+func (s *Session) returnChunks() {
+	for i, p := range s.writer.data {
 		if p.chunk != nil {
 			p.chunk.lent = false
 			freeChunk(p.chunk)
 		} else {
-			s.part = p.part
+			s.writer.part = p.part
 		}
-		s.picks[i] = pick{}
+		s.writer.data[i] = outData{}
 	}
-	s.picks = s.picks[:0]
+	s.writer.data = s.writer.data[:0]
 }
 
 // write hands b to the connection, or to what is collected below TLS; if that is
 // enough, it goes out.
 func (s *Session) write(b []byte) error {
-	if s.cork == nil {
+	if s.writer.cork == nil {
 		s.limitWrite(time.Now())
 		_, err := s.conn.Write(b)
 		return err
 	}
-	if s.corked == 0 {
+	if s.writer.corked == 0 {
 		s.limitWrite(time.Now())
-		s.cork.cork()
+		s.writer.cork.cork()
 	}
-	s.corked += len(b)
+	s.writer.corked += len(b)
 	if _, err := s.conn.Write(b); err != nil {
 		return err
 	}
-	if s.corked >= s.corkLimit {
+	if s.writer.corked >= s.writer.corkLimit {
 		return s.uncork()
 	}
 	return nil
@@ -262,17 +274,17 @@ func (s *Session) write(b []byte) error {
 
 // uncork sends what was collected below TLS.
 func (s *Session) uncork() error {
-	if s.corked == 0 {
+	if s.writer.corked == 0 {
 		return nil
 	}
 	began := time.Now()
 	s.limitWrite(began)
-	err := s.cork.uncork()
+	err := s.writer.cork.uncork()
 	if took := time.Since(began); took > 0 {
-		fits := float64(s.corked) * float64(corkTime) / float64(took)
-		s.corkLimit = int(min(max(fits, 1), 4*maxRecord))
+		fits := float64(s.writer.corked) * float64(corkTime) / float64(took)
+		s.writer.corkLimit = int(min(max(fits, 1), 4*maxRecord))
 	}
-	s.corked = 0
+	s.writer.corked = 0
 	return err
 }
 
@@ -313,7 +325,7 @@ func (s *Session) appendItem(b []byte, it *item) []byte {
 		if s.tracer() != nil {
 			s.traceItem(it, describeBlock(string(it.block.b)))
 		}
-		b = s.deflate.appendBlock(b, it.block.b)
+		b = s.writer.deflate.appendBlock(b, it.block.b)
 		length := len(b) - start - frameHeaderLen
 		b[start+5], b[start+6], b[start+7] = byte(length>>16), byte(length>>8), byte(length)
 	} else if s.tracer() != nil {
