@@ -5,6 +5,19 @@ import (
 	"time"
 )
 
+// admission decides which streams may be opened, by either side. Guarded by
+// Session.mu.
+type admission struct {
+	nextID   uint32 // of the next stream that this side opens
+	lastID   uint32 // highest SYN_STREAM of the peer
+	lastGood uint32 // highest of them that a handler got
+	handlers int    // running
+
+	peerMax  int64 // streams that the peer lets us have open at once, -1: any number
+	reserved int   // places given to waiters that have not opened their stream yet
+	waiters  []*waiter
+}
+
 // waiter is a RoundTrip that waits for a place under MAX_CONCURRENT_STREAMS.
 type waiter struct {
 	granted bool          // guarded by Session.mu
@@ -18,9 +31,9 @@ func (s *Session) unavailableLocked() *SessionError {
 		e := *s.err
 		e.NotProcessed = true
 		return &e
-	case s.goAwayGot:
-		return &SessionError{Status: s.goAwayGotStatus, Remote: true, Cause: ErrGoingAway, NotProcessed: true}
-	case s.goAwaySent:
+	case s.closing.got:
+		return &SessionError{Status: s.closing.gotStatus, Remote: true, Cause: ErrGoingAway, NotProcessed: true}
+	case s.closing.sent:
 		return &SessionError{Cause: s.goAwayCauseLocked(), NotProcessed: true}
 	}
 	return nil
@@ -28,7 +41,7 @@ func (s *Session) unavailableLocked() *SessionError {
 
 // goAwayCauseLocked says why this side sent GOAWAY.
 func (s *Session) goAwayCauseLocked() error {
-	if s.nextID > maxStreamID {
+	if s.admission.nextID > maxStreamID {
 		return errNoMoreIDs
 	}
 	return ErrGoingAway
@@ -42,10 +55,10 @@ func (s *Session) Available() int {
 	if s.unavailableLocked() != nil {
 		return 0
 	}
-	if s.peerMax < 0 {
+	if s.admission.peerMax < 0 {
 		return 1<<31 - 1
 	}
-	return int(max(0, s.peerMax-int64(len(s.streams)+s.reserved+len(s.waiters))))
+	return int(max(0, s.admission.peerMax-int64(len(s.streams)+s.admission.reserved+len(s.admission.waiters))))
 }
 
 // MaxStreams returns how many streams the peer of a client session lets it have
@@ -53,10 +66,10 @@ func (s *Session) Available() int {
 func (s *Session) MaxStreams() int {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.peerMax < 0 {
+	if s.admission.peerMax < 0 {
 		return 1<<31 - 1
 	}
-	return int(min(s.peerMax, 1<<31-1))
+	return int(min(s.admission.peerMax, 1<<31-1))
 }
 
 // openStream gives st an id and queues its SYN_STREAM, under one lock: ids on
@@ -72,8 +85,8 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 		freePairs(block)
 		return err
 	}
-	s.enterLocked(st, s.nextID)
-	s.nextID += 2
+	s.enterLocked(st, s.admission.nextID)
+	s.admission.nextID += 2
 	s.resets.known++
 	st.opened = true
 	if s.ping.unknown() {
@@ -86,7 +99,7 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 		st.localClosed = true
 	}
 	s.queueLocked(it)
-	if s.nextID > maxStreamID {
+	if s.admission.nextID > maxStreamID {
 		// There is no other id (draft 3.1, 2.3.2). The peer hears of it now, while
 		// no request waits for one.
 		s.goAwayLocked()
@@ -100,7 +113,7 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 // enterLocked puts st among the open streams.
 func (s *Session) enterLocked(st *Stream, id uint32) {
 	st.id = id
-	st.sendWin = sendWindow(s.initialSend)
+	st.sendWin = sendWindow(s.send.initial)
 	s.streams[id] = st
 	s.stats.StreamsOpened++
 }
@@ -111,11 +124,11 @@ func (s *Session) placeLocked(ctx context.Context) error {
 	if err := s.unavailableLocked(); err != nil {
 		return err
 	}
-	if len(s.waiters) == 0 && (s.peerMax < 0 || int64(len(s.streams)+s.reserved) < s.peerMax) {
+	if len(s.admission.waiters) == 0 && (s.admission.peerMax < 0 || int64(len(s.streams)+s.admission.reserved) < s.admission.peerMax) {
 		return nil
 	}
 	w := &waiter{ready: make(chan struct{})}
-	s.waiters = append(s.waiters, w)
+	s.admission.waiters = append(s.admission.waiters, w)
 	s.unlock()
 	select {
 	case <-w.ready:
@@ -123,7 +136,7 @@ func (s *Session) placeLocked(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	if w.granted {
-		s.reserved--
+		s.admission.reserved--
 		if err := s.unavailableLocked(); err != nil {
 			s.wakeLocked()
 			return err
@@ -134,9 +147,9 @@ func (s *Session) placeLocked(ctx context.Context) error {
 		}
 		return nil
 	}
-	for i, x := range s.waiters {
+	for i, x := range s.admission.waiters {
 		if x == w {
-			s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
+			s.admission.waiters = append(s.admission.waiters[:i], s.admission.waiters[i+1:]...)
 			break
 		}
 	}
@@ -148,12 +161,12 @@ func (s *Session) placeLocked(ctx context.Context) error {
 
 // admitLocked gives free places to those that wait longest for one.
 func (s *Session) admitLocked() {
-	for len(s.waiters) > 0 && s.err == nil && (s.peerMax < 0 || int64(len(s.streams)+s.reserved) < s.peerMax) {
-		w := s.waiters[0]
-		s.waiters[0] = nil
-		s.waiters = s.waiters[1:]
+	for len(s.admission.waiters) > 0 && s.err == nil && (s.admission.peerMax < 0 || int64(len(s.streams)+s.admission.reserved) < s.admission.peerMax) {
+		w := s.admission.waiters[0]
+		s.admission.waiters[0] = nil
+		s.admission.waiters = s.admission.waiters[1:]
 		w.granted = true
-		s.reserved++
+		s.admission.reserved++
 		close(w.ready)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,19 @@ var (
 	errInvalidWrite = errors.New("a Write returned a count that cannot be")
 	errPeerStatus   = errors.New("the peer sent GOAWAY with an error status")
 )
+
+// closing is how far the end of a session has come. Guarded by Session.mu, the
+// atomic ones aside.
+type closing struct {
+	sent       bool // a GOAWAY
+	got        bool // a GOAWAY
+	gotLast    uint32
+	gotStatus  GoAwayStatus
+	lastResort *time.Timer // closes the connection
+
+	ended atomic.Bool  // err is set: what still comes is read and dropped
+	limit atomic.Int64 // how long one write may take then, a time.Duration
+}
 
 // Close ends the session at once: every open stream fails, a GOAWAY goes out,
 // and the connection is closed. It returns when that is done, within some 2 s,
@@ -74,11 +88,11 @@ func (s *Session) Shutdown(ctx context.Context) error {
 
 // goAwayLocked sends the GOAWAY of a graceful end, once.
 func (s *Session) goAwayLocked() {
-	if s.goAwaySent || s.err != nil {
+	if s.closing.sent || s.err != nil {
 		return
 	}
-	s.goAwaySent = true
-	s.queueLocked(item{typ: typeGoAway, value: s.lastGood, value2: uint32(GoAwayOK)})
+	s.closing.sent = true
+	s.queueLocked(item{typ: typeGoAway, value: s.admission.lastGood, value2: uint32(GoAwayOK)})
 	s.goingLocked()
 }
 
@@ -89,16 +103,16 @@ func (s *Session) goingLocked() {
 	default:
 		close(s.going)
 	}
-	for _, w := range s.waiters {
+	for _, w := range s.admission.waiters {
 		close(w.ready)
 	}
-	s.waiters = nil
+	s.admission.waiters = nil
 }
 
 // drainedLocked reports whether a session that is going away has no stream left;
 // the writer then ends it.
 func (s *Session) drainedLocked() bool {
-	return s.err == nil && (s.goAwaySent || s.goAwayGot) && len(s.streams) == 0 && s.reserved == 0
+	return s.err == nil && (s.closing.sent || s.closing.got) && len(s.streams) == 0 && s.admission.reserved == 0
 }
 
 // end makes err the end of the session; the first one counts. Every stream
@@ -120,16 +134,16 @@ func (s *Session) end(err *SessionError) bool {
 	if err.Remote || errors.Is(err.Cause, ErrLost) {
 		status = GoAwayOK // the fault is not ours to name
 	}
-	if !s.goAwaySent || status != GoAwayOK {
-		s.goAwaySent = true
-		s.queue.push(item{typ: typeGoAway, value: s.lastGood, value2: uint32(status)})
+	if !s.closing.sent || status != GoAwayOK {
+		s.closing.sent = true
+		s.queue.push(item{typ: typeGoAway, value: s.admission.lastGood, value2: uint32(status)})
 	}
 	limit := closeTimeout
 	if _, half := s.conn.(interface{ CloseWrite() error }); half && s.server != nil && errors.Is(err.Cause, ErrGoingAway) && err.Status == GoAwayOK {
 		limit = partTimeout
 	}
-	s.endLimit.Store(int64(limit))
-	s.ending.Store(true)
+	s.closing.limit.Store(int64(limit))
+	s.closing.ended.Store(true)
 	s.goingLocked()
 	s.wakeLocked()
 	s.unlock()
@@ -140,17 +154,17 @@ func (s *Session) end(err *SessionError) bool {
 // limitEnd gives both loops of a session that has ended so long: it wakes them
 // if they are waiting for a peer that is gone.
 func (s *Session) limitEnd(limit time.Duration) {
-	s.endLimit.Store(int64(limit))
+	s.closing.limit.Store(int64(limit))
 	now := time.Now()
 	s.conn.SetWriteDeadline(now.Add(limit))
 	s.conn.SetReadDeadline(now.Add(limit))
 	s.mu.Lock()
 	defer s.unlock()
-	if s.lastResort != nil {
-		s.lastResort.Stop()
+	if s.closing.lastResort != nil {
+		s.closing.lastResort.Stop()
 	}
 	// In case the connection does not care for deadlines.
-	s.lastResort = time.AfterFunc(limit+closeTimeout, func() { s.conn.Close() })
+	s.closing.lastResort = time.AfterFunc(limit+closeTimeout, func() { s.conn.Close() })
 }
 
 // halfClose tells the peer that nothing more comes, where the connection can.
@@ -166,10 +180,10 @@ func (s *Session) stopTimers() {
 	if s.ping.keepAlive != nil {
 		s.ping.keepAlive.Stop()
 	}
-	if s.lazyWait != nil {
-		s.lazyWait.Stop()
+	if s.lazy.timer != nil {
+		s.lazy.timer.Stop()
 	}
-	if s.lastResort != nil {
-		s.lastResort.Stop()
+	if s.closing.lastResort != nil {
+		s.closing.lastResort.Stop()
 	}
 }

@@ -136,14 +136,14 @@ func negotiated(conn net.Conn) Version {
 func (s *Session) SendGoaway(f frameFlags, dat []byte) {
 	s.mu.Lock()
 	defer s.unlock()
-	last, status := s.lastGood, uint32(GoAwayOK)
+	last, status := s.admission.lastGood, uint32(GoAwayOK)
 	if len(dat) == 8 {
 		last, status = binary.BigEndian.Uint32(dat), binary.BigEndian.Uint32(dat[4:])
 	}
 	if s.err != nil {
 		return
 	}
-	s.goAwaySent = true
+	s.closing.sent = true
 	s.queueLocked(item{typ: typeGoAway, value: last, value2: status})
 	s.goingLocked()
 }

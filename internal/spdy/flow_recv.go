@@ -2,6 +2,15 @@ package spdy
 
 import "time"
 
+// recvFlow is what bounds the DATA that a session's peer sends. Guarded by
+// Session.mu.
+type recvFlow struct {
+	window  recvWindow // of the session
+	grow    grower
+	budget  windowBudget
+	learned int64 // largest window that a stream has grown to
+}
+
 // recvWindow is the window that this side gives its peer.
 type recvWindow struct {
 	size   int64 // what may be outstanding when all is read
@@ -77,7 +86,7 @@ func (s *Session) give(st *Stream, n int) {
 	}
 	most := st.recv.most()
 	delta := st.recv.give(int64(n))
-	s.budget.add(st.fairKey, st.recv.most()-most)
+	s.receive.budget.add(st.fairKey, st.recv.most()-most)
 	if delta == 0 {
 		return
 	}
@@ -102,13 +111,13 @@ func (s *Session) giveSessionLocked(n int) {
 	if !s.sessionWindows() {
 		return
 	}
-	delta := s.recv.give(int64(n))
+	delta := s.receive.window.give(int64(n))
 	if delta == 0 {
 		return
 	}
-	size := s.growth.judge(time.Now(), delta, s.recv.size, s.ping.line())
-	if size = min(size, defaultMaxSessionWindow); size > s.recv.size {
-		delta += s.recv.grow(size)
+	size := s.receive.grow.judge(time.Now(), delta, s.receive.window.size, s.ping.line())
+	if size = min(size, defaultMaxSessionWindow); size > s.receive.window.size {
+		delta += s.receive.window.grow(size)
 	}
 	s.queueLocked(item{typ: typeWindowUpdate, value: uint32(delta)})
 }
@@ -119,16 +128,16 @@ func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
 	old := st.recv.size
 	if st.grow.proven() {
 		// What one stream of this connection needed, the next will need too.
-		size = min(max(size, s.learned), int64(s.cfg.MaxStreamWindow))
+		size = min(max(size, s.receive.learned), int64(s.cfg.MaxStreamWindow))
 	} else {
 		size = min(size, unprovenWindow, int64(s.cfg.MaxStreamWindow))
 	}
-	size = min(size, old+s.budget.room(st.fairKey, st.grow.proven()))
+	size = min(size, old+s.receive.budget.room(st.fairKey, st.grow.proven()))
 	if size <= old {
 		return 0
 	}
-	s.budget.add(st.fairKey, size-old)
-	s.learned = max(s.learned, size)
+	s.receive.budget.add(st.fairKey, size-old)
+	s.receive.learned = max(s.receive.learned, size)
 	delta = st.recv.grow(size)
 	st.giveAt.Store(int32(st.recv.enough()))
 	st.grew.Store(true)
@@ -153,7 +162,7 @@ func (s *Session) shrinkLocked(st *Stream, size int64) {
 // is held.
 func (s *Session) ungrowLocked(st *Stream) {
 	if st.closed && st.bodyDone {
-		s.budget.add(st.fairKey, int64(s.cfg.StreamWindow)-st.recv.most())
+		s.receive.budget.add(st.fairKey, int64(s.cfg.StreamWindow)-st.recv.most())
 		st.recv = recvWindow{size: int64(s.cfg.StreamWindow)}
 	}
 }

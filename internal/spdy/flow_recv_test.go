@@ -212,7 +212,7 @@ func testShrinkAfterPause(t *testing.T) {
 		t.Helper()
 		s.give(st, n)
 		st.recv.take(int64(n))
-		if held, most := st.recv.size-min(st.recv.credit, 0)-defaultWindow, s.budget.total; held != most {
+		if held, most := st.recv.size-min(st.recv.credit, 0)-defaultWindow, s.receive.budget.total; held != most {
 			t.Fatalf("window of %d: the peer can make us hold %d bytes above the first window, %d are counted", st.recv.size, held, most)
 		}
 		<-time.After(time.Millisecond)
@@ -242,8 +242,8 @@ func testShrinkAfterPause(t *testing.T) {
 	s.removeLocked(st, nil)
 	s.mu.Unlock()
 	st.bodyEnded()
-	if s.budget.total != 0 {
-		t.Errorf("without a stream: %d bytes are counted, want 0", s.budget.total)
+	if s.receive.budget.total != 0 {
+		t.Errorf("without a stream: %d bytes are counted, want 0", s.receive.budget.total)
 	}
 	s.Close()
 }
@@ -287,7 +287,7 @@ func TestSmallBodiesHoldSmallChunks(t *testing.T) {
 	defer far.Close()
 	s := newSession(near, nil, nil)
 	defer s.Close()
-	s.initialSend = 1 << 20
+	s.send.initial = 1 << 20
 	held := func(st *Stream) (n int) {
 		for c := st.send.head; c != nil; c = c.next {
 			n += len(c.b)
@@ -301,8 +301,8 @@ func TestSmallBodiesHoldSmallChunks(t *testing.T) {
 		{100 << 10, smallChunk + 2*largeChunk},
 	} {
 		st := s.newStream()
-		s.enterLocked(st, s.nextID)
-		s.nextID += 2
+		s.enterLocked(st, s.admission.nextID)
+		s.admission.nextID += 2
 		if _, err := st.writeAll(make([]byte, test.size), false); err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 		st.fairKey = s.cfg.FairKey(req)
 	}
 	s.mu.Lock()
-	if s.err != nil || s.goAwaySent {
+	if s.err != nil || s.closing.sent {
 		s.unlock()
 		if st.cancel != nil {
 			st.cancel()
@@ -32,7 +32,7 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 		return
 	}
 	s.enterLocked(st, id)
-	s.lastGood = id
+	s.admission.lastGood = id
 	if bad != nil {
 		s.answerLocked(st, http.StatusBadRequest)
 		if !fin {
@@ -42,7 +42,7 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 		s.unlock()
 		return
 	}
-	s.handlers++
+	s.admission.handlers++
 	s.unlock()
 	s.workers.start(st)
 }
@@ -136,7 +136,7 @@ func (st *Stream) boundRest() {
 
 // handlerEndedLocked is called once for each handler.
 func (s *Session) handlerEndedLocked(st *Stream) {
-	s.handlers--
+	s.admission.handlers--
 	st.bodyDone = true
 	s.ungrowLocked(st)
 }

@@ -27,7 +27,7 @@ type reader struct {
 // readLoop is the only reader of the connection. It never waits for a stream,
 // nor for the writer. It ends when the connection does.
 func (s *Session) readLoop() {
-	for !s.ending.Load() {
+	for !s.closing.ended.Load() {
 		if err := s.readFrame(); err != nil {
 			var se *SessionError
 			if !errors.As(err, &se) {
@@ -48,8 +48,8 @@ func (s *Session) drain() {
 // lost is the error for a connection that ended by itself.
 func (s *Session) lost(err error) *SessionError {
 	s.mu.Lock()
-	status := s.goAwayGotStatus
-	announced := s.goAwayGot && len(s.streams) == 0
+	status := s.closing.gotStatus
+	announced := s.closing.got && len(s.streams) == 0
 	s.unlock()
 	switch {
 	case status != GoAwayOK:
@@ -213,8 +213,8 @@ func (s *Session) refuseTooLarge(h frameHeader) {
 		b, _ := s.reader.br.Peek(4)
 		id = binary.BigEndian.Uint32(b) & maxStreamID
 	} else if h.typ == typeSynStream {
-		id = s.lastID + 2
-		if s.lastID == 0 && s.server != nil {
+		id = s.admission.lastID + 2
+		if s.admission.lastID == 0 && s.server != nil {
 			id = 1
 		}
 	}

@@ -69,17 +69,17 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 		s.unlock()
 		return protocolError("SYN_STREAM with id %d of the wrong parity", id)
 	}
-	if s.goAwaySent {
+	if s.closing.sent {
 		s.unlock()
 		return nil // it crossed our GOAWAY, and will be sent elsewhere
 	}
-	if id < s.lastID {
+	if id < s.admission.lastID {
 		s.unlock()
-		return protocolError("SYN_STREAM with id %d after %d", id, s.lastID)
+		return protocolError("SYN_STREAM with id %d after %d", id, s.admission.lastID)
 	}
-	again := id == s.lastID
+	again := id == s.admission.lastID
 	first := s.streams[id]
-	if s.lastID = id; !again {
+	if s.admission.lastID = id; !again {
 		s.resets.known++
 	}
 	accept := false
@@ -94,11 +94,11 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 		s.sendResetLocked(id, status)
 	case s.server == nil:
 		s.sendResetLocked(id, s.judgePushLocked(h, associated))
-	case s.goAwayGot:
+	case s.closing.got:
 		s.sendResetLocked(id, RefusedStream)
 	case h.flags&flagUnidirectional != 0:
 		s.sendResetLocked(id, ProtocolError) // it could not be answered
-	case max(len(s.streams), s.handlers) >= int(min(s.cfg.MaxConcurrentStreams, 1<<30)):
+	case max(len(s.streams), s.admission.handlers) >= int(min(s.cfg.MaxConcurrentStreams, 1<<30)):
 		// Handlers count too, not only streams: a peer that opens and resets
 		// streams must not make us run any number of them.
 		s.sendResetLocked(id, RefusedStream)

@@ -82,7 +82,7 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 		seen[id] = true
 		s.mu.Lock()
 		if id == settingMaxStreams {
-			s.peerMax = int64(value)
+			s.admission.peerMax = int64(value)
 			s.admitLocked()
 			s.unlock()
 			continue
@@ -91,8 +91,8 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 			s.unlock()
 			return protocolError("SETTINGS: window of %d bytes", value)
 		}
-		delta := int64(value) - s.initialSend
-		s.initialSend = int64(value)
+		delta := int64(value) - s.send.initial
+		s.send.initial = int64(value)
 		for _, st := range s.streams {
 			if !st.sendWin.add(delta) {
 				s.resetLocked(st, FlowControlError, errors.New("SETTINGS raise the window above 2^31-1"))
@@ -141,12 +141,12 @@ func (s *Session) onGoAway(payload []byte) error {
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if s.goAwayGot {
-		last = min(last, s.goAwayGotMax)
+	if s.closing.got {
+		last = min(last, s.closing.gotLast)
 	}
-	s.goAwayGot, s.goAwayGotMax = true, last
-	if s.goAwayGotStatus == GoAwayOK {
-		s.goAwayGotStatus = status
+	s.closing.got, s.closing.gotLast = true, last
+	if s.closing.gotStatus == GoAwayOK {
+		s.closing.gotStatus = status
 	}
 	for id, st := range s.streams {
 		if !s.isPeers(id) && id > last {
@@ -173,7 +173,7 @@ func (s *Session) onWindowUpdate(payload []byte) error {
 		if delta == 0 {
 			return protocolError("WINDOW_UPDATE of 0 on the session")
 		}
-		if !s.sendWin.add(delta) {
+		if !s.send.window.add(delta) {
 			return protocolError("the session window passes 2^31-1")
 		}
 		s.wakeLocked()

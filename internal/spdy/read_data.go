@@ -30,7 +30,7 @@ func (s *Session) readData(h frameHeader) error {
 		return err
 	}
 	s.stats.BytesReceived += uint64(n)
-	if s.sessionWindows() && !s.recv.take(int64(n)) {
+	if s.sessionWindows() && !s.receive.window.take(int64(n)) {
 		s.unlock()
 		return protocolError("DATA of %d bytes overruns the session window", n)
 	}

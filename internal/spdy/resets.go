@@ -33,7 +33,7 @@ func (s *Session) notOpenLocked(id uint32, n int) error {
 	r := &s.resets
 	never := s.neverOpened(id)
 	switch {
-	case never && s.goAwaySent && s.isPeers(id):
+	case never && s.closing.sent && s.isPeers(id):
 		// Its SYN_STREAM crossed our GOAWAY.
 	case never:
 		if r.strays++; r.strays > maxStrays {
@@ -58,9 +58,9 @@ func (s *Session) isPeers(id uint32) bool { return (id%2 == 1) == (s.server != n
 
 func (s *Session) neverOpened(id uint32) bool {
 	if s.isPeers(id) {
-		return id > s.lastID
+		return id > s.admission.lastID
 	}
-	return id >= s.nextID
+	return id >= s.admission.nextID
 }
 
 // afterFinLocked resets a stream for a frame that came after the peer's FIN.

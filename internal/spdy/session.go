@@ -28,8 +28,7 @@ type Session struct {
 	baseCtx    context.Context
 	endBase    context.CancelFunc
 	remoteAddr string
-	tls        *tls.ConnectionState // set by Serve
-	started    time.Time            // what lastRead is reckoned from: with the monotonic clock, which nobody sets
+	started    time.Time // what lastRead is reckoned from: with the monotonic clock, which nobody sets
 
 	done    chan struct{} // closed when both loops have ended and conn is closed
 	going   chan struct{} // closed when no new stream can be opened
@@ -37,55 +36,30 @@ type Session struct {
 
 	lastRead atomic.Int64 // when the peer said something last, a time.Duration since started
 
-	ending atomic.Bool // err is set: what still comes is read and dropped
-
-	endLimit atomic.Int64 // how long one write may take then, a time.Duration
+	// Fixed by Serve before its loops begin.
+	tls *tls.ConnectionState
 
 	reader reader // owned by readLoop
 	writer writer // owned by writeLoop
 
-	mu sync.Mutex
+	mu sync.Mutex // see unlock
 	// Guarded by mu, which is never held across a read, a write or a callback.
-	wake     sync.Cond // the writer's
-	served   bool
-	err      *SessionError
-	streams  map[uint32]*Stream
-	failed   []*Stream // see unlock
-	nextID   uint32    // of the next stream that this side opens
-	lastID   uint32    // highest SYN_STREAM of the peer
-	lastGood uint32    // highest of them that a handler got
-	handlers int       // running
-	resets   resets
-
-	peerMax  int64 // streams that the peer lets us have open at once, -1: any number
-	reserved int   // places given to waiters that have not opened their stream yet
-	waiters  []*waiter
-
-	sendWin     sendWindow
-	initialSend int64 // send window of a new stream
-	recv        recvWindow
-	growth      grower
-	budget      windowBudget
-	learned     int64 // largest window that a stream has grown to
-
-	sched    scheduler
-	unsent   int // bytes of DATA in the buffers of all streams
-	queue    controlQueue
-	lazy     []*Stream
-	lazyWait *time.Timer
-	lazySet  bool
-
-	goAwaySent      bool
-	goAwayGot       bool
-	goAwayGotMax    uint32 // last-good of the GOAWAY that came
-	goAwayGotStatus GoAwayStatus
-	lastResort      *time.Timer
-
-	ping pings
-
-	date    string
-	dateSec int64
-	stats   Stats
+	wake      sync.Cond // the writer's
+	served    bool
+	err       *SessionError // why it has ended, nil before
+	closing   closing
+	streams   map[uint32]*Stream
+	failed    []*Stream // see unlock
+	admission admission
+	resets    resets
+	receive   recvFlow
+	send      sendFlow
+	queue     controlQueue
+	lazy      lazyStreams
+	ping      pings
+	date      string // the Date of dateSec
+	dateSec   int64
+	stats     Stats
 }
 
 // NewClientSession returns a client session with the default configuration.
@@ -115,15 +89,14 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		done:    make(chan struct{}),
 		going:   make(chan struct{}),
 		streams: make(map[uint32]*Stream),
-		peerMax: -1,
-		sendWin: defaultWindow, initialSend: defaultWindow,
+		send:    sendFlow{window: defaultWindow, initial: defaultWindow},
 	}
 	s.workers.run, s.workers.jobs = s.runHandler, make(chan *Stream)
 	s.ping = pings{open: make(map[uint32]*ping), next: 1}
-	s.nextID = s.cfg.FirstStreamID
-	s.budget.most = s.cfg.MaxBuffer
+	s.admission.nextID, s.admission.peerMax = s.cfg.FirstStreamID, -1
+	s.receive.budget.most = s.cfg.MaxBuffer
 	if s.cfg.FairKey != nil {
-		s.budget.byKey = make(map[string]int64)
+		s.receive.budget.byKey = make(map[string]int64)
 	}
 	s.writer.cork, s.writer.corkLimit = corkOf(conn), 4*maxRecord
 	s.wake.L = &s.mu
@@ -134,7 +107,7 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 	s.writer.deflate.level = s.cfg.CompressionLevel
 	s.baseCtx, s.endBase = context.WithCancel(context.Background())
 	if server != nil {
-		s.nextID, s.ping.next = 2, 2
+		s.admission.nextID, s.ping.next = 2, 2
 		s.handler = server.Handler
 		if s.handler == nil {
 			s.handler = http.DefaultServeMux
@@ -159,9 +132,9 @@ func (s *Session) queuePreface() {
 		maxStreams = s.cfg.MaxConcurrentStreams
 	}
 	s.queue.push(item{typ: typeSettings, settings: [2]uint32{maxStreams, uint32(s.cfg.StreamWindow)}})
-	s.recv = recvWindow{size: defaultWindow, avail: defaultWindow}
+	s.receive.window = recvWindow{size: defaultWindow, avail: defaultWindow}
 	if s.sessionWindows() {
-		if d := s.recv.grow(int64(s.cfg.SessionWindow)); d > 0 {
+		if d := s.receive.window.grow(int64(s.cfg.SessionWindow)); d > 0 {
 			s.queue.push(item{typ: typeWindowUpdate, value: uint32(d)})
 		}
 	}
@@ -254,7 +227,7 @@ func (s *Session) Err() error {
 func (s *Session) InFlight() int {
 	s.mu.Lock()
 	defer s.unlock()
-	return len(s.streams) + s.reserved + len(s.waiters)
+	return len(s.streams) + s.admission.reserved + len(s.admission.waiters)
 }
 
 // RemoteAddr returns the address of the peer.
@@ -268,10 +241,10 @@ func (s *Session) Stats() Stats {
 	s.mu.Lock()
 	st := s.stats
 	st.StreamsOpen = len(s.streams)
-	st.Handlers = s.handlers
+	st.Handlers = s.admission.handlers
 	st.PingRTT = s.ping.last
 	st.MinRTT = s.ping.least
-	st.RecvWindow = s.recv.size
+	st.RecvWindow = s.receive.window.size
 	open := make([]*Stream, 0, len(s.streams))
 	for _, x := range s.streams {
 		open = append(open, x)

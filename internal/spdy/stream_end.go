@@ -33,8 +33,8 @@ func (s *Session) removeLocked(st *Stream, err error) {
 
 // dropUnsentLocked forgets the DATA of st that waits to be sent.
 func (s *Session) dropUnsentLocked(st *Stream) {
-	s.sched.remove(st)
-	s.unsent -= st.send.size
+	s.send.sched.remove(st)
+	s.send.buffered -= st.send.size
 	st.send.drop()
 }
 

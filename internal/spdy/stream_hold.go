@@ -9,6 +9,13 @@ const (
 	lazyDelay = time.Millisecond
 )
 
+// lazyStreams are those that hold small writes back. Guarded by Session.mu.
+type lazyStreams struct {
+	streams []*Stream
+	timer   *time.Timer
+	set     bool // timer will send what they hold
+}
+
 // holdLocked lets what the handler wrote wait for more of it. The session's
 // one timer sends it before long if nothing else does.
 func (st *Stream) holdLocked() {
@@ -18,30 +25,30 @@ func (st *Stream) holdLocked() {
 		return
 	}
 	st.isLazy = true
-	s.lazy = append(s.lazy, st)
-	if s.lazySet {
+	s.lazy.streams = append(s.lazy.streams, st)
+	if s.lazy.set {
 		return
 	}
-	s.lazySet = true
-	if s.lazyWait == nil {
-		s.lazyWait = time.AfterFunc(lazyDelay, s.flushLazy)
+	s.lazy.set = true
+	if s.lazy.timer == nil {
+		s.lazy.timer = time.AfterFunc(lazyDelay, s.flushLazy)
 	} else {
-		s.lazyWait.Reset(lazyDelay)
+		s.lazy.timer.Reset(lazyDelay)
 	}
 }
 
 func (s *Session) flushLazy() {
 	s.mu.Lock()
 	defer s.unlock()
-	s.lazySet = false
-	for i, st := range s.lazy {
-		s.lazy[i] = nil
+	s.lazy.set = false
+	for i, st := range s.lazy.streams {
+		s.lazy.streams[i] = nil
 		st.isLazy = false
 		if st.hold && !st.closed {
 			st.sendHeldLocked()
 		}
 	}
-	s.lazy = s.lazy[:0]
+	s.lazy.streams = s.lazy.streams[:0]
 }
 
 // sendHeldLocked sends what was held back.

@@ -20,7 +20,7 @@ const fewStreams = 64
 // roomLocked reports whether more DATA may be added.
 func (st *Stream) roomLocked() bool {
 	return st.send.size < sendBufferLow ||
-		st.send.size < sendBuffer && int64(st.send.size) < int64(st.sendWin) && st.s.unsent < sendBufferAll
+		st.send.size < sendBuffer && int64(st.send.size) < int64(st.sendWin) && st.s.send.buffered < sendBufferAll
 }
 
 // wakeWriterLocked wakes those that wait for room, where there is enough of it to
@@ -37,7 +37,7 @@ func (st *Stream) wakeWriterLocked() {
 // little, and a few bytes never hold a large chunk on all of them.
 func (st *Stream) largeLocked() bool {
 	s := st.s
-	return int64(st.sendWin) > defaultWindow && s.unsent < sendBufferAll/4 &&
+	return int64(st.sendWin) > defaultWindow && s.send.buffered < sendBufferAll/4 &&
 		(st.send.size > 0 || st.sentMuch && len(s.streams) <= fewStreams)
 }
 
@@ -66,7 +66,7 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 		if !st.send.commit(n) || st.finQueued {
 			return st.writeErrorLocked()
 		}
-		s.unsent += n
+		s.send.buffered += n
 		st.sentMuch = st.sentMuch || n > 0 && st.send.tail.w == len(st.send.tail.b)
 		if st.waiting > 0 {
 			st.cond.Broadcast()
@@ -141,7 +141,7 @@ func (st *Stream) queueEndLocked() {
 // readyLocked enters the stream in the scheduler if it may send.
 func (st *Stream) readyLocked() {
 	if st.send.size > 0 && st.sendWin > 0 && !st.closed && !st.hold {
-		st.s.sched.add(st)
+		st.s.send.sched.add(st)
 		st.s.wakeLocked()
 	}
 }
@@ -177,5 +177,5 @@ func (st *Stream) WaitSent() error {
 // heldUpLocked reports whether the windows do not let out what waits to be sent.
 func (st *Stream) heldUpLocked() bool {
 	s := st.s
-	return st.send.size > 0 && (int64(st.sendWin) < int64(st.send.size) || s.sessionWindows() && int64(s.sendWin) < int64(s.unsent))
+	return st.send.size > 0 && (int64(st.sendWin) < int64(st.send.size) || s.sessionWindows() && int64(s.send.window) < int64(s.send.buffered))
 }

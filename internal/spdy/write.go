@@ -65,7 +65,7 @@ func (s *Session) writeLoop() {
 			s.mu.Lock()
 		}
 		if s.drainedLocked() {
-			e := &SessionError{Status: s.goAwayGotStatus, Remote: s.goAwayGot, Cause: ErrGoingAway}
+			e := &SessionError{Status: s.closing.gotStatus, Remote: s.closing.got, Cause: ErrGoingAway}
 			if !e.Remote {
 				e.Cause = s.goAwayCauseLocked()
 			} else if e.Status != GoAwayOK {
@@ -75,7 +75,7 @@ func (s *Session) writeLoop() {
 			s.end(e)
 			continue
 		}
-		if s.queue.size+s.sched.ready < 4 && s.unsent < maxData && s.err == nil {
+		if s.queue.size+s.send.sched.ready < 4 && s.send.buffered < maxData && s.err == nil {
 			// Others that are about to add something get the chance: one
 			// record then carries it all.
 			s.unlock()
@@ -127,7 +127,7 @@ func (s *Session) writeFailed(err error) {
 
 // canSendLocked reports whether there is DATA to send now.
 func (s *Session) canSendLocked() bool {
-	return s.sched.ready > 0 && (s.sendWin > 0 || !s.sessionWindows())
+	return s.send.sched.ready > 0 && (s.send.window > 0 || !s.sessionWindows())
 }
 
 // pickLocked takes up to a record's worth of DATA off the streams whose turn it
@@ -135,20 +135,20 @@ func (s *Session) canSendLocked() bool {
 // while it is written.
 func (s *Session) pickLocked() {
 	for total := 0; total < maxData && s.canSendLocked(); {
-		st := s.sched.next()
+		st := s.send.sched.next()
 		if st.sendWin <= 0 {
-			s.sched.sent(st, 0, false) // SETTINGS have closed its window
+			s.send.sched.sent(st, 0, false) // SETTINGS have closed its window
 			continue
 		}
 		c := st.send.head
 		n := min(c.w-c.r, maxData, int(st.sendWin))
 		if s.sessionWindows() {
-			n = min(n, int(s.sendWin))
-			s.sendWin -= sendWindow(n)
+			n = min(n, int(s.send.window))
+			s.send.window -= sendWindow(n)
 		}
 		st.sendWin -= sendWindow(n)
 		st.send.size -= n
-		s.unsent -= n
+		s.send.buffered -= n
 		frame := c.b[c.r-frameHeaderLen : c.r+n]
 		c.r += n
 		p := outData{frame: frame}
@@ -168,7 +168,7 @@ func (s *Session) pickLocked() {
 		s.stats.BytesSent += uint64(n)
 		s.stats.FramesSent++
 		total += n + frameHeaderLen
-		s.sched.sent(st, n, st.send.size > 0 && st.sendWin > 0)
+		s.send.sched.sent(st, n, st.send.size > 0 && st.sendWin > 0)
 		if st.waiting > 0 {
 			st.wakeWriterLocked()
 		}
@@ -290,8 +290,8 @@ func (s *Session) uncork() error {
 
 // limitWrite sets the deadline of a write that begins now.
 func (s *Session) limitWrite(now time.Time) {
-	if s.ending.Load() {
-		s.conn.SetWriteDeadline(now.Add(time.Duration(s.endLimit.Load())))
+	if s.closing.ended.Load() {
+		s.conn.SetWriteDeadline(now.Add(time.Duration(s.closing.limit.Load())))
 	} else if s.cfg.WriteTimeout > 0 {
 		s.conn.SetWriteDeadline(now.Add(s.cfg.WriteTimeout))
 	}
