@@ -90,13 +90,13 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 	s.resets.known++
 	st.opened = true
 	if s.ping.unknown() {
-		st.grow.last = time.Now()
+		st.recv.grow.last = time.Now()
 	}
 	it := item{typ: typeSynStream, st: st, id: st.id, block: block}
 	if fin {
 		it.flags = flagFin
-		st.finQueued = true
-		st.localClosed = true
+		st.send.fin = true
+		st.state = halfClosedLocal
 	}
 	s.queueLocked(it)
 	if s.admission.nextID > maxStreamID {
@@ -113,7 +113,7 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 // enterLocked puts st among the open streams.
 func (s *Session) enterLocked(st *Stream, id uint32) {
 	st.id = id
-	st.sendWin = sendWindow(s.send.initial)
+	st.send.window = sendWindow(s.send.initial)
 	s.streams[id] = st
 	s.stats.StreamsOpened++
 }

@@ -38,18 +38,18 @@ func TestWriteToFails(t *testing.T) {
 		near, far := net.Pipe()
 		s := newSession(near, nil, nil)
 		st := s.newStream()
-		copy(st.buf.reserve(false), "0123456789")
-		st.buf.commit(10)
-		st.buf.end(io.EOF)
-		c := st.buf.list.head
+		copy(st.recv.buf.reserve(false), "0123456789")
+		st.recv.buf.commit(10)
+		st.recv.buf.end(io.EOF)
+		c := st.recv.buf.list.head
 		if n, err := st.writeBodyTo(&test.w); n != test.n || !errors.Is(err, test.err) {
 			t.Errorf("%s: got %d, %v, want %d, %v", test.what, n, err, test.n, test.err)
 		}
-		if left := st.buf.list.size; left != 10-int(test.n) {
+		if left := st.recv.buf.list.size; left != 10-int(test.n) {
 			t.Errorf("%s: got %d bytes left, want %d", test.what, left, 10-test.n)
 		}
 		st.writeBodyTo(io.Discard) // does not change that
-		st.buf.abort(errBodyClosed)
+		st.recv.buf.abort(errBodyClosed)
 		if !c.kept {
 			t.Errorf("%s: the memory is free for another body, want it left to the writer", test.what)
 		}

@@ -81,28 +81,28 @@ func (s *Session) give(st *Stream, n int) {
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if st.closed || st.remoteClosed || st.forgotten || s.err != nil {
+	if !st.receiving() || st.recv.forgotten || s.err != nil {
 		return
 	}
-	most := st.recv.most()
-	delta := st.recv.give(int64(n))
-	s.receive.budget.add(st.fairKey, st.recv.most()-most)
+	most := st.recv.window.most()
+	delta := st.recv.window.give(int64(n))
+	s.receive.budget.add(st.fairKey, st.recv.window.most()-most)
 	if delta == 0 {
 		return
 	}
 	now := time.Now()
-	size := st.grow.judge(now, delta, st.recv.size, s.ping.line())
+	size := st.recv.grow.judge(now, delta, st.recv.window.size, s.ping.line())
 	switch {
-	case st.discard:
-	case size > st.recv.size:
+	case st.recv.discard:
+	case size > st.recv.window.size:
 		delta += s.growLocked(st, size)
-	case size < st.recv.size:
+	case size < st.recv.window.size:
 		s.shrinkLocked(st, size)
 	}
-	if st.grow.total >= measureAfter {
+	if st.recv.grow.total >= measureAfter {
 		s.measureLocked(now)
 	}
-	st.credited = true
+	st.recv.credited = true
 	s.queueLocked(item{typ: typeWindowUpdate, st: st, id: st.id, value: uint32(delta)})
 }
 
@@ -125,22 +125,22 @@ func (s *Session) giveSessionLocked(n int) {
 // growLocked raises the window of a stream whose reader keeps up, within what
 // Config allows.
 func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
-	old := st.recv.size
-	if st.grow.proven() {
+	old := st.recv.window.size
+	if st.recv.grow.proven() {
 		// What one stream of this connection needed, the next will need too.
 		size = min(max(size, s.receive.learned), int64(s.cfg.MaxStreamWindow))
 	} else {
 		size = min(size, unprovenWindow, int64(s.cfg.MaxStreamWindow))
 	}
-	size = min(size, old+s.receive.budget.room(st.fairKey, st.grow.proven()))
+	size = min(size, old+s.receive.budget.room(st.fairKey, st.recv.grow.proven()))
 	if size <= old {
 		return 0
 	}
 	s.receive.budget.add(st.fairKey, size-old)
 	s.receive.learned = max(s.receive.learned, size)
-	delta = st.recv.grow(size)
-	st.giveAt.Store(int32(st.recv.enough()))
-	st.grew.Store(true)
+	delta = st.recv.window.grow(size)
+	st.recv.giveAt.Store(int32(st.recv.window.enough()))
+	st.recv.grew.Store(true)
 	return delta
 }
 
@@ -148,22 +148,22 @@ func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
 // below what it started with. The account of Config.MaxBuffer follows as give sees
 // the bytes read that the peer may have sent before.
 func (s *Session) shrinkLocked(st *Stream, size int64) {
-	less := st.recv.size - max(size, int64(s.cfg.StreamWindow))
+	less := st.recv.window.size - max(size, int64(s.cfg.StreamWindow))
 	if less <= 0 {
 		return
 	}
-	st.recv.shrink(less)
-	st.grow.keep(less)
-	st.giveAt.Store(int32(st.recv.enough()))
+	st.recv.window.shrink(less)
+	st.recv.grow.keep(less)
+	st.recv.giveAt.Store(int32(st.recv.window.enough()))
 }
 
 // ungrowLocked takes the window of a stream that has ended off the account of
 // Config.MaxBuffer, when its body was read too, or given up: until then what came
 // is held.
 func (s *Session) ungrowLocked(st *Stream) {
-	if st.closed && st.bodyDone {
-		s.receive.budget.add(st.fairKey, int64(s.cfg.StreamWindow)-st.recv.most())
-		st.recv = recvWindow{size: int64(s.cfg.StreamWindow)}
+	if st.state == streamClosed && st.recv.done {
+		s.receive.budget.add(st.fairKey, int64(s.cfg.StreamWindow)-st.recv.window.most())
+		st.recv.window = recvWindow{size: int64(s.cfg.StreamWindow)}
 	}
 }
 

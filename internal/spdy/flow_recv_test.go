@@ -207,36 +207,36 @@ func testShrinkAfterPause(t *testing.T) {
 	s.ping.least, s.ping.at = 50*time.Millisecond, time.Now()
 	st := s.newStream()
 	s.enterLocked(st, 1)
-	st.grow.last = time.Now()
+	st.recv.grow.last = time.Now()
 	read := func(n int) { // all that may come has come, and n bytes of it are read
 		t.Helper()
 		s.give(st, n)
-		st.recv.take(int64(n))
-		if held, most := st.recv.size-min(st.recv.credit, 0)-defaultWindow, s.receive.budget.total; held != most {
-			t.Fatalf("window of %d: the peer can make us hold %d bytes above the first window, %d are counted", st.recv.size, held, most)
+		st.recv.window.take(int64(n))
+		if held, most := st.recv.window.size-min(st.recv.window.credit, 0)-defaultWindow, s.receive.budget.total; held != most {
+			t.Fatalf("window of %d: the peer can make us hold %d bytes above the first window, %d are counted", st.recv.window.size, held, most)
 		}
 		<-time.After(time.Millisecond)
 	}
 	for range 200 {
 		read(256 << 10) // 12.5 MiB in a round trip
 	}
-	if st.recv.size != defaultMaxStreamWindow {
-		t.Fatalf("a fast reader: got a window of %d, want %d", st.recv.size, defaultMaxStreamWindow)
+	if st.recv.window.size != defaultMaxStreamWindow {
+		t.Fatalf("a fast reader: got a window of %d, want %d", st.recv.window.size, defaultMaxStreamWindow)
 	}
 	<-time.After(10 * time.Second)
 	for range 200 {
 		read(256 << 10)
-		if st.recv.size < defaultMaxStreamWindow/2 {
-			t.Fatalf("after one pause: got a window of %d, want %d at least", st.recv.size, defaultMaxStreamWindow/2)
+		if st.recv.window.size < defaultMaxStreamWindow/2 {
+			t.Fatalf("after one pause: got a window of %d, want %d at least", st.recv.window.size, defaultMaxStreamWindow/2)
 		}
 	}
-	if st.recv.size != defaultMaxStreamWindow {
-		t.Errorf("fast again: got a window of %d, want %d", st.recv.size, defaultMaxStreamWindow)
+	if st.recv.window.size != defaultMaxStreamWindow {
+		t.Errorf("fast again: got a window of %d, want %d", st.recv.window.size, defaultMaxStreamWindow)
 	}
 	<-time.After(10 * time.Second)
 	read(1 << 20)
-	if st.recv.credit >= 0 {
-		t.Fatalf("a second pause: got credit of %d, want a debt", st.recv.credit)
+	if st.recv.window.credit >= 0 {
+		t.Fatalf("a second pause: got credit of %d, want a debt", st.recv.window.credit)
 	}
 	s.mu.Lock()
 	s.removeLocked(st, nil)
@@ -289,7 +289,7 @@ func TestSmallBodiesHoldSmallChunks(t *testing.T) {
 	defer s.Close()
 	s.send.initial = 1 << 20
 	held := func(st *Stream) (n int) {
-		for c := st.send.head; c != nil; c = c.next {
+		for c := st.send.list.head; c != nil; c = c.next {
 			n += len(c.b)
 		}
 		return n

@@ -15,9 +15,9 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 	st := s.newStream()
 	st.pri = pri
 	st.opened, st.sent = true, true
-	st.remoteClosed = fin
 	if fin {
-		st.buf.end(io.EOF)
+		st.state, st.recv.whole = halfClosedRemote, true
+		st.recv.buf.end(io.EOF)
 	}
 	req, bad := s.request(st, fin)
 	if bad == nil && s.cfg.FairKey != nil {
@@ -58,7 +58,7 @@ func (s *Session) runHandler(st *Stream) {
 			st.abandon(recover())
 		}
 		// A timer would keep the request in memory until its time.
-		st.buf.setDeadline(time.Time{})
+		st.recv.buf.setDeadline(time.Time{})
 		st.boundRest()
 	}()
 	s.handler.ServeHTTP(st, st.req)
@@ -84,7 +84,7 @@ func (st *Stream) finishHandler() {
 		return
 	}
 	s.mu.Lock()
-	late := st.late || st.deadline.passed()
+	late := st.send.late || st.send.deadline.passed()
 	s.unlock()
 	if late {
 		// What failed to be written is missing, and nothing else would show it.
@@ -101,11 +101,11 @@ func (st *Stream) finishHandler() {
 	}
 	s.mu.Lock()
 	s.handlerEndedLocked(st)
-	if st.held != nil && rw.length < 0 && trailers == nil && rw.bodyAllowed(st) && !st.duplexed() {
-		st.held.add("content-length", strconv.Itoa(st.send.size))
+	if st.send.reply != nil && rw.length < 0 && trailers == nil && rw.bodyAllowed(st) && !st.duplexed() {
+		st.send.reply.add("content-length", strconv.Itoa(st.send.list.size))
 	}
 	st.finishLocked(trailers)
-	lingers := !st.closed
+	lingers := st.state != streamClosed
 	s.unlock()
 	if lingers {
 		st.stopReading()
@@ -119,16 +119,16 @@ func (st *Stream) boundRest() {
 	s := st.s
 	s.mu.Lock()
 	defer s.unlock()
-	at := st.deadline.at
-	if st.closed || st.localClosed || at.IsZero() {
-		st.deadline.stop()
+	at := st.send.deadline.at
+	if !st.sending() || at.IsZero() {
+		st.send.deadline.stop()
 		return
 	}
-	st.deadline.stop()
-	st.deadline.timer = time.AfterFunc(time.Until(at), func() {
+	st.send.deadline.stop()
+	st.send.deadline.timer = time.AfterFunc(time.Until(at), func() {
 		s.mu.Lock()
 		defer s.unlock()
-		if !st.closed && !st.localClosed {
+		if st.sending() {
 			s.resetLocked(st, InternalError, os.ErrDeadlineExceeded)
 		}
 	})
@@ -137,14 +137,14 @@ func (st *Stream) boundRest() {
 // handlerEndedLocked is called once for each handler.
 func (s *Session) handlerEndedLocked(st *Stream) {
 	s.admission.handlers--
-	st.bodyDone = true
+	st.recv.done = true
 	s.ungrowLocked(st)
 }
 
 func (st *Stream) failed() bool {
 	st.s.mu.Lock()
 	defer st.s.unlock()
-	return st.closed
+	return st.state == streamClosed
 }
 
 // duplexed: after a 101 both directions are raw bytes.
@@ -171,7 +171,7 @@ func (st *Stream) abandon(cause any) {
 		}
 	}
 	s.mu.Lock()
-	if st.closed || st.replied || cause == http.ErrAbortHandler {
+	if st.state == streamClosed || st.replied || cause == http.ErrAbortHandler {
 		s.unlock()
 		s.abortHandler(st, InternalError, fmt.Errorf("handler panicked: %v", cause))
 		return
@@ -179,7 +179,7 @@ func (st *Stream) abandon(cause any) {
 	s.handlerEndedLocked(st)
 	// Nothing went out yet: what was held back is forgotten.
 	s.answerLocked(st, http.StatusInternalServerError)
-	if !st.remoteClosed {
+	if st.receiving() {
 		s.sendResetLocked(st.id, Cancel)
 	}
 	s.removeLocked(st, &StreamError{StreamID: st.id, Status: InternalError, Cause: fmt.Errorf("handler panicked: %v", cause)})
@@ -187,14 +187,14 @@ func (st *Stream) abandon(cause any) {
 }
 
 // answerLocked sends a response without a body, for a request that no handler
-// gets or whose handler is not to answer it.
+// gets or whose handler is not to answer it. The caller ends the stream.
 func (s *Session) answerLocked(st *Stream, code int) {
 	p := newPairs()
 	p.add(nameStatus, statusLine(code))
 	p.add(nameVersion, "HTTP/1.1")
 	p.add("content-length", "0")
 	p.add("date", s.dateLocked())
-	st.replied, st.finQueued, st.localClosed = true, true, true
+	st.replied, st.send.fin = true, true
 	s.queueLocked(item{typ: typeSynReply, flags: flagFin, id: st.id, block: p})
 }
 

@@ -42,7 +42,7 @@ func (s *Session) forFrame(id uint32, what FrameType) (*Stream, error) {
 	if st == nil {
 		return nil, s.notOpenLocked(id, 0)
 	}
-	if st.remoteClosed {
+	if !st.receiving() {
 		s.afterFinLocked(st, what)
 		return nil, nil
 	}
@@ -160,8 +160,8 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	s.mu.Lock()
 	st.replied = true
 	st.resp = resp
-	if s.ping.unknown() && !st.grow.last.IsZero() {
-		if took := time.Since(st.grow.last); took <= longestReply {
+	if s.ping.unknown() && !st.recv.grow.last.IsZero() {
+		if took := time.Since(st.recv.grow.last); took <= longestReply {
 			s.ping.reply = took
 		}
 	}
@@ -205,18 +205,18 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 		if f.name[0] == ':' {
 			return s.streamError(st, ProtocolError, "HEADERS with %q", f.name)
 		}
-		st.morePairs += 1 + strings.Count(f.value, "\x00")
+		st.body.morePairs += 1 + strings.Count(f.value, "\x00")
 	}
-	st.moreBytes += len(text)
-	if st.moreBytes > s.cfg.MaxHeaderBytes || st.morePairs > s.cfg.MaxHeaderPairs {
-		return s.streamError(st, FrameTooLarge, "HEADERS: %d bytes and %d lines in all", st.moreBytes, st.morePairs)
+	st.body.moreBytes += len(text)
+	if st.body.moreBytes > s.cfg.MaxHeaderBytes || st.body.morePairs > s.cfg.MaxHeaderPairs {
+		return s.streamError(st, FrameTooLarge, "HEADERS: %d bytes and %d lines in all", st.body.moreBytes, st.body.morePairs)
 	}
 	if len(s.reader.fields) == 0 && h.flags&flagFin == 0 {
 		if err := s.reader.flood.spend(); err != nil {
 			return err
 		}
 	}
-	st.buf.addTrailer(s.reader.names.header(s.reader.fields, s.server != nil))
+	st.recv.buf.addTrailer(s.reader.names.header(s.reader.fields, s.server != nil))
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
 	}

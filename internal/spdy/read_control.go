@@ -29,12 +29,12 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 		return nil // never a RST_STREAM for a RST_STREAM
 	}
 	err := &StreamError{StreamID: id, Status: status, Remote: true}
-	if status == InvalidStream && !st.remoteClosed && st.credited && st.replied && st.localClosed {
+	if status == InvalidStream && st.state == halfClosedLocal && st.recv.credited && st.replied {
 		// There are peers that forget a stream when all of it is queued, and
 		// answer our WINDOW_UPDATE ahead of the DATA and the FIN that are still
 		// to come. Those are waited for, but not for long.
-		if !st.forgotten {
-			st.forgotten = true
+		if !st.recv.forgotten {
+			st.recv.forgotten = true
 			time.AfterFunc(forgottenWait, func() { s.lose(st, err) })
 		}
 		return nil
@@ -94,7 +94,7 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 		delta := int64(value) - s.send.initial
 		s.send.initial = int64(value)
 		for _, st := range s.streams {
-			if !st.sendWin.add(delta) {
+			if !st.send.window.add(delta) {
 				s.resetLocked(st, FlowControlError, errors.New("SETTINGS raise the window above 2^31-1"))
 				continue
 			}
@@ -180,11 +180,11 @@ func (s *Session) onWindowUpdate(payload []byte) error {
 		return nil
 	}
 	st := s.streams[id]
-	if st == nil || st.localClosed {
+	if st == nil || !st.sending() {
 		return nil
 	}
-	if delta == 0 || !st.sendWin.add(delta) {
-		s.resetLocked(st, FlowControlError, fmt.Errorf("WINDOW_UPDATE of %d on a window of %d", delta, st.sendWin))
+	if delta == 0 || !st.send.window.add(delta) {
+		s.resetLocked(st, FlowControlError, fmt.Errorf("WINDOW_UPDATE of %d on a window of %d", delta, st.send.window))
 		return nil
 	}
 	st.readyLocked()

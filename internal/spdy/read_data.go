@@ -39,21 +39,21 @@ func (s *Session) readData(h frameHeader) error {
 	switch {
 	case st == nil:
 		err = s.notOpenLocked(h.id, n)
-	case st.remoteClosed:
+	case !st.receiving():
 		s.afterFinLocked(st, typeData)
 	case h.flags&^flagFin != 0:
 		s.resetLocked(st, ProtocolError, fmt.Errorf("DATA with flags %02x", uint8(h.flags)))
 	case s.server == nil && !st.replied:
 		s.resetLocked(st, ProtocolError, errors.New("DATA before SYN_REPLY"))
-	case !st.recv.take(int64(n)):
+	case !st.recv.window.take(int64(n)):
 		s.resetLocked(st, FlowControlError, fmt.Errorf("DATA of %d bytes overruns the stream window", n))
 	}
-	deliver := st != nil && !st.closed
-	drop := !deliver || st.discard
+	deliver := st != nil && st.state != streamClosed
+	drop := !deliver || st.recv.discard
 	unread := 0
-	large := deliver && st.recv.size > defaultWindow
-	if deliver && !st.hadData {
-		st.grow.last = time.Now()
+	large := deliver && st.recv.window.size > defaultWindow
+	if deliver && !st.body.some {
+		st.recv.grow.last = time.Now()
 	}
 	s.unlock()
 	if s.tracer() != nil {
@@ -77,8 +77,8 @@ func (s *Session) readData(h frameHeader) error {
 	if !deliver {
 		return nil
 	}
-	st.hadData = st.hadData || n > 0
-	st.got += int64(n)
+	st.body.some = st.body.some || n > 0
+	st.body.got += int64(n)
 	if drop {
 		if h.flags&flagFin != 0 {
 			s.remoteFin(st)
@@ -87,13 +87,13 @@ func (s *Session) readData(h frameHeader) error {
 		}
 		return nil
 	}
-	if st.want >= 0 && st.got > st.want {
+	if st.body.want >= 0 && st.body.got > st.body.want {
 		s.wrongLength(st, h.flags&flagFin != 0)
 		if s.server != nil {
 			return nil
 		}
 		s.mu.Lock()
-		st.discard = true
+		st.recv.discard = true
 		s.unlock()
 	}
 	if h.flags&flagFin != 0 {
@@ -109,13 +109,13 @@ func (s *Session) readData(h frameHeader) error {
 func (s *Session) fill(st *Stream, n int, large bool) (unread int, err error) {
 	// Bytes beyond the announced length are read by nobody.
 	room := n
-	if st.want >= 0 {
-		room = int(min(int64(n), max(0, st.want-st.got)))
+	if st.body.want >= 0 {
+		room = int(min(int64(n), max(0, st.body.want-st.body.got)))
 	}
 	for left := room; left > 0; {
-		space := st.buf.reserve(large)
+		space := st.recv.buf.reserve(large)
 		m, err := io.ReadFull(s.reader.br, space[:min(left, len(space))])
-		if !st.buf.commit(m) {
+		if !st.recv.buf.commit(m) {
 			unread += m
 		}
 		if err != nil {
@@ -129,8 +129,8 @@ func (s *Session) fill(st *Stream, n int, large bool) (unread int, err error) {
 
 // lingered counts n bytes that came on a stream whose body nobody reads.
 func (s *Session) lingered(st *Stream, n int) {
-	st.dropped += int64(n)
-	if st.dropped <= lingerLimit {
+	st.body.dropped += int64(n)
+	if st.body.dropped <= lingerLimit {
 		s.give(st, n)
 		return
 	}
@@ -141,28 +141,25 @@ func (s *Session) lingered(st *Stream, n int) {
 	s.mu.Lock()
 	defer s.unlock()
 	// The response goes out first: until then the peer waits for window.
-	st.unwanted = true
-	if st.localClosed {
+	st.recv.refuse = true
+	if !st.sending() {
 		s.refuseRestLocked(st)
 	}
 }
 
 // remoteFin takes the peer's FIN.
 func (s *Session) remoteFin(st *Stream) {
-	if st.want >= 0 && st.got < st.want {
+	if st.body.want >= 0 && st.body.got < st.body.want {
 		s.wrongLength(st, true)
 		if s.server != nil {
 			return
 		}
 	} else {
-		st.buf.end(io.EOF)
+		st.recv.buf.end(io.EOF)
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	st.remoteClosed = true
-	if st.localClosed {
-		s.removeLocked(st, nil)
-	}
+	s.closeRemoteLocked(st)
 }
 
 // wrongLength ends a body that is not as long as its content-length. A server
@@ -171,13 +168,13 @@ func (s *Session) remoteFin(st *Stream) {
 // no more of it comes.
 func (s *Session) wrongLength(st *Stream, fin bool) {
 	err := &StreamError{StreamID: st.id, Status: ProtocolError,
-		Cause: fmt.Errorf("%w: %d bytes announced, %d came", ErrBodyLength, st.want, st.got)}
+		Cause: fmt.Errorf("%w: %d bytes announced, %d came", ErrBodyLength, st.body.want, st.body.got)}
 	if s.server == nil {
-		st.buf.end(err)
+		st.recv.buf.end(err)
 		return
 	}
 	s.mu.Lock()
-	if st.closed {
+	if st.state == streamClosed {
 		s.unlock()
 		return
 	}
@@ -189,8 +186,8 @@ func (s *Session) wrongLength(st *Stream, fin bool) {
 	// The handler's own answer comes to nothing.
 	st.err = err
 	s.dropUnsentLocked(st)
-	freePairs(st.held)
-	st.held = nil
+	freePairs(st.send.reply)
+	st.send.reply = nil
 	s.answerLocked(st, http.StatusBadRequest)
 	if !fin {
 		s.sendResetLocked(st.id, Cancel) // the rest of the body is not wanted

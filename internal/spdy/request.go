@@ -50,7 +50,7 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	st.want = length
+	st.body.want = length
 	if fin && length > 0 {
 		return nil, fmt.Errorf("content-length %d without a body", length)
 	}
@@ -75,7 +75,7 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 	if req.Header["Upgrade"] != nil && !fin && length <= 0 {
 		req.Header["Connection"] = []string{"Upgrade"}
 		req.ContentLength = 0
-		st.want = -1 // what comes is the other protocol's
+		st.body.want = -1 // what comes is the other protocol's
 		st.duplex = true
 	}
 	announceTrailer(req.Header, &req.Trailer, s.cfg.MaxHeaderPairs)
@@ -109,7 +109,7 @@ type requestBody struct {
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.st.readBody(p)
 	if err == io.EOF {
-		mergeTrailer(&b.req.Trailer, b.st.buf.takeTrailer())
+		mergeTrailer(&b.req.Trailer, b.st.recv.buf.takeTrailer())
 	}
 	return n, err
 }
@@ -122,7 +122,7 @@ func (b *requestBody) WriteTo(w io.Writer) (int64, error) {
 	}
 	n, err := b.st.writeBodyTo(w)
 	if err == nil {
-		mergeTrailer(&b.req.Trailer, b.st.buf.takeTrailer())
+		mergeTrailer(&b.req.Trailer, b.st.recv.buf.takeTrailer())
 	}
 	return n, err
 }
@@ -130,6 +130,6 @@ func (b *requestBody) WriteTo(w io.Writer) (int64, error) {
 // Close drops the rest of the body.
 func (b *requestBody) Close() error {
 	b.st.stopReading()
-	b.st.buf.abort(http.ErrBodyReadAfterClose)
+	b.st.recv.buf.abort(http.ErrBodyReadAfterClose)
 	return nil
 }

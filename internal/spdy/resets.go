@@ -83,7 +83,7 @@ func (s *Session) reset(st *Stream, status Status, cause error) {
 
 // resetLocked is reset under the session's lock.
 func (s *Session) resetLocked(st *Stream, status Status, cause error) {
-	if st.closed {
+	if st.state == streamClosed {
 		return
 	}
 	if st.sent || s.server != nil {

@@ -51,16 +51,16 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 		resp.Body = &duplexBody{body}
 	case head || !bodyAllowed(code):
 		s.mu.Lock()
-		st.discard = true
+		st.recv.discard = true
 		s.unlock()
 		if !head {
 			resp.ContentLength = 0
 		}
-		st.buf.end(io.EOF)
+		st.recv.buf.end(io.EOF)
 	case fin && length < 0:
 		resp.ContentLength = 0
 	default:
-		st.want = length
+		st.body.want = length
 	}
 	return resp, nil
 }
@@ -85,7 +85,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 
 // Ready reports whether the next Read returns at once, with bytes or an error.
 // Who passes a body on can hold back what it has, and send it with more.
-func (b *responseBody) Ready() bool { return b.st.buf.ready() }
+func (b *responseBody) Ready() bool { return b.st.recv.buf.ready() }
 
 // WriteTo writes what is left of the body to w, without a copy in between.
 func (b *responseBody) WriteTo(w io.Writer) (int64, error) {
@@ -103,21 +103,21 @@ func (b *responseBody) atEnd() {
 		return
 	}
 	b.read = true
-	mergeTrailer(&b.resp.Trailer, b.st.buf.takeTrailer())
+	mergeTrailer(&b.resp.Trailer, b.st.recv.buf.takeTrailer())
 }
 
 // Close gives the stream up if its end was not reached.
 func (b *responseBody) Close() error {
 	st := b.st
-	if !st.buf.finished() {
+	if !st.recv.buf.finished() {
 		st.s.mu.Lock()
-		whole := st.remoteClosed
+		whole := st.recv.whole
 		st.s.unlock()
 		if !whole {
 			st.s.reset(st, Cancel, errBodyClosed)
 		}
 	}
-	st.buf.abort(errBodyClosed)
+	st.recv.buf.abort(errBodyClosed)
 	st.bodyEnded()
 	return nil
 }

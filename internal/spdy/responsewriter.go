@@ -123,11 +123,11 @@ func (st *Stream) holdReply() {
 	}
 	st.s.mu.Lock()
 	defer st.s.unlock()
-	if st.closed || st.err != nil {
+	if st.state == streamClosed || st.err != nil {
 		freePairs(p)
 		return
 	}
-	st.held = p
+	st.send.reply = p
 	st.holdLocked()
 }
 
@@ -328,7 +328,7 @@ func (st *Stream) FlushError() error {
 
 // SetReadDeadline bounds reads of the request's body; the zero time: no bound.
 func (st *Stream) SetReadDeadline(t time.Time) error {
-	st.buf.setDeadline(t)
+	st.recv.buf.setDeadline(t)
 	return nil
 }
 

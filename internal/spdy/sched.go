@@ -22,7 +22,7 @@ type level struct {
 // group is the streams of one priority and one key. It exists while it has any.
 type group struct {
 	key        string
-	head, tail *Stream // linked by Stream.nextReady
+	head, tail *Stream // linked by Stream.send.next
 	next       *group
 }
 
@@ -60,11 +60,11 @@ const (
 
 // add enters st at the end of its group.
 func (s *scheduler) add(st *Stream) {
-	if st.isReady {
+	if st.send.ready {
 		return
 	}
-	st.isReady = true
-	st.left = turn
+	st.send.ready = true
+	st.send.left = turn
 	s.ready++
 	l := &s.levels[st.pri&7]
 	g := l.keys[st.fairKey]
@@ -83,22 +83,22 @@ func (s *scheduler) add(st *Stream) {
 }
 
 func (g *group) push(st *Stream) {
-	st.nextReady = nil
+	st.send.next = nil
 	if g.tail == nil {
 		g.head = st
 	} else {
-		g.tail.nextReady = st
+		g.tail.send.next = st
 	}
 	g.tail = st
 }
 
 func (g *group) pop() *Stream {
 	st := g.head
-	g.head = st.nextReady
+	g.head = st.send.next
 	if g.head == nil {
 		g.tail = nil
 	}
-	st.nextReady = nil
+	st.send.next = nil
 	return st
 }
 
@@ -135,16 +135,16 @@ func (s *scheduler) sent(st *Stream, n int, more bool) {
 		}
 	}
 	g := l.groups.head
-	st.left -= n
-	if more && st.left > 0 {
+	st.send.left -= n
+	if more && st.send.left > 0 {
 		return
 	}
 	g.pop()
 	if more {
-		st.left += turn // what it overdrew is taken off its next turn
+		st.send.left += turn // what it overdrew is taken off its next turn
 		g.push(st)
 	} else {
-		st.isReady = false
+		st.send.ready = false
 		s.ready--
 	}
 	l.groups.pop()
@@ -157,26 +157,26 @@ func (s *scheduler) sent(st *Stream, n int, more bool) {
 
 // remove takes st out, wherever it stands.
 func (s *scheduler) remove(st *Stream) {
-	if !st.isReady {
+	if !st.send.ready {
 		return
 	}
-	st.isReady = false
+	st.send.ready = false
 	s.ready--
 	l := &s.levels[st.pri&7]
 	g := l.keys[st.fairKey]
 	var prev *Stream
-	for x := g.head; x != st; x = x.nextReady {
+	for x := g.head; x != st; x = x.send.next {
 		prev = x
 	}
 	if prev == nil {
-		g.head = st.nextReady
+		g.head = st.send.next
 	} else {
-		prev.nextReady = st.nextReady
+		prev.send.next = st.send.next
 	}
 	if g.tail == st {
 		g.tail = prev
 	}
-	st.nextReady = nil
+	st.send.next = nil
 	if g.head != nil {
 		return
 	}

@@ -122,7 +122,7 @@ func TestSchedulerComeAndGo(t *testing.T) {
 	wantShare(t, "the stream that came later", got[b], 50*maxData)
 	st := s.next()
 	s.sent(st, maxData, false)
-	if st.isReady || s.ready != 1 || s.next() == st {
+	if st.send.ready || s.ready != 1 || s.next() == st {
 		t.Errorf("a stream without more DATA is still scheduled")
 	}
 }

@@ -251,9 +251,9 @@ func (s *Session) Stats() Stats {
 	}
 	s.unlock()
 	for _, x := range open {
-		x.buf.mu.Lock()
-		st.Buffered += int64(x.buf.list.size)
-		x.buf.mu.Unlock()
+		x.recv.buf.mu.Lock()
+		st.Buffered += int64(x.recv.buf.list.size)
+		x.recv.buf.mu.Unlock()
 	}
 	return st
 }

@@ -22,66 +22,95 @@ type Stream struct {
 	rw      *response // server side only
 	duplex  bool      // the request asks for an upgrade
 
-	// giveAt is how many bytes its reader consumes before it tells the session.
-	giveAt atomic.Int32
-	// grew: its receive window is larger than at first.
-	grew atomic.Bool
+	// Guarded by Session.mu.
+	id        uint32
+	cond      sync.Cond // room to send, the reply, the end
+	state     streamState
+	err       error // why it ended before its time
+	resp      *http.Response
+	stopCtx   func() bool // ends the watch on the request's context
+	cancel    context.CancelFunc
+	requested bool // Request was called
+	opened    bool // it has an id
+	sent      bool // its first frame was handed to the connection
+	replied   bool // SYN_REPLY is queued or was received
+
+	send sendHalf // guarded by Session.mu
+	recv recvHalf
+	body bodyCount // owned by the session's reader
+}
+
+// streamState is the protocol's (draft 3.1, 2.3). A stream that has no id yet is
+// open too.
+type streamState uint8
+
+const (
+	streamOpen       streamState = iota
+	halfClosedLocal              // our FIN is on its way
+	halfClosedRemote             // the peer's FIN came
+	streamClosed                 // both, or reset: it is no longer in Session.streams
+)
+
+// sending reports whether this side has not ended its half.
+func (st *Stream) sending() bool { return st.state == streamOpen || st.state == halfClosedRemote }
+
+// receiving reports whether the peer has not ended its half.
+func (st *Stream) receiving() bool { return st.state == streamOpen || st.state == halfClosedLocal }
+
+// sendHalf is what a stream has to send.
+type sendHalf struct {
+	list     chunkList
+	window   sendWindow
+	deadline deadline
+	trailers *pairs // to be sent after the last DATA
+	fin      bool   // no more DATA will be added
+	late     bool   // a write failed for its deadline
+	waiting  int    // calls of writeFrom that wait for room
+	much     bool   // a whole chunk was filled
+
+	// See stream_hold.go.
+	reply *pairs // the SYN_REPLY, while it is held back
+	hold  bool   // DATA is held back too
+	lazy  bool   // in Session.lazy
+
+	// The scheduler's.
+	ready bool
+	left  int // bytes of its turn
+	next  *Stream
+}
+
+// recvHalf is what came on a stream, and may come.
+type recvHalf struct {
+	buf    recvBuffer   // has a lock of its own
+	giveAt atomic.Int32 // how many bytes its reader consumes before it tells the session
+	grew   atomic.Bool  // window is larger than at first
 
 	// Guarded by Session.mu.
-	id       uint32
-	cond     sync.Cond // room to send, the reply, the end
-	send     chunkList
-	sendWin  sendWindow
-	recv     recvWindow
-	grow     grower
-	deadline deadline // of writes
-	err      error    // why it ended before its time
-	resp     *http.Response
-	trailers *pairs      // to be sent after the last DATA
-	stopCtx  func() bool // ends the watch on the request's context
-	cancel   context.CancelFunc
+	window    recvWindow
+	grow      grower
+	whole     bool // the peer's FIN came
+	credited  bool // a WINDOW_UPDATE was sent for it
+	forgotten bool // the peer says so, though its FIN is still to come
+	discard   bool // what comes is dropped and given back
+	refuse    bool // so much was dropped that the rest is refused
+	done      bool // nobody goes on reading what came; not kept if nothing grew
+}
 
-	requested    bool // Request was called
-	opened       bool // it has an id
-	sent         bool // its first frame was handed to the connection
-	replied      bool // SYN_REPLY is queued or was received
-	finQueued    bool // no more DATA will be added
-	localClosed  bool // our FIN is on its way
-	remoteClosed bool // the peer's FIN came
-	closed       bool // it is no longer in Session.streams
-	credited     bool // a WINDOW_UPDATE was sent for it
-	forgotten    bool // the peer says so, though its FIN is still to come
-	discard      bool // what comes is dropped and given back
-	bodyDone     bool // nobody goes on reading what came; not kept if nothing grew
-	unwanted     bool // so much was dropped that the rest is refused
-	late         bool // a write failed for its deadline
-
-	// Guarded by Session.mu; see stream_hold.go.
-	held      *pairs // the SYN_REPLY, while it is held back
-	hold      bool   // DATA is held back too
-	isLazy    bool   // in Session.lazy
-	isReady   bool   // in the scheduler
-	waiting   int    // calls of writeFrom that wait for room
-	sentMuch  bool   // a whole chunk was filled
-	left      int    // bytes of its turn
-	nextReady *Stream
-
-	// Owned by the session's reader.
+// bodyCount counts what came on a stream.
+type bodyCount struct {
 	want, got int64 // announced length of the body, -1 if none; bytes of it that came
-	hadData   bool
+	some      bool  // DATA came
 	dropped   int64 // bytes dropped while discard was set
 	// Bytes and values in the HEADERS frames.
 	moreBytes, morePairs int
-
-	buf recvBuffer // has a lock of its own
 }
 
 func (s *Session) newStream() *Stream {
-	st := &Stream{s: s, pri: defaultPriority, want: -1}
+	st := &Stream{s: s, pri: defaultPriority, body: bodyCount{want: -1}}
 	st.cond.L = &s.mu
-	st.buf.init()
-	st.recv = recvWindow{size: int64(s.cfg.StreamWindow), avail: int64(s.cfg.StreamWindow)}
-	st.giveAt.Store(int32(st.recv.enough()))
+	st.recv.buf.init()
+	st.recv.window = recvWindow{size: int64(s.cfg.StreamWindow), avail: int64(s.cfg.StreamWindow)}
+	st.recv.giveAt.Store(int32(st.recv.window.enough()))
 	return st
 }
 

@@ -3,10 +3,10 @@ package spdy
 // removeLocked takes st out of the session. err is nil if both sides ended it;
 // otherwise unlock tells whoever reads its body, and its handler.
 func (s *Session) removeLocked(st *Stream, err error) {
-	if st.closed {
+	if st.state == streamClosed {
 		return
 	}
-	st.closed = true
+	st.state = streamClosed
 	if st.err == nil {
 		st.err = err
 	}
@@ -16,11 +16,11 @@ func (s *Session) removeLocked(st *Stream, err error) {
 		s.failed = append(s.failed, st)
 	}
 	s.dropUnsentLocked(st)
-	freePairs(st.held)
-	freePairs(st.trailers)
-	st.held, st.trailers = nil, nil
+	freePairs(st.send.reply)
+	freePairs(st.send.trailers)
+	st.send.reply, st.send.trailers = nil, nil
 	s.ungrowLocked(st)
-	st.deadline.stop()
+	st.send.deadline.stop()
 	if st.stopCtx != nil {
 		st.stopCtx()
 	}
@@ -34,8 +34,8 @@ func (s *Session) removeLocked(st *Stream, err error) {
 // dropUnsentLocked forgets the DATA of st that waits to be sent.
 func (s *Session) dropUnsentLocked(st *Stream) {
 	s.send.sched.remove(st)
-	s.send.buffered -= st.send.size
-	st.send.drop()
+	s.send.buffered -= st.send.list.size
+	st.send.list.drop()
 }
 
 // unlock unlocks mu, and does then what removeLocked has left to be done without
@@ -54,13 +54,13 @@ func (s *Session) unlock() {
 // the stream up.
 func (st *Stream) notifyEnd() {
 	st.s.mu.Lock()
-	err, whole, cancel := st.err, st.remoteClosed, st.cancel
+	err, whole, cancel := st.err, st.recv.whole, st.cancel
 	st.s.unlock()
 	if !whole {
 		if se, ok := err.(*StreamError); ok && !se.Remote {
-			st.buf.abort(err)
+			st.recv.buf.abort(err)
 		} else {
-			st.buf.end(err)
+			st.recv.buf.end(err)
 		}
 	}
 	if cancel != nil {
@@ -70,12 +70,26 @@ func (st *Stream) notifyEnd() {
 
 // closeLocalLocked notes that our FIN is queued behind all that was sent.
 func (s *Session) closeLocalLocked(st *Stream) {
-	st.localClosed = true
-	st.deadline.stop()
-	if st.remoteClosed {
+	st.send.deadline.stop()
+	switch st.state {
+	case halfClosedRemote:
 		s.removeLocked(st, nil)
-	} else if st.unwanted {
-		s.refuseRestLocked(st)
+	case streamOpen:
+		st.state = halfClosedLocal
+		if st.recv.refuse {
+			s.refuseRestLocked(st)
+		}
+	}
+}
+
+// closeRemoteLocked notes the peer's FIN.
+func (s *Session) closeRemoteLocked(st *Stream) {
+	st.recv.whole = true
+	switch st.state {
+	case halfClosedLocal:
+		s.removeLocked(st, nil)
+	case streamOpen:
+		st.state = halfClosedRemote
 	}
 }
 
@@ -83,7 +97,7 @@ func (s *Session) closeLocalLocked(st *Stream) {
 // more of a body than is going to be dropped. The response stays whole: to the
 // stream nothing has happened.
 func (s *Session) refuseRestLocked(st *Stream) {
-	if !st.closed {
+	if st.state != streamClosed {
 		s.sendResetLocked(st.id, Cancel)
 		s.removeLocked(st, nil)
 	}

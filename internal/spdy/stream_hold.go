@@ -20,11 +20,11 @@ type lazyStreams struct {
 // one timer sends it before long if nothing else does.
 func (st *Stream) holdLocked() {
 	s := st.s
-	st.hold = true
-	if st.isLazy || s.err != nil {
+	st.send.hold = true
+	if st.send.lazy || s.err != nil {
 		return
 	}
-	st.isLazy = true
+	st.send.lazy = true
 	s.lazy.streams = append(s.lazy.streams, st)
 	if s.lazy.set {
 		return
@@ -43,8 +43,8 @@ func (s *Session) flushLazy() {
 	s.lazy.set = false
 	for i, st := range s.lazy.streams {
 		s.lazy.streams[i] = nil
-		st.isLazy = false
-		if st.hold && !st.closed {
+		st.send.lazy = false
+		if st.send.hold && st.state != streamClosed {
 			st.sendHeldLocked()
 		}
 	}
@@ -53,8 +53,8 @@ func (s *Session) flushLazy() {
 
 // sendHeldLocked sends what was held back.
 func (st *Stream) sendHeldLocked() {
-	st.hold = false
-	if st.held != nil {
+	st.send.hold = false
+	if st.send.reply != nil {
 		st.queueReplyLocked()
 	}
 	st.readyLocked()
@@ -62,15 +62,15 @@ func (st *Stream) sendHeldLocked() {
 
 // queueReplyLocked queues the SYN_REPLY, with FIN if nothing follows it.
 func (st *Stream) queueReplyLocked() {
-	if st.closed || st.replied {
-		freePairs(st.held)
-		st.held = nil
+	if st.state == streamClosed || st.replied {
+		freePairs(st.send.reply)
+		st.send.reply = nil
 		return
 	}
-	it := item{typ: typeSynReply, st: st, id: st.id, block: st.held}
-	st.held = nil
+	it := item{typ: typeSynReply, st: st, id: st.id, block: st.send.reply}
+	st.send.reply = nil
 	st.replied = true
-	last := st.finQueued && st.send.size == 0 && st.trailers == nil
+	last := st.send.fin && st.send.list.size == 0 && st.send.trailers == nil
 	if last {
 		it.flags = flagFin
 	}

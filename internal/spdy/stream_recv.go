@@ -7,9 +7,9 @@ import (
 
 // readBody reads what came, and gives the window back.
 func (st *Stream) readBody(p []byte) (int, error) {
-	n, consumed, err := st.buf.read(p)
-	if consumed >= int(st.giveAt.Load()) {
-		st.s.give(st, st.buf.takeConsumed())
+	n, consumed, err := st.recv.buf.read(p)
+	if consumed >= int(st.recv.giveAt.Load()) {
+		st.s.give(st, st.recv.buf.takeConsumed())
 	}
 	return n, err
 }
@@ -17,7 +17,7 @@ func (st *Stream) readBody(p []byte) (int, error) {
 // writeBodyTo is readBody without a copy.
 func (st *Stream) writeBodyTo(w io.Writer) (n int64, err error) {
 	for {
-		p, err := st.buf.lend()
+		p, err := st.recv.buf.lend()
 		if err != nil {
 			if err == io.EOF {
 				err = nil
@@ -31,8 +31,8 @@ func (st *Stream) writeBodyTo(w io.Writer) (n int64, err error) {
 		n += int64(m)
 		// The writer of an HTTP/2 response may still read what a Write that failed
 		// was given: used again, it could carry one visitor's bytes to another.
-		if consumed := st.buf.took(m, err != nil); consumed >= int(st.giveAt.Load()) {
-			st.s.give(st, st.buf.takeConsumed())
+		if consumed := st.recv.buf.took(m, err != nil); consumed >= int(st.recv.giveAt.Load()) {
+			st.s.give(st, st.recv.buf.takeConsumed())
 		}
 		if err == nil && m < len(p) {
 			err = io.ErrShortWrite
@@ -45,12 +45,12 @@ func (st *Stream) writeBodyTo(w io.Writer) (n int64, err error) {
 
 // bodyEnded is called when nobody goes on reading the body of a response.
 func (st *Stream) bodyEnded() {
-	if !st.grew.Load() {
+	if !st.recv.grew.Load() {
 		return
 	}
 	st.s.mu.Lock()
 	defer st.s.unlock()
-	st.bodyDone = true
+	st.recv.done = true
 	st.s.ungrowLocked(st)
 }
 
@@ -59,12 +59,12 @@ func (st *Stream) bodyEnded() {
 func (st *Stream) stopReading() {
 	s := st.s
 	s.mu.Lock()
-	if st.discard || st.remoteClosed {
+	if st.recv.discard || st.recv.whole {
 		s.unlock()
 		return
 	}
-	st.discard = true
+	st.recv.discard = true
 	s.unlock()
-	n := st.buf.abort(http.ErrBodyReadAfterClose)
-	s.give(st, n+st.buf.takeConsumed())
+	n := st.recv.buf.abort(http.ErrBodyReadAfterClose)
+	s.give(st, n+st.recv.buf.takeConsumed())
 }

@@ -19,15 +19,15 @@ const fewStreams = 64
 
 // roomLocked reports whether more DATA may be added.
 func (st *Stream) roomLocked() bool {
-	return st.send.size < sendBufferLow ||
-		st.send.size < sendBuffer && int64(st.send.size) < int64(st.sendWin) && st.s.send.buffered < sendBufferAll
+	return st.send.list.size < sendBufferLow ||
+		st.send.list.size < sendBuffer && int64(st.send.list.size) < int64(st.send.window) && st.s.send.buffered < sendBufferAll
 }
 
 // wakeWriterLocked wakes those that wait for room, where there is enough of it to
 // be worth that: before the buffer is empty, or a less urgent stream would have the
 // turn of one that has more to say.
 func (st *Stream) wakeWriterLocked() {
-	if st.send.size <= sendBuffer/2 && st.roomLocked() {
+	if st.send.list.size <= sendBuffer/2 && st.roomLocked() {
 		st.cond.Broadcast()
 	}
 }
@@ -37,8 +37,8 @@ func (st *Stream) wakeWriterLocked() {
 // little, and a few bytes never hold a large chunk on all of them.
 func (st *Stream) largeLocked() bool {
 	s := st.s
-	return int64(st.sendWin) > defaultWindow && s.send.buffered < sendBufferAll/4 &&
-		(st.send.size > 0 || st.sentMuch && len(s.streams) <= fewStreams)
+	return int64(st.send.window) > defaultWindow && s.send.buffered < sendBufferAll/4 &&
+		(st.send.list.size > 0 || st.send.much && len(s.streams) <= fewStreams)
 }
 
 // writeFrom adds DATA that fill puts into the space it is given, until fill
@@ -50,29 +50,29 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 	s.mu.Lock()
 	defer s.unlock()
 	for {
-		for !st.closed && !st.finQueued && (!st.roomLocked() || st.send.filling) && !st.deadline.passed() {
+		for st.state != streamClosed && !st.send.fin && (!st.roomLocked() || st.send.list.filling) && !st.send.deadline.passed() {
 			st.sendHeldLocked()
-			st.waiting++
+			st.send.waiting++
 			st.cond.Wait()
-			st.waiting--
+			st.send.waiting--
 		}
 		if err := st.writeErrorLocked(); err != nil {
 			return err
 		}
-		n, more, err := st.fillUnlocked(fill, st.send.reserve(st.largeLocked()))
-		if st.finQueued {
+		n, more, err := st.fillUnlocked(fill, st.send.list.reserve(st.largeLocked()))
+		if st.send.fin {
 			n = 0 // somebody else ended this side meanwhile
 		}
-		if !st.send.commit(n) || st.finQueued {
+		if !st.send.list.commit(n) || st.send.fin {
 			return st.writeErrorLocked()
 		}
 		s.send.buffered += n
-		st.sentMuch = st.sentMuch || n > 0 && st.send.tail.w == len(st.send.tail.b)
-		if st.waiting > 0 {
+		st.send.much = st.send.much || n > 0 && st.send.list.tail.w == len(st.send.list.tail.b)
+		if st.send.waiting > 0 {
 			st.cond.Broadcast()
 		}
 		if n > 0 {
-			if lazy && st.send.size < lazyLimit && !st.isReady {
+			if lazy && st.send.list.size < lazyLimit && !st.send.ready {
 				st.holdLocked()
 			} else {
 				st.sendHeldLocked()
@@ -97,10 +97,10 @@ func (st *Stream) writeErrorLocked() error {
 	switch {
 	case st.err != nil:
 		return st.err
-	case st.closed || st.finQueued:
+	case st.state == streamClosed || st.send.fin:
 		return &StreamError{StreamID: st.id, Status: StreamAlreadyClosed, Cause: errFinished}
-	case st.deadline.passed():
-		st.late = true
+	case st.send.deadline.passed():
+		st.send.late = true
 		return &StreamError{StreamID: st.id, Status: InternalError, Cause: os.ErrDeadlineExceeded}
 	}
 	return nil
@@ -108,19 +108,19 @@ func (st *Stream) writeErrorLocked() error {
 
 // finishLocked ends this side of the stream after what is buffered.
 func (st *Stream) finishLocked(trailers *pairs) {
-	if st.closed || st.finQueued {
+	if st.state == streamClosed || st.send.fin {
 		freePairs(trailers)
 		return
 	}
-	st.finQueued = true
-	st.trailers = trailers
-	st.hold = false
-	if st.held != nil {
+	st.send.fin = true
+	st.send.trailers = trailers
+	st.send.hold = false
+	if st.send.reply != nil {
 		st.queueReplyLocked()
 	}
-	if st.send.size > 0 {
+	if st.send.list.size > 0 {
 		st.readyLocked()
-	} else if !st.localClosed {
+	} else if st.sending() {
 		st.queueEndLocked()
 	}
 	st.cond.Broadcast()
@@ -129,10 +129,10 @@ func (st *Stream) finishLocked(trailers *pairs) {
 // queueEndLocked sends the trailers, if there are any, and the FIN on DATA
 // without bytes, which no window holds up (draft 3.1, 2.6.8).
 func (st *Stream) queueEndLocked() {
-	if st.trailers != nil {
+	if st.send.trailers != nil {
 		// Not with FIN: there are peers that do not see it on HEADERS.
-		st.s.queueLocked(item{typ: typeHeaders, st: st, id: st.id, block: st.trailers})
-		st.trailers = nil
+		st.s.queueLocked(item{typ: typeHeaders, st: st, id: st.id, block: st.send.trailers})
+		st.send.trailers = nil
 	}
 	st.s.queueLocked(item{typ: typeData, flags: flagFin, st: st, id: st.id})
 	st.s.closeLocalLocked(st)
@@ -140,7 +140,7 @@ func (st *Stream) queueEndLocked() {
 
 // readyLocked enters the stream in the scheduler if it may send.
 func (st *Stream) readyLocked() {
-	if st.send.size > 0 && st.sendWin > 0 && !st.closed && !st.hold {
+	if st.send.list.size > 0 && st.send.window > 0 && st.state != streamClosed && !st.send.hold {
 		st.s.send.sched.add(st)
 		st.s.wakeLocked()
 	}
@@ -149,7 +149,7 @@ func (st *Stream) readyLocked() {
 func (st *Stream) setWriteDeadline(t time.Time) {
 	st.s.mu.Lock()
 	defer st.s.unlock()
-	st.deadline.set(t, &st.s.mu, &st.cond)
+	st.send.deadline.set(t, &st.s.mu, &st.cond)
 	st.cond.Broadcast()
 }
 
@@ -167,9 +167,9 @@ func (st *Stream) WaitSent() error {
 		st.sendHeldLocked()
 	}
 	for st.heldUpLocked() && st.writeErrorLocked() == nil {
-		st.waiting++
+		st.send.waiting++
 		st.cond.Wait()
-		st.waiting--
+		st.send.waiting--
 	}
 	return st.writeErrorLocked()
 }
@@ -177,5 +177,5 @@ func (st *Stream) WaitSent() error {
 // heldUpLocked reports whether the windows do not let out what waits to be sent.
 func (st *Stream) heldUpLocked() bool {
 	s := st.s
-	return st.send.size > 0 && (int64(st.sendWin) < int64(st.send.size) || s.sessionWindows() && int64(s.send.window) < int64(s.send.buffered))
+	return st.send.list.size > 0 && (int64(st.send.window) < int64(st.send.list.size) || s.sessionWindows() && int64(s.send.window) < int64(s.send.buffered))
 }

@@ -136,31 +136,31 @@ func (s *Session) canSendLocked() bool {
 func (s *Session) pickLocked() {
 	for total := 0; total < maxData && s.canSendLocked(); {
 		st := s.send.sched.next()
-		if st.sendWin <= 0 {
+		if st.send.window <= 0 {
 			s.send.sched.sent(st, 0, false) // SETTINGS have closed its window
 			continue
 		}
-		c := st.send.head
-		n := min(c.w-c.r, maxData, int(st.sendWin))
+		c := st.send.list.head
+		n := min(c.w-c.r, maxData, int(st.send.window))
 		if s.sessionWindows() {
 			n = min(n, int(s.send.window))
 			s.send.window -= sendWindow(n)
 		}
-		st.sendWin -= sendWindow(n)
-		st.send.size -= n
+		st.send.window -= sendWindow(n)
+		st.send.list.size -= n
 		s.send.buffered -= n
 		frame := c.b[c.r-frameHeaderLen : c.r+n]
 		c.r += n
 		p := outData{frame: frame}
-		if c.r == c.w && !(st.send.filling && c == st.send.tail) {
-			st.send.pop()
+		if c.r == c.w && !(st.send.list.filling && c == st.send.list.tail) {
+			st.send.list.pop()
 			p.chunk = c
 		} else {
 			c.lent = true
 			p.part = c
 		}
 		var flags frameFlags
-		if st.finQueued && st.send.size == 0 && st.trailers == nil {
+		if st.send.fin && st.send.list.size == 0 && st.send.trailers == nil {
 			flags = flagFin
 		}
 		putDataHeader(frame, st.id, flags, n)
@@ -168,13 +168,13 @@ func (s *Session) pickLocked() {
 		s.stats.BytesSent += uint64(n)
 		s.stats.FramesSent++
 		total += n + frameHeaderLen
-		s.send.sched.sent(st, n, st.send.size > 0 && st.sendWin > 0)
-		if st.waiting > 0 {
+		s.send.sched.sent(st, n, st.send.list.size > 0 && st.send.window > 0)
+		if st.send.waiting > 0 {
 			st.wakeWriterLocked()
 		}
 		if flags == flagFin {
 			s.closeLocalLocked(st)
-		} else if st.finQueued && st.send.size == 0 {
+		} else if st.send.fin && st.send.list.size == 0 {
 			st.queueEndLocked()
 		}
 		if p.part != nil {
