@@ -13,11 +13,11 @@ import (
 type chunk struct {
 	next *chunk
 	r, w int // b[r:w] is filled and not yet taken
-	// lent: a part of it is being written, by the session's writer or by the
+	// inUse: a part of it is being written, by the session's writer or by the
 	// reader of a body: not to be pooled.
-	lent bool
-	kept bool // for good
-	b    []byte
+	inUse bool
+	keep  bool // never to be pooled
+	b     []byte
 }
 
 // Chunks have two sizes: of one full frame, and of four for the streams whose
@@ -38,13 +38,13 @@ func newChunk(large bool) *chunk {
 		pool = &largeChunks
 	}
 	c := pool.Get().(*chunk)
-	c.next, c.r, c.w, c.lent = nil, frameHeaderLen, frameHeaderLen, false
+	c.next, c.r, c.w, c.inUse = nil, frameHeaderLen, frameHeaderLen, false
 	return c
 }
 
 func freeChunk(c *chunk) {
 	switch {
-	case c.lent || c.kept:
+	case c.inUse || c.keep:
 	case len(c.b) == smallChunk:
 		smallChunks.Put(c)
 	default:
@@ -217,27 +217,27 @@ func (b *recvBuffer) read(p []byte) (n, consumed int, err error) {
 	return n, b.consumed, nil
 }
 
-// lend returns some of what there is, which the caller gives back with took; it
+// peek returns some of what there is, which the caller gives back with consume; it
 // waits for some.
-func (b *recvBuffer) lend() ([]byte, error) {
+func (b *recvBuffer) peek() ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.waitLocked(); err != nil {
 		return nil, err
 	}
 	c := b.list.head
-	c.lent = true
+	c.inUse = true
 	return c.b[c.r:c.w], nil
 }
 
-// took says that the first n bytes of what lend returned are consumed; kept, that
+// consume says that the first n bytes of what peek returned are read; keep, that
 // the borrower may go on reading them, so that they are never used again. It
 // returns how many were consumed since takeConsumed last said so.
-func (b *recvBuffer) took(n int, kept bool) (consumed int) {
+func (b *recvBuffer) consume(n int, keep bool) (consumed int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c := b.list.head; c != nil && !b.list.dropped {
-		c.lent, c.kept = false, c.kept || kept
+		c.inUse, c.keep = false, c.keep || keep
 		c.r += n
 		b.list.size -= n
 		b.list.trim()

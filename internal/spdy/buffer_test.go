@@ -50,7 +50,7 @@ func TestWriteToFails(t *testing.T) {
 		}
 		st.writeBodyTo(io.Discard) // does not change that
 		st.recv.buf.abort(errBodyClosed)
-		if !c.kept {
+		if !c.keep {
 			t.Errorf("%s: the memory is free for another body, want it left to the writer", test.what)
 		}
 		s.Close()

@@ -147,7 +147,7 @@ func (s *Server) Serve(ln net.Listener) (err error) {
 		conn, err := ln.Accept()
 		if err != nil {
 			ne, ok := errors.AsType[net.Error](err)
-			//lint:ignore SA1019 net/http judges the errors of Accept by it too
+			//lint:ignore SA1019 net/http tells the errors of Accept by it too
 			if !ok || !ne.Temporary() {
 				return err
 			}

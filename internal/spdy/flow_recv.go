@@ -91,7 +91,7 @@ func (s *Session) give(st *Stream, n int) {
 		return
 	}
 	now := time.Now()
-	size := st.recv.grow.judge(now, delta, st.recv.window.size, s.ping.line())
+	size := st.recv.grow.resize(now, delta, st.recv.window.size, s.ping.line())
 	switch {
 	case st.recv.discard:
 	case size > st.recv.window.size:
@@ -115,7 +115,7 @@ func (s *Session) giveSessionLocked(n int) {
 	if delta == 0 {
 		return
 	}
-	size := s.receive.grow.judge(time.Now(), delta, s.receive.window.size, s.ping.line())
+	size := s.receive.grow.resize(time.Now(), delta, s.receive.window.size, s.ping.line())
 	if size = min(size, defaultMaxSessionWindow); size > s.receive.window.size {
 		delta += s.receive.window.grow(size)
 	}

@@ -110,7 +110,7 @@ func TestGrower(t *testing.T) {
 		{"a short line, twice the window in a round trip", 131072, time.Millisecond, time.Millisecond, 2},
 	} {
 		g := grower{last: start, total: provenTotal}
-		if got := g.judge(start.Add(test.since), test.delta, 65536, test.rtt); got != test.want*65536 {
+		if got := g.resize(start.Add(test.since), test.delta, 65536, test.rtt); got != test.want*65536 {
 			t.Errorf("%s: got %d, want %d windows", test.what, got, test.want)
 		}
 	}
@@ -121,11 +121,11 @@ func TestGrowerShrinks(t *testing.T) {
 	for _, rtt := range []time.Duration{time.Millisecond, 50 * time.Millisecond} {
 		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 		g := grower{last: start, total: provenTotal}
-		if got := g.judge(start.Add(rtt*3/2), 1<<17, 1<<20, rtt); got != 1<<20 {
+		if got := g.resize(start.Add(rtt*3/2), 1<<17, 1<<20, rtt); got != 1<<20 {
 			t.Errorf("round trip of %v, more than a sixteenth of the window in each: got %d, want no change", rtt, got)
 		}
 		g = grower{last: start, total: provenTotal}
-		if got := g.judge(start.Add(200*rtt), 1<<17, 1<<20, rtt); got != 1<<19 {
+		if got := g.resize(start.Add(200*rtt), 1<<17, 1<<20, rtt); got != 1<<19 {
 			t.Errorf("round trip of %v, an eighth of the window in 200 of them: got %d, want half of it", rtt, got)
 		}
 	}
@@ -135,7 +135,7 @@ func TestGrowerShrinks(t *testing.T) {
 	g := grower{last: start, total: provenTotal}
 	for trip := range 100 {
 		for piece := range 32 {
-			if got := g.judge(start.Add(time.Duration(trip)*50*time.Millisecond), 1<<18, 8<<20, 50*time.Millisecond); got < 8<<20 {
+			if got := g.resize(start.Add(time.Duration(trip)*50*time.Millisecond), 1<<18, 8<<20, 50*time.Millisecond); got < 8<<20 {
 				t.Fatalf("a window at once, round trip %d, piece %d of 32: got %d, want no less than the window", trip, piece, got)
 			}
 		}
@@ -157,11 +157,11 @@ func TestGrowerWaitsOnShortLine(t *testing.T) {
 	start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	g := grower{last: start}
 	for n := int64(32 << 10); n < provenTotal; n += 32 << 10 {
-		if got := g.judge(start.Add(2*time.Millisecond), 32<<10, 65536, time.Millisecond); got != 65536 {
+		if got := g.resize(start.Add(2*time.Millisecond), 32<<10, 65536, time.Millisecond); got != 65536 {
 			t.Fatalf("after %d bytes: got %d, want 65536", n, got)
 		}
 	}
-	if got := g.judge(start.Add(2*time.Millisecond), 32<<10, 65536, time.Millisecond); got != 131072 {
+	if got := g.resize(start.Add(2*time.Millisecond), 32<<10, 65536, time.Millisecond); got != 131072 {
 		t.Errorf("after %d bytes: got %d, want 131072", provenTotal, got)
 	}
 }
@@ -169,14 +169,14 @@ func TestGrowerWaitsOnShortLine(t *testing.T) {
 // On a short line a large window does not grow for a reader that was held up and
 // then read fast what had come meanwhile, but for one that is fast all the time.
 func TestGrowerShortLine(t *testing.T) {
-	const size, rtt = steadyWindow, time.Millisecond
+	const size, rtt = largeWindow, time.Millisecond
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	g := grower{last: now, total: provenTotal}
 	judge := func(delta int64) int64 {
 		now = now.Add(rtt)
-		return g.judge(now, delta, size, rtt)
+		return g.resize(now, delta, size, rtt)
 	}
-	for i := range steadyTrips - 1 {
+	for i := range manyTrips - 1 {
 		if got := judge(size / 4); got != size {
 			t.Errorf("a quarter of the window a round trip, the %dth: got %d, want %d", i, got, size)
 		}
@@ -184,7 +184,7 @@ func TestGrowerShortLine(t *testing.T) {
 	if got := judge(2 * size); got != size {
 		t.Errorf("two windows at once after that: got %d, want %d", got, size)
 	}
-	for range steadyTrips - 1 {
+	for range manyTrips - 1 {
 		if got := judge(size * 3 / 4); got != size {
 			t.Errorf("before so many round trips: got %d, want %d", got, size)
 		}

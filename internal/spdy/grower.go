@@ -8,15 +8,15 @@ import "time"
 // readers that keep up are raised.
 type grower struct {
 	last  time.Time // when the bytes of since began to come; before any came, when a client's stream was opened
-	since int64     // bytes given back, or kept by shrink, and not yet judged
+	since int64     // bytes given back, or kept by shrink, and not yet looked at by resize
 	total int64     // bytes given back
 	from  time.Time // when the bytes of read began to come
-	read  int64     // as since, to judge whether the reader is slow
+	read  int64     // as since, to see whether the reader is slow
 }
 
-// judge is called when a WINDOW_UPDATE of delta bytes, on a window of size,
+// resize is called when a WINDOW_UPDATE of delta bytes, on a window of size,
 // goes out at now. It returns the size that the window should have.
-func (g *grower) judge(now time.Time, delta, size int64, rtt time.Duration) int64 {
+func (g *grower) resize(now time.Time, delta, size int64, rtt time.Duration) int64 {
 	g.total += delta
 	g.since += delta
 	g.read += delta
@@ -29,8 +29,8 @@ func (g *grower) judge(now time.Time, delta, size int64, rtt time.Duration) int6
 		// What is read within a round trip had waited for its reader, and says
 		// little of the line.
 		least := rtt
-		if size >= steadyWindow {
-			least = steadyTrips * rtt
+		if size >= largeWindow {
+			least = manyTrips * rtt
 		}
 		if took < least || !g.proven() {
 			return size
@@ -49,14 +49,14 @@ func (g *grower) judge(now time.Time, delta, size int64, rtt time.Duration) int6
 }
 
 // slow reports whether less than a sixteenth of the window was read in a round
-// trip. That is judged over many: where the window is what holds the sender up,
+// trip. It is counted over many: where the window is what holds the sender up,
 // it comes at once, and nothing for the rest of a round trip.
 func (g *grower) slow(now time.Time, size int64, rtt time.Duration) bool {
 	if g.from.IsZero() {
 		g.from = g.last
 	}
 	took := now.Sub(g.from)
-	if rtt == 0 || took < steadyTrips*rtt || rtt < shortRTT && !g.proven() {
+	if rtt == 0 || took < manyTrips*rtt || rtt < shortRTT && !g.proven() {
 		return false
 	}
 	slow := 16*float64(g.read)*float64(rtt) < float64(took)*float64(size)
@@ -65,7 +65,7 @@ func (g *grower) slow(now time.Time, size int64, rtt time.Duration) bool {
 }
 
 // keep counts n bytes that shrink does not give back: they will have been read
-// when a WINDOW_UPDATE is judged next.
+// when resize is called next.
 func (g *grower) keep(n int64) {
 	g.since += n
 	g.read += n
@@ -86,9 +86,9 @@ const (
 	provenTotal    = 512 << 10
 	unprovenWindow = 512 << 10
 
-	// A window of steadyWindow and more grows, on a short line, for what is read
-	// in steadyTrips round trips: a reader that was held up for a moment seems
+	// A window of largeWindow and more grows, on a short line, for what is read
+	// in manyTrips round trips: a reader that was held up for a moment seems
 	// fast after it. Any window shrinks for what is read in so many.
-	steadyWindow = 512 << 10
-	steadyTrips  = 20
+	largeWindow = 512 << 10
+	manyTrips   = 20
 )

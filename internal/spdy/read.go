@@ -168,7 +168,7 @@ func (s *Session) countFrameLocked() error {
 	return nil
 }
 
-// checkLength judges a control frame by its header alone, before anything is
+// checkLength checks a control frame by its header alone, before anything is
 // allocated for it.
 func (s *Session) checkLength(h frameHeader) error {
 	want, exact := uint32(0), true

@@ -93,7 +93,7 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 	case malformed != nil:
 		s.sendResetLocked(id, status)
 	case s.server == nil:
-		s.sendResetLocked(id, s.judgePushLocked(h, associated))
+		s.sendResetLocked(id, s.pushStatusLocked(h, associated))
 	case s.closing.got:
 		s.sendResetLocked(id, RefusedStream)
 	case h.flags&flagUnidirectional != 0:
@@ -112,9 +112,9 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 	return err
 }
 
-// judgePushLocked returns the status for a pushed stream (draft 3.1, 3.3): this
+// pushStatusLocked returns the status for a pushed stream (draft 3.1, 3.3): this
 // side takes none, and a malformed one is told so.
-func (s *Session) judgePushLocked(h frameHeader, associated uint32) Status {
+func (s *Session) pushStatusLocked(h frameHeader, associated uint32) Status {
 	if h.flags&flagUnidirectional == 0 || s.streams[associated] == nil {
 		return ProtocolError
 	}

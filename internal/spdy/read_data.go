@@ -52,7 +52,7 @@ func (s *Session) readData(h frameHeader) error {
 	drop := !deliver || st.recv.discard
 	unread := 0
 	large := deliver && st.recv.window.size > defaultWindow
-	if deliver && !st.body.some {
+	if deliver && !st.body.hadData {
 		st.recv.grow.last = time.Now()
 	}
 	s.unlock()
@@ -77,7 +77,7 @@ func (s *Session) readData(h frameHeader) error {
 	if !deliver {
 		return nil
 	}
-	st.body.some = st.body.some || n > 0
+	st.body.hadData = st.body.hadData || n > 0
 	st.body.got += int64(n)
 	if drop {
 		if h.flags&flagFin != 0 {

@@ -2,16 +2,16 @@ package spdy
 
 import "fmt"
 
-// maxStrays is how many frames for streams that were never opened a peer may send
+// maxUnopened is how many frames for streams that were never opened a peer may send
 // in one session (draft 3.1, 2.4.2).
-const maxStrays = 100
+const maxUnopened = 100
 
 // lateFrames is how many frames that bring no byte of DATA each stream may bring
 // after its end, on average: a SYN_REPLY, HEADERS, and the FIN, were under way when
 // it was reset. Beyond that they count as floodBudget has it.
 const lateFrames = 4
 
-// resets judges frames for streams that are not open (draft 3.1, 2.4.2). Those for
+// resets counts frames for streams that are not open (draft 3.1, 2.4.2). Those for
 // a stream that was open once are no fault of the peer's, as in RFC 9113, 5.1: it
 // had sent them before it saw our RST_STREAM. There is no list of such streams,
 // which enough of them would overflow: every id up to the highest was open once.
@@ -20,10 +20,10 @@ type resets struct {
 	// told is the highest id of either parity for which a RST_STREAM went out. For
 	// that stream, and those before it, none does any more: so each stream is told
 	// once, without a list.
-	told   [2]uint32
-	known  int64 // streams that either side opened, those that were refused included
-	late   int64 // frames without DATA for streams that had ended
-	strays int   // frames for streams that were never opened
+	told     [2]uint32
+	known    int64 // streams that either side opened, those that were refused included
+	late     int64 // frames without DATA for streams that had ended
+	unopened int   // frames for streams that were never opened
 }
 
 // notOpenLocked answers a frame with n bytes of DATA for a stream that is not
@@ -36,8 +36,8 @@ func (s *Session) notOpenLocked(id uint32, n int) error {
 	case never && s.closing.sent && s.isPeers(id):
 		// Its SYN_STREAM crossed our GOAWAY.
 	case never:
-		if r.strays++; r.strays > maxStrays {
-			return protocolError("more than %d frames for streams that were never opened", maxStrays)
+		if r.unopened++; r.unopened > maxUnopened {
+			return protocolError("more than %d frames for streams that were never opened", maxUnopened)
 		}
 		s.sendResetLocked(id, InvalidStream)
 		return nil

@@ -26,11 +26,12 @@ var (
 // Body has a method Ready() bool, whether the next Read returns at once.
 // WithPriority sets the priority.
 //
-// The error is a *StreamError or a *SessionError, and Retryable judges it; it
-// wraps the context's error when that ended the request. When the context ends
-// later, reading the body fails. A body that was cut short, or is not as long
-// as its Content-Length says, never ends in io.EOF. An answer that is none is not
-// returned: that is an ErrMalformed, or an ErrHeaderTooLarge.
+// The error is a *StreamError or a *SessionError, and Retryable says whether the
+// request may be repeated; it wraps the context's error when that ended the
+// request. When the context ends later, reading the body fails. A body that was cut
+// short, or is not as long as its Content-Length says, never ends in io.EOF. An
+// answer that is none is not returned: that is an ErrMalformed, or an
+// ErrHeaderTooLarge.
 func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.roundTrip(s.newStream(), req)
 }

@@ -66,7 +66,7 @@ type sendHalf struct {
 	fin      bool   // no more DATA will be added
 	late     bool   // a write failed for its deadline
 	waiting  int    // calls of writeFrom that wait for room
-	much     bool   // a whole chunk was filled
+	filled   bool   // a whole chunk was
 
 	// See stream_hold.go.
 	reply *pairs // the SYN_REPLY, while it is held back
@@ -99,7 +99,7 @@ type recvHalf struct {
 // bodyCount counts what came on a stream.
 type bodyCount struct {
 	want, got int64 // announced length of the body, -1 if none; bytes of it that came
-	some      bool  // DATA came
+	hadData   bool
 	dropped   int64 // bytes dropped while discard was set
 	// Bytes and values in the HEADERS frames.
 	moreBytes, morePairs int

@@ -17,7 +17,7 @@ func (st *Stream) readBody(p []byte) (int, error) {
 // writeBodyTo is readBody without a copy.
 func (st *Stream) writeBodyTo(w io.Writer) (n int64, err error) {
 	for {
-		p, err := st.recv.buf.lend()
+		p, err := st.recv.buf.peek()
 		if err != nil {
 			if err == io.EOF {
 				err = nil
@@ -31,7 +31,7 @@ func (st *Stream) writeBodyTo(w io.Writer) (n int64, err error) {
 		n += int64(m)
 		// The writer of an HTTP/2 response may still read what a Write that failed
 		// was given: used again, it could carry one visitor's bytes to another.
-		if consumed := st.recv.buf.took(m, err != nil); consumed >= int(st.recv.giveAt.Load()) {
+		if consumed := st.recv.buf.consume(m, err != nil); consumed >= int(st.recv.giveAt.Load()) {
 			st.s.give(st, st.recv.buf.takeConsumed())
 		}
 		if err == nil && m < len(p) {

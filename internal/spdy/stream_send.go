@@ -38,7 +38,7 @@ func (st *Stream) wakeWriterLocked() {
 func (st *Stream) largeLocked() bool {
 	s := st.s
 	return int64(st.send.window) > defaultWindow && s.send.buffered < sendBufferAll/4 &&
-		(st.send.list.size > 0 || st.send.much && len(s.streams) <= fewStreams)
+		(st.send.list.size > 0 || st.send.filled && len(s.streams) <= fewStreams)
 }
 
 // writeFrom adds DATA that fill puts into the space it is given, until fill
@@ -67,7 +67,7 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			return st.writeErrorLocked()
 		}
 		s.send.buffered += n
-		st.send.much = st.send.much || n > 0 && st.send.list.tail.w == len(st.send.list.tail.b)
+		st.send.filled = st.send.filled || n > 0 && st.send.list.tail.w == len(st.send.list.tail.b)
 		if st.send.waiting > 0 {
 			st.cond.Broadcast()
 		}

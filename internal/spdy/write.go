@@ -41,7 +41,7 @@ func (s *Session) writeLoop() {
 	for {
 		s.mu.Lock()
 		if s.writer.part != nil {
-			s.writer.part.lent = false
+			s.writer.part.inUse = false
 			s.writer.part = nil
 		}
 		for s.idleLocked() {
@@ -156,7 +156,7 @@ func (s *Session) pickLocked() {
 			st.send.list.pop()
 			p.chunk = c
 		} else {
-			c.lent = true
+			c.inUse = true
 			p.part = c
 		}
 		var flags frameFlags
@@ -178,7 +178,7 @@ func (s *Session) pickLocked() {
 			st.queueEndLocked()
 		}
 		if p.part != nil {
-			break // the next header would be written over what is lent
+			break // the next header would be written over what is in use
 		}
 	}
 }
@@ -240,7 +240,7 @@ func (s *Session) writeFrames(queue *item, echoes []uint32) error {
 func (s *Session) returnChunks() {
 	for i, p := range s.writer.data {
 		if p.chunk != nil {
-			p.chunk.lent = false
+			p.chunk.inUse = false
 			freeChunk(p.chunk)
 		} else {
 			s.writer.part = p.part
