@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"sync"
@@ -14,6 +15,8 @@ import (
 )
 
 // Types of control frames, by the names of the library of 2015.
+//
+// Deprecated: FrameInfo.Type has the names.
 const (
 	FRAME_SYN_STREAM    = 1
 	FRAME_SYN_REPLY     = 2
@@ -26,6 +29,8 @@ const (
 )
 
 // Flags of frames, by the names of the library of 2015.
+//
+// Deprecated: FrameInfo.Flags has the bits.
 const (
 	FLAG_NONE = frameFlags(0)
 	FLAG_FIN  = frameFlags(1)
@@ -34,6 +39,8 @@ const (
 // Names of headers, by the names of the library of 2015. Those that begin with
 // a colon are found in the Header of a request to a session that was made by
 // NewServerSession.
+//
+// Deprecated: a request and its response have them in their fields.
 const (
 	HEADER_STATUS         string = ":status"
 	HEADER_VERSION        string = ":version"
@@ -47,20 +54,28 @@ const (
 const (
 	// INITIAL_FLOW_CONTOL_WINDOW is the window in bytes that a stream starts
 	// with. The spelling is that of the library of 2015.
+	//
+	// Deprecated: see Config.StreamWindow.
 	INITIAL_FLOW_CONTOL_WINDOW int32 = 64 * 1024
 
 	// MAX_DATA_PAYLOAD is the largest payload in bytes that a DATA frame can have.
+	//
+	// Deprecated: no frame of this package is as large.
 	MAX_DATA_PAYLOAD = 1<<24 - 1
 
 	// NORTHBOUND_SLOTS was how many pieces of received data a stream could hold.
 	// It is kept for programs that name it; Config.StreamWindow, in bytes, is
 	// the bound now.
+	//
+	// Deprecated: see Config.StreamWindow.
 	NORTHBOUND_SLOTS = 5
 )
 
 // PriorityFor returns the priority that is suggested for a request: 4, the
 // middle, whatever the URL. Stream.Request, Session.NewStreamProxy and Client.Do
 // use it unless the request's context has one of WithPriority.
+//
+// Deprecated: use WithPriority.
 func PriorityFor(req *url.URL) uint8 { return 4 }
 
 // output is a writer that can be exchanged. Writes to it do not mix.
@@ -102,11 +117,15 @@ func (stdout) Write(p []byte) (int, error) { return os.Stdout.Write(p) }
 // SetLog sets where log lines go, in place of standard error; nil: nowhere. It
 // counts at once for every session that was not made from a Config, and for no
 // other: those have Config.Logger.
+//
+// Deprecated: use Config.Logger.
 func SetLog(w io.Writer) { sharedOutput.set(w) }
 
 // EnableDebug prints a line for each frame to standard output from now on, with
 // the values of cookies and credentials hidden. It counts for every session that
 // was not made from a Config, and for no other: those have Config.Trace.
+//
+// Deprecated: use Config.Trace.
 func EnableDebug() { debugging.Store(true) }
 
 // debugFrame prints one frame.
@@ -133,6 +152,8 @@ func negotiated(conn net.Conn) Version {
 // taken, OK". From then on no stream is taken or opened; the session ends with
 // the last one that is open, at once if there is none. The frame has no flags (draft 3.1, 2.6.6), whatever f
 // is. Shutdown does the same and waits.
+//
+// Deprecated: use Session.Shutdown.
 func (s *Session) SendGoaway(f frameFlags, dat []byte) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -146,4 +167,26 @@ func (s *Session) SendGoaway(f frameFlags, dat []byte) {
 	s.closing.sent = true
 	s.queueLocked(item{typ: typeGoAway, value: last, value2: status})
 	s.goingLocked()
+}
+
+// NewClientSession returns a client session with the default configuration.
+// Nothing is sent or read before Serve.
+//
+// Deprecated: use Config.NewClientSession.
+func NewClientSession(conn net.Conn) *Session {
+	s := sharedConfig(conn).NewClientSession(conn)
+	s.upstream = true
+	return s
+}
+
+// NewServerSession returns a server session with the default configuration.
+// Its handlers find the five ":" names in Request.Header too, and a response
+// without a Content-Type gets "text/html; charset=utf-8", as the library of
+// 2015 did it; Config.NewServerSession does neither.
+//
+// Deprecated: use Config.NewServerSession.
+func NewServerSession(conn net.Conn, server *http.Server) *Session {
+	s := sharedConfig(conn).NewServerSession(conn, server)
+	s.upstream = true
+	return s
 }

@@ -16,6 +16,8 @@ import (
 // once.
 //
 // A Client is an http.RoundTripper too, so that an http.Client can use it.
+//
+// Deprecated: use Config.NewClientSession, whose sessions are an http.RoundTripper.
 type Client struct {
 	s   *Session // nil if there is no connection
 	err error    // why there is none
@@ -25,6 +27,8 @@ var errNoConnection = errors.New("spdy: the client has no connection")
 
 // NewClient connects to addr with TCP, without TLS, and starts a session. On an
 // error the Client is not nil, but all that it does fails.
+//
+// Deprecated: use Config.NewClientSession.
 func NewClient(addr string) (*Client, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -36,6 +40,8 @@ func NewClient(addr string) (*Client, error) {
 // NewClientConn starts a session on a connection that is ready: if it is of TLS,
 // after the handshake. The session is SPDY/3 if that was negotiated, else
 // SPDY/3.1. Close closes c.
+//
+// Deprecated: use Config.NewClientSession.
 func NewClientConn(c net.Conn) (*Client, error) {
 	if c == nil {
 		return &Client{err: errNoConnection}, errNoConnection

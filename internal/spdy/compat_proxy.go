@@ -27,6 +27,8 @@ var (
 // session, or when the peer's MAX_CONCURRENT_STREAMS leaves no room within
 // 1.5 s. It takes no place: Request does, and waits if others were faster. The
 // stream has no id before that, because ids have to grow on the wire.
+//
+// Deprecated: use Session.RoundTrip.
 func (s *Session) NewClientStream() *Stream {
 	if s.server != nil {
 		return nil
@@ -57,6 +59,8 @@ func (s *Session) NewClientStream() *Stream {
 // fails, w gets the same if nothing was written to it yet, and the error is
 // returned. When the answer breaks off later, w's own connection is made to break
 // off too, if w is net/http's or this package's: a cut answer must not look whole.
+//
+// Deprecated: use Session.RoundTrip, or a ReverseProxy with the Session as its Transport.
 func (s *Session) NewStreamProxy(r *http.Request, w http.ResponseWriter) (err error) {
 	wrote, err := s.newStream().proxy(r, w)
 	if err != nil && !wrote {
@@ -72,6 +76,8 @@ func (s *Session) NewStreamProxy(r *http.Request, w http.ResponseWriter) (err er
 // writer as it comes. It returns at the answer's end, with an error if that did
 // not come whole. A stream is good for one request; of request and writer holds
 // what NewStreamProxy says, but that writer gets no 404.
+//
+// Deprecated: use Session.RoundTrip.
 func (s *Stream) Request(request *http.Request, writer http.ResponseWriter) (err error) {
 	_, err = s.proxy(request, writer)
 	return err

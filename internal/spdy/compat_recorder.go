@@ -6,6 +6,8 @@ import (
 )
 
 // ResponseRecorder is an http.ResponseWriter that keeps the answer.
+//
+// Deprecated: use that of net/http/httptest.
 type ResponseRecorder struct {
 	Code      int           // the status, 200 if WriteHeader was not called
 	HeaderMap http.Header   // the headers; changes after WriteHeader show
@@ -16,6 +18,8 @@ type ResponseRecorder struct {
 
 // NewRecorder returns a ResponseRecorder with status 200, no headers and an
 // empty body.
+//
+// Deprecated: use that of net/http/httptest.
 func NewRecorder() *ResponseRecorder {
 	return &ResponseRecorder{Code: http.StatusOK, HeaderMap: make(http.Header), Body: new(bytes.Buffer)}
 }

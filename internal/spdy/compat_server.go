@@ -27,6 +27,8 @@ const (
 // Server accepts connections and runs a server session on each, as
 // NewServerSession makes it. Its fields are read when serving starts. A server of
 // net/http with SPDY beside HTTP/1.1 and HTTP/2 is made by ConfigureServer.
+//
+// Deprecated: use ConfigureServer, or Config.NewServerSession for a connection.
 type Server struct {
 	Handler   http.Handler // http.DefaultServeMux if nil
 	Addr      string       // TCP address to listen on: ":http" if empty, ":https" with TLS
@@ -40,6 +42,8 @@ type Server struct {
 // ListenAndServe listens on the TCP address addr and serves SPDY/3.1, without
 // TLS, with handler (http.DefaultServeMux if nil). An empty addr is ":http". It
 // returns when listening fails, with the error.
+//
+// Deprecated: use ConfigureServer, or Config.NewServerSession for a connection.
 func ListenAndServe(addr string, handler http.Handler) (err error) {
 	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
 }
@@ -50,6 +54,8 @@ func ListenAndServe(addr string, handler http.Handler) (err error) {
 // expect an http.Hijacker when there is no SPDY. It returns when listening fails.
 //
 // ConfigureServer does more: HTTP/2, time limits, an orderly shutdown.
+//
+// Deprecated: use ConfigureServer.
 func ListenAndServeTLS(addr string, certFile string, keyFile string, handler http.Handler) error {
 	if addr == "" {
 		addr = ":https"
@@ -80,6 +86,8 @@ func serveTLS(ln net.Listener, certFile, keyFile string, handler http.Handler) e
 // ListenAndServeTLSSpdyOnly listens on the TCP address addr (":https" if empty)
 // with TLS, and serves SPDY with handler (http.DefaultServeMux if nil), to a
 // client without ALPN too. It returns when listening fails.
+//
+// Deprecated: use ConfigureServer.
 func ListenAndServeTLSSpdyOnly(addr string, certFile string, keyFile string, handler http.Handler) error {
 	return (&Server{Addr: addr, Handler: handler}).ListenAndServeTLSSpdyOnly(certFile, keyFile)
 }

@@ -29,7 +29,7 @@
 // ConfigureServer adds SPDY to a server of net/http, beside HTTP/2 and HTTP/1.1.
 //
 // The names of the library that had this import path until 2015 are all here
-// and mean what they meant: Server, Client, NewStreamProxy and the others. Their
+// and mean what they meant, marked Deprecated: Server, Client, NewStreamProxy. Their
 // sessions have the default Config and the log of SetLog; what else is different
 // about them is told at NewServerSession.
 package spdy

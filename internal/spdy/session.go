@@ -62,24 +62,6 @@ type Session struct {
 	stats     Stats
 }
 
-// NewClientSession returns a client session with the default configuration.
-// Nothing is sent or read before Serve.
-func NewClientSession(conn net.Conn) *Session {
-	s := sharedConfig(conn).NewClientSession(conn)
-	s.upstream = true
-	return s
-}
-
-// NewServerSession returns a server session with the default configuration.
-// Its handlers find the five ":" names in Request.Header too, and a response
-// without a Content-Type gets "text/html; charset=utf-8", as the library of
-// 2015 did it; Config.NewServerSession does neither.
-func NewServerSession(conn net.Conn, server *http.Server) *Session {
-	s := sharedConfig(conn).NewServerSession(conn, server)
-	s.upstream = true
-	return s
-}
-
 func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 	s := &Session{
 		conn:    conn,
