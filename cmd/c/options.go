@@ -46,6 +46,7 @@ func (o *options) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.serve.DAV, "dav", false, "serve the folder by WebDAV too: for reading, and for writing what of it is in --upload")
 	fs.BoolVar(&o.serve.Dotfiles, "dotfiles", false, "also serve names that begin with a dot")
 	fs.BoolVar(&o.serve.NoListing, "no-listing", false, "answer 404 for a folder without an index.html")
+	fs.BoolVar(&o.serve.FollowLinks, "follow-links", false, "also serve what links lead to outside the folder")
 	fs.DurationVar(&o.keepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, the proxy is dead; 0: never")
 	fs.DurationVar(&o.drain, "drain", 30*time.Second, "how long open requests may finish when c stops")
 	fs.BoolVarP(&o.debug, "spdy-debug", "s", false, "print one line a SPDY frame on standard error")

@@ -32,7 +32,7 @@ var errNotFound = errors.New("no such file")
 // A folder serves the files of one folder.
 type folder struct {
 	// Fixed when it is made.
-	root      *os.Root
+	root      *tree
 	dotfiles  bool
 	noListing bool
 	dav       *dav     // nil: no WebDAV
@@ -284,25 +284,35 @@ func set(h http.Header, pairs ...string) {
 
 // localName returns the name that u stands for, relative to the root and in
 // the form that os.Root takes ("." for the root), and whether u ends in a slash.
+// Dot segments are resolved first (RFC 3986, 5.2.4), but none leads above the root.
 func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
 	// No name holds a slash: an encoded one is a disguise.
 	if strings.Contains(strings.ToLower(u.RawPath), "%2f") {
 		return "", false, errNotFound
 	}
 	var parts []string
-	for part := range strings.SplitSeq(u.Path, "/") {
-		switch {
-		case part == "":
-		case part == "." || part == ".." || !d.visible(part):
-			return "", false, errNotFound
-		case os.PathSeparator != '/' && strings.ContainsRune(part, os.PathSeparator):
-			return "", false, errNotFound
+	last := ""
+	for last = range strings.SplitSeq(u.Path, "/") {
+		switch last {
+		case "", ".":
+		case "..":
+			if len(parts) == 0 {
+				return "", false, errNotFound
+			}
+			parts = parts[:len(parts)-1]
 		default:
-			parts = append(parts, part)
+			parts = append(parts, last)
 		}
 	}
+	slash = last == "" || last == "." || last == ".."
 	if len(parts) == 0 {
 		return ".", true, nil
+	}
+	// What the dots lead to is judged, not the way there.
+	for _, part := range parts {
+		if !d.visible(part) || os.PathSeparator != '/' && strings.ContainsRune(part, os.PathSeparator) {
+			return "", false, errNotFound
+		}
 	}
 	name = strings.Join(parts, "/")
 	// IsLocal knows what else a system reads into a name: drives, devices. It
@@ -310,13 +320,14 @@ func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
 	if !filepath.IsLocal(name) || strings.Contains(name, "\x00") {
 		return "", false, errNotFound
 	}
-	return name, strings.HasSuffix(u.Path, "/"), nil
+	return name, slash, nil
 }
 
 // visible tells whether a name in the root may be served. It judges names
 // that a visitor gives: a link that the owner placed may lead to a dotfile.
+// What RFC 8615 puts under .well-known is there to be asked for.
 func (d *folder) visible(name string) bool {
-	if strings.HasPrefix(name, ".") && !d.dotfiles {
+	if strings.HasPrefix(name, ".") && !d.dotfiles && name != ".well-known" {
 		return false
 	}
 	// An upload that is not whole yet is nobody's to read.
@@ -334,7 +345,7 @@ func (d *folder) open(name string) (*os.File, fs.FileInfo, error) {
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return nil, nil, errNotFound
 	}
-	f, err := d.root.OpenFile(name, os.O_RDONLY|openNonblock, 0)
+	f, err := d.root.open(name)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -32,26 +32,27 @@ func jail(t *testing.T) string {
 	root := filepath.Join(top, "root")
 	write(t, top, "secret.txt", secret, "outside/secret.txt", secret, "root2/secret.txt", secret)
 	write(t, root,
-		"a.txt", "alpha", "sub/b.txt", "beta", ".hidden", secret, ".git/config", secret, "sub/.env", secret,
+		"a.txt", "alpha", "sub/b.txt", "beta", ".well-known/x", "known", ".hidden", secret, ".git/config", secret, "sub/.env", secret,
 		"..x", secret, partPrefix+"x", secret)
 	for name, to := range map[string]string{
-		"link-in":           "a.txt",
-		"sub/link-up":       "../a.txt",
-		"link-folder":       "sub",
-		"link-out":          "../secret.txt",
-		"sub/link-out":      "../../secret.txt",
-		"link-out-folder":   "../outside",
-		"link-absolute":     filepath.Join(top, "secret.txt"),
-		"link-absolute-in":  filepath.Join(root, "a.txt"),
-		"link-out-and-in":   "../root/a.txt",
-		"link-root":         "/",
-		"link-proc":         "/proc/self/environ",
-		"link-dangling":     "nothing",
-		"link-loop":         "link-loop",
-		"link-to-link-out":  "link-out",
-		"link-device":       "/dev/zero",
-		"index-out/x":       "",
-		"link-sibling-name": "../root2/secret.txt",
+		"link-in":              "a.txt",
+		"sub/link-up":          "../a.txt",
+		"link-folder":          "sub",
+		"link-out":             "../secret.txt",
+		"sub/link-out":         "../../secret.txt",
+		"link-out-folder":      "../outside",
+		"link-absolute":        filepath.Join(top, "secret.txt"),
+		"link-absolute-in":     filepath.Join(root, "a.txt"),
+		"link-out-and-in":      "../root/a.txt",
+		"link-absolute-folder": filepath.Join(root, "sub"),
+		"link-root":            "/",
+		"link-proc":            "/proc/self/environ",
+		"link-dangling":        "nothing",
+		"link-loop":            "link-loop",
+		"link-to-link-out":     "link-out",
+		"link-device":          "/dev/zero",
+		"index-out/x":          "",
+		"link-sibling-name":    "../root2/secret.txt",
 	} {
 		if to == "" {
 			write(t, root, name, "x")
@@ -83,13 +84,13 @@ func jail(t *testing.T) string {
 func TestNothingOutsideTheRootIsServed(t *testing.T) {
 	srv := start(t, Config{Root: jail(t)})
 	for _, target := range []string{
-		"/../secret.txt", "/sub/../../secret.txt", "/sub/../a.txt", "/..", "/../", "/.", "/./a.txt", "/sub/..",
+		"/../secret.txt", "/sub/../../secret.txt", "/..", "/../", "/./../a.txt", "/sub/../..", "/sub/../../root/a.txt",
+		"/sub/../.hidden", "/.git/./config", "/sub/../link-out", "/sub/../link-root/etc/passwd",
 		"/%2e%2e/secret.txt", "/%2e%2e%2fsecret.txt", "/..%2fsecret.txt", "/..%2Fsecret.txt", "/%2E%2E/%2E%2E/secret.txt",
 		"/.%2e/secret.txt", "/sub%2fb.txt", "/%2fetc/passwd", "/%2f%2fetc%2fpasswd", "/%252e%252e/secret.txt",
 		"/..%5csecret.txt", `/..\secret.txt`, "/..%00/secret.txt", "/a.txt%00", "/a.txt%00.html", "/%c0%ae%c0%ae/secret.txt",
-		"/..;/secret.txt", "/sub/%2e%2e/%2e%2e/secret.txt", "//../secret.txt", "/a.txt/../../secret.txt", "/a.txt/..", "/a.txt/x",
-		"/link-out", "/sub/link-out", "/link-out-folder/", "/link-out-folder/secret.txt", "/link-absolute", "/link-absolute-in",
-		"/link-out-and-in", "/link-root/etc/passwd", "/link-proc", "/link-dangling", "/link-loop", "/link-to-link-out",
+		"/..;/secret.txt", "/sub/%2e%2e/%2e%2e/secret.txt", "//../secret.txt", "/a.txt/../../secret.txt", "/a.txt/x",
+		"/link-out", "/sub/link-out", "/link-out-folder/", "/link-out-folder/secret.txt", "/link-absolute", "/link-root/", "/link-root/etc/passwd", "/link-proc", "/link-dangling", "/link-loop", "/link-to-link-out",
 		"/link-sibling-name", "/link-device", "/fifo", "/socket", "/fifo/", "/a.txt/",
 		"/.hidden", "/.git/config", "/.git/", "/.git", "/sub/.env", "/..x", "/link-folder/.env", "/%2ehidden", "/%2egit/config",
 		"/" + partPrefix + "x", "/" + strings.Repeat("n", 300), "/" + strings.Repeat("n/", 3000), "/absent",
@@ -115,6 +116,12 @@ func TestFilesInsideTheRootAreServed(t *testing.T) {
 	for target, want := range map[string]string{
 		"/a.txt": "alpha", "//a.txt": "alpha", "/sub/b.txt": "beta", "/sub//b.txt": "beta", "/%61.txt": "alpha", "/a.txt?x=/../..": "alpha",
 		"/link-in": "alpha", "/sub/link-up": "alpha", "/link-folder/b.txt": "beta",
+		// Dot segments, as apt sends them for a flat repository.
+		"/./a.txt": "alpha", "/sub/../a.txt": "alpha", "/sub/./b.txt": "beta", "/absent/../sub/b.txt": "beta", "/.git/../a.txt": "alpha",
+		"/%2e/a.txt": "alpha", "/sub/%2e%2e/a.txt": "alpha", "/sub/x/../../a.txt": "alpha", "/a.txt/../sub/b.txt": "beta",
+		// Links whose target is inside, however they say it.
+		"/link-absolute-in": "alpha", "/link-out-and-in": "alpha", "/link-absolute-folder/b.txt": "beta", "/link-absolute-folder/../a.txt": "alpha",
+		"/.well-known/x": "known",
 	} {
 		if a := ask(t, srv, "GET", target, ""); a.StatusCode != 200 || a.body != want {
 			t.Errorf("GET %s: %d %q, want 200 %q", target, a.StatusCode, a.body, want)
@@ -126,7 +133,7 @@ func TestDotfilesFlag(t *testing.T) {
 	srv := start(t, Config{Root: jail(t), Dotfiles: true})
 	for target, want := range map[string]int{
 		"/.hidden": 200, "/.git/config": 200, "/.git/": 200, "/..x": 200,
-		"/../secret.txt": 404, "/..": 404, "/.": 404, "/./a.txt": 404, "/" + partPrefix + "x": 404,
+		"/../secret.txt": 404, "/..": 404, "/./.hidden": 200, "/sub/../../secret.txt": 404, "/" + partPrefix + "x": 404,
 	} {
 		if a := ask(t, srv, "GET", target, ""); a.StatusCode != want {
 			t.Errorf("GET %s: %d, want %d", target, a.StatusCode, want)

@@ -51,6 +51,10 @@ type Config struct {
 	// it is in Upload. It goes with Root only.
 	DAV bool
 
+	// FollowLinks also serves what links lead to outside Root, be it anything
+	// that this process may read. It goes with Root only.
+	FollowLinks bool
+
 	// Logger takes what the person who runs C should know: a service that
 	// does not answer, an upload that failed. nil: nothing is logged.
 	Logger *slog.Logger
@@ -76,8 +80,8 @@ func New(cfg Config) (*Handler, error) {
 		return nil, errors.New("--root and --to exclude each other: give one of them")
 	case cfg.To != "" && cfg.Upload != "":
 		return nil, errors.New("--upload does not go with --to: the service gets the bodies; leave one of them out")
-	case cfg.To != "" && (cfg.Dotfiles || cfg.NoListing):
-		return nil, errors.New("--dotfiles and --no-listing do not go with --to: they are about a folder; leave them out")
+	case cfg.To != "" && (cfg.Dotfiles || cfg.NoListing || cfg.FollowLinks):
+		return nil, errors.New("--dotfiles, --no-listing and --follow-links do not go with --to: they are about a folder; leave them out")
 	case cfg.To != "" && cfg.DAV:
 		return nil, errors.New("--dav does not go with --to: it is about a folder; leave one of them out")
 	case cfg.DAV && cfg.NoListing:
@@ -104,7 +108,10 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, root.Close)
-	d := &folder{root: root, dotfiles: cfg.Dotfiles, noListing: cfg.NoListing, log: cfg.Logger, limit: limit, now: time.Now}
+	d := &folder{
+		root: newTree(root, cfg.Root, cfg.FollowLinks, cfg.Logger), dotfiles: cfg.Dotfiles, noListing: cfg.NoListing,
+		log: cfg.Logger, limit: limit, now: time.Now,
+	}
 	if cfg.DAV {
 		d.dav = newDAV(d)
 	}

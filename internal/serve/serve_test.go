@@ -116,6 +116,7 @@ func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 		{"no listing of a service", Config{To: "http://localhost:1", NoListing: true}, "--no-listing"},
 		{"WebDAV of a service", Config{To: "http://localhost:1", DAV: true}, "--dav"},
 		{"WebDAV without listings", Config{Root: dir, DAV: true, NoListing: true}, "--dav"},
+		{"links of a service", Config{To: "http://localhost:1", FollowLinks: true}, "--follow-links"},
 		{"a missing root", Config{Root: missing}, "no such folder"},
 		{"a root that is a file", Config{Root: file}, "not a folder"},
 		{"a missing upload folder", Config{Root: dir, Upload: missing}, "no such folder"},

@@ -39,7 +39,7 @@ type smallContent struct {
 
 // get returns what is kept of the file of that name, nil if nothing is or if
 // the file that has the name now is another or has changed.
-func (s *smallFiles) get(root *os.Root, name string, now time.Time) *smallContent {
+func (s *smallFiles) get(root *tree, name string, now time.Time) *smallContent {
 	s.mu.Lock()
 	c := s.files[name]
 	s.mu.Unlock()
