@@ -267,7 +267,6 @@ func TestBadStart(t *testing.T) {
 		{"drain", []string{"--drain", "-1s"}, []string{"--drain"}},
 		{"upload-max", []string{"--upload-max", "0"}, []string{"--upload-max"}},
 		{"WebDAV without listings", []string{"--dav", "--no-listing"}, []string{"--dav", "--no-listing"}},
-		{"links of a service", []string{"--follow-links", "--to", "http://localhost:8080"}, []string{"--root", "--to"}},
 		{"upload missing", []string{"--upload", none}, []string{none}},
 		{"a flag of p", []string{"--front", "x"}, []string{"--front", "c --help"}},
 	}

@@ -59,7 +59,7 @@ func (v *dav) tag(name string) string {
 	if err != nil || info.IsDir() {
 		return ""
 	}
-	return davTag(info, v.d.now())
+	return v.d.davTag(served, info)
 }
 
 // handles tells whether the method of r is answered here.
@@ -185,7 +185,7 @@ func (v *dav) mayPut(r *http.Request, served string) (code int, text string) {
 	tag := ""
 	info, err := v.d.root.Stat(served)
 	if err == nil {
-		tag = davTag(info, v.d.now())
+		tag = v.d.davTag(served, info)
 	}
 	match, noneMatch := r.Header["If-Match"], r.Header["If-None-Match"]
 	if match != nil && !(err == nil && (hasToken(match, "*") || hasTag(match, tag))) ||

@@ -176,12 +176,16 @@ func (i *davInfo) ETag(context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return davTag(info, i.t.d.now()), nil
+	return i.t.d.davTag(i.served, info), nil
 }
 
-// davTag is the ETag of a file: weak while it may change under its stamp.
-func davTag(info fs.FileInfo, now time.Time) string {
-	return etag(info, now.Sub(stampOf(info).inodeChanged) >= coarseTick)
+// davTag is the ETag of the file that has the name served: that of GET, or a
+// weak one while GET gives none, because the property must have a value.
+func (d *folder) davTag(served string, info fs.FileInfo) string {
+	if !d.steady(served, info, d.now()) {
+		return "W/" + etag(info)
+	}
+	return etag(info)
 }
 
 // ContentType implements webdav.ContentTyper: it is that of GET.

@@ -20,11 +20,6 @@ import (
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
-// maxRanges is the number of parts above which a Range header is ignored, as
-// RFC 9110, 14.2 permits: no player asks for more, and each costs a seek and a
-// part header many times the size of its request.
-const maxRanges = 64
-
 // errNotFound stands for whatever the visitor is told is not there: absent,
 // outside the root, hidden, or not a file or folder.
 var errNotFound = errors.New("no such file")
@@ -41,7 +36,8 @@ type folder struct {
 	limit     *loglimit.Logger // for what any number of requests can cause
 	now       func() time.Time // the clock that tells the age of files
 
-	small smallFiles // has its own lock
+	small    smallFiles    // has its own lock
+	restless restlessFiles // has its own lock
 }
 
 func (d *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -185,29 +181,24 @@ func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string,
 // sendFile answers with the content of f, whose name in the root is name, or
 // with the part of it asked for.
 func (d *folder) sendFile(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo) {
-	info, settled, err := settle(f, info, d.now)
-	if err != nil {
-		d.refuse(w, r, err)
-		return
-	}
-	e := entity{
-		contentType:  contentType(f, info.Name()),
-		tag:          etag(info, settled),
-		lastModified: lastModified(info.ModTime()),
-		changed:      info.ModTime(),
-		size:         info.Size(),
-	}
-	if small := d.small.read(name, f, info, e, d.now()); small != nil {
+	now := d.now()
+	body := &steadyFile{file: f, was: stampOf(info)}
+	body.steady = d.steady(name, info, now)
+	e := entityOf(f, info, body.steady, now)
+	if small := d.small.read(name, f, info, e, now); small != nil {
 		small.send(w, r, bytes.NewReader(small.bytes))
 		return
 	}
-	body := &steadyFile{ctx: r.Context(), file: f, header: w.Header(), was: stampOf(info)}
 	e.send(w, r, body)
-	if body.failed.Load() {
-		// The headers promised a whole body: only a broken one tells the truth now.
-		d.log.Debug("a file changed while it was sent", "path", r.URL.Path)
-		panic(http.ErrAbortHandler)
+	if !body.failed.Load() {
+		return
 	}
+	if body.steady {
+		d.restless.add(name, now)
+	}
+	d.log.Info("a download was broken off: the file changed meanwhile", "file", name)
+	// The headers promised a whole body: only a broken one tells the truth now.
+	panic(http.ErrAbortHandler)
 }
 
 // sendSmall answers with the file of that name if it is in memory, and tells
@@ -223,10 +214,26 @@ func (d *folder) sendSmall(w http.ResponseWriter, r *http.Request, name string) 
 // An entity is what the headers say of a file.
 type entity struct {
 	contentType  string
-	tag          string
-	lastModified string // empty: not known
-	changed      time.Time
+	tag          string    // empty: the file changes, and no name would stand for one content
+	lastModified string    // empty: not known, or no time yet from which on nothing changed
+	changed      time.Time // zero: so
 	size         int64
+}
+
+// entityOf describes f, at the time now.
+func entityOf(f *os.File, info fs.FileInfo, steady bool, now time.Time) entity {
+	e := entity{contentType: contentType(f, info.Name()), size: info.Size()}
+	if steady {
+		e.tag = etag(info)
+	}
+	// Not a time that is to come (RFC 9110, 8.8.2.1), nor one so near that the
+	// file may change once more within its second.
+	if changed := info.ModTime(); now.Sub(changed) >= atRest {
+		if e.lastModified = lastModified(changed); e.lastModified != "" {
+			e.changed = changed
+		}
+	}
+	return e
 }
 
 // send answers with body, or with the part of it asked for, or tells that it
@@ -234,11 +241,7 @@ type entity struct {
 func (e *entity) send(w http.ResponseWriter, r *http.Request, body io.ReadSeeker) {
 	if !whole(r) {
 		set(w.Header(), "Content-Type", e.contentType, "Etag", e.tag)
-		if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
-			r = r.Clone(r.Context())
-			r.Header.Del("Range")
-		}
-		http.ServeContent(w, r, "", e.changed, body)
+		http.ServeContent(w, e.plain(r), "", e.changed, body)
 		return
 	}
 	// As http.ServeContent does where there is nothing to decide. Most requests
@@ -249,6 +252,15 @@ func (e *entity) send(w http.ResponseWriter, r *http.Request, body io.ReadSeeker
 	if r.Method != http.MethodHead {
 		io.Copy(w, body)
 	}
+}
+
+// plain returns r with no other Range than http.ServeContent understands.
+func (e *entity) plain(r *http.Request) *http.Request {
+	if e.tag == "" && r.Header["If-Range"] != nil {
+		// Whatever the visitor has, nothing tells that a part of this belongs to it.
+		return withRange(r, "")
+	}
+	return plainRange(r, e.size)
 }
 
 // whole tells whether r asks for all of a file, whatever it is.
@@ -399,16 +411,13 @@ func (d *folder) refuse(w http.ResponseWriter, r *http.Request, err error) {
 //
 // It is strong, so that a part of a file may be joined to another part under
 // the same tag, on these promises of the system: each write moves the times,
-// once what was there before is settled (see [settle]). It does not see a
+// once what was there before is at rest (see [atRest]). It does not see a
 // write through mmap until the system notes it, nor one made beneath the
 // file system. It changes more often than the content does: with a chmod, a new
 // hard link or a copy to another disk. That costs a transfer, never a wrong byte.
-func etag(info fs.FileInfo, settled bool) string {
+func etag(info fs.FileInfo) string {
 	s := stampOf(info)
 	tag := make([]byte, 0, 80)
-	if !settled {
-		tag = append(tag, "W/"...)
-	}
 	tag = append(tag, '"')
 	tag = strconv.AppendInt(tag, s.size, 16)
 	tag = append(tag, '-')
@@ -421,44 +430,24 @@ func etag(info fs.FileInfo, settled bool) string {
 	return string(tag)
 }
 
-// File systems stamp a file with a clock that ticks every 10 ms at the
-// slowest, or, those that keep whole seconds, every 2 s (FAT). A second write
-// within the tick of the first would leave the same stamp.
-const (
-	fineTick   = 20 * time.Millisecond
-	coarseTick = 2 * time.Second
-)
-
-// settle waits, at most for fineTick, until the stamp of a file that was
-// changed just now can no longer stand for two contents. It returns the newer
-// stamp, and false if that is too young still.
-func settle(f *os.File, info fs.FileInfo, now func() time.Time) (fs.FileInfo, bool, error) {
-	if age := now().Sub(stampOf(info).inodeChanged); age >= 0 && age < fineTick {
-		<-time.After(fineTick - age)
-		var err error
-		if info, err = f.Stat(); err != nil {
-			return nil, false, err
-		}
-	}
-	changed := stampOf(info).inodeChanged
-	tick := fineTick
-	if changed.Nanosecond() == 0 {
-		tick = coarseTick
-	}
-	age := now().Sub(changed)
-	// A stamp from the future comes from another clock: it says nothing of when.
-	return info, age < 0 || age >= tick, nil
-}
-
 // A stamp is what the system says of a file's content without reading it.
 type stamp struct {
 	size         int64
 	changed      time.Time
 	inode        uint64    // 0: the system has none
 	inodeChanged time.Time // equal to changed where the system has none
+	attributes   [2]uint64 // what else moves inodeChanged: number of names, mode; where the system has them
 }
 
 // equal tells whether nothing that s holds differs in t.
 func (s stamp) equal(t stamp) bool {
-	return s.size == t.size && s.changed.Equal(t.changed) && s.inode == t.inode && s.inodeChanged.Equal(t.inodeChanged)
+	return s.sameContent(t) && s.inode == t.inode && s.inodeChanged.Equal(t.inodeChanged)
+}
+
+// sameContent tells whether the same file has the same content by both stamps.
+// A file that was only given or taken a name or a right has; one whose time was
+// set back has not.
+func (s stamp) sameContent(t stamp) bool {
+	return s.size == t.size && s.changed.Equal(t.changed) &&
+		(s.inodeChanged.Equal(t.inodeChanged) || s.attributes != t.attributes)
 }

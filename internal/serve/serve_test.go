@@ -28,6 +28,14 @@ func start(t *testing.T, cfg Config) *httptest.Server {
 	return srv
 }
 
+// startAged is start with a clock by which each file is at rest.
+func startAged(t *testing.T, cfg Config) *httptest.Server {
+	t.Helper()
+	srv := start(t, cfg)
+	setClock(srv.Config.Handler.(*Handler), time.Hour)
+	return srv
+}
+
 func newHandler(t *testing.T, cfg Config) *Handler {
 	t.Helper()
 	if cfg.Logger == nil {
@@ -81,7 +89,7 @@ func ask(t *testing.T, srv *httptest.Server, method, target, body string, header
 }
 
 // write makes files: pairs of a name under dir, and its content. A name that ends in a slash makes a folder.
-func write(t *testing.T, dir string, pairs ...string) {
+func write(t testing.TB, dir string, pairs ...string) {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
 		name := filepath.Join(dir, pairs[i])

@@ -58,7 +58,7 @@ func (s *smallFiles) get(root *tree, name string, now time.Time) *smallContent {
 // change, and other things than its content need attention.
 func (s *smallFiles) read(name string, f *os.File, info fs.FileInfo, e entity, now time.Time) *smallContent {
 	was := stampOf(info)
-	if e.size > smallFile || was.inode == 0 || now.Sub(was.inodeChanged) < coarseTick {
+	if e.size > smallFile || was.inode == 0 || now.Sub(was.inodeChanged) < atRest {
 		return nil
 	}
 	c := &smallContent{entity: e, info: info, bytes: make([]byte, e.size), until: now.Add(keepSmall)}

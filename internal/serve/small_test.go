@@ -152,8 +152,8 @@ func TestSmallFileIsKeptOnlyAtRest(t *testing.T) {
 		age  time.Duration
 		want bool
 	}{
-		{"at rest", "a.txt", coarseTick, true},
-		{"changed lately", "a.txt", coarseTick - 1, false},
+		{"at rest", "a.txt", atRest, true},
+		{"changed lately", "a.txt", atRest - 1, false},
 		{"changed by a clock ahead of ours", "a.txt", -time.Hour, false},
 		{"of the largest size", "limit.bin", time.Hour, true},
 		{"larger", "over.bin", time.Hour, false},

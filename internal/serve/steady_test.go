@@ -3,7 +3,9 @@ package serve
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A pausing is a ResponseWriter that stops once to let a test change the file
@@ -66,66 +69,147 @@ func TestFileChangedWhileServed(t *testing.T) {
 		name   string
 		ranges string
 		change func(name string)
-		want   string // "whole": the old content, whole; "cut": aborted
+		rest   bool // a file at rest comes whole all the same
+		moving bool // one that changes already when it is opened does
 	}{
-		{"not at all", "", func(string) {}, "whole"},
-		{"appended to", "", func(name string) { put(name, fresh, os.O_WRONLY|os.O_APPEND) }, "whole"},
-		{"truncated", "", func(name string) { os.Truncate(name, size/4) }, "cut"},
-		{"emptied", "", func(name string) { os.Truncate(name, 0) }, "cut"},
-		{"truncated at what was sent", "", func(name string) { os.Truncate(name, size/2) }, "cut"},
-		{"written over, same size", "", func(name string) { put(name, fresh, os.O_WRONLY) }, "cut"},
-		{"written anew, same size", "", func(name string) { put(name, fresh, os.O_WRONLY|os.O_TRUNC) }, "cut"},
-		{"written anew, shorter", "", func(name string) { put(name, fresh[:size*3/4], os.O_WRONLY|os.O_TRUNC) }, "cut"},
-		{"written anew, longer", "", func(name string) { put(name, append(fresh, fresh...), os.O_WRONLY|os.O_TRUNC) }, "cut"},
-		{"written anew, longer, by the same content", "", func(name string) { put(name, append(old, old...), os.O_WRONLY|os.O_TRUNC) }, "whole"},
+		{"not at all", "", func(string) {}, true, true},
+		{"appended to", "", func(name string) { put(name, fresh, os.O_WRONLY|os.O_APPEND) }, false, true},
+		{"truncated", "", func(name string) { os.Truncate(name, size/4) }, false, false},
+		{"emptied", "", func(name string) { os.Truncate(name, 0) }, false, false},
+		{"truncated at what was sent", "", func(name string) { os.Truncate(name, size/2) }, false, false},
+		{"written over, same size", "", func(name string) { put(name, fresh, os.O_WRONLY) }, false, true},
+		{"written over, its time set back", "", func(name string) {
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(name, fresh, os.O_WRONLY)
+			os.Chtimes(name, info.ModTime(), info.ModTime())
+		}, false, true},
+		{"touched", "", func(name string) { os.Chtimes(name, time.Time{}, time.Now().Add(time.Minute)) }, false, true},
+		{"written anew, same size", "", func(name string) { put(name, fresh, os.O_WRONLY|os.O_TRUNC) }, false, true},
+		{"written anew, shorter", "", func(name string) { put(name, fresh[:size*3/4], os.O_WRONLY|os.O_TRUNC) }, false, false},
+		{"written anew, longer", "", func(name string) { put(name, append(fresh, fresh...), os.O_WRONLY|os.O_TRUNC) }, false, true},
 		{"replaced by a rename", "", func(name string) {
 			put(name+".new", fresh, os.O_WRONLY|os.O_CREATE)
 			os.Rename(name+".new", name)
-		}, "whole"},
-		{"removed", "", func(name string) { os.Remove(name) }, "whole"},
-		{"made read-only", "", func(name string) { os.Chmod(name, 0o400) }, "whole"},
-		{"a range, appended to", "bytes=4096-", func(name string) { put(name, fresh, os.O_WRONLY|os.O_APPEND) }, "whole"},
-		{"a range, written over beyond it", "bytes=0-524287", func(name string) { put(name, append(old[:size*3/4:size*3/4], fresh...), os.O_WRONLY|os.O_TRUNC) }, "whole"},
-		{"a range, written anew, longer", "bytes=4096-", func(name string) { put(name, append(fresh, fresh...), os.O_WRONLY|os.O_TRUNC) }, "cut"},
-		{"a range, truncated", "bytes=4096-", func(name string) { os.Truncate(name, size/4) }, "cut"},
-		{"several ranges, not at all", "bytes=0-524287,600000-900000", func(string) {}, "whole"},
-		{"several ranges, appended to", "bytes=0-524287,600000-900000", func(name string) { put(name, fresh, os.O_WRONLY|os.O_APPEND) }, "cut"},
-		{"several ranges, truncated", "bytes=0-524287,600000-900000", func(name string) { os.Truncate(name, size/4) }, "cut"},
+		}, true, true},
+		{"removed", "", func(name string) { os.Remove(name) }, true, true},
+		{"made read-only", "", func(name string) { os.Chmod(name, 0o400) }, true, true},
+		{"given another name", "", func(name string) { os.Link(name, name+".link") }, true, true},
+		{"a range, appended to", "bytes=4096-", func(name string) { put(name, fresh, os.O_WRONLY|os.O_APPEND) }, false, true},
+		{"a range, truncated behind it", "bytes=0-524287", func(name string) { os.Truncate(name, size*3/4) }, false, true},
+		{"a range, written anew, longer", "bytes=4096-", func(name string) { put(name, append(fresh, fresh...), os.O_WRONLY|os.O_TRUNC) }, false, true},
+		{"a range, truncated", "bytes=4096-", func(name string) { os.Truncate(name, size/4) }, false, false},
+		{"several ranges, not at all", "bytes=0-524287,600000-900000", func(string) {}, true, true},
+		{"several ranges, appended to", "bytes=0-524287,600000-900000", func(name string) { put(name, fresh, os.O_WRONLY|os.O_APPEND) }, false, true},
+		{"several ranges, truncated", "bytes=0-524287,600000-900000", func(name string) { os.Truncate(name, size/4) }, false, false},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			root := t.TempDir()
-			name := filepath.Join(root, "file.bin")
-			write(t, root, "file.bin", string(old))
-			h := newHandler(t, Config{Root: root})
-			r := httptest.NewRequest("GET", "/file.bin", nil)
-			want := old
-			var first, last int
-			if tc.ranges != "" {
-				r.Header.Set("Range", tc.ranges)
-				part := strings.TrimPrefix(tc.ranges, "bytes=")
-				from, to, _ := strings.Cut(part, "-")
-				first, _ = strconv.Atoi(from)
-				last = size - 1
-				if n, err := strconv.Atoi(to); err == nil {
-					last = n
+		for _, rest := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, at rest %t", tc.name, rest), func(t *testing.T) {
+				root := t.TempDir()
+				name := filepath.Join(root, "file.bin")
+				write(t, root, "file.bin", string(old))
+				var log bytes.Buffer
+				h := newHandler(t, Config{Root: root, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				whole := tc.moving
+				if rest {
+					setClock(h, time.Hour)
+					whole = tc.rest
 				}
-				want = old[first : last+1]
+				r := httptest.NewRequest("GET", "/file.bin", nil)
+				if tc.ranges != "" {
+					r.Header.Set("Range", tc.ranges)
+				}
+				awaitTick(t, root)
+				w, aborted := serveChanging(h, r, size/2, func() { tc.change(name) })
+				if w.change != nil {
+					t.Fatal("the file was never changed")
+				}
+				if tag := w.Header().Get("Etag"); (tag != "") != rest || strings.HasPrefix(tag, "W/") {
+					t.Errorf("ETag %q, want a strong one: %t", tag, rest)
+				}
+				announced, _ := strconv.Atoi(w.Header().Get("Content-Length"))
+				if aborted == whole {
+					t.Errorf("aborted: %t, %d of %d bytes sent", aborted, w.Body.Len(), announced)
+				}
+				if aborted && w.Body.Len() >= announced {
+					t.Errorf("aborted after all of the %d announced bytes: it looks whole", announced)
+				}
+				if !aborted && w.Body.Len() != announced {
+					t.Errorf("%d bytes sent, %d announced", w.Body.Len(), announced)
+				}
+				if rest && (bytes.Contains(w.Body.Bytes(), []byte("new!")) || !aborted && tc.ranges == "" && !bytes.Equal(w.Body.Bytes(), old)) {
+					t.Error("what was sent under a strong ETag is not the old content")
+				}
+				line := "level=INFO msg=\"a download was broken off: the file changed meanwhile\" file=file.bin\n"
+				if got := strings.Contains(log.String(), line); got != aborted {
+					t.Errorf("aborted: %t, but the log says\n%s", aborted, &log)
+				}
+			})
+		}
+	}
+}
+
+// Whatever writes to a file however seldom, the second try gets it.
+func TestNextTryOfAFileThatChanges(t *testing.T) {
+	const size = 1 << 20
+	root := t.TempDir()
+	write(t, root, "file.bin", strings.Repeat("x", size))
+	h := newHandler(t, Config{Root: root})
+	touch := func() { os.Chtimes(filepath.Join(root, "file.bin"), time.Time{}, time.Now().Add(-time.Hour)) }
+	for try, want := range []struct {
+		aborted bool
+		clock   time.Duration
+	}{{true, time.Hour}, {false, time.Hour}, {false, time.Hour + restlessFor/2}, {true, time.Hour + 2*restlessFor}} {
+		setClock(h, want.clock) // each change is an hour ago by then
+		awaitTick(t, root)
+		w, aborted := serveChanging(h, httptest.NewRequest("GET", "/file.bin", nil), size/2, touch)
+		if aborted != want.aborted || (w.Header().Get("ETag") != "") != want.aborted {
+			t.Errorf("try %d: aborted %t, ETag %q", try, aborted, w.Header().Get("ETag"))
+		}
+	}
+}
+
+// No part of a file that changes is joined to a part that a visitor has.
+func TestNoValidatorOfAFileThatChanges(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "a.txt", "0123456789", "old.txt", "0123456789")
+	date := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(filepath.Join(root, "old.txt"), date, date); err != nil {
+		t.Fatal(err)
+	}
+	srv := start(t, Config{Root: root})
+	a := ask(t, srv, "GET", "/a.txt", "")
+	if a.Header.Get("ETag") != "" || a.Header.Get("Last-Modified") != "" {
+		t.Errorf("a file of this moment: ETag %q, Last-Modified %q, want neither", a.Header.Get("ETag"), a.Header.Get("Last-Modified"))
+	}
+	modified := date.UTC().Format(http.TimeFormat)
+	if a = ask(t, srv, "GET", "/old.txt", ""); a.Header.Get("ETag") != "" || a.Header.Get("Last-Modified") != modified {
+		t.Errorf("a file of this moment with an older time: ETag %q, Last-Modified %q, want none and its time", a.Header.Get("ETag"), a.Header.Get("Last-Modified"))
+	}
+	for _, target := range []string{"/a.txt", "/old.txt"} {
+		for header, want := range map[string]int{
+			"If-Range: " + modified: 200, `If-Range: "x"`: 200, `If-Range: W/"x"`: 200, "X-No: condition": 206, `If-None-Match: "x"`: 206,
+		} {
+			if a := ask(t, srv, "GET", target, "", "Range: bytes=0-1", header); a.StatusCode != want {
+				t.Errorf("%s, a range with %s: %d, want %d", target, header, a.StatusCode, want)
 			}
-			w, aborted := serveChanging(h, r, size/2, func() { tc.change(name) })
-			if w.change != nil {
-				t.Fatal("the file was never changed")
-			}
-			announced, _ := strconv.Atoi(w.Header().Get("Content-Length"))
-			if aborted != (tc.want == "cut") {
-				t.Errorf("aborted: %t, %d of %d bytes sent, want it %s", aborted, w.Body.Len(), announced, tc.want)
-			}
-			if aborted && w.Body.Len() >= announced {
-				t.Errorf("aborted after all of the %d announced bytes: it looks whole", announced)
-			}
-			if !aborted && !strings.Contains(tc.ranges, ",") && !bytes.Equal(w.Body.Bytes(), want) {
-				t.Errorf("%d bytes sent, not the %d of the old content", w.Body.Len(), len(want))
-			}
-		})
+		}
+	}
+	for _, at := range []time.Duration{time.Hour, 20 * 365 * 24 * time.Hour} {
+		future := time.Now().Add(at)
+		write(t, root, "future.txt", "x")
+		if err := os.Chtimes(filepath.Join(root, "future.txt"), future, future); err != nil {
+			t.Fatal(err)
+		}
+		h := newHandler(t, Config{Root: root})
+		setClock(h, time.Minute)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/future.txt", nil))
+		if w.Header().Get("Last-Modified") != "" || w.Header().Get("ETag") == "" {
+			t.Errorf("a time %v ahead: Last-Modified %q, ETag %q, want none and one", at, w.Header().Get("Last-Modified"), w.Header().Get("ETag"))
+		}
 	}
 }
 
