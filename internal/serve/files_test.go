@@ -494,10 +494,69 @@ func TestETag(t *testing.T) {
 func TestContentTypes(t *testing.T) {
 	root := t.TempDir()
 	want := map[string]string{
-		"a.mp4": "video/mp4", "a.mkv": "video/x-matroska", "a.avi": "video/x-msvideo", "a.mp3": "audio/mpeg", "a.m4a": "audio/mp4",
-		"a.webm": "video/webm", "a.flac": "audio/flac", "a.srt": "application/x-subrip; charset=utf-8", "a.vtt": "text/vtt; charset=utf-8",
-		"A.MP4": "video/mp4", "a.jpg": "image/jpeg", "a.html": "text/html; charset=utf-8", "a.js": "text/javascript; charset=utf-8",
-		"README": "text/plain; charset=utf-8", "page": "text/plain; charset=utf-8", "a.tar.gz": "application/gzip", "a.unknown": "application/octet-stream",
+		"README": "text/plain; charset=utf-8", "page": "text/plain; charset=utf-8", "a.tar.gz": "application/gzip", "A.MP4": "video/mp4", "a.unknown": "application/octet-stream",
+	}
+	for line := range strings.Lines(`video/mp4 mp4 m4v
+		video/x-matroska mkv mk3d
+		video/x-msvideo avi
+		video/webm webm
+		video/mp2t ts mts m2t m2ts
+		video/x-ms-vob vob
+		video/x-f4v f4v
+		video/quicktime mov
+		video/iso.segment m4s
+		audio/mpeg mp3
+		audio/mp4 m4a m4b
+		audio/flac flac
+		audio/ogg ogg oga opus spx
+		audio/x-wavpack wv
+		audio/x-ape ape
+		audio/x-dsf dsf
+		audio/x-scpls pls
+		audio/wav wav
+		application/ogg ogx
+		application/xspf+xml xspf
+		application/vnd.apple.mpegurl m3u8
+		application/dash+xml mpd
+		application/x-subrip;&charset=utf-8 srt
+		text/vtt;&charset=utf-8 vtt
+		application/vnd.comicbook+zip cbz
+		application/vnd.comicbook-rar cbr
+		image/vnd.djvu djvu
+		application/vnd.amazon.mobi8-ebook azw3
+		application/epub+zip epub
+		application/x-fictionbook+xml fb2
+		application/vnd.google-earth.kml+xml kml
+		application/gpx+xml gpx
+		font/collection ttc
+		font/woff2 woff2
+		image/heic heic
+		image/jxl jxl
+		image/avif avif
+		image/x-adobe-dng dng
+		image/x-canon-cr2 cr2
+		image/jpeg jpg jpeg
+		image/svg+xml svg
+		text/html html htm
+		text/xml xml
+		application/xhtml+xml xhtml
+		application/rss+xml rss
+		text/javascript;&charset=utf-8 js mjs cjs
+		text/css;&charset=utf-8 css
+		text/plain;&charset=utf-8 txt log
+		text/markdown;&charset=utf-8 md
+		application/json json
+		application/wasm wasm
+		application/pdf pdf
+		application/zip zip
+		application/vnd.debian.binary-package deb
+		application/x-iso9660-image iso
+		application/zstd zst
+	`) {
+		fields := strings.Fields(line)
+		for _, ext := range fields[min(1, len(fields)):] {
+			want["a."+ext] = strings.ReplaceAll(fields[0], "&", " ")
+		}
 	}
 	for name := range want {
 		write(t, root, name, "<html><script>alert(1)</script>")

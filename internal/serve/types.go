@@ -7,53 +7,83 @@ import (
 	"strings"
 )
 
+//go:generate go run types_gen.go package/db.json
+
+// ownTypes says, in the form of knownTypes, what knownTypes does not know or
+// players and browsers want otherwise. Most are the names that freedesktop's
+// shared-mime-info has for them.
+const ownTypes = `application/epub+zip epub
+application/gzip gz tgz
+application/jsonl jsonl ndjson
+application/octet-stream sub
+application/rtf rtf
+application/vnd.amazon.mobi8-ebook azw3
+application/vnd.comicbook+zip cbz
+application/vnd.comicbook-rar cbr
+application/vnd.debian.binary-package deb udeb
+application/x-fictionbook+xml fb2
+application/x-iso9660-image iso
+application/x-subrip srt
+application/x-xz xz txz
+application/yaml yaml yml
+application/zstd zst
+audio/aiff aif aiff
+audio/flac flac
+audio/mpeg mp3
+audio/mp4 m4a m4b
+audio/x-ape ape
+audio/x-dff dff
+audio/x-dsf dsf
+audio/x-matroska mka
+audio/x-musepack mpc
+audio/x-scpls pls
+audio/x-tta tta
+audio/x-wavpack wv
+image/x-canon-cr2 cr2
+image/x-canon-cr3 cr3
+image/x-fuji-raf raf
+image/x-icon ico
+image/x-nikon-nef nef
+image/x-olympus-orf orf
+image/x-panasonic-rw2 rw2
+image/x-sony-arw arw
+text/javascript cjs
+text/vcard vcf
+text/x-ssa ass ssa
+video/mp4 mp4 m4v
+video/x-matroska mkv
+video/x-msvideo avi
+`
+
 // types gives the content type of each known extension. It stands here, and
 // not in the system's mime files, so that a file has one type on every machine.
-var types = map[string]string{
-	// Film and sound.
-	".3gp": "video/3gpp", ".aac": "audio/aac", ".aif": "audio/aiff", ".aiff": "audio/aiff",
-	".avi": "video/x-msvideo", ".flac": "audio/flac", ".flv": "video/x-flv", ".m2ts": "video/mp2t",
-	".m3u": "audio/x-mpegurl", ".m3u8": "application/vnd.apple.mpegurl", ".m4a": "audio/mp4", ".m4b": "audio/mp4",
-	".m4s": "video/iso.segment", ".m4v": "video/mp4", ".mid": "audio/midi", ".midi": "audio/midi",
-	".mka": "audio/x-matroska", ".mkv": "video/x-matroska", ".mov": "video/quicktime", ".mp3": "audio/mpeg",
-	".mp4": "video/mp4", ".mpd": "application/dash+xml", ".mpeg": "video/mpeg", ".mpg": "video/mpeg",
-	".oga": "audio/ogg", ".ogg": "audio/ogg", ".ogv": "video/ogg", ".opus": "audio/ogg",
-	".srt": "application/x-subrip; charset=utf-8", ".ts": "video/mp2t", ".vtt": "text/vtt; charset=utf-8",
-	".wav": "audio/wav", ".weba": "audio/webm", ".webm": "video/webm", ".wma": "audio/x-ms-wma", ".wmv": "video/x-ms-wmv",
-	// Pictures.
-	".apng": "image/apng", ".avif": "image/avif", ".bmp": "image/bmp", ".gif": "image/gif", ".heic": "image/heic",
-	".heif": "image/heif", ".ico": "image/x-icon", ".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".jxl": "image/jxl",
-	".png": "image/png", ".svg": "image/svg+xml", ".tif": "image/tiff", ".tiff": "image/tiff", ".webp": "image/webp",
-	// Text and the web.
-	".atom": "application/atom+xml", ".css": "text/css; charset=utf-8", ".csv": "text/csv; charset=utf-8",
-	".htm": "text/html; charset=utf-8", ".html": "text/html; charset=utf-8", ".ics": "text/calendar; charset=utf-8",
-	".js": "text/javascript; charset=utf-8", ".json": "application/json", ".jsonl": "application/jsonl",
-	".log": "text/plain; charset=utf-8", ".map": "application/json", ".md": "text/markdown; charset=utf-8",
-	".mjs": "text/javascript; charset=utf-8", ".rss": "application/rss+xml", ".rtf": "application/rtf",
-	".txt": "text/plain; charset=utf-8", ".vcf": "text/vcard; charset=utf-8", ".wasm": "application/wasm",
-	".webmanifest": "application/manifest+json", ".xhtml": "application/xhtml+xml", ".xml": "text/xml; charset=utf-8",
-	".yaml": "application/yaml", ".yml": "application/yaml",
-	// Fonts.
-	".otf": "font/otf", ".ttf": "font/ttf", ".woff": "font/woff", ".woff2": "font/woff2",
-	// Documents.
-	".doc":  "application/msword",
-	".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-	".epub": "application/epub+zip",
-	".mobi": "application/x-mobipocket-ebook",
-	".odp":  "application/vnd.oasis.opendocument.presentation",
-	".ods":  "application/vnd.oasis.opendocument.spreadsheet",
-	".odt":  "application/vnd.oasis.opendocument.text",
-	".pdf":  "application/pdf",
-	".ppt":  "application/vnd.ms-powerpoint",
-	".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-	".xls":  "application/vnd.ms-excel",
-	".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-	// Archives and programs.
-	".7z": "application/x-7z-compressed", ".apk": "application/vnd.android.package-archive",
-	".bz2": "application/x-bzip2", ".deb": "application/vnd.debian.binary-package", ".gz": "application/gzip",
-	".iso": "application/x-iso9660-image", ".jar": "application/java-archive", ".rar": "application/vnd.rar",
-	".tar": "application/x-tar", ".tgz": "application/gzip", ".torrent": "application/x-bittorrent",
-	".xz": "application/x-xz", ".zip": "application/zip", ".zst": "application/zstd",
+var types = readTypes(knownTypes, ownTypes)
+
+// readTypes reads tables of a line a type; the later ones win.
+func readTypes(tables ...string) map[string]string {
+	m := make(map[string]string, 1500)
+	for _, table := range tables {
+		for line := range strings.Lines(table) {
+			name, extensions, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			name = withCharset(name)
+			for ext := range strings.SplitSeq(extensions, " ") {
+				m["."+ext] = name
+			}
+		}
+	}
+	return m
+}
+
+// withCharset adds the charset that text has these days, but for documents
+// that tell theirs themselves: it would overrule them.
+func withCharset(name string) string {
+	switch {
+	case name == "text/html", name == "text/xml", strings.HasSuffix(name, "+xml"):
+		return name
+	case strings.HasPrefix(name, "text/"), name == "application/x-subrip":
+		return name + "; charset=utf-8"
+	}
+	return name
 }
 
 // inert lists the extensions that the name of an upload keeps: of types that a
