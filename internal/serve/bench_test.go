@@ -82,3 +82,28 @@ func BenchmarkBigFile(b *testing.B) {
 		b.Run(strconv.Itoa(frame), func(b *testing.B) { benchmarkGet(b, 256<<20, frame, 0) })
 	}
 }
+
+// BenchmarkListing lists a folder of a hundred thousand files.
+func BenchmarkListing(b *testing.B) {
+	root := b.TempDir()
+	const files = 100_000
+	for i := range files {
+		if err := os.WriteFile(filepath.Join(root, "IMG_"+strconv.Itoa(i*7919%files)+" holiday.jpg"), nil, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	h, err := New(Config{Root: root})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	w := &framing{frame: make([]byte, 64<<10)}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.header, w.n = make(http.Header), 0
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if w.n < files*100 {
+			b.Fatalf("%d bytes", w.n)
+		}
+	}
+}

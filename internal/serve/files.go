@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type folder struct {
 
 	small    smallFiles    // has its own lock
 	restless restlessFiles // has its own lock
+	held     atomic.Int64  // entries in memory, of all listings
 }
 
 func (d *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -128,7 +130,7 @@ func (d *folder) get(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", to)
 		w.WriteHeader(http.StatusMovedPermanently)
 	default:
-		d.sendFolder(w, r, name, f, info)
+		d.sendFolder(w, r, name, f)
 	}
 }
 
@@ -139,7 +141,7 @@ func (d *folder) hasIndex(name string) bool {
 }
 
 // sendFolder answers with the folder's index.html, or else its listing.
-func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo) {
+func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string, f *os.File) {
 	indexName := path.Join(name, "index.html")
 	if d.sendSmall(w, r, indexName) {
 		return
@@ -159,23 +161,7 @@ func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string,
 		d.refuse(w, r, errNotFound)
 		return
 	}
-	l, err := d.list(name, f, info)
-	if err != nil {
-		d.refuse(w, r, err)
-		return
-	}
-	var page bytes.Buffer
-	if err := listingPage.Execute(&page, l); err != nil {
-		d.log.Error("a listing could not be made", "path", r.URL.Path, "error", err)
-		http.Error(w, "500: this folder cannot be listed", http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", l.etag())
-	http.ServeContent(w, r, "", l.changed, bytes.NewReader(page.Bytes()))
+	d.sendListing(w, r, name, f)
 }
 
 // sendFile answers with the content of f, whose name in the root is name, or
@@ -184,7 +170,7 @@ func (d *folder) sendFile(w http.ResponseWriter, r *http.Request, name string, f
 	now := d.now()
 	body := &steadyFile{file: f, was: stampOf(info)}
 	body.steady = d.steady(name, info, now)
-	e := entityOf(f, info, body.steady, now)
+	e := entityOf(path.Base(name), f, info, body.steady, now)
 	if small := d.small.read(name, f, info, e, now); small != nil {
 		small.send(w, r, bytes.NewReader(small.bytes))
 		return
@@ -213,6 +199,7 @@ func (d *folder) sendSmall(w http.ResponseWriter, r *http.Request, name string) 
 
 // An entity is what the headers say of a file.
 type entity struct {
+	name         string
 	contentType  string
 	tag          string    // empty: the file changes, and no name would stand for one content
 	lastModified string    // empty: not known, or no time yet from which on nothing changed
@@ -220,9 +207,9 @@ type entity struct {
 	size         int64
 }
 
-// entityOf describes f, at the time now.
-func entityOf(f *os.File, info fs.FileInfo, steady bool, now time.Time) entity {
-	e := entity{contentType: contentType(f, info.Name()), size: info.Size()}
+// entityOf describes f, which a visitor knows by that name, at the time now.
+func entityOf(name string, f *os.File, info fs.FileInfo, steady bool, now time.Time) entity {
+	e := entity{name: name, contentType: contentType(f, name), size: info.Size()}
 	if steady {
 		e.tag = etag(info)
 	}
@@ -239,6 +226,9 @@ func entityOf(f *os.File, info fs.FileInfo, steady bool, now time.Time) entity {
 // send answers with body, or with the part of it asked for, or tells that it
 // has not changed.
 func (e *entity) send(w http.ResponseWriter, r *http.Request, body io.ReadSeeker) {
+	if wantsDownload(r) {
+		w.Header().Set("Content-Disposition", disposition(e.name))
+	}
 	if !whole(r) {
 		set(w.Header(), "Content-Type", e.contentType, "Etag", e.tag)
 		http.ServeContent(w, e.plain(r), "", e.changed, body)

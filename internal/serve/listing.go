@@ -2,171 +2,325 @@ package serve
 
 import (
 	"cmp"
-	"crypto/sha256"
-	_ "embed"
-	"encoding/hex"
-	"fmt"
-	"html/template"
+	"context"
+	"encoding/json"
 	"io"
 	"io/fs"
+	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
-// maxListed bounds the memory that a listing takes.
-const maxListed = 10_000
+const (
+	// listingBatch is how many entries are read of a folder before it is looked
+	// whether the visitor is still there.
+	listingBatch = 1000
+	// maxSorted is how many entries of one folder are sorted. A larger one is
+	// listed in runs of that many, each sorted.
+	maxSorted = 1 << 18
+	// maxHeld is how many entries all listings together hold in memory, at some
+	// 100 bytes each. Beyond it the runs get shorter, down to listingBatch.
+	maxHeld = 1 << 20
+	// listingPiece is how much of a listing is written at a time.
+	listingPiece = 32 << 10
+)
 
-//go:embed listing.html
-var listingHTML string
-
-var listingPage = template.Must(template.New("listing").Parse(listingHTML))
-
-// A listing is what listing.html shows.
+// A listing is the content of one folder, as a visitor asked for it: all of it,
+// whatever its size, because a mirror that gets a part takes it for the whole.
+// It is read, sorted and written in runs, so that it takes bounded memory, and
+// it ends where the visitor does.
 type listing struct {
-	Path    string // of the folder, as a person reads it
-	Root    bool   // it has no folder above it
-	Entries []entry
-	More    bool // there are more than are shown
-	Max     int
+	// Fixed when it is made.
+	ctx   context.Context
+	d     *folder
+	name  string // of the folder, in the root
+	dir   *os.File
+	query listingQuery
 
-	changed time.Time // the latest change of the folder or of what is in it
+	// Owned by write.
+	entries []entry // of this run
+	held    int64   // of maxHeld, for them
+	more    bool    // there are more runs
+	sums    sums
 }
 
 // An entry is one file or folder in a listing.
 type entry struct {
-	Name   string // as a person reads it
-	Link   template.URL
-	Folder bool
-	Size   string
-	When   time.Time
-
-	name string
-	size int64
+	name    string
+	key     string // name, for sorting and searching
+	folder  bool
+	size    int64
+	changed int64 // seconds since 1970
 }
 
-// list reads the folder f, whose name in the root is name.
-func (d *folder) list(name string, f *os.File, info fs.FileInfo) (*listing, error) {
-	l := &listing{Path: "/", Root: name == ".", Max: maxListed, changed: info.ModTime()}
-	if !l.Root {
-		l.Path = "/" + readable(name) + "/"
+// sums are what a listing has shown.
+type sums struct {
+	Files, Folders int
+	Bytes          int64
+}
+
+// A listingQuery is how a visitor wants a listing.
+type listingQuery struct {
+	Sort    string // name, size or date
+	Reverse bool
+	Filter  string // what each name shown has in it, in any case
+}
+
+// readQuery reads ?sort=name, size or date, with a minus for the reverse
+// order, and ?q=. What makes no sense counts as absent.
+func readQuery(u *url.URL) listingQuery {
+	q := listingQuery{Sort: "name"}
+	if u.RawQuery == "" {
+		return q
 	}
-	for {
-		batch, err := f.ReadDir(1000)
-		for _, e := range batch {
-			if entry, ok := d.entry(name, e); ok {
-				l.Entries = append(l.Entries, entry)
+	values := u.Query()
+	sort, reverse := strings.CutPrefix(values.Get("sort"), "-")
+	switch sort {
+	case "name", "size", "date":
+		q.Sort, q.Reverse = sort, reverse
+	}
+	q.Filter = values.Get("q")
+	return q
+}
+
+// compare orders entries as q wants: folders first, then by what was asked for.
+func (q *listingQuery) compare(a, b entry) int {
+	if a.folder != b.folder {
+		if a.folder {
+			return -1
+		}
+		return 1
+	}
+	order := 0
+	switch q.Sort {
+	case "size":
+		order = cmp.Compare(a.size, b.size)
+	case "date":
+		order = cmp.Compare(a.changed, b.changed)
+	default:
+		order = cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.name, b.name))
+	}
+	if q.Reverse {
+		order = -order
+	}
+	return cmp.Or(order, strings.Compare(a.key, b.key), strings.Compare(a.name, b.name))
+}
+
+// A listingForm is a way to write a listing: each appends to b what comes next.
+type listingForm interface {
+	contentType() string
+	head(b []byte, l *listing) []byte
+	entry(b []byte, i int, e *entry) []byte
+	foot(b []byte, s sums) []byte
+}
+
+// sendListing answers with what is in the folder f, whose name in the root is name.
+func (d *folder) sendListing(w http.ResponseWriter, r *http.Request, name string, f *os.File) {
+	l := &listing{ctx: r.Context(), d: d, name: name, dir: f, query: readQuery(r.URL)}
+	var form listingForm = &page{host: r.Host}
+	if wantsJSON(r.Header["Accept"]) {
+		form = jsonForm{}
+	}
+	h := w.Header()
+	h.Set("Content-Type", form.contentType())
+	h.Set("Content-Security-Policy", pagePolicy)
+	// No time and no tag: the folder's own time does not move when a file in it
+	// does, and nothing else is known before all of it has been sent.
+	h.Set("Cache-Control", "no-cache")
+	h.Add("Vary", "Accept")
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	defer l.release()
+	if err := l.read(); err != nil {
+		if l.ctx.Err() == nil {
+			h.Del("Content-Security-Policy")
+			d.refuse(w, r, err)
+		}
+		return
+	}
+	out := &pieces{w: w, b: make([]byte, 0, listingPiece+8<<10)}
+	err := l.write(form, out)
+	switch {
+	case err == nil, out.err != nil, l.ctx.Err() != nil:
+	default:
+		d.limit.Log("listing", slog.LevelError, "a folder could not be read to its end", slog.String("path", r.URL.Path), slog.Any("error", reason(err)))
+		// What was sent must not look like the whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// write writes the run that was read, and all that follow.
+func (l *listing) write(form listingForm, out *pieces) error {
+	out.b = form.head(out.b, l)
+	for i := 0; ; {
+		for j := range l.entries {
+			e := &l.entries[j]
+			if e.folder {
+				l.sums.Folders++
+			} else {
+				l.sums.Files++
+				l.sums.Bytes += e.size
+			}
+			out.b = form.entry(out.b, i, e)
+			i++
+			if len(out.b) >= listingPiece {
+				if out.flush(); out.err != nil {
+					return out.err
+				}
 			}
 		}
-		if len(l.Entries) > 2*maxListed {
-			l.cut()
-		}
-		if err == io.EOF {
+		if !l.more {
 			break
 		}
-		if err != nil {
-			return nil, err
+		if err := l.read(); err != nil {
+			return err
 		}
 	}
-	l.cut()
-	for _, e := range l.Entries {
-		if e.When.After(l.changed) {
-			l.changed = e.When
-		}
+	out.b = form.foot(out.b, l.sums)
+	if out.n == 0 {
+		out.w.Header().Set("Content-Length", strconv.Itoa(len(out.b)))
 	}
-	return l, nil
+	out.flush()
+	return out.err
 }
 
-// cut sorts the entries, folders first, and keeps the first maxListed of them.
-func (l *listing) cut() {
-	slices.SortFunc(l.Entries, func(a, b entry) int {
-		if a.Folder != b.Folder {
-			if a.Folder {
-				return -1
+// A pieces writes an answer in pieces.
+type pieces struct {
+	w   http.ResponseWriter
+	b   []byte
+	n   int   // pieces written
+	err error // of a Write: the visitor left
+}
+
+func (p *pieces) flush() {
+	_, p.err = p.w.Write(p.b)
+	p.b, p.n = p.b[:0], p.n+1
+}
+
+// read reads and sorts the next run.
+func (l *listing) read() error {
+	l.release()
+	filter := strings.ToLower(l.query.Filter)
+	for {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
+		batch, err := l.dir.ReadDir(listingBatch)
+		for _, e := range batch {
+			if e, ok := l.d.entry(l.name, e, filter); ok {
+				l.entries = append(l.entries, e)
 			}
-			return 1
 		}
-		return cmp.Or(
-			strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name)),
-			strings.Compare(a.name, b.name),
-		)
-	})
-	if len(l.Entries) > maxListed {
-		l.Entries, l.More = l.Entries[:maxListed], true
+		if l.more = err == nil; !l.more {
+			if err != io.EOF {
+				return err
+			}
+			break
+		}
+		if len(l.entries) >= maxSorted || !l.hold() {
+			break
+		}
 	}
+	slices.SortFunc(l.entries, l.query.compare)
+	return nil
 }
 
-// etag names what the listing shows.
-func (l *listing) etag() string {
-	sum := sha256.New()
-	for _, e := range l.Entries {
-		fmt.Fprintf(sum, "%q %t %d %d\n", e.name, e.Folder, e.size, e.When.UnixNano())
-	}
-	fmt.Fprintf(sum, "%t", l.More)
-	return `"` + hex.EncodeToString(sum.Sum(nil)[:16]) + `"`
+// hold claims the room that the entries take, and tells whether there is some
+// left for the next batch.
+func (l *listing) hold() bool {
+	n := int64(len(l.entries)) - l.held
+	l.held += n
+	return l.d.held.Add(n) < maxHeld
 }
 
-// entry describes e, if it is something that get would serve.
-func (d *folder) entry(dir string, e fs.DirEntry) (entry, bool) {
-	if !d.visible(e.Name()) {
+// release forgets the entries of a run.
+func (l *listing) release() {
+	l.d.held.Add(-l.held)
+	clear(l.entries)
+	l.entries, l.held = l.entries[:0], 0
+}
+
+// entry describes e, if it is something that get would serve and that the
+// visitor looks for.
+func (d *folder) entry(dir string, e fs.DirEntry, filter string) (entry, bool) {
+	name := e.Name()
+	if !d.visible(name) {
+		return entry{}, false
+	}
+	key := strings.ToLower(name)
+	if !strings.Contains(key, filter) {
 		return entry{}, false
 	}
 	info, err := e.Info()
 	if err == nil && e.Type() == fs.ModeSymlink {
-		info, err = d.root.Stat(path.Join(dir, e.Name()))
+		info, err = d.root.Stat(path.Join(dir, name))
 	}
 	if err != nil || !info.IsDir() && !info.Mode().IsRegular() {
 		return entry{}, false
 	}
-	// "./" keeps a colon in the name from making a scheme of what is before it.
-	link := "./" + url.PathEscape(e.Name())
-	if info.IsDir() {
-		return entry{Name: readable(e.Name()), Link: template.URL(link + "/"), Folder: true, When: info.ModTime(), name: e.Name()}, true
+	it := entry{name: name, key: key, folder: info.IsDir(), changed: info.ModTime().Unix()}
+	if !it.folder {
+		it.size = info.Size()
 	}
-	return entry{
-		Name: readable(e.Name()), Link: template.URL(link),
-		Size: sizeText(info.Size()), When: info.ModTime(),
-		name: e.Name(), size: info.Size(),
-	}, true
+	return it, true
 }
 
-// readable makes visible what a browser would hide in a name: line ends and
-// other control characters, bytes that are not UTF-8, and marks that turn the
-// direction of writing and so can make one name look like another.
-func readable(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r < ' ':
-			return '␀' + r
-		case r == 0x7f:
-			return '␡'
-		case oneline.Unsafe(r):
-			return utf8.RuneError
+// wantsJSON tells whether a request with these Accept headers prefers JSON to HTML.
+func wantsJSON(accept []string) bool {
+	if len(accept) == 0 {
+		return false
+	}
+	var json, html float64
+	for name, q := range weighted(accept) {
+		switch name {
+		case "application/json":
+			json = q
+		case "text/html":
+			html = q
 		}
-		return r
-	}, name)
+	}
+	return json > html
 }
 
-// sizeText writes a number of bytes for a person.
-func sizeText(n int64) string {
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
+// A jsonForm writes a listing as nginx's autoindex_format json does, with the
+// link beside each name: a name that is not UTF-8 cannot be written in JSON.
+type jsonForm struct{}
+
+func (jsonForm) contentType() string { return "application/json" }
+
+func (jsonForm) head(b []byte, _ *listing) []byte { return append(b, "[\n"...) }
+
+func (jsonForm) entry(b []byte, i int, e *entry) []byte {
+	if i > 0 {
+		b = append(b, ",\n"...)
 	}
-	f := float64(n)
-	for _, unit := range []string{"kB", "MB", "GB", "TB", "PB", "EB"} {
-		f /= 1000
-		if f < 99.95 {
-			return fmt.Sprintf("%.1f %s", f, unit)
-		}
-		if f < 999.5 {
-			return fmt.Sprintf("%.0f %s", f, unit)
-		}
+	name, _ := json.Marshal(e.name) // a string always can be
+	b = append(b, `{ "name":`...)
+	b = append(b, name...)
+	kind := "file"
+	if e.folder {
+		kind = "directory"
 	}
-	return fmt.Sprintf("%d B", n)
+	b = append(b, `, "type":"`...)
+	b = append(b, kind...)
+	b = append(b, `", "mtime":"`...)
+	b = time.Unix(e.changed, 0).UTC().AppendFormat(b, http.TimeFormat)
+	b = append(b, '"')
+	if !e.folder {
+		b = append(b, `, "size":`...)
+		b = strconv.AppendInt(b, e.size, 10)
+	}
+	b = append(b, `, "href":"`...)
+	b = appendHref(b, e)
+	return append(b, `" }`...)
 }
+
+func (jsonForm) foot(b []byte, _ sums) []byte { return append(b, "\n]\n"...) }
