@@ -70,12 +70,17 @@ type listingQuery struct {
 	Sort    string // name, size or date
 	Reverse bool
 	Filter  string // what each name shown has in it, in any case
+	Page    int    // from 1; 0: all in one
 }
 
 // readQuery reads ?sort=name, size or date, with a minus for the reverse
-// order, and ?q=. What makes no sense counts as absent.
-func readQuery(u *url.URL) listingQuery {
+// order, ?q= and, where the listing comes in pages, ?page=. What makes no sense
+// counts as absent.
+func readQuery(u *url.URL, pages bool) listingQuery {
 	q := listingQuery{Sort: "name"}
+	if pages {
+		q.Page = 1
+	}
 	if u.RawQuery == "" {
 		return q
 	}
@@ -86,8 +91,14 @@ func readQuery(u *url.URL) listingQuery {
 		q.Sort, q.Reverse = sort, reverse
 	}
 	q.Filter = values.Get("q")
+	if n, err := strconv.ParseInt(values.Get("page"), 10, 32); err == nil && pages && n > 0 {
+		q.Page = int(n)
+	}
 	return q
 }
+
+// shows tells whether entry i of all is on the page that was asked for.
+func (q *listingQuery) shows(i int) bool { return q.Page == 0 || i/pageRows == q.Page-1 }
 
 // compare orders entries as q wants: folders first, then by what was asked for.
 func (q *listingQuery) compare(a, b entry) int {
@@ -116,16 +127,22 @@ func (q *listingQuery) compare(a, b entry) int {
 type listingForm interface {
 	contentType() string
 	head(b []byte, l *listing) []byte
-	entry(b []byte, i int, e *entry) []byte
-	foot(b []byte, s sums) []byte
+	entry(b []byte, first bool, e *entry) []byte
+	foot(b []byte, l *listing) []byte
 }
 
 // sendListing answers with what is in the folder f, whose name in the root is name.
 func (d *folder) sendListing(w http.ResponseWriter, r *http.Request, name string, f *os.File) {
-	l := &listing{ctx: r.Context(), d: d, name: name, dir: f, query: readQuery(r.URL)}
-	var form listingForm = &page{host: r.Host}
-	if wantsJSON(r.Header["Accept"]) {
-		form = jsonForm{}
+	l := &listing{ctx: r.Context(), d: d, name: name, dir: f}
+	var form listingForm
+	switch json, html := formWeights(r.Header["Accept"]); {
+	case json > html:
+		form, l.query = jsonForm{}, readQuery(r.URL, false)
+	default:
+		// A browser says that it takes HTML. It gets a page at a time: a hundred
+		// thousand rows stop a phone for a minute. Mirrors and players take
+		// anything, and not each would follow a link to the next page.
+		form, l.query = page{host: r.Host, browser: html > 0}, readQuery(r.URL, html > 0)
 	}
 	h := w.Header()
 	h.Set("Content-Type", form.contentType())
@@ -160,7 +177,8 @@ func (d *folder) sendListing(w http.ResponseWriter, r *http.Request, name string
 // write writes the run that was read, and all that follow.
 func (l *listing) write(form listingForm, out *pieces) error {
 	out.b = form.head(out.b, l)
-	for i := 0; ; {
+	first, i := true, 0
+	for {
 		for j := range l.entries {
 			e := &l.entries[j]
 			if e.folder {
@@ -169,7 +187,10 @@ func (l *listing) write(form listingForm, out *pieces) error {
 				l.sums.Files++
 				l.sums.Bytes += e.size
 			}
-			out.b = form.entry(out.b, i, e)
+			if l.query.shows(i) {
+				out.b = form.entry(out.b, first, e)
+				first = false
+			}
 			i++
 			if len(out.b) >= listingPiece {
 				if out.flush(); out.err != nil {
@@ -184,7 +205,7 @@ func (l *listing) write(form listingForm, out *pieces) error {
 			return err
 		}
 	}
-	out.b = form.foot(out.b, l.sums)
+	out.b = form.foot(out.b, l)
 	if out.n == 0 {
 		out.w.Header().Set("Content-Length", strconv.Itoa(len(out.b)))
 	}
@@ -273,12 +294,9 @@ func (d *folder) entry(dir string, e fs.DirEntry, filter string) (entry, bool) {
 	return it, true
 }
 
-// wantsJSON tells whether a request with these Accept headers prefers JSON to HTML.
-func wantsJSON(accept []string) bool {
-	if len(accept) == 0 {
-		return false
-	}
-	var json, html float64
+// formWeights returns the weights that Accept headers give to the two forms of a
+// listing by name. What only a wildcard covers has none.
+func formWeights(accept []string) (json, html float64) {
 	for name, q := range weighted(accept) {
 		switch name {
 		case "application/json":
@@ -287,7 +305,7 @@ func wantsJSON(accept []string) bool {
 			html = q
 		}
 	}
-	return json > html
+	return json, html
 }
 
 // A jsonForm writes a listing as nginx's autoindex_format json does, with the
@@ -298,8 +316,8 @@ func (jsonForm) contentType() string { return "application/json" }
 
 func (jsonForm) head(b []byte, _ *listing) []byte { return append(b, "[\n"...) }
 
-func (jsonForm) entry(b []byte, i int, e *entry) []byte {
-	if i > 0 {
+func (jsonForm) entry(b []byte, first bool, e *entry) []byte {
+	if !first {
 		b = append(b, ",\n"...)
 	}
 	name, _ := json.Marshal(e.name) // a string always can be
@@ -323,4 +341,4 @@ func (jsonForm) entry(b []byte, i int, e *entry) []byte {
 	return append(b, `" }`...)
 }
 
-func (jsonForm) foot(b []byte, _ sums) []byte { return append(b, "\n]\n"...) }
+func (jsonForm) foot(b []byte, _ *listing) []byte { return append(b, "\n]\n"...) }

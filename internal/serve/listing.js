@@ -1,17 +1,11 @@
 
 "use strict";
-// Times as the visitor's clock has them, list by list as each comes into sight.
+// Times as the visitor's clock has them.
 const two = (n) => String(n).padStart(2, "0");
-const local = (list) => {
-  for (const time of list.querySelectorAll("time")) {
-    const t = new Date(time.dateTime);
-    if (!isNaN(t)) time.textContent = `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}`;
-  }
-};
-const seen = new IntersectionObserver((lists) => {
-  for (const list of lists) if (list.isIntersecting) { seen.unobserve(list.target); local(list.target); }
-}, { rootMargin: "800px" });
-for (const list of document.querySelectorAll("ul")) seen.observe(list);
+for (const time of document.querySelectorAll("time")) {
+  const t = new Date(time.dateTime);
+  if (!isNaN(t)) time.textContent = `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}`;
+}
 document.getElementById("utc").hidden = true;
 
 // Pictures, film and sound over the page, with what is before and after them.
@@ -20,10 +14,7 @@ const $ = (id) => document.getElementById(id);
 const kinds = { i: "img", v: "video", a: "audio" };
 let shown = null;
 const beside = (row, step) => {
-  do {
-    const list = row.parentNode;
-    row = row[step] || (list[step] && list[step][step === "nextElementSibling" ? "firstElementChild" : "lastElementChild"]);
-  } while (row && !kinds[row.className]);
+  do row = row[step]; while (row && !kinds[row.className]);
   return row;
 };
 const show = (row) => {

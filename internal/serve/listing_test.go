@@ -293,6 +293,54 @@ func TestListingOfAHugeFolder(t *testing.T) {
 	}
 }
 
+// A browser gets pages that lead to each other; who takes anything gets all at once.
+func TestListingInPages(t *testing.T) {
+	root := t.TempDir()
+	const files = 2*pageRows + 5
+	for i := range files {
+		write(t, root, fmt.Sprintf("%04d.txt", i), "1")
+	}
+	write(t, root, "a&b=+ /x", "")
+	srv := start(t, Config{Root: root})
+	browser := "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	next := regexp.MustCompile(`<a rel="next" href="([^"]*)">`)
+	for _, query := range []string{"", "?sort=-size&q=%30", "?q=.TXT"} {
+		seen, pages := 0, 0
+		for target := "/" + query; target != ""; pages++ {
+			a := ask(t, srv, "GET", target, "", browser)
+			rows := linkPattern.FindAllStringSubmatch(a.body, -1)
+			seen += len(rows)
+			if len(rows) > pageRows || pages > 5 {
+				t.Fatalf("%s: %d rows, page %d", target, len(rows), pages)
+			}
+			if back := strings.Contains(a.body, `<a rel="prev" href="?page=`); back != (pages > 0) {
+				t.Errorf("%s: a link back: %t", target, back)
+			}
+			target = ""
+			if m := next.FindStringSubmatch(a.body); m != nil {
+				target = "/" + html.UnescapeString(m[1])
+			}
+		}
+		whole := linkPattern.FindAllString(ask(t, srv, "GET", "/"+query, "", "Accept: */*").body, -1)
+		if seen != len(whole) || pages != (seen+pageRows-1)/pageRows {
+			t.Errorf("%s: %d rows on %d pages, %d in all", query, seen, pages, len(whole))
+		}
+	}
+	for query, want := range map[string]int{"?page=0": pageRows, "?page=-1": pageRows, "?page=x": pageRows, "?page=3": 6, "?page=99": 0, "?page=99999999999999999999": pageRows} {
+		a := ask(t, srv, "GET", "/"+query, "", browser)
+		if n := len(linkPattern.FindAllString(a.body, -1)); n != want || n == 0 && !strings.Contains(a.body, `rel="prev" href="?page=3"`) {
+			t.Errorf("%s: %d rows, want %d", query, n, want)
+		}
+	}
+	if a := ask(t, srv, "GET", "/?page=2", ""); len(linkPattern.FindAllString(a.body, -1)) != files+1 || strings.Contains(a.body, "rel=") || strings.Contains(a.body, "formaction") {
+		t.Error("who does not ask for HTML by name does not get all, or gets what browsers want")
+	}
+	var items []struct{ Name string }
+	if err := decodeJSON(ask(t, srv, "GET", "/?page=2", "", "Accept: application/json").body, &items); err != nil || len(items) != files+1 {
+		t.Errorf("JSON: %d items, %v", len(items), err)
+	}
+}
+
 // Nothing goes on for a visitor who left, at whatever point.
 func TestListingEndsWithTheVisitor(t *testing.T) {
 	root := t.TempDir()

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -44,14 +45,8 @@ func sourceHash(text string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-const (
-	// pageChunk is how many rows the browser lays out together, once they come
-	// into sight: a hundred thousand at once would stop a phone for many seconds.
-	pageChunk = 500
-	// pageButtons is how many rows get a button to download. Each costs the
-	// browser memory, and nobody looks for one among ten thousand.
-	pageButtons = 5000
-)
+// pageRows is how many rows a browser gets at a time.
+const pageRows = 1000
 
 // A page writes a listing for people, and for the programs that read what was
 // written for people: Kodi takes a link only if its text is the decoded href;
@@ -59,10 +54,10 @@ const (
 // mirrors follow each link, so that what is no entry is a button.
 type page struct {
 	host    string // as the visitor calls this place
-	buttons bool
+	browser bool   // it is a browser that asks
 }
 
-func (*page) contentType() string { return "text/html; charset=utf-8" }
+func (page) contentType() string { return "text/html; charset=utf-8" }
 
 // A crumb is a folder on the way to the one that is shown.
 type crumb struct {
@@ -77,7 +72,7 @@ type column struct {
 	Order string // of now: ascending, descending or none
 }
 
-func (p *page) head(b []byte, l *listing) []byte {
+func (p page) head(b []byte, l *listing) []byte {
 	data := struct {
 		Path    string
 		Crumbs  []crumb
@@ -114,13 +109,7 @@ func (p *page) head(b []byte, l *listing) []byte {
 		}
 		data.Columns = append(data.Columns, c)
 	}
-	if l.query != (listingQuery{Sort: "name", Filter: l.query.Filter}) {
-		data.Sort = l.query.Sort
-		if l.query.Reverse {
-			data.Sort = "-" + data.Sort
-		}
-	}
-	p.buttons = len(l.entries) <= pageButtons
+	data.Sort = l.query.sortValue()
 	out := bytes.NewBuffer(b)
 	if err := listingPage.ExecuteTemplate(out, "head", data); err != nil {
 		panic(err) // it writes to memory what is known to fit
@@ -128,10 +117,7 @@ func (p *page) head(b []byte, l *listing) []byte {
 	return out.Bytes()
 }
 
-func (p *page) entry(b []byte, i int, e *entry) []byte {
-	if i%pageChunk == 0 && i > 0 {
-		b = append(b, "</ul>\n<ul>\n"...)
-	}
+func (p page) entry(b []byte, _ bool, e *entry) []byte {
 	b = append(b, `<li class=`...)
 	b = append(b, kindOf(e)...)
 	b = append(b, `><a href="`...)
@@ -156,7 +142,7 @@ func (p *page) entry(b []byte, i int, e *entry) []byte {
 	b = append(b, `"> `...)
 	b = strconv.AppendInt(b, e.size, 10)
 	b = append(b, `</span>`...)
-	if p.buttons {
+	if p.browser {
 		b = append(b, ` <button form=get name=download title=Download formaction="`...)
 		b = appendHref(b, e)
 		b = append(b, `"></button>`...)
@@ -164,12 +150,50 @@ func (p *page) entry(b []byte, i int, e *entry) []byte {
 	return append(b, '\n')
 }
 
-func (p *page) foot(b []byte, s sums) []byte {
+func (p page) foot(b []byte, l *listing) []byte {
+	data := struct {
+		sums
+		listingQuery
+		Pages      int
+		Prev, Next string // links; empty: none
+		Sort       string
+	}{sums: l.sums, listingQuery: l.query, Sort: l.query.sortValue()}
+	if data.Pages = (l.sums.Files + l.sums.Folders + pageRows - 1) / pageRows; data.Pages > 1 && p.browser {
+		if l.query.Page > 1 {
+			data.Prev = l.query.link(min(l.query.Page-1, data.Pages))
+		}
+		if l.query.Page < data.Pages {
+			data.Next = l.query.link(l.query.Page + 1)
+		}
+	}
 	out := bytes.NewBuffer(b)
-	if err := listingPage.ExecuteTemplate(out, "foot", s); err != nil {
+	if err := listingPage.ExecuteTemplate(out, "foot", data); err != nil {
 		panic(err) // as above
 	}
 	return out.Bytes()
+}
+
+// sortValue is the ?sort= of q, empty where that is as without asking.
+func (q *listingQuery) sortValue() string {
+	switch {
+	case q.Reverse:
+		return "-" + q.Sort
+	case q.Sort == "name":
+		return ""
+	}
+	return q.Sort
+}
+
+// link leads to another page of the same listing.
+func (q *listingQuery) link(page int) string {
+	values := url.Values{"page": {strconv.Itoa(page)}}
+	if sort := q.sortValue(); sort != "" {
+		values.Set("sort", sort)
+	}
+	if q.Filter != "" {
+		values.Set("q", q.Filter)
+	}
+	return "?" + values.Encode()
 }
 
 // kindOf tells what a row looks like, and what a click on it does.
