@@ -222,6 +222,18 @@ func TestUnsolicitedResponse(t *testing.T) {
 	}
 }
 
+func TestFlagsAboutFiles(t *testing.T) {
+	s := newSetup(t)
+	_, stop := start(t, "--proxy", s.addr, "--ca", filepath.Join(s.dir, "ca.pem"), "--token-file", filepath.Join(s.dir, "token"),
+		"-r", s.dir, "--cors", "--cache-control", "no-store", "--fallback", "hello.txt", "--follow-links")
+	if status, body := get(t, <-s.regs, "/missing"); status != 200 || body != "hello\n" {
+		t.Errorf("got %d %q for a missing path, want 200 and the fallback", status, body)
+	}
+	if status := stop(); status != 0 {
+		t.Errorf("exit status %d after a stop, want 0", status)
+	}
+}
+
 // All that a container gives it is the environment.
 func TestEnvironment(t *testing.T) {
 	s := newSetup(t)
@@ -267,6 +279,8 @@ func TestBadStart(t *testing.T) {
 		{"drain", []string{"--drain", "-1s"}, []string{"--drain"}},
 		{"upload-max", []string{"--upload-max", "0"}, []string{"--upload-max"}},
 		{"WebDAV without listings", []string{"--dav", "--no-listing"}, []string{"--dav", "--no-listing"}},
+		{"cache-control", []string{"--cache-control", "a\nb"}, []string{"--cache-control"}},
+		{"fallback missing", []string{"--fallback", "none.html"}, []string{"--fallback", "none.html"}},
 		{"upload missing", []string{"--upload", none}, []string{none}},
 		{"a flag of p", []string{"--front", "x"}, []string{"--front", "c --help"}},
 	}

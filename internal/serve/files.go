@@ -28,14 +28,18 @@ var errNotFound = errors.New("no such file")
 // A folder serves the files of one folder.
 type folder struct {
 	// Fixed when it is made.
-	root      *tree
-	dotfiles  bool
-	noListing bool
-	dav       *dav     // nil: no WebDAV
-	uploads   *uploads // nil: bodies are read and forgotten
-	log       *slog.Logger
-	limit     *loglimit.Logger // for what any number of requests can cause
-	now       func() time.Time // the clock that tells the age of files
+	root           *tree
+	dotfiles       bool
+	noListing      bool
+	cors           bool
+	cacheControl   string // of files; empty: none
+	fallback       string // a name in the root for what is not there; empty: none
+	fallbackStatus int
+	dav            *dav     // nil: no WebDAV
+	uploads        *uploads // nil: bodies are read and forgotten
+	log            *slog.Logger
+	limit          *loglimit.Logger // for what any number of requests can cause
+	now            func() time.Time // the clock that tells the age of files
 
 	small    smallFiles    // has its own lock
 	restless restlessFiles // has its own lock
@@ -43,6 +47,9 @@ type folder struct {
 }
 
 func (d *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.cors {
+		allowOrigins(w.Header(), r.Method == http.MethodOptions)
+	}
 	if d.dav != nil && d.dav.handles(r) {
 		d.dav.ServeHTTP(w, r)
 		return
@@ -103,7 +110,7 @@ func (d *folder) get(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, err)
 		return
 	}
-	if !slash && d.sendSmall(w, r, name) {
+	if !slash && (d.sendEncoded(w, r, name) || d.sendSmall(w, r, name)) {
 		return
 	}
 	f, info, err := d.open(name)
@@ -118,7 +125,7 @@ func (d *folder) get(w http.ResponseWriter, r *http.Request) {
 	case !info.IsDir():
 		d.sendFile(w, r, name, f, info)
 	case !slash && d.noListing && !d.hasIndex(name):
-		d.refuse(w, r, errNotFound)
+		d.refuse(w, r, fs.ErrNotExist)
 	case slash && !d.noListing && wantsArchive(r) != "":
 		d.sendArchive(w, r, name, f, wantsArchive(r))
 	case !slash:
@@ -143,7 +150,7 @@ func (d *folder) hasIndex(name string) bool {
 // sendFolder answers with the folder's index.html, or else its listing.
 func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string, f *os.File) {
 	indexName := path.Join(name, "index.html")
-	if d.sendSmall(w, r, indexName) {
+	if d.sendEncoded(w, r, indexName) || d.sendSmall(w, r, indexName) {
 		return
 	}
 	index, indexInfo, err := d.open(indexName)
@@ -158,7 +165,7 @@ func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string,
 		return
 	}
 	if d.noListing {
-		d.refuse(w, r, errNotFound)
+		d.refuse(w, r, fs.ErrNotExist)
 		return
 	}
 	d.sendListing(w, r, name, f)
@@ -167,13 +174,24 @@ func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string,
 // sendFile answers with the content of f, whose name in the root is name, or
 // with the part of it asked for.
 func (d *folder) sendFile(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo) {
+	d.sendFileAs(w, r, name, "", f, info)
+}
+
+// sendFileAs is sendFile where f holds the file of that name in that coding.
+func (d *folder) sendFileAs(w http.ResponseWriter, r *http.Request, name, coding string, f *os.File, info fs.FileInfo) {
 	now := d.now()
 	body := &steadyFile{file: f, was: stampOf(info)}
 	body.steady = d.steady(name, info, now)
 	e := entityOf(path.Base(name), f, info, body.steady, now)
-	if small := d.small.read(name, f, info, e, now); small != nil {
-		small.send(w, r, bytes.NewReader(small.bytes))
-		return
+	e.coding, e.cacheControl = coding, d.cacheControl
+	if encodable(name) {
+		e.vary = "Accept-Encoding"
+	}
+	if coding == "" {
+		if small := d.small.read(name, f, info, e, now); small != nil {
+			small.send(w, r, bytes.NewReader(small.bytes))
+			return
+		}
 	}
 	e.send(w, r, body)
 	if !body.failed.Load() {
@@ -202,6 +220,9 @@ type entity struct {
 	name         string
 	contentType  string
 	tag          string    // empty: the file changes, and no name would stand for one content
+	coding       string    // empty: none
+	vary         string    // what it was chosen by; empty: it was not
+	cacheControl string    // empty: none
 	lastModified string    // empty: not known, or no time yet from which on nothing changed
 	changed      time.Time // zero: so
 	size         int64
@@ -230,15 +251,20 @@ func (e *entity) send(w http.ResponseWriter, r *http.Request, body io.ReadSeeker
 		w.Header().Set("Content-Disposition", disposition(e.name))
 	}
 	if !whole(r) {
-		set(w.Header(), "Content-Type", e.contentType, "Etag", e.tag)
+		set(w.Header(), "Content-Type", e.contentType, "Etag", e.tag, "Content-Encoding", e.coding, "Vary", e.vary, "Cache-Control", e.cacheControl)
 		http.ServeContent(w, e.plain(r), "", e.changed, body)
 		return
 	}
-	// As http.ServeContent does where there is nothing to decide. Most requests
-	// for small files are such, and it saves a sixth of their time.
-	set(w.Header(), "Content-Type", e.contentType, "Etag", e.tag, "Last-Modified", e.lastModified,
-		"Accept-Ranges", "bytes", "Content-Length", strconv.FormatInt(e.size, 10))
-	w.WriteHeader(http.StatusOK)
+	e.sendAll(w, r, body, http.StatusOK)
+}
+
+// sendAll answers with all of body, as http.ServeContent does where there is
+// nothing to decide. Most requests for small files are such, and it saves a
+// sixth of their time.
+func (e *entity) sendAll(w http.ResponseWriter, r *http.Request, body io.Reader, status int) {
+	set(w.Header(), "Content-Type", e.contentType, "Etag", e.tag, "Last-Modified", e.lastModified, "Content-Encoding", e.coding, "Vary", e.vary,
+		"Cache-Control", e.cacheControl, "Accept-Ranges", "bytes", "Content-Length", strconv.FormatInt(e.size, 10))
+	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		io.Copy(w, body)
 	}
@@ -380,6 +406,11 @@ func status(err error) int {
 // holds a name of this machine.
 func (d *folder) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	code := status(err)
+	// What is hidden is not missing: it is nobody's business what is there.
+	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	if code == http.StatusNotFound && (missing || d.fallbackStatus == code) && d.sendFallback(w, r) {
+		return
+	}
 	text := "there is no such file here"
 	switch code {
 	case http.StatusForbidden:

@@ -55,6 +55,18 @@ type Config struct {
 	// that this process may read. It goes with Root only.
 	FollowLinks bool
 
+	// CORS lets pages of any site read what is here. It goes with Root only.
+	CORS bool
+
+	// CacheControl is the value of that header on files. Empty: none.
+	// It goes with Root only.
+	CacheControl string
+
+	// Fallback is the file in Root that answers for what is not there: with 404
+	// if its name is 404.html, else with 200, for a single-page application.
+	// Empty: none. It goes with Root only.
+	Fallback string
+
 	// Logger takes what the person who runs C should know: a service that
 	// does not answer, an upload that failed. nil: nothing is logged.
 	Logger *slog.Logger
@@ -80,8 +92,8 @@ func New(cfg Config) (*Handler, error) {
 		return nil, errors.New("--root and --to exclude each other: give one of them")
 	case cfg.To != "" && cfg.Upload != "":
 		return nil, errors.New("--upload does not go with --to: the service gets the bodies; leave one of them out")
-	case cfg.To != "" && (cfg.Dotfiles || cfg.NoListing || cfg.FollowLinks):
-		return nil, errors.New("--dotfiles, --no-listing and --follow-links do not go with --to: they are about a folder; leave them out")
+	case cfg.To != "" && (cfg.Dotfiles || cfg.NoListing || cfg.FollowLinks || cfg.CORS || cfg.CacheControl != "" || cfg.Fallback != ""):
+		return nil, errors.New("--dotfiles, --no-listing, --follow-links, --cors, --cache-control and --fallback do not go with --to: they are about a folder; leave them out")
 	case cfg.To != "" && cfg.DAV:
 		return nil, errors.New("--dav does not go with --to: it is about a folder; leave one of them out")
 	case cfg.DAV && cfg.NoListing:
@@ -116,6 +128,10 @@ func New(cfg Config) (*Handler, error) {
 		d.dav = newDAV(d)
 	}
 	h.serve = d
+	if err := d.prepare(cfg); err != nil {
+		h.Close()
+		return nil, err
+	}
 	if cfg.Upload == "" {
 		return h, nil
 	}
