@@ -410,18 +410,29 @@ func TestListingThatFails(t *testing.T) {
 // The page may run its own script and show what is beside it; a name in it may do nothing.
 func TestListingPolicy(t *testing.T) {
 	root := t.TempDir()
-	srv := start(t, Config{Root: root})
-	a := ask(t, srv, "GET", "/", "")
+	srv := start(t, Config{Root: root, Upload: t.TempDir()})
+	a := ask(t, srv, "GET", "/", "", "Accept: text/html")
+	if !strings.Contains(a.body, uploadForm) {
+		t.Error("with --upload there is no form")
+	}
+	if b := ask(t, start(t, Config{Root: root}), "GET", "/", "", "Accept: text/html"); strings.Contains(b.body, "upload") && strings.Contains(b.body, "<input type=\"file\"") {
+		t.Error("without --upload there is a form")
+	}
 	policy := a.Header.Get("Content-Security-Policy")
 	for _, want := range []string{"default-src 'none'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'self'"} {
 		if !strings.Contains(policy, want) {
 			t.Errorf("policy %q, want %q", policy, want)
 		}
 	}
-	for tag, directive := range map[string]string{"style": "style-src", "script": "script-src"} {
+	for tag, n := range map[string]int{"style": 1, "script": 2} {
 		text := regexp.MustCompile(`(?s)<`+tag+`>(.*?)</`+tag+`>`).FindAllStringSubmatch(a.body, -1)
-		if len(text) != 1 || !strings.Contains(policy, directive+" '"+sourceHash(text[0][1])+"'") {
-			t.Errorf("%d times %s, whose hash is not in %q", len(text), tag, policy)
+		if len(text) != n {
+			t.Errorf("%d times %s, want %d", len(text), tag, n)
+		}
+		for _, m := range text {
+			if !strings.Contains(policy, "'"+sourceHash(m[1])+"'") {
+				t.Errorf("the hash of a %s is not in %q", tag, policy)
+			}
 		}
 	}
 	if strings.Contains(policy, "unsafe") {

@@ -29,15 +29,17 @@ var (
 
 // listingPage has the templates head and foot; what is between is written by hand.
 var listingPage = template.Must(template.New("listing").Funcs(template.FuncMap{
-	"css":  func() template.CSS { return template.CSS(listingCSS) },
-	"js":   func() template.JS { return template.JS(listingJS) },
-	"size": sizeText,
+	"css":          func() template.CSS { return template.CSS(listingCSS) },
+	"js":           func() template.JS { return template.JS(listingJS) },
+	"uploadForm":   func() template.HTML { return template.HTML(uploadForm) },
+	"uploadScript": func() template.JS { return template.JS(uploadScript) },
+	"size":         sizeText,
 }).Parse(listingHTML))
 
-// pagePolicy lets a listing show and play what is beside it, run the one script
-// that is in it, and nothing else.
+// pagePolicy lets a listing show and play what is beside it, run the scripts
+// that are in it, and nothing else.
 var pagePolicy = fmt.Sprintf("default-src 'none'; img-src 'self' data:; media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "+
-	"frame-ancestors 'self'; style-src '%s'; script-src '%s'", sourceHash(listingCSS), sourceHash(listingJS))
+	"frame-ancestors 'self'; style-src '%s'; script-src '%s' '%s'", sourceHash(listingCSS), sourceHash(listingJS), sourceHash(uploadScript))
 
 // sourceHash names a script or style in a Content-Security-Policy.
 func sourceHash(text string) string {
@@ -154,10 +156,11 @@ func (p page) foot(b []byte, l *listing) []byte {
 	data := struct {
 		sums
 		listingQuery
+		Upload     bool
 		Pages      int
 		Prev, Next string // links; empty: none
 		Sort       string
-	}{sums: l.sums, listingQuery: l.query, Sort: l.query.sortValue()}
+	}{sums: l.sums, listingQuery: l.query, Sort: l.query.sortValue(), Upload: p.browser && l.d.uploadsHere(l.name)}
 	if data.Pages = (l.sums.Files + l.sums.Folders + pageRows - 1) / pageRows; data.Pages > 1 && p.browser {
 		if l.query.Page > 1 {
 			data.Prev = l.query.link(min(l.query.Page-1, data.Pages))
