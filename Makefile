@@ -36,7 +36,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run test integration browser-test race allocs attack bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run test integration browser-test clients race allocs attack bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -49,6 +49,9 @@ test: race allocs integration ## every test of both modules with -race, what may
 
 integration: all ## the integration tests: the programs, driven with curl
 	@$(MAKE) --no-print-directory -C integration-tests
+
+clients: all ## curl, wget, aria2, lftp, rclone, httrack, git, apt and ffprobe through the pair, beside nginx
+	@integration-tests/clients/run
 
 browser-test: all ## a real browser and a real application through the pair; needs Node and Chromium
 	@integration-tests/browser/run
@@ -92,7 +95,7 @@ lint: ## gofmt, go vet, go mod tidy and staticcheck, for both modules; the shell
 	  $(GO) -C $$m mod tidy -diff; \
 	  $(GO) -C $$m run $(STATICCHECK) ./...; \
 	done
-	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/*.sh; do bash -n $$f; done
+	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/*.sh; do bash -n $$f; done
 
 vuln: export GO := $(GO)
 vuln: export GOVULNCHECK := $(GOVULNCHECK)
