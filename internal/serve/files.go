@@ -197,10 +197,10 @@ func (d *folder) sendFileAs(w http.ResponseWriter, r *http.Request, name, coding
 	if !body.failed.Load() {
 		return
 	}
-	if body.steady {
-		d.restless.add(name, now)
+	// One line, however many were downloading it.
+	if d.restless.add(name, now) {
+		d.log.Info("a download was broken off: the file changed meanwhile", "file", name)
 	}
-	d.log.Info("a download was broken off: the file changed meanwhile", "file", name)
 	// The headers promised a whole body: only a broken one tells the truth now.
 	panic(http.ErrAbortHandler)
 }

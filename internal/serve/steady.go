@@ -112,13 +112,16 @@ type restlessFiles struct {
 	until map[string]time.Time
 }
 
-func (r *restlessFiles) add(name string, now time.Time) {
+// add remembers a file, and tells whether that is news.
+func (r *restlessFiles) add(name string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	known := now.Before(r.until[name])
 	if r.until == nil || len(r.until) >= maxRestless {
 		r.until = make(map[string]time.Time)
 	}
 	r.until[name] = now.Add(restlessFor)
+	return !known
 }
 
 func (r *restlessFiles) has(name string, now time.Time) bool {

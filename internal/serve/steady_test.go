@@ -156,7 +156,8 @@ func TestNextTryOfAFileThatChanges(t *testing.T) {
 	const size = 1 << 20
 	root := t.TempDir()
 	write(t, root, "file.bin", strings.Repeat("x", size))
-	h := newHandler(t, Config{Root: root})
+	var log bytes.Buffer
+	h := newHandler(t, Config{Root: root, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	touch := func() { os.Chtimes(filepath.Join(root, "file.bin"), time.Time{}, time.Now().Add(-time.Hour)) }
 	for try, want := range []struct {
 		aborted bool
@@ -168,6 +169,14 @@ func TestNextTryOfAFileThatChanges(t *testing.T) {
 		if aborted != want.aborted || (w.Header().Get("ETag") != "") != want.aborted {
 			t.Errorf("try %d: aborted %t, ETag %q", try, aborted, w.Header().Get("ETag"))
 		}
+	}
+	// It is told of once in that time, however many downloads it breaks off.
+	shrink := func() { os.Truncate(filepath.Join(root, "file.bin"), size/4) }
+	if _, aborted := serveChanging(h, httptest.NewRequest("GET", "/file.bin", nil), size/2, shrink); !aborted {
+		t.Error("a file that got shorter was not broken off")
+	}
+	if n := strings.Count(log.String(), "broken off"); n != 2 {
+		t.Errorf("%d lines, want 2:\n%s", n, &log)
 	}
 }
 
