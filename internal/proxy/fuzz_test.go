@@ -129,6 +129,8 @@ func FuzzFrontBytes(f *testing.F) {
 		"GET /\xff\x7f HTTP/1.1\r\nHost: a\r\n\r\n",
 		"G\xc3\xa4T / HTTP/1.1\r\nHost: \xc3\xa4\r\n\r\n",
 		"\x16\x03\x01\x02\x00\x01",
+		"HEAD * HTTP/0.0\r\n\r\n",
+		"HEAD / HTTP/1.1\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -180,6 +182,9 @@ func check(t *testing.T, sent, answers []byte, got []gotten) {
 		}
 		if resp.StatusCode >= 500 && resp.StatusCode != 501 && resp.StatusCode != 505 && !strings.Contains(resp.Header.Get("Proxy-Status"), "proxy_loop_detected") {
 			t.Fatalf("answer %d is %d %q", n, resp.StatusCode, text)
+		}
+		if last == "HEAD" && resp.Close && resp.Header.Get("X-Number")+resp.Header.Get("Proxy-Status") == "" {
+			return // http.Server's own refusal, which has a body whatever the method, and is its last
 		}
 		number := resp.Header.Get("X-Number")
 		if number == "" {
