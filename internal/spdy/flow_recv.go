@@ -81,7 +81,7 @@ func (s *Session) give(st *Stream, n int) {
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if !st.receiving() || st.recv.forgotten || s.err != nil {
+	if !st.receiving() || st.recv.last || st.recv.forgotten || s.err != nil {
 		return
 	}
 	most := st.recv.window.most()

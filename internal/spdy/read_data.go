@@ -49,6 +49,9 @@ func (s *Session) readData(h frameHeader) error {
 		s.resetLocked(st, FlowControlError, fmt.Errorf("DATA of %d bytes overruns the stream window", n))
 	}
 	deliver := st != nil && st.state != streamClosed
+	if deliver && h.flags&flagFin != 0 {
+		st.recv.last = true
+	}
 	drop := !deliver || st.recv.discard
 	unread := 0
 	large := deliver && st.recv.window.size > defaultWindow

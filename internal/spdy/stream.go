@@ -88,6 +88,7 @@ type recvHalf struct {
 	// Guarded by Session.mu.
 	window    recvWindow
 	grow      grower
+	last      bool // the DATA with the peer's FIN is being read: no credit is due any more
 	whole     bool // the peer's FIN came
 	credited  bool // a WINDOW_UPDATE was sent for it
 	forgotten bool // the peer says so, though its FIN is still to come
