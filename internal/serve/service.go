@@ -345,7 +345,8 @@ func failureOf(err error) failure {
 		return failure{text: it + "took too long to connect"}
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return failure{text: it + "cannot be reached"}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, net.ErrClosed): // by the Transport, where it could not write and then reads
 		return failure{text: it + "closed the connection without an answer", log: true}
 	}
 	return failure{text: it + "gave no valid answer", log: true}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -78,4 +79,15 @@ func TestServiceFailuresAreOneLine(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A service that closes its connection in the midst of a request: which of the
+// system's errors the Transport tells of depends on what it was doing.
+func TestClosedConnections(t *testing.T) {
+	for _, err := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
+		wrapped := fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", &net.OpError{Op: "read", Net: "tcp", Err: err})
+		if got := failureOf(wrapped); !strings.HasSuffix(got.text, "closed the connection without an answer") || !got.log {
+			t.Errorf("%v: %+v", wrapped, got)
+		}
+	}
 }

@@ -444,11 +444,17 @@ func (l *logBook) text() string {
 
 func (l *logBook) count(text string) int { return strings.Count(l.text(), text) }
 
-// rawService answers each connection with the bytes of answer after it has read a request's head, and closes it.
+// rawService answers each connection with the bytes of answer after it has read a request, and closes it.
 func rawService(t *testing.T, answer string) string {
 	t.Helper()
 	return rawServer(t, func(c net.Conn) {
-		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil || answer != "" {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err == nil {
+			// To its end: who closes with something unread resets the connection,
+			// and takes back what the other side has not read yet.
+			io.Copy(io.Discard, r.Body)
+		}
+		if err == nil || answer != "" {
 			io.WriteString(c, answer)
 		}
 	})
