@@ -83,7 +83,7 @@ fuzz: ## each fuzz target of both modules for FUZZTIME (30s)
 	@set -e; for m in $(MODULES); do for pkg in $$($(GO) -C $$m list ./...); do \
 	  for target in $$($(GO) -C $$m test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; \
-	    $(GO) -C $$m test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    $(GO) -C $$m test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	  done; \
 	done; done
 
