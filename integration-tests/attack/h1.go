@@ -21,7 +21,7 @@ const perAddr = 250
 func h1Attacks() []attack {
 	return []attack{
 		{name: "slow-heads", about: "1 000 connections from four addresses: silent, idle after TLS, or with a head that comes a byte a second", lasts: 8 * time.Second, strike: slowHeads},
-		{name: "crowded-front", about: "15 000 silent connections from sixty addresses: as many as one home has networks of IPv6", lasts: 12 * time.Second, strike: crowdedFront},
+		{name: "crowded-front", about: "15 000 silent connections from sixty addresses, each within its cap, that come again when they are closed", lasts: 12 * time.Second, strike: crowdedFront},
 		{name: "one-address", about: "as many connections as there can be from one address", lasts: 5 * time.Second, strike: oneAddress,
 			after: func(_ context.Context, s *site, n counts) {
 				if n["held at once"] > 256 {

@@ -40,9 +40,12 @@ type Snapshot struct {
 // Connections are those of visitors to the front port.
 type Connections struct {
 	Open int
-	// Closed at once since the program started: because their address had as
-	// many as it may, and because the front port had.
+	// New ones that were closed at once since the program started: because their
+	// address had as many as it may, and because the front port had, all in use.
 	RefusedAddress, RefusedTotal uint64
+	// Those that were closed for a new one because the front port had as many as
+	// it may: without a request yet, and between two requests.
+	DroppedSilent, DroppedIdle uint64
 }
 
 // Serving returns how many requests have a stream, or wait for one, on a

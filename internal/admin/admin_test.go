@@ -31,7 +31,7 @@ func busy() *fake {
 		ready:     true,
 		connected: map[string]bool{"@": true, "film": true},
 		snapshot: Snapshot{
-			Connections: Connections{Open: 12, RefusedAddress: 34, RefusedTotal: 5},
+			Connections: Connections{Open: 12, RefusedAddress: 34, RefusedTotal: 5, DroppedSilent: 67, DroppedIdle: 8},
 			Front:       "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2,
 			Origins: []Origin{
 				{Name: "@", Sessions: []Session{{

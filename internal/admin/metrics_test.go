@@ -78,6 +78,8 @@ func TestMetrics(t *testing.T) {
 		`spdy_proxy_front_connections 12`,
 		`spdy_proxy_front_connections_refused_total{reason="address"} 34`,
 		`spdy_proxy_front_connections_refused_total{reason="total"} 5`,
+		`spdy_proxy_front_connections_refused_total{reason="silent"} 67`,
+		`spdy_proxy_front_connections_refused_total{reason="idle"} 8`,
 		`spdy_proxy_ready 1`,
 		`spdy_proxy_body_bytes_total{direction="to_origin"} 4096`,
 		`spdy_proxy_body_bytes_total{direction="from_origin"} 5.24288e+06`,

@@ -11,3 +11,22 @@ func (p *Proxy) StartSessionsAt(id uint32) { p.session.FirstStreamID = id }
 
 // ServerLog is serverLog, for tests.
 func ServerLog(h slog.Handler) slog.Handler { return serverLog{h} }
+
+// LimitVisitors sets how many places the front port has.
+func (p *Proxy) LimitVisitors(n int) {
+	places := &p.frontLn.places
+	places.mu.Lock()
+	defer places.mu.Unlock()
+	places.max = n
+}
+
+// IdleVisitors returns how many connections wait for their next request.
+func (p *Proxy) IdleVisitors() (n int) {
+	places := &p.frontLn.places
+	places.mu.Lock()
+	defer places.mu.Unlock()
+	for c := places.idle.first; c != nil; c = c.next {
+		n++
+	}
+	return n
+}

@@ -23,8 +23,9 @@ const (
 	// maxVisitors is how many connections the front port has open at once, if
 	// the system gives us that many files.
 	maxVisitors = 16384
-	// maxVisitorsPerAddr is the same for one address (IPv6: one /64). 127.0.0.1,
-	// ::1 and trusted proxies, who bring everybody's, have no such cap.
+	// maxVisitorsPerAddr is the same for one address (IPv6: one /64, and
+	// addrkey.SiteFactor times as many for one /48). 127.0.0.1, ::1 and trusted
+	// proxies, who bring everybody's, have no such cap.
 	maxVisitorsPerAddr = 256
 
 	// visitorStall is how long nothing at all may move on a connection that is
@@ -77,14 +78,12 @@ func bind(what, addr string) (net.Listener, error) {
 	return nil, err
 }
 
-// visitors is the front port's listener: it counts the connections, all and by
-// address, and closes those above a cap at once. An accept that fails, such as
+// visitors is the front port's listener: it takes the connections for which
+// there are places, and closes the others at once. An accept that fails, such as
 // when there are no more files, is waited out.
 type visitors struct {
 	net.Listener
 	log       *slog.Logger
-	max       int
-	maxOne    int
 	unlimited func(netip.Addr) bool // no cap for this one alone
 	stall     time.Duration         // for what a visitor sends
 	unread    time.Duration         // for what it does not read, Config.Stall; 0: no limit
@@ -93,16 +92,17 @@ type visitors struct {
 	close    sync.Once
 	watching sync.WaitGroup // the goroutine of watch
 
+	places places
+
 	mu sync.Mutex
 	// Guarded by mu.
 	open    map[*visitor]struct{}
-	from    map[string]int // connections by address
 	refused refusals
 }
 
 func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall, unread time.Duration) *visitors {
 	v := &visitors{
-		Listener: ln, log: log, max: min(maxVisitors, fileLimit()*3/4), maxOne: maxVisitorsPerAddr, stall: stall, unread: unread,
+		Listener: ln, log: log, stall: stall, unread: unread,
 		unlimited: func(ip netip.Addr) bool {
 			for _, p := range trusted {
 				if p.Contains(ip) {
@@ -112,8 +112,11 @@ func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stal
 			return front.Local(ip)
 		},
 		closing: make(chan struct{}),
-		open:    map[*visitor]struct{}{},
-		from:    map[string]int{},
+		places: places{
+			max: min(maxVisitors, fileLimit()*3/4), maxOne: maxVisitorsPerAddr,
+			addrs: map[netip.Addr]*tally{}, nets: map[netip.Addr]*tally{},
+		},
+		open: map[*visitor]struct{}{},
 	}
 	// Ends at Close, which waits for it.
 	v.watching.Go(v.watch)
@@ -143,7 +146,6 @@ func (v *visitors) Accept() (net.Conn, error) {
 		if c := v.take(conn); c != nil {
 			return c, nil
 		}
-		conn.Close()
 	}
 }
 
@@ -205,52 +207,47 @@ func withLeave(ctx context.Context, conn net.Conn) context.Context {
 	return front.WithConn(ctx, c)
 }
 
-// take counts conn and returns it as a visitor, nil if there is no room for it.
+// take returns conn as a visitor that has a place, if need be that of another. If
+// there is none it closes conn, and returns nil.
 func (v *visitors) take(conn net.Conn) *visitor {
 	c := &visitor{Conn: conn, from: v, end: make(chan struct{}), since: time.Now()}
 	if tcp, isTCP := conn.RemoteAddr().(*net.TCPAddr); isTCP {
-		ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-		if !v.unlimited(ip) {
-			c.key = addrkey.Text(ip)
-		}
+		c.addr = tcp.AddrPort().Addr().Unmap().WithZone("")
+		c.capped = c.addr.IsValid() && !v.unlimited(c.addr)
 	}
 	v.mu.Lock()
-	why, full := refusedTotal, len(v.open) >= v.max
-	if !full && c.key != "" && v.from[c.key] >= v.maxOne {
-		why, full = refusedAddress, true
-	}
-	if full {
-		v.refused.add(why, c.key)
-		line := v.refused.line(time.Now(), len(v.open))
-		v.mu.Unlock()
-		sayRefused(v.log, line)
-		return nil
-	}
-	if c.key != "" {
-		v.from[c.key]++
-		c.crowded = v.from[c.key] > fewConns
-	}
 	v.open[c] = struct{}{}
 	v.mu.Unlock()
+	gone, why := v.places.enter(c)
+	if gone == nil {
+		return c
+	}
+	from := addrkey.Text(gone.addr)
+	gone.drop(why)
+	v.mu.Lock()
+	v.refused.add(why, from)
+	line := v.refused.line(time.Now(), len(v.open))
+	v.mu.Unlock()
+	sayRefused(v.log, line)
+	if gone == c {
+		return nil
+	}
 	return c
 }
 
-// counts returns how many connections are open, and how many were refused.
-func (v *visitors) counts() (open int, refused [2]uint64) {
+// counts returns how many connections are open, and how many were refused or
+// dropped.
+func (v *visitors) counts() (open int, refused [refusalKinds]uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return len(v.open), v.refused.count
 }
 
 func (v *visitors) give(c *visitor) {
+	v.places.leave(c)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.open, c)
-	if c.key != "" {
-		if v.from[c.key]--; v.from[c.key] == 0 {
-			delete(v.from, c.key)
-		}
-	}
 }
 
 // visitor is one connection to the front port. A write of which the visitor
@@ -259,8 +256,8 @@ func (v *visitors) give(c *visitor) {
 type visitor struct {
 	net.Conn
 	from *visitors
-	key  string // of its address, "" if that is not counted
 	once sync.Once
+	place
 	leftover
 
 	secure bool          // TLS is spoken on it; fixed by withLeave
@@ -385,6 +382,15 @@ func (c *visitor) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return nil
+}
+
+// drop closes the connection, which has no place. Of one that has said nothing
+// the system is to keep nothing either, such as that its end was not confirmed.
+func (c *visitor) drop(why refusal) {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && why == droppedSilent {
+		tcp.SetLinger(0)
+	}
+	c.Close()
 }
 
 func (c *visitor) Close() error {

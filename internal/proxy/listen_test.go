@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -68,7 +69,7 @@ func TestVisitorCaps(t *testing.T) {
 	v, next := newTestVisitors(t, time.Hour)
 	log := &strings.Builder{}
 	v.log = slog.New(slog.NewTextHandler(log, nil))
-	v.max, v.maxOne = 10, 2
+	v.places.max, v.places.maxOne = 10, 2
 	accepted := make(chan net.Conn, 16)
 	go func() { // ends with the listener, below
 		for {
@@ -98,14 +99,16 @@ func TestVisitorCaps(t *testing.T) {
 			closedSoon(t, theirs)
 			continue
 		}
-		open = append(open, <-accepted)
+		got := <-accepted
+		noteState(got, http.StateActive)
+		open = append(open, got)
 	}
 	// One that goes makes room for one, once.
 	open[0].Close()
 	open[0].Close()
 	ours, _ := pipe("192.0.2.1")
 	next <- ours
-	<-accepted
+	noteState(<-accepted, http.StateActive)
 	ours, theirs := pipe("192.0.2.1")
 	next <- ours
 	closedSoon(t, theirs)
@@ -113,10 +116,10 @@ func TestVisitorCaps(t *testing.T) {
 	if c, ok := <-accepted; ok {
 		t.Errorf("got %v after the listener was closed", c)
 	}
-	if open, refused := v.counts(); open != 10 || refused != [2]uint64{4, 4} {
-		t.Errorf("%d are open, %v were refused; want 10, 4 for their address and 4 for all", open, refused)
+	if open, refused := v.counts(); open != 10 || refused != [refusalKinds]uint64{refusedAddress: 5, refusedTotal: 3} {
+		t.Errorf("%d are open, %v were refused; want 10, 5 for their address and 3 for all", open, refused)
 	}
-	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "address_full=1 all_full=0 open=2 last_from=192.0.2.1\n") {
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "address_full=1 all_full=0 silent_dropped=0 idle_dropped=0 open=2 last_from=192.0.2.1\n") {
 		t.Errorf("got the lines %q, want one about the first", got)
 	}
 }
@@ -131,14 +134,16 @@ func TestRefusalsAreSaidNowAndThen(t *testing.T) {
 	if got := said(0); got != "" {
 		t.Errorf("nothing was refused: %q", got)
 	}
-	for i, want := range []string{"address_full 1 all_full 0 open 7 last_from a", "", ""} {
+	for i, want := range []string{"address_full 1 all_full 0 silent_dropped 0 idle_dropped 0 open 7 last_from a", "", ""} {
 		r.add(refusedAddress, "a")
 		if got := said(time.Duration(i) * 20 * time.Second); got != want {
 			t.Errorf("refusal %d: %q, want %q", i, got, want)
 		}
 	}
+	r.add(droppedSilent, "a")
+	r.add(droppedIdle, "a")
 	r.add(refusedTotal, "")
-	if got, want := said(refusedEvery), "address_full 2 all_full 1 open 7"; got != want {
+	if got, want := said(refusedEvery), "address_full 2 all_full 1 silent_dropped 1 idle_dropped 1 open 7"; got != want {
 		t.Errorf("after a minute: %q, want %q", got, want)
 	}
 	if got := said(time.Hour); got != "" {

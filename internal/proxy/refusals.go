@@ -5,23 +5,28 @@ import (
 	"time"
 )
 
-// refusal is why a visitor's connection was closed at once.
+// refusal is why a visitor's connection was closed, which might have been of use
+// otherwise.
 type refusal int
 
 const (
-	refusedAddress refusal = iota // its address has as many as one may
-	refusedTotal                  // there are as many as the front port takes
+	refusedAddress refusal = iota // a new one: its address has as many as one may
+	refusedTotal                  // a new one: the front port has, and all are in use
+	droppedSilent                 // it had asked for nothing yet, and another needed its place
+	droppedIdle                   // it waited for its next request, and another needed its place
+	refusalKinds
 )
 
 // refusedEvery is how often the log says that connections were refused: anybody
 // can bring as many as it likes.
 const refusedEvery = time.Minute
 
-// refusals counts connections that were refused. Guarded by visitors.mu.
+// refusals counts connections that were refused or dropped. Guarded by
+// visitors.mu.
 type refusals struct {
-	count  [2]uint64 // by refusal
-	unsaid [2]uint64 // since the last line
-	last   string    // the address of the last one, "" if it has none of its own
+	count  [refusalKinds]uint64 // by refusal
+	unsaid [refusalKinds]uint64 // since the last line
+	last   string               // the address of the last one, "" if it has none
 	said   time.Time
 }
 
@@ -35,14 +40,17 @@ func (r *refusals) add(why refusal, address string) {
 // line returns the attributes of a log line, nil if it is not time for one, or
 // there is nothing to say.
 func (r *refusals) line(now time.Time, open int) []any {
-	if r.unsaid == [2]uint64{} || !r.said.IsZero() && now.Sub(r.said) < refusedEvery {
+	if r.unsaid == [refusalKinds]uint64{} || !r.said.IsZero() && now.Sub(r.said) < refusedEvery {
 		return nil
 	}
-	attrs := []any{"address_full", r.unsaid[refusedAddress], "all_full", r.unsaid[refusedTotal], "open", open}
+	attrs := []any{
+		"address_full", r.unsaid[refusedAddress], "all_full", r.unsaid[refusedTotal],
+		"silent_dropped", r.unsaid[droppedSilent], "idle_dropped", r.unsaid[droppedIdle], "open", open,
+	}
 	if r.last != "" {
 		attrs = append(attrs, "last_from", r.last)
 	}
-	r.said, r.unsaid = now, [2]uint64{}
+	r.said, r.unsaid = now, [refusalKinds]uint64{}
 	return attrs
 }
 

@@ -39,7 +39,10 @@ func (s source) Snapshot() admin.Snapshot {
 		snap.Origins = append(snap.Origins, shown)
 	}
 	open, refused := s.p.frontLn.counts()
-	snap.Connections = admin.Connections{Open: open, RefusedAddress: refused[refusedAddress], RefusedTotal: refused[refusedTotal]}
+	snap.Connections = admin.Connections{
+		Open: open, RefusedAddress: refused[refusedAddress], RefusedTotal: refused[refusedTotal],
+		DroppedSilent: refused[droppedSilent], DroppedIdle: refused[droppedIdle],
+	}
 	t := s.p.origins.Totals()
 	snap.Totals = admin.Totals{ToC: t.BytesSent, FromC: t.BytesReceived, AccessLogDropped: s.p.access.Dropped()}
 	for i := range t.ResetsSent {

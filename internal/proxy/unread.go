@@ -10,9 +10,10 @@ import (
 	"github.com/amahi/spdy-proxy/internal/front"
 )
 
-// fewConns is how many connections of one address may each leave the ends of
-// responses with net/http's h2 server without being counted: visitorStreams a
-// connection, which makes some 2000 of a few KiB.
+// fewConns is how many connections of one address (IPv6: addrkey.SiteFactor
+// times as many of one /48) may each leave the ends of responses with net/http's
+// h2 server without being counted: visitorStreams a connection, which makes some
+// 2000 of a few KiB.
 const fewConns = 8
 
 var _ front.Line = (*visitor)(nil)
@@ -20,7 +21,7 @@ var _ front.Line = (*visitor)(nil)
 // leftover is what a visitor has not read when the handler has ended. It is a part
 // of visitor.
 type leftover struct {
-	crowded bool // one of many of its address; fixed by take
+	crowded bool // one of many of its address; fixed by places.enter
 
 	handlers atomic.Int32 // requests that the handler has
 	begun    atomic.Uint32
@@ -51,14 +52,25 @@ func (u *leftover) Stalled() bool { return u.stalled.Load() }
 // Writing implements front.Line.
 func (c *visitor) Writing() bool { return c.writing.Load() > 0 }
 
-// noteState is http.Server.ConnState. The h2 server's connections are active
-// while a stream is open.
+// noteState is http.Server.ConnState. A connection of HTTP/1 is active from when
+// the server has read a head; those of h2 and SPDY while a stream is open. They
+// are also said to be active and then idle when TLS is done, before any request.
 func noteState(conn net.Conn, state http.ConnState) {
 	if tc, ok := conn.(*tls.Conn); ok {
 		conn = tc.NetConn()
 	}
-	if c, ok := conn.(*visitor); ok {
-		c.active.Store(state == http.StateActive)
+	c, ok := conn.(*visitor)
+	if !ok {
+		return
+	}
+	c.active.Store(state == http.StateActive)
+	switch {
+	case state == http.StateActive || state == http.StateHijacked:
+		c.from.places.set(c, placeBusy)
+	case state == http.StateIdle && c.begun.Load() > 0:
+		c.from.places.set(c, placeIdle)
+	case state == http.StateIdle:
+		c.from.places.set(c, placeSilent)
 	}
 }
 
