@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 )
 
 // visitorKey returns whom a request to an origin is for, as X-Forwarded-For says,
@@ -33,10 +35,6 @@ func (p *Proxy) visitorKey(r *http.Request) string {
 			chain = chain[:i]
 			continue
 		}
-		if addr.Is6() {
-			net, _ := addr.Prefix(64)
-			return net.Addr().String()
-		}
-		return addr.String()
+		return addrkey.Addr(addr).String()
 	}
 }
