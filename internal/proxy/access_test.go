@@ -67,8 +67,10 @@ func TestAccessLog(t *testing.T) {
 // askOften makes requests whose lines in the access log are some 8 KiB long.
 func askOften(t *testing.T, x *p, rt http.RoundTripper, times int) {
 	t.Helper()
+	long := strings.Repeat("x", 8<<10) // of which a line has a part
+	edit := func(r *http.Request) { r.Header = http.Header{"Referer": {long}, "User-Agent": {long}} }
 	for i := range times {
-		a := fetch(deadline(t), rt, "GET", x.url("/"+strings.Repeat("x", 8<<10)), nil, nil)
+		a := fetch(deadline(t), rt, "GET", x.url("/"+long), nil, edit)
 		if a.err != nil || a.status != 200 {
 			t.Fatalf("request %d of %d: got %v", i, times, a)
 		}

@@ -3,8 +3,10 @@ package proxy_test
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +27,13 @@ func folder(t *testing.T, content []byte) (h http.Handler, file string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	// A file that was written a moment ago may be written on, and has no validator
+	// to go on with.
+	waitFor(t, "the file to be at rest", func() bool {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("HEAD", "/film.mp4", nil))
+		return strings.HasPrefix(w.Header().Get("Etag"), `"`)
+	})
 	return s, file
 }
 
@@ -52,6 +61,7 @@ func begin(t *testing.T, rt http.RoundTripper, url, rng string, n int) (res *htt
 // A film goes on playing over its origin's reconnect.
 func TestDownloadSurvivesReconnect(t *testing.T) {
 	content := pattern(24 << 20)
+	h, _ := folder(t, content)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
 		for _, c := range []struct {
 			name, rng string
@@ -63,7 +73,6 @@ func TestDownloadSurvivesReconnect(t *testing.T) {
 			{"206 of the tail", "bytes=5000000-", 206, content[5_000_000:]},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				h, _ := folder(t, content)
 				origin := startC(t, x, h, nil)
 				before := x.metric(`spdy_proxy_resumed_total{origin="@"}`)
 				res, head := begin(t, rt, x.url("/film.mp4"), c.rng, 100_000)
