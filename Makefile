@@ -50,7 +50,7 @@ test: race allocs integration ## every test of both modules with -race, what may
 integration: all ## the integration tests: the programs, driven with curl
 	@$(MAKE) --no-print-directory -C integration-tests
 
-clients: all ## curl, wget, aria2, lftp, rclone, httrack, git, apt and ffprobe through the pair, beside nginx
+clients: all ## curl, wget, apt, players, Kodi, WebDAV and more through the pair, over HTTP and TLS, beside nginx
 	@integration-tests/clients/run
 
 browser-test: all ## a real browser and a real application through the pair; needs Node and Chromium
