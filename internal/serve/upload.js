@@ -5,6 +5,7 @@
   const form = document.getElementById("upload");
   const input = form.querySelector("input[type=file]"), bar = form.querySelector("progress"), says = form.querySelector("output");
   let busy = false;
+  form.querySelector("button").hidden = true; // what is chosen is sent
   const send = (file, progress) => new Promise((done, failed) => {
     const data = new FormData(), request = new XMLHttpRequest();
     data.append("file", file);
