@@ -68,3 +68,47 @@ func TestFollowLinks(t *testing.T) {
 		t.Errorf("the listing does not show what a link leads to: %s", a.body)
 	}
 }
+
+// An archive and WebDAV show what a GET gives; what is written stays in the
+// upload folder, wherever links lead.
+func TestLinksInArchivesAndByWebDAV(t *testing.T) {
+	for _, follow := range []bool{false, true} {
+		root := jail(t)
+		in := filepath.Join(root, "in")
+		if err := os.Mkdir(in, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		outside := t.TempDir()
+		for name, target := range map[string]string{"out": outside, "inside": filepath.Join(root, "a.txt"), "up": filepath.Join(root, "sub")} {
+			if err := os.Symlink(target, filepath.Join(in, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		srv := start(t, Config{Root: root, DAV: true, Upload: in, FollowLinks: follow})
+		archive, find := ask(t, srv, "GET", "/?archive=tar", ""), ask(t, srv, "PROPFIND", "/", "", "Depth: 1")
+		for _, body := range []string{archive.body, find.body} {
+			if !strings.Contains(body, "/link-absolute-in") || strings.Contains(body, "/link-to-link-out") != follow || strings.Contains(body, "link-dangling") {
+				t.Errorf("follow %v: %.4000q", follow, body)
+			}
+		}
+		before := ask(t, srv, "GET", "/a.txt", "").body
+		for _, name := range []string{"out/x", "up/x", "inside"} {
+			if a := ask(t, srv, "PUT", "/in/"+name, "written"); a.StatusCode < 400 {
+				t.Errorf("follow %v: a PUT to %s: %d", follow, name, a.StatusCode)
+			}
+			// In place of a link that is named itself, a COPY makes a file.
+			if a := ask(t, srv, "COPY", "/link-in", "", "Destination: /in/"+name); a.StatusCode < 400 && name != "inside" {
+				t.Errorf("follow %v: a COPY to %s: %d", follow, name, a.StatusCode)
+			}
+		}
+		if after := ask(t, srv, "GET", "/a.txt", "").body; after != before {
+			t.Errorf("follow %v: a.txt holds %q", follow, after)
+		}
+		if names := namesIn(t, outside); len(names) > 0 {
+			t.Errorf("follow %v: outside is %q", follow, names)
+		}
+		if _, err := os.Stat(filepath.Join(root, "sub", "x")); err == nil {
+			t.Errorf("follow %v: x was written out of the upload folder", follow)
+		}
+	}
+}
