@@ -9,21 +9,14 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"mime"
 	"net/http"
 	"os"
 	"path"
-	"strings"
 	"time"
 )
 
 // maxArchiveDepth bounds the folders that an archive holds open at once.
 const maxArchiveDepth = 200
-
-// attachment returns a Content-Disposition (RFC 6266) to save something under a name.
-func attachment(name string) string {
-	return mime.FormatMediaType("attachment", map[string]string{"filename": strings.ToValidUTF8(name, "_")})
-}
 
 // wantsArchive returns "zip" or "tar" if r asks for a folder as such, else "".
 func wantsArchive(r *http.Request) string {
@@ -48,7 +41,7 @@ func (d *folder) sendArchive(w http.ResponseWriter, r *http.Request, name string
 	}
 	h := w.Header()
 	h.Set("Content-Type", map[string]string{"zip": "application/zip", "tar": "application/x-tar"}[format])
-	h.Set("Content-Disposition", attachment(base+"."+format))
+	h.Set("Content-Disposition", disposition(base+"."+format))
 	h.Set("Cache-Control", "no-cache")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {

@@ -80,7 +80,7 @@ func TestArchive(t *testing.T) {
 		if a.StatusCode != 200 || a.err != nil {
 			t.Fatalf("%s: %d %v", format, a.StatusCode, a.err)
 		}
-		if got := a.Header.Get("Content-Disposition"); got != "attachment; filename=films."+format {
+		if got := a.Header.Get("Content-Disposition"); got != `attachment; filename="films.`+format+`"` {
 			t.Errorf("%s: Content-Disposition %q", format, got)
 		}
 		if got := unpack(t, a.body); !maps.Equal(got, want) {

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
@@ -18,7 +17,6 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 )
 
@@ -389,14 +387,9 @@ func (u *uploads) reply(w http.ResponseWriter, r *http.Request, files []keptFile
 
 // accepts tells whether r names the media type in Accept, other than to refuse it.
 func accepts(r *http.Request, mediaType string) bool {
-	for _, l := range r.Header["Accept"] {
-		for t := range strings.SplitSeq(l, ",") {
-			t, params, err := mime.ParseMediaType(t)
-			if err != nil || t != mediaType {
-				continue
-			}
-			q, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
-			return err == nil && q > 0
+	for name, q := range weighted(r.Header["Accept"]) {
+		if name == mediaType {
+			return q > 0
 		}
 	}
 	return false
