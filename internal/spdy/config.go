@@ -138,8 +138,9 @@ type Config struct {
 	// or when it came to a server session. Streams of one priority share the
 	// connection equally between the keys, then between the streams of one key;
 	// and the windows of one key's streams grow, beyond what they start with, by
-	// a quarter of what the other keys leave of MaxBuffer. Nil: equally between
-	// streams, and none has such a bound.
+	// a quarter of what the other keys leave of MaxBuffer, or up to three eighths
+	// of it all while they have little. Nil: equally between streams, and none has
+	// such a bound.
 	FairKey func(*http.Request) string
 }
 

@@ -215,7 +215,7 @@ func TestFairKeySharesMaxBuffer(t *testing.T) {
 		held int64 // windows of one key's streams beyond what was read, at most
 		took time.Duration
 	}{
-		{"by visitor", func(r *http.Request) string { return r.Header.Get("Visitor") }, 16 << 20, 2 * time.Second},
+		{"by visitor", func(r *http.Request) string { return r.Header.Get("Visitor") }, 24 << 20, 2 * time.Second},
 		{"without a key", nil, 64 << 20, time.Minute},
 	} {
 		t.Run(test.what, func(t *testing.T) {
