@@ -1,0 +1,72 @@
+package origin
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/amahi/spdy"
+)
+
+// Session is what the table needs of a *spdy.Session, which see.
+type Session interface {
+	RoundTrip(*http.Request) (*http.Response, error)
+	PingContext(context.Context) (time.Duration, error)
+	Shutdown(context.Context) error
+	Close()
+	Done() <-chan struct{}
+	GoingAway() <-chan struct{}
+	Err() error
+	Available() int
+	InFlight() int
+	MaxStreams() int
+	Stats() spdy.Stats
+}
+
+var _ Session = (*spdy.Session)(nil)
+
+// Member is a session in the table.
+type Member struct {
+	Session
+
+	// Fixed at the registration.
+	id         uint64
+	name       Name
+	instance   string
+	credential any
+	remote     string
+	since      time.Time
+
+	// Guarded by Table.mu.
+	picked uint64 // the count of picks when it was last picked
+	left   bool   // no longer serving
+	told   bool   // an event said why it takes no more requests
+	closed bool   // the table closes it, and an event said why
+	asked  bool   // a PING is under way, see probe
+}
+
+// goingAway reports whether m takes no new request. The table learns of it a
+// moment later, in watch.
+func (m *Member) goingAway() bool {
+	select {
+	case <-m.GoingAway():
+		return true
+	default:
+		return false
+	}
+}
+
+// ID is the number of the registration, from 1.
+func (m *Member) ID() uint64 { return m.id }
+
+// Name is the origin's.
+func (m *Member) Name() Name { return m.name }
+
+// Instance is what C calls this connection, "" if it does not say.
+func (m *Member) Instance() string { return m.instance }
+
+// RemoteAddr is C's address.
+func (m *Member) RemoteAddr() string { return m.remote }
+
+// Since is when it registered.
+func (m *Member) Since() time.Time { return m.since }

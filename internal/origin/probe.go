@@ -1,0 +1,39 @@
+package origin
+
+import (
+	"context"
+	"fmt"
+)
+
+// maxPings is how often a session that sends frames but no answer to a PING is
+// asked again. Its PING waits behind data on a slow link; it is not dead.
+const maxPings = 15
+
+// probe closes m if it is silent. One that sends other frames while its answer
+// is awaited is alive: on a slow link the answer stands in line behind data.
+func (t *Table) probe(m *Member) {
+	defer t.running.Done()
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		m.asked = false
+	}()
+	for range maxPings {
+		heard := m.Stats().FramesReceived
+		ctx, cancel := context.WithTimeout(t.ctx, t.cfg.PingTimeout)
+		_, err := m.PingContext(ctx)
+		cancel()
+		if err == nil || t.ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-m.Done():
+			return
+		default:
+		}
+		if m.Stats().FramesReceived == heard {
+			t.drop(Dropped, m, fmt.Errorf("no answer to a PING in %v", t.cfg.PingTimeout))
+			return
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package origin
+
+import (
+	"slices"
+	"time"
+)
+
+// Registration is a session that wants to serve a name.
+type Registration struct {
+	Name     Name
+	Instance string
+	// Credential says whose token it was, without being the token: any
+	// comparable value, which the table compares and hands to EndByCredential.
+	// It is never printed.
+	Credential any
+	RemoteAddr string
+	// Session must be running or about to be, and is the table's from the
+	// moment Register returns without an error.
+	Session Session
+}
+
+// Admit reports whether Register would take such a registration now; Session
+// may be nil. It is for an answer that has to be given before there is a
+// session. The error is ErrStopping or one of ErrTooMany...
+func (t *Table) Admit(r Registration) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.admitLocked(r)
+}
+
+func (t *Table) admitLocked(r Registration) error {
+	if t.stopped {
+		return ErrStopping
+	}
+	e := t.entries[r.Name]
+	if e == nil || len(e.serving)+len(e.leaving) == 0 {
+		if t.connected >= t.cfg.MaxOrigins {
+			return ErrTooManyOrigins
+		}
+	}
+	names := t.byCredential[r.Credential]
+	if names[r.Name] == 0 && len(names) >= t.cfg.MaxPerCredential {
+		return ErrTooManyForCredential
+	}
+	if e != nil {
+		sharing := 0
+		for _, m := range e.serving {
+			if !replaces(r, m) && !m.goingAway() {
+				sharing++
+			}
+		}
+		if sharing >= t.cfg.MaxSessions {
+			return ErrTooManySessions
+		}
+	}
+	return nil
+}
+
+// replaces reports whether r takes the place of m rather than sharing its name.
+func replaces(r Registration, m *Member) bool {
+	return r.Instance == "" || m.instance == "" || r.Instance == m.instance
+}
+
+// Register makes r.Session serve r.Name from now on. Sessions that it replaces
+// get a GOAWAY and Config.Drain to finish; every session that was there before
+// is asked by PING and closed if it is silent for Config.PingTimeout. Register
+// waits for none of that. The session leaves the table by itself. One that is
+// going away already is not replaced: it has no limit to finish. If there is an
+// error, it is one of Admit's, and the session is still the caller's.
+func (t *Table) Register(r Registration) (*Member, error) {
+	m := &Member{
+		Session: r.Session, name: r.Name, instance: r.Instance, credential: r.Credential,
+		remote: r.RemoteAddr, since: time.Now(),
+	}
+	t.mu.Lock()
+	if err := t.admitLocked(r); err != nil {
+		t.mu.Unlock()
+		return nil, err
+	}
+	t.purgeLocked()
+	e := t.entries[r.Name]
+	if e == nil {
+		e = &entry{name: r.Name, changed: make(chan struct{})}
+		t.entries[r.Name] = e
+	}
+	if len(e.serving)+len(e.leaving) == 0 {
+		t.connected++
+	}
+	names := t.byCredential[r.Credential]
+	if names == nil {
+		names = make(map[Name]int)
+		t.byCredential[r.Credential] = names
+	}
+	names[r.Name]++
+
+	var replaced []*Member
+	var before []*Member
+	for _, old := range slices.Concat(e.leaving, e.serving) {
+		if !old.asked {
+			old.asked = true
+			before = append(before, old)
+		}
+	}
+	for _, old := range slices.Clone(e.serving) {
+		switch {
+		case old.goingAway():
+			t.leaveLocked(e, old)
+		case replaces(r, old):
+			t.leaveLocked(e, old)
+			old.told = true
+			replaced = append(replaced, old)
+		}
+	}
+	t.lastID++
+	m.id = t.lastID
+	e.serving = append(e.serving, m)
+	close(e.changed)
+	e.changed = make(chan struct{})
+	crowd := t.crowdLocked(e)
+	sessions := len(e.serving)
+	t.running.Add(1 + len(before) + len(replaced) + len(crowd))
+	t.mu.Unlock()
+
+	t.cfg.OnEvent(Event{Kind: Connected, Member: m, Sessions: sessions})
+	// Ends with the session; Shutdown waits for it.
+	go t.watch(e, m)
+	for _, old := range replaced {
+		t.emit(Replaced, old, nil)
+		// Ends within Drain, or with ctx; Shutdown waits for it.
+		go t.retire(old)
+	}
+	for _, old := range before {
+		// Ends with the answer or the session, else within maxPings of
+		// PingTimeout; Shutdown waits for it.
+		go t.probe(old)
+	}
+	for _, old := range crowd {
+		// Ends when the connection is closed; Shutdown waits for it.
+		go func() {
+			defer t.running.Done()
+			old.Close()
+		}()
+	}
+	return m, nil
+}
+
+// crowdLocked returns the oldest of the sessions that are finishing, as many as
+// are too many. A C that registers again and again is bounded by it.
+func (t *Table) crowdLocked(e *entry) []*Member {
+	return slices.Clone(e.leaving[:max(0, len(e.leaving)-t.cfg.MaxSessions)])
+}
