@@ -1,10 +1,8 @@
 package origin
 
 import (
-	"cmp"
 	"context"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -42,7 +40,7 @@ func (t *Table) Acquire(ctx context.Context, q Query) (m *Member, waited time.Du
 		t.mu.Unlock()
 		return nil, 0, ErrNotConnected
 	}
-	if m := t.pickLocked(e, q.Avoid); m != nil {
+	if m := e.pick(q.Avoid); m != nil {
 		t.mu.Unlock()
 		return m, 0, nil
 	}
@@ -54,18 +52,17 @@ func (t *Table) Acquire(ctx context.Context, q Query) (m *Member, waited time.Du
 		t.mu.Unlock()
 		return nil, 0, ErrHoldExpired
 	}
-	if t.waiting >= t.cfg.MaxWaiting || e.waiting >= t.cfg.MaxWaitingPerOrigin || t.waitingBytes+int64(q.Cost) > t.cfg.MaxWaitingBytes ||
-		q.From.IsValid() && t.waitingFrom[q.From] >= max(1, t.cfg.MaxWaitingPerOrigin/8) {
+	if t.waiting.full(&t.cfg, e, q) {
 		t.mu.Unlock()
 		return nil, 0, ErrHoldFull
 	}
-	t.waitsLocked(e, q, 1)
+	t.waiting.count(e, q, 1)
 	changed := e.changed
 	t.mu.Unlock()
 
 	defer func() {
 		t.mu.Lock()
-		t.waitsLocked(e, q, -1)
+		t.waiting.count(e, q, -1)
 		t.mu.Unlock()
 	}()
 	start := time.Now()
@@ -82,7 +79,7 @@ func (t *Table) Acquire(ctx context.Context, q Query) (m *Member, waited time.Du
 			return nil, time.Since(start), ErrHoldExpired
 		}
 		t.mu.Lock()
-		m := t.pickLocked(e, q.Avoid)
+		m := e.pick(q.Avoid)
 		changed = e.changed
 		t.mu.Unlock()
 		if m != nil {
@@ -90,35 +87,4 @@ func (t *Table) Acquire(ctx context.Context, q Query) (m *Member, waited time.Du
 			return m, max(1, time.Since(start)), nil
 		}
 	}
-}
-
-// pickLocked returns nil if no session takes requests. One that can open a
-// stream at once comes before one that cannot, then the fewest open streams
-// count, then who was picked longest ago.
-func (t *Table) pickLocked(e *entry, avoid *Member) *Member {
-	var best *Member
-	var bestKey [3]int
-	for _, m := range e.serving {
-		if m.goingAway() {
-			continue
-		}
-		var key [3]int
-		if m == avoid {
-			key[0] = 1
-		}
-		if len(e.serving) > 1 {
-			if m.Available() == 0 {
-				key[1] = 1
-			}
-			key[2] = m.InFlight()
-		}
-		if best == nil || cmp.Or(slices.Compare(key[:], bestKey[:]), cmp.Compare(m.picked, best.picked)) < 0 {
-			best, bestKey = m, key
-		}
-	}
-	if best != nil {
-		t.picks++
-		best.picked = t.picks
-	}
-	return best
 }

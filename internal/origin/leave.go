@@ -10,26 +10,13 @@ import (
 	"github.com/amahi/spdy"
 )
 
-// leaveLocked makes m take no more requests.
-func (t *Table) leaveLocked(e *entry, m *Member) {
-	if m.left {
-		return
-	}
-	m.left = true
-	e.serving = slices.DeleteFunc(e.serving, func(o *Member) bool { return o == m })
-	e.leaving = append(e.leaving, m)
-	if len(e.serving) == 0 {
-		e.lost = time.Now()
-	}
-}
-
 // watch takes m out of the table as it leaves and ends.
 func (t *Table) watch(e *entry, m *Member) {
 	defer t.running.Done()
 	<-m.GoingAway()
 	why := m.Err()
 	t.mu.Lock()
-	t.leaveLocked(e, m)
+	e.leave(m)
 	told := m.told
 	m.told = true
 	stopped := t.stopped
@@ -52,16 +39,10 @@ func (t *Table) watch(e *entry, m *Member) {
 	t.mu.Lock()
 	t.past.add(stats)
 	e.leaving = slices.DeleteFunc(e.leaving, func(o *Member) bool { return o == m })
-	if len(e.serving)+len(e.leaving) == 0 {
+	if e.sessions() == 0 {
 		t.connected--
 	}
-	names := t.byCredential[m.credential]
-	if names[m.name]--; names[m.name] == 0 {
-		delete(names, m.name)
-	}
-	if len(names) == 0 {
-		delete(t.byCredential, m.credential)
-	}
+	t.credentials.remove(m.credential, m.name)
 	sessions, closed := len(e.serving), m.closed
 	t.mu.Unlock()
 	if closed || inGoodOrder(err) {
@@ -108,7 +89,7 @@ func (t *Table) retire(m *Member) {
 // drop closes m at once.
 func (t *Table) drop(kind EventKind, m *Member, err error) {
 	t.mu.Lock()
-	t.leaveLocked(t.entries[m.name], m)
+	t.entries[m.name].leave(m)
 	already := m.closed
 	m.closed, m.told = true, true
 	t.mu.Unlock()

@@ -38,7 +38,7 @@ type Member struct {
 	since      time.Time
 
 	// Guarded by Table.mu.
-	picked uint64 // the count of picks when it was last picked
+	picked uint64 // entry.picks when it was last picked
 	left   bool   // no longer serving
 	told   bool   // an event said why it takes no more requests
 	closed bool   // the table closes it, and an event said why

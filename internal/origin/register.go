@@ -33,13 +33,10 @@ func (t *Table) admitLocked(r Registration) error {
 		return ErrStopping
 	}
 	e := t.entries[r.Name]
-	if e == nil || len(e.serving)+len(e.leaving) == 0 {
-		if t.connected >= t.cfg.MaxOrigins {
-			return ErrTooManyOrigins
-		}
+	if (e == nil || e.sessions() == 0) && t.connected >= t.cfg.MaxOrigins {
+		return ErrTooManyOrigins
 	}
-	names := t.byCredential[r.Credential]
-	if names[r.Name] == 0 && len(names) >= t.cfg.MaxPerCredential {
+	if !t.credentials.admits(r.Credential, r.Name, t.cfg.MaxPerCredential) {
 		return ErrTooManyForCredential
 	}
 	if e != nil {
@@ -83,15 +80,10 @@ func (t *Table) Register(r Registration) (*Member, error) {
 		e = &entry{name: r.Name, changed: make(chan struct{})}
 		t.entries[r.Name] = e
 	}
-	if len(e.serving)+len(e.leaving) == 0 {
+	if e.sessions() == 0 {
 		t.connected++
 	}
-	names := t.byCredential[r.Credential]
-	if names == nil {
-		names = make(map[Name]int)
-		t.byCredential[r.Credential] = names
-	}
-	names[r.Name]++
+	t.credentials.add(r.Credential, r.Name)
 
 	var replaced []*Member
 	var before []*Member
@@ -104,9 +96,9 @@ func (t *Table) Register(r Registration) (*Member, error) {
 	for _, old := range slices.Clone(e.serving) {
 		switch {
 		case old.goingAway():
-			t.leaveLocked(e, old)
+			e.leave(old)
 		case replaces(r, old):
-			t.leaveLocked(e, old)
+			e.leave(old)
 			old.told = true
 			replaced = append(replaced, old)
 		}
@@ -116,7 +108,7 @@ func (t *Table) Register(r Registration) (*Member, error) {
 	e.serving = append(e.serving, m)
 	close(e.changed)
 	e.changed = make(chan struct{})
-	crowd := t.crowdLocked(e)
+	crowd := e.crowd(t.cfg.MaxSessions)
 	sessions := len(e.serving)
 	t.running.Add(1 + len(before) + len(replaced) + len(crowd))
 	t.mu.Unlock()
@@ -142,10 +134,4 @@ func (t *Table) Register(r Registration) (*Member, error) {
 		}()
 	}
 	return m, nil
-}
-
-// crowdLocked returns the oldest of the sessions that are finishing, as many as
-// are too many. A C that registers again and again is bounded by it.
-func (t *Table) crowdLocked(e *entry) []*Member {
-	return slices.Clone(e.leaving[:max(0, len(e.leaving)-t.cfg.MaxSessions)])
 }

@@ -40,27 +40,14 @@ type Table struct {
 	// so. It is held across the short questions to a session (InFlight,
 	// Available), never across what waits, nor across OnEvent. A session never
 	// calls the table.
-	mu           sync.Mutex
-	stopped      bool
-	entries      map[Name]*entry
-	connected    int                  // entries with a session, serving or leaving
-	byCredential map[any]map[Name]int // sessions, serving or leaving
-	lastID       uint64
-	picks        uint64
-	waiting      int
-	waitingBytes int64
-	waitingFrom  map[netip.Addr]int // those of Query.From
-	past         Totals             // of the sessions that ended
-}
-
-// entry is one name. Guarded by Table.mu.
-type entry struct {
-	name    Name
-	serving []*Member     // take requests, oldest first
-	leaving []*Member     // finish what they serve, oldest first
-	changed chan struct{} // closed and replaced at each registration
-	waiting int
-	lost    time.Time // when serving became empty
+	mu          sync.Mutex
+	stopped     bool
+	entries     map[Name]*entry
+	connected   int // entries with a session, serving or leaving
+	credentials credentials
+	waiting     waiting
+	lastID      uint64
+	past        Totals // of the sessions that ended
 }
 
 // NewTable returns an empty table.
@@ -68,10 +55,10 @@ func NewTable(c Config) *Table {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Table{
 		cfg: c.withDefaults(), ctx: ctx, cancel: cancel,
-		stopping:     make(chan struct{}),
-		entries:      make(map[Name]*entry),
-		byCredential: make(map[any]map[Name]int),
-		waitingFrom:  make(map[netip.Addr]int),
+		stopping:    make(chan struct{}),
+		entries:     make(map[Name]*entry),
+		credentials: make(credentials),
+		waiting:     waiting{from: make(map[netip.Addr]int)},
 	}
 }
 
@@ -84,7 +71,7 @@ func (t *Table) purgeLocked() {
 	idle := 0
 	var oldest *entry
 	for name, e := range t.entries {
-		if len(e.serving)+len(e.leaving)+e.waiting > 0 {
+		if e.sessions()+e.waiting > 0 {
 			continue
 		}
 		if time.Since(e.lost) > t.cfg.Memory {
@@ -144,7 +131,7 @@ func (t *Table) MaxStreams(name Name) int {
 func (t *Table) Waiting() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.waiting
+	return t.waiting.requests
 }
 
 // Stop makes the table take no registration and no request from now on; what

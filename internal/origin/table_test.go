@@ -268,8 +268,8 @@ func TestHold(t *testing.T) {
 				if took := time.Since(start); got != test.want || took != test.waited || waited != took {
 					t.Errorf("got %s after %v (says %v), want %s after %v", got, took, waited, test.want, test.waited)
 				}
-				if b.Waiting() != 0 || b.waitingBytes != 0 {
-					t.Errorf("%d requests with %d bytes still wait", b.Waiting(), b.waitingBytes)
+				if b.Waiting() != 0 || b.waiting.bytes != 0 {
+					t.Errorf("%d requests with %d bytes still wait", b.Waiting(), b.waiting.bytes)
 				}
 			})
 		})
@@ -342,8 +342,8 @@ func TestHoldShare(t *testing.T) {
 			t.Errorf("%d wait, want the two of one address and four others", got)
 		}
 		wg.Wait()
-		if len(b.waitingFrom) != 0 || b.Waiting() != 0 {
-			t.Errorf("left over: %v, %d wait", b.waitingFrom, b.Waiting())
+		if len(b.waiting.from) != 0 || b.Waiting() != 0 {
+			t.Errorf("left over: %v, %d wait", b.waiting.from, b.Waiting())
 		}
 	})
 }
@@ -588,8 +588,8 @@ func TestMemoryOfNamesIsBounded(t *testing.T) {
 		if got := len(b.entries); got > 7 {
 			t.Errorf("%d names remembered, want at most 7", got)
 		}
-		if len(b.byCredential) != 0 || b.connected != 0 {
-			t.Errorf("left over: %d credentials, %d connected", len(b.byCredential), b.connected)
+		if len(b.credentials) != 0 || b.connected != 0 {
+			t.Errorf("left over: %d credentials, %d connected", len(b.credentials), b.connected)
 		}
 	})
 }
@@ -722,8 +722,8 @@ func TestAtOnce(t *testing.T) {
 		wg.Wait()
 		b.EndByCredential(func(any, Name) bool { return true })
 		synctest.Wait()
-		if b.connected != 0 || len(b.byCredential) != 0 || b.waiting != 0 || b.waitingBytes != 0 {
-			t.Errorf("left over: connected %d, credentials %d, waiting %d, bytes %d", b.connected, len(b.byCredential), b.waiting, b.waitingBytes)
+		if b.connected != 0 || len(b.credentials) != 0 || b.waiting.requests != 0 || b.waiting.bytes != 0 {
+			t.Errorf("left over: connected %d, credentials %d, waiting %d, bytes %d", b.connected, len(b.credentials), b.waiting.requests, b.waiting.bytes)
 		}
 	})
 }

@@ -1,13 +1,29 @@
 package origin
 
-// waitsLocked counts a request that begins to wait (1) or ends it (-1).
-func (t *Table) waitsLocked(e *entry, q Query, n int) {
-	t.waiting += n
+import "net/netip"
+
+// waiting counts the requests that wait in Table.Acquire, for all names together.
+// Guarded by Table.mu.
+type waiting struct {
+	requests int
+	bytes    int64              // the sum of Query.Cost
+	from     map[netip.Addr]int // requests by Query.From
+}
+
+// full reports whether q may not wait for e beside those that do.
+func (w *waiting) full(c *Config, e *entry, q Query) bool {
+	return w.requests >= c.MaxWaiting || e.waiting >= c.MaxWaitingPerOrigin || w.bytes+int64(q.Cost) > c.MaxWaitingBytes ||
+		q.From.IsValid() && w.from[q.From] >= max(1, c.MaxWaitingPerOrigin/8)
+}
+
+// count notes that q begins to wait for e (n is 1), or ends it (-1).
+func (w *waiting) count(e *entry, q Query, n int) {
+	w.requests += n
 	e.waiting += n
-	t.waitingBytes += int64(n) * int64(q.Cost)
+	w.bytes += int64(n) * int64(q.Cost)
 	if q.From.IsValid() {
-		if t.waitingFrom[q.From] += n; t.waitingFrom[q.From] == 0 {
-			delete(t.waitingFrom, q.From)
+		if w.from[q.From] += n; w.from[q.From] == 0 {
+			delete(w.from, q.From)
 		}
 	}
 }
