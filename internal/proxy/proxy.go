@@ -131,15 +131,6 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
-// warnReadable warns of files with secrets that others may read.
-func (p *Proxy) warnReadable() {
-	control.WarnReadable(p.log, "private key", p.cfg.KeyFile)
-	if !p.cfg.NoAuth && p.cfg.Tokens.Value == "" {
-		control.WarnReadable(p.log, "token file", p.cfg.Tokens.File)
-	}
-	control.WarnReadable(p.log, "htpasswd file", p.cfg.Htpasswd)
-}
-
 // Listen binds the ports. Its error is one line that says what would mend it;
 // nothing is bound then. It is a *ConfigError where the address makes no sense.
 func (p *Proxy) Listen() (err error) {
@@ -270,56 +261,6 @@ func (p *Proxy) stop(now context.Context) {
 		p.admin.Shutdown(grace)
 		p.admin.Close()
 	}
-}
-
-// Reload reads certificates, tokens and htpasswd again, opens the access log
-// anew, and ends the sessions whose credential is gone. What cannot be read
-// stays as it was; there is one line about each file.
-func (p *Proxy) Reload() {
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
-	kept := func(err error) {
-		p.log.Error("reload failed, what was read before stays in use", "err", err)
-	}
-	p.warnReadable()
-	ok := true
-	if conf, err := p.files.Load(); err != nil {
-		ok = false
-		kept(err)
-	} else {
-		p.tls.Store(conf)
-	}
-	if !p.cfg.NoAuth {
-		if tokens, err := p.cfg.Tokens.Load(); err != nil {
-			ok = false
-			kept(err)
-		} else {
-			p.auth.Set(tokens)
-			p.endRevoked()
-		}
-	}
-	if p.users != nil {
-		if err := p.users.Reload(); err != nil {
-			ok = false
-			kept(err)
-		}
-	}
-	if err := p.access.Reopen(); err != nil {
-		ok = false
-		kept(err)
-	}
-	if ok {
-		p.log.Info("certificates, tokens and passwords were read again")
-	}
-}
-
-// endRevoked ends the sessions whose credential is gone, or may not serve their
-// name any more.
-func (p *Proxy) endRevoked() {
-	p.origins.EndByCredential(func(credential any, name origin.Name) bool {
-		id, ok := credential.(control.Credential)
-		return !ok || !p.auth.Valid(id, string(name))
-	})
 }
 
 // admit is asked before a C gets its 200.

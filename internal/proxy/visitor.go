@@ -1,40 +1,184 @@
 package proxy
 
 import (
-	"net/http"
-	"net/netip"
-	"slices"
-	"strings"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	"github.com/amahi/spdy-proxy/internal/addrkey"
+	"github.com/amahi/spdy-proxy/internal/front"
 )
 
-// visitorKey returns whom a request to an origin is for, as X-Forwarded-For says,
-// whose last element the front has put there itself: the last address that is not
-// a trusted proxy's, of IPv6 its /64, which is what one visitor has. Whatever else
-// stands there is a visitor of its own. It is the same text that a C goes by, where
-// there is no proxy in front and no IPv6.
-func (p *Proxy) visitorKey(r *http.Request) string {
-	values := r.Header["X-Forwarded-For"]
-	if len(values) == 0 {
-		return ""
+// visitor is one connection to the front port. A write of which the visitor
+// takes nothing for long ends it, whatever the visitor sends meanwhile: one who
+// never reads would keep a stream for ever.
+type visitor struct {
+	net.Conn
+	from *visitors
+	once sync.Once
+	place
+	leftover
+
+	secure bool          // TLS is spoken on it; fixed by withLeave
+	end    chan struct{} // closed when Read has seen the end, a reset too
+	ended  sync.Once     // of what closes it
+	drain  sync.Once     // see End
+
+	reading atomic.Int32                       // calls of Read that have not returned
+	writing atomic.Int32                       // calls of Write that have not returned
+	reads   atomic.Uint32                      // counts ends of Read
+	writes  atomic.Uint32                      // counts begins and ends of Write
+	written atomic.Uint32                      // counts begins of Write
+	broken  atomic.Bool                        // a Read or a Write has failed
+	onLeave atomic.Pointer[context.CancelFunc] // ends the connection's requests
+
+	// Guarded by visitors.mu.
+	seenReads, seenWrites uint32    // reads and writes, when watch looked last
+	since                 time.Time // when it first saw as many of both
+	sinceWrite            time.Time // when it first saw as many writes
+}
+
+// withLeave returns a context that ends when conn's visitor is given up, and
+// whose requests are told from http.Server's when the visitor leaves. It is
+// http.Server.ConnContext.
+func withLeave(ctx context.Context, conn net.Conn) context.Context {
+	tc, secure := conn.(*tls.Conn)
+	if secure {
+		conn = tc.NetConn()
 	}
-	chain := values[len(values)-1]
-	for {
-		i := strings.LastIndexByte(chain, ',')
-		last := strings.TrimSpace(chain[i+1:])
-		if len(p.trusted) == 0 && strings.IndexByte(last, ':') < 0 {
-			return last // most often, and no allocation
-		}
-		addr, err := netip.ParseAddr(last)
-		if err != nil {
-			return last
-		}
-		addr = addr.Unmap().WithZone("")
-		if i >= 0 && slices.ContainsFunc(p.trusted, func(t netip.Prefix) bool { return t.Contains(addr) }) {
-			chain = chain[:i]
-			continue
-		}
-		return addrkey.Addr(addr).String()
+	c, ok := conn.(*visitor)
+	if !ok {
+		return ctx
 	}
+	c.secure = secure
+	ctx, cancel := context.WithCancel(front.WithLine(ctx, c))
+	c.onLeave.Store(&cancel)
+	return front.WithConn(ctx, c)
+}
+
+// NetConn returns the connection inside, for what only TCP can do: a reset.
+func (c *visitor) NetConn() net.Conn { return c.Conn }
+
+func (c *visitor) Read(p []byte) (int, error) {
+	c.reading.Add(1)
+	n, err := c.Conn.Read(p)
+	c.reads.Add(1)
+	c.reading.Add(-1)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err != io.EOF {
+			c.broken.Store(true)
+		}
+		c.ended.Do(func() { close(c.end) })
+	}
+	return n, err
+}
+
+// lookLocked is watch for one visitor. A Write that it sees under way is in
+// writes already, and a Read that it does not see is in reads: hence the order.
+//
+// What a visitor sends does not make good what it does not take: it could keep
+// a Write for ever by a byte now and then.
+func (c *visitor) lookLocked(now time.Time) {
+	reading, writing := c.reading.Load() > 0, c.writing.Load() > 0
+	reads, writes := c.reads.Load(), c.writes.Load()
+	if writes != c.seenWrites {
+		c.since, c.sinceWrite = now, now
+	} else if reads != c.seenReads {
+		c.since = now
+	}
+	if writing && writes == c.seenWrites && c.slowLocked() {
+		c.since, c.sinceWrite = now, now
+	}
+	c.seenReads, c.seenWrites = reads, writes
+	if writing && c.from.unread > 0 && now.Sub(c.sinceWrite) >= c.from.unread {
+		c.stalled.Store(true)
+		c.Conn.SetWriteDeadline(now)
+	}
+	if !reading && now.Sub(c.since) > c.from.stall {
+		c.leave()
+	}
+}
+
+// leave ends what the visitor has asked for.
+func (c *visitor) leave() {
+	if cancel := c.onLeave.Load(); cancel != nil {
+		(*cancel)()
+	}
+}
+
+func (c *visitor) Write(p []byte) (int, error) {
+	c.written.Add(1)
+	c.writes.Add(1)
+	c.writing.Add(1)
+	n, err := c.Conn.Write(p)
+	c.writes.Add(1)
+	c.writing.Add(-1)
+	if err != nil {
+		c.broken.Store(true)
+	}
+	return n, err
+}
+
+// End implements front.Conn. TLS has an end of its own, behind which nobody reads
+// any more; a visitor that leaves sends TCP's a moment later.
+func (c *visitor) End() <-chan struct{} {
+	if c.secure {
+		c.drain.Do(func() {
+			// Ends with what the visitor sends, or with the connection.
+			go func() {
+				if n, _ := c.Read(make([]byte, 1)); n > 0 {
+					// Nothing may come behind it (RFC 8446, 6.1).
+					c.broken.Store(true)
+					c.ended.Do(func() { close(c.end) })
+				}
+			}()
+		})
+	}
+	return c.end
+}
+
+// Written implements front.Conn.
+func (c *visitor) Written() uint32 { return c.written.Load() }
+
+// Broken implements front.Conn. A reset that came after the end of what the
+// visitor sends is no Read's to report, but a Write of nothing fails for it.
+func (c *visitor) Broken() bool {
+	if c.broken.Load() || c.writing.Load() > 0 {
+		return c.broken.Load()
+	}
+	if _, err := c.Conn.Write(nil); err != nil {
+		c.broken.Store(true)
+	}
+	return c.broken.Load()
+}
+
+// CloseWrite lets net/http close its side first, so that the last answer
+// arrives.
+func (c *visitor) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// drop closes the connection, which has no place. Of one that has said nothing
+// the system is to keep nothing either, such as that its end was not confirmed.
+func (c *visitor) drop(why refusal) {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && why == droppedSilent {
+		tcp.SetLinger(0)
+	}
+	c.Close()
+}
+
+func (c *visitor) Close() error {
+	c.once.Do(func() {
+		c.from.give(c)
+		c.leave()
+	})
+	return c.Conn.Close()
 }

@@ -1,35 +1,143 @@
 package proxy
 
 import (
-	"net/http"
-	"net/netip"
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
-func TestVisitorKey(t *testing.T) {
-	for _, test := range []struct{ what, trusted, forwarded, want string }{
-		{"a visitor", "", "192.0.2.1", "192.0.2.1"},
-		{"this machine", "", "127.0.0.1", "127.0.0.1"},
-		{"nobody knows", "", "unknown", "unknown"},
-		{"one address of a /64", "", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"},
-		{"a link-local one", "", "fe80::1%eth0", "fe80::"},
-		{"IPv4 in IPv6", "", "::ffff:192.0.2.1", "192.0.2.1"},
-		{"what a visitor claims is not there", "10.0.0.0/8", "192.0.2.1", "192.0.2.1"},
-		{"a trusted proxy's visitor", "10.0.0.0/8", "192.0.2.1, 10.0.0.1", "192.0.2.1"},
-		{"through two of them", "10.0.0.0/8", "203.0.113.9, 192.0.2.1,10.1.1.1 , 10.0.0.1", "192.0.2.1"},
-		{"its own request", "10.0.0.0/8", "10.0.0.1", "10.0.0.1"},
-		{"it does not know either", "10.0.0.0/8", "unknown, 10.0.0.1", "unknown"},
-	} {
-		p := new(Proxy)
-		if test.trusted != "" {
-			p.trusted = []netip.Prefix{netip.MustParsePrefix(test.trusted)}
+// A visitor that takes nothing, or that nobody takes anything from, is given up
+// after a while; one that is waited on is not.
+func TestVisitorStall(t *testing.T) {
+	v, next := newTestVisitors(t, 100*time.Millisecond)
+	accept := func() (net.Conn, context.Context) {
+		ours, _ := pipe("192.0.2.1")
+		next <- ours
+		c, err := v.Accept()
+		if err != nil {
+			t.Fatal(err)
 		}
-		r := &http.Request{Header: http.Header{"X-Forwarded-For": {test.forwarded}}}
-		if got := p.visitorKey(r); got != test.want {
-			t.Errorf("%s: %q: got %q, want %q", test.what, test.forwarded, got, test.want)
-		}
+		return c, withLeave(context.Background(), c)
 	}
-	if got := new(Proxy).visitorKey(&http.Request{}); got != "" {
-		t.Errorf("without the header: got %q, want none", got)
+	writing, _ := accept()
+	if _, err := writing.Write([]byte("x")); err == nil || !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("a write that gets nowhere: got %v, want a timeout", err)
+	}
+	reading, readingCtx := accept()
+	go reading.Read(make([]byte, 1)) // ends when the connection is closed, below
+	_, idleCtx := accept()
+	select {
+	case <-idleCtx.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("a connection on which nothing moves was kept")
+	}
+	if readingCtx.Err() != nil {
+		t.Error("a connection that is read from was given up")
+	}
+	reading.Close()
+}
+
+// Nothing moves for a while: who is given up, and when.
+func TestVisitorLook(t *testing.T) {
+	const stall = time.Minute
+	start := time.Now()
+	const never = -1
+	for _, test := range []struct {
+		name      string
+		reading   bool
+		writing   time.Duration   // since when a Write is under way, or never
+		reads     []time.Duration // when one ends
+		writes    []time.Duration // when one ends, and another begins
+		left, cut time.Duration   // the wanted ends of the requests and of the Write
+	}{
+		{"it waits for a request", true, never, nil, nil, never, never},
+		{"a body that nobody reads", false, never, nil, nil, 70 * time.Second, never},
+		{"a body that is read now and then", false, never, []time.Duration{45 * time.Second, 95 * time.Second}, nil, 170 * time.Second, never},
+		{"it takes nothing, and may send", true, 5 * time.Second, nil, nil, never, 70 * time.Second},
+		{"it takes nothing, and sends", true, 5 * time.Second, []time.Duration{50 * time.Second, 100 * time.Second, 150 * time.Second}, nil, never, 70 * time.Second},
+		{"it takes nothing, and is not read from", false, 5 * time.Second, nil, nil, 80 * time.Second, 70 * time.Second},
+		{"it takes something now and then", true, 5 * time.Second, nil, []time.Duration{50 * time.Second, 100 * time.Second}, never, 160 * time.Second},
+		{"it takes something now and then, and is not read from", false, 5 * time.Second, nil, []time.Duration{50 * time.Second, 100 * time.Second}, 170 * time.Second, 160 * time.Second},
+		{"a write that begins after a long wait", true, 175 * time.Second, nil, nil, never, never},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conn := &deadlineConn{}
+			c := &visitor{Conn: conn, from: &visitors{stall: stall, unread: stall}, since: start, sinceWrite: start}
+			ctx := withLeave(t.Context(), c)
+			if test.reading {
+				c.reading.Store(1)
+			}
+			left, cut := time.Duration(never), time.Duration(never)
+			const tick = 10 * time.Second
+			for now := time.Duration(0); now <= 3*stall; now += tick {
+				during := func(at time.Duration) bool { return at > now-tick && at <= now && at != never }
+				if slices.ContainsFunc(test.reads, during) {
+					c.reads.Add(1)
+				}
+				if during(test.writing) || slices.ContainsFunc(test.writes, during) {
+					c.writes.Add(1)
+				}
+				if test.writing != never && test.writing <= now {
+					c.writing.Store(1)
+				}
+				c.lookLocked(start.Add(now))
+				if left == never && ctx.Err() != nil {
+					left = now
+				}
+				if cut == never && !conn.first.IsZero() {
+					cut = now
+				}
+			}
+			if left != test.left || cut != test.cut {
+				t.Errorf("requests ended after %v, the Write after %v; want %v and %v", left, cut, test.left, test.cut)
+			}
+		})
+	}
+}
+
+// deadlineConn notes the first write deadline.
+type deadlineConn struct {
+	net.Conn
+	first time.Time
+}
+
+func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
+	if c.first.IsZero() {
+		c.first = t
+	}
+	return nil
+}
+
+// readConn is a connection whose Read returns that.
+type readConn struct {
+	net.Conn
+	n   int
+	err error
+}
+
+func (c readConn) Read([]byte) (int, error) { return c.n, c.err }
+
+// Behind the end that TLS has, a reset may come in place of TCP's, or something
+// that must not be there: neither is a visitor who waits for an answer.
+func TestResetIsAnEnd(t *testing.T) {
+	for name, read := range map[string]readConn{"a reset": {err: syscall.ECONNRESET}, "more": {n: 1}} {
+		v, _ := newTestVisitors(t, time.Hour)
+		read.Conn, _ = pipe("192.0.2.1")
+		c := v.take(read)
+		defer c.Close()
+		c.secure = true
+		select {
+		case <-c.End():
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s is no end", name)
+		}
+		if !c.Broken() {
+			t.Errorf("after %s the connection is not broken", name)
+		}
 	}
 }
