@@ -365,7 +365,7 @@ func TestLicenceOfBothModules(t *testing.T) {
 // stamps are the files that make numbers of times, none of them a duration: what
 // a file's ETag holds of its stamp.
 var stamps = []string{
-	"internal/serve/files.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
+	"internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
 }
 
 // A duration is the difference of two time.Times, which have the monotonic clock.

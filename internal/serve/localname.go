@@ -1,0 +1,133 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// errNotFound stands for whatever the visitor is told is not there: absent,
+// outside the root, hidden, or not a file or folder.
+var errNotFound = errors.New("no such file")
+
+// localName returns the name that u stands for, relative to the root and in
+// the form that os.Root takes ("." for the root), and whether u ends in a slash.
+// Dot segments are resolved first (RFC 3986, 5.2.4), but none leads above the root.
+func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
+	// No name holds a slash: an encoded one is a disguise.
+	if strings.Contains(strings.ToLower(u.RawPath), "%2f") {
+		return "", false, errNotFound
+	}
+	var parts []string
+	last := ""
+	for last = range strings.SplitSeq(u.Path, "/") {
+		switch last {
+		case "", ".":
+		case "..":
+			if len(parts) == 0 {
+				return "", false, errNotFound
+			}
+			parts = parts[:len(parts)-1]
+		default:
+			parts = append(parts, last)
+		}
+	}
+	slash = last == "" || last == "." || last == ".."
+	if len(parts) == 0 {
+		return ".", true, nil
+	}
+	// What the dots lead to is judged, not the way there.
+	for _, part := range parts {
+		if !d.visible(part) || os.PathSeparator != '/' && strings.ContainsRune(part, os.PathSeparator) {
+			return "", false, errNotFound
+		}
+	}
+	name = strings.Join(parts, "/")
+	// IsLocal knows what else a system reads into a name: drives, devices. It
+	// takes any bytes, as a name may hold, while fs.ValidPath wants UTF-8.
+	if !filepath.IsLocal(name) || strings.Contains(name, "\x00") {
+		return "", false, errNotFound
+	}
+	return name, slash, nil
+}
+
+// visible tells whether a name in the root may be served. It judges names
+// that a visitor gives: a link that the owner placed may lead to a dotfile.
+// What RFC 8615 puts under .well-known is there to be asked for.
+func (d *folder) visible(name string) bool {
+	if strings.HasPrefix(name, ".") && !d.dotfiles && name != ".well-known" {
+		return false
+	}
+	// An upload that is not whole yet is nobody's to read.
+	return !strings.HasPrefix(name, partPrefix)
+}
+
+// open opens a regular file or a folder under the root. It never blocks.
+func (d *folder) open(name string) (*os.File, fs.FileInfo, error) {
+	// Opening a device or FIFO can have effects of its own, so look first; and
+	// look again at what was opened, because the name may stand for another by then.
+	info, err := d.root.Stat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, nil, errNotFound
+	}
+	f, err := d.root.open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err = f.Stat()
+	if err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		err = errNotFound
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// status returns the status code that err of os stands for. What is not known
+// better is not there: os.Root has no type for a name that leads out.
+func status(err error) int {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return http.StatusForbidden
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, syscall.EIO):
+		return http.StatusInternalServerError
+	}
+	return http.StatusNotFound
+}
+
+// refuse answers a request whose file could not be had. The answer never
+// holds a name of this machine.
+func (d *folder) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	code := status(err)
+	// What is hidden is not missing: it is nobody's business what is there.
+	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	if code == http.StatusNotFound && (missing || d.fallbackStatus == code) && d.sendFallback(w, r) {
+		return
+	}
+	text := "there is no such file here"
+	switch code {
+	case http.StatusForbidden:
+		text = "this file may not be read"
+	case http.StatusServiceUnavailable:
+		text = "too many files are open; try again soon"
+		w.Header().Set("Retry-After", "1")
+		noDescriptors(d.limit, r.URL.Path, err)
+	case http.StatusInternalServerError:
+		text = "this file cannot be read"
+		d.log.Error("a file could not be read", "path", r.URL.Path, "error", err)
+	}
+	http.Error(w, fmt.Sprintf("%d: %s", code, text), code)
+}
