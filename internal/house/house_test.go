@@ -31,14 +31,16 @@ const (
 //
 // What is not here says as much: control and serve know no SPDY, admin sees the
 // other parts through small interfaces of its own, and no package knows both
-// ends of the connection. c imports control and spdy to fill the fields of its
-// part's Config.
+// ends of the connection. originserver imports control and spdy to fill the fields
+// of its part's Config.
 var arrows = map[string][]string{
 	"cmd/p": {"internal/cli", "internal/proxy"},
-	"cmd/c": {"internal/cli", "internal/agent", "internal/serve", "internal/control", "internal/spdy"},
+	"cmd/c": {"internal/cli", "internal/originserver"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":  {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog"},
+	"internal/proxy":        {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog"},
+	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/spdy"},
+
 	"internal/front":  {"internal/origin", "internal/addrkey", "internal/spdy"},
 	"internal/origin": {"internal/loglimit", "internal/spdy"},
 	"internal/agent":  {"internal/control", "internal/loglimit", "internal/spdy"},
@@ -60,7 +62,9 @@ var arrows = map[string][]string{
 	"internal/spdy/benchmark": nil,
 	"internal/spdy/interop":   nil,
 
-	"internal/control/controltest": nil,
+	"internal/control/controltest":    nil,
+	"internal/originserver/proxytest": {"internal/control", "internal/control/controltest", "internal/spdy"},
+	"internal/testlog":                nil,
 
 	"integration-tests/process": nil,
 	"integration-tests/relay":   nil,

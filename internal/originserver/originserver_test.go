@@ -1,0 +1,150 @@
+package originserver
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/originserver/proxytest"
+	"github.com/amahi/spdy-proxy/internal/serve"
+	"github.com/amahi/spdy-proxy/internal/testlog"
+)
+
+// config is what serves p's folder through p.
+func config(p *proxytest.Proxy, log *testlog.Buffer) Config {
+	return Config{
+		Proxies: []string{p.Addr}, Connections: 1,
+		TLS: control.ClientTLS{CAFile: p.CAFile}, Tokens: control.TokenSource{File: p.TokenFile},
+		Serve:  serve.Config{Root: p.Dir, UploadMax: DefaultUploadMax},
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}
+}
+
+// start runs a C, and returns it with what stops it and waits for its end.
+func start(t *testing.T, cfg Config) (s *Server, stop func()) {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	// Ends when ctx does, in stop.
+	go func() { s.Run(ctx, context.Background()); close(done) }()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(stop)
+	return s, stop
+}
+
+func TestServesAFolder(t *testing.T) {
+	p := proxytest.Start(t)
+	var log, trace testlog.Buffer
+	cfg := config(p, &log)
+	cfg.Name = "Films"
+	cfg.Version = "1.2.3"
+	cfg.Trace = func(line string) { trace.Write([]byte(line + "\n")) }
+	_, stop := start(t, cfg)
+	r := <-p.Registrations
+	if r.Name != "films" || !strings.HasSuffix(r.Instance, ".0") {
+		t.Errorf("registered as %q, instance %q; want films and the slot 0", r.Name, r.Instance)
+	}
+	if status, body := proxytest.Get(t, r, "/hello.txt"); status != 200 || body != "hello\n" {
+		t.Errorf("got %d %q, want 200 and the file", status, body)
+	}
+	stop()
+	for _, want := range []string{"c starts", "version=1.2.3", "msg=connected", "msg=disconnected", "c has stopped"} {
+		if log.Count(want) != 1 {
+			t.Errorf("the log\n%s\nwants %q once", &log, want)
+		}
+	}
+	for _, want := range []string{"spdy 0: recv SYN_STREAM", "spdy 0: send SYN_REPLY", "GOAWAY"} {
+		if !strings.Contains(trace.String(), want) {
+			t.Errorf("the trace\n%s\nwants %q", &trace, want)
+		}
+	}
+}
+
+// Files with secrets that others may read are said, each once.
+func TestSecretsOpenToOthers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("this system has no such modes")
+	}
+	p := proxytest.Start(t)
+	certFile, keyFile := controltest.Write(t, controltest.NewCA(t).Issue(t, "c"), p.Dir, "c")
+	for _, file := range []string{p.TokenFile, keyFile} {
+		if err := os.Chmod(file, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log testlog.Buffer
+	cfg := config(p, &log)
+	cfg.TLS.CertFile, cfg.TLS.KeyFile = certFile, keyFile
+	_, stop := start(t, cfg)
+	<-p.Registrations
+	stop()
+	if log.Count("level=WARN") != 2 || log.Count("chmod 600 "+p.TokenFile) != 1 || log.Count("chmod 600 "+keyFile) != 1 {
+		t.Errorf("the log\n%s\nwants a warning for the token file and one for the key", &log)
+	}
+
+	var quiet testlog.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&quiet, nil))
+	cfg.Tokens.Value = proxytest.Token
+	_, stop = start(t, cfg)
+	<-p.Registrations
+	stop()
+	if strings.Contains(quiet.String(), "token file") {
+		t.Errorf("with a token of its own, the log\n%s\nspeaks of a file", &quiet)
+	}
+}
+
+// What cannot be read at a reload stays as it was.
+func TestReload(t *testing.T) {
+	p := proxytest.Start(t)
+	var log testlog.Buffer
+	s, stop := start(t, config(p, &log))
+	<-p.Registrations
+	s.Reload()
+	if err := os.Remove(p.TokenFile); err != nil {
+		t.Fatal(err)
+	}
+	s.Reload()
+	stop()
+	if log.Count("token and certificates were read again") != 1 || log.Count("reload failed") != 1 || log.Count(p.TokenFile) != 1 {
+		t.Errorf("the log\n%s\nwants a reload, and a failure that names the file", &log)
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	p := proxytest.Start(t)
+	none := filepath.Join(p.Dir, "none")
+	for _, test := range []struct {
+		what   string
+		change func(*Config)
+		says   string
+	}{
+		{"keepalive", func(c *Config) { c.KeepAlive = -1 }, "--keepalive"},
+		{"drain", func(c *Config) { c.Drain = -1 }, "--drain"},
+		{"connections", func(c *Config) { c.Connections = 0 }, "--connections"},
+		{"largest upload", func(c *Config) { c.Serve.UploadMax = 0 }, "--upload-max"},
+		{"root", func(c *Config) { c.Serve.Root = none }, none},
+		{"token", func(c *Config) { c.Tokens.File = none }, none},
+		{"CA", func(c *Config) { c.TLS.CAFile = none }, none},
+		{"proxy", func(c *Config) { c.Proxies = []string{"localhost"} }, "--proxy"},
+		{"name", func(c *Config) { c.Name = "a.b" }, "--name"},
+	} {
+		var log testlog.Buffer
+		cfg := config(p, &log)
+		test.change(&cfg)
+		_, err := New(cfg)
+		if err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want one line with %q", test.what, err, test.says)
+		}
+	}
+}
