@@ -16,6 +16,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	// Named here, so that the go.sum of the root has what their tests need:
+	// "go test ./... github.com/amahi/spdy/..." works there.
+	_ "github.com/amahi/spdy/benchmark"
+	_ "github.com/amahi/spdy/interop"
 )
 
 const (
@@ -277,6 +282,30 @@ func TestNestedModuleIsTheOneInUse(t *testing.T) {
 	want := filepath.Join(dir, filepath.FromSlash(engineDir))
 	if module.Dir != want || module.Replace.Path != "./"+engineDir {
 		t.Errorf("%s is %s, replaced by %q; want %s by %q", module.Path, module.Dir, module.Replace.Path, want, "./"+engineDir)
+	}
+}
+
+// One pattern at the root reaches both modules, with the tests of both: the root's
+// go.sum has what they need.
+func TestOnePatternForBothModules(t *testing.T) {
+	dir := root(t)
+	for _, file := range []string{"go.mod", "go.sum", filepath.Join(engineDir, "go.mod")} {
+		// Opened so that a change of it is a reason to run this test again.
+		if _, err := os.ReadFile(filepath.Join(dir, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-test", "./...", engineModule+"/...")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	for _, dir := range []string{rootModule + "/internal/house", engineModule, engineModule + "/benchmark"} {
+		if !strings.Contains(string(out), dir+".test\n") {
+			t.Errorf("the tests of %s are not listed", dir)
+		}
 	}
 }
 
