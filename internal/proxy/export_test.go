@@ -25,8 +25,8 @@ func (p *Proxy) IdleVisitors() (n int) {
 	places := &p.frontLn.places
 	places.mu.Lock()
 	defer places.mu.Unlock()
-	for c := places.idle.first; c != nil; c = c.next {
-		n++
+	for _, network := range places.idle {
+		n += network.n
 	}
 	return n
 }

@@ -13,8 +13,8 @@ import (
 //
 // Where all are taken, a newcomer gets the place of another: of one that has not
 // asked for anything yet, the oldest of the address that has most of them in the
-// network that has most; else of the one that has waited longest for its next
-// request. So connections that cost their owner nothing keep nobody out. Where
+// network that has most; else, chosen in the same way, of one that waits for its
+// next request. So connections that cost their owner nothing keep nobody out. Where
 // each one has a request in flight, the newcomer has to go.
 type places struct {
 	// Fixed when it is made.
@@ -23,12 +23,12 @@ type places struct {
 
 	mu sync.Mutex
 	// Guarded by mu, which is never held across a call of another's.
-	taken int
-	addrs map[netip.Addr]*tally // by addrkey.Addr
-	nets  map[netip.Addr]*tally // by addrkey.Net
-	crowd most                  // the networks with silent connections
-	idle  queue
-	turn  uint64
+	taken  int
+	addrs  map[netip.Addr]*tally // by addrkey.Addr
+	nets   map[netip.Addr]*tally // by addrkey.Net
+	silent most                  // the networks with silent connections
+	idle   most                  // the networks with idle connections
+	turn   uint64
 }
 
 // place is a connection's. It is a part of visitor.
@@ -56,20 +56,32 @@ const (
 // tally is what an address has, or a network.
 type tally struct {
 	key    netip.Addr
-	all    int // connections with a place
-	capped int // of those, the ones that are capped
+	net    *tally // of an address alone
+	all    int    // connections with a place
+	capped int    // of those, the ones that are capped
 
-	// What is silent.
-	quiet int
-	since uint64 // the turn in which quiet became 1
+	silent, idle part
+}
+
+// part is the connections of an address or a network that are in one state.
+type part struct {
+	n     int
+	since uint64 // the turn in which n became 1
 	index int    // in the heap
 
-	// Of an address alone.
-	net    *tally
-	silent queue
+	conns queue // of an address alone
+	addrs most  // of a network alone: its addresses with such connections
+}
 
-	// Of a network alone.
-	crowd most // its addresses with silent connections
+// part returns what t has of a state, nil if nobody goes because of that.
+func (t *tally) part(state placeState) *part {
+	switch state {
+	case placeSilent:
+		return &t.silent
+	case placeIdle:
+		return &t.idle
+	}
+	return nil
 }
 
 // enter takes a place for c. gone is who goes for it, nil if nobody has to: it
@@ -102,11 +114,11 @@ func (p *places) aboveLocked(c *visitor, n int) bool {
 // victimLocked returns who goes for the newcomer c, which is the last of those
 // that are silent: it comes first only if there is no other.
 func (p *places) victimLocked(c *visitor) (*visitor, refusal) {
-	if silent := p.crowd[0].crowd[0].silent.first; silent != c {
+	if silent := p.silent.oldest(); silent != c {
 		return silent, droppedSilent
 	}
-	if p.idle.first != nil {
-		return p.idle.first, droppedIdle
+	if idle := p.idle.oldest(); idle != nil {
+		return idle, droppedIdle
 	}
 	return c, refusedTotal
 }
@@ -170,48 +182,54 @@ func (p *places) countLocked(c *visitor, n int) {
 // linkLocked puts c, which is in no queue, into that of its state.
 func (p *places) linkLocked(c *visitor, state placeState) {
 	c.state = state
-	switch state {
-	case placeSilent:
-		c.of.silent.add(c)
-		p.quietLocked(c.of, 1)
-	case placeIdle:
-		p.idle.add(c)
+	if part := c.of.part(state); part != nil {
+		part.conns.add(c)
+		p.rankLocked(c.of, state, 1)
 	}
 }
 
 // unlinkLocked takes c out of the queue of its state.
 func (p *places) unlinkLocked(c *visitor) {
-	switch c.state {
-	case placeSilent:
-		c.of.silent.remove(c)
-		p.quietLocked(c.of, -1)
-	case placeIdle:
-		p.idle.remove(c)
+	if part := c.of.part(c.state); part != nil {
+		part.conns.remove(c)
+		p.rankLocked(c.of, c.state, -1)
 	}
 	c.state = placeless
 }
 
-// quietLocked counts n more silent connections of an address.
-func (p *places) quietLocked(t *tally, n int) {
+// rankLocked counts n more connections of an address in a state.
+func (p *places) rankLocked(t *tally, state placeState, n int) {
+	nets := &p.silent
+	if state == placeIdle {
+		nets = &p.idle
+	}
 	p.turn++
-	t.net.crowd.count(t, n, p.turn)
-	p.crowd.count(t.net, n, p.turn)
+	t.net.part(state).addrs.count(t.part(state), n, p.turn)
+	nets.count(t.net.part(state), n, p.turn)
 }
 
-// most is a heap of addresses or networks: those that have most silent
-// connections come first, and of those the one that has had some for longest.
-type most []*tally
+// most is a heap of addresses, or of networks, by what each has of one state: those
+// that have most come first, and of those the one that has had some for longest.
+type most []*part
 
-// count notes n more silent connections of t, which is in the heap while it has
-// any.
-func (m *most) count(t *tally, n int, turn uint64) {
-	had := t.quiet > 0
-	t.quiet += n
+// oldest returns the oldest connection of the first address of the first network,
+// nil if there is none.
+func (m most) oldest() *visitor {
+	if len(m) == 0 {
+		return nil
+	}
+	return m[0].addrs[0].conns.first
+}
+
+// count notes n more connections of t, which is in the heap while it has any.
+func (m *most) count(t *part, n int, turn uint64) {
+	had := t.n > 0
+	t.n += n
 	switch {
 	case !had:
 		t.since = turn
 		heap.Push(m, t)
-	case t.quiet == 0:
+	case t.n == 0:
 		heap.Remove(m, t.index)
 	default:
 		heap.Fix(m, t.index)
@@ -221,8 +239,8 @@ func (m *most) count(t *tally, n int, turn uint64) {
 func (m most) Len() int { return len(m) }
 
 func (m most) Less(i, j int) bool {
-	if m[i].quiet != m[j].quiet {
-		return m[i].quiet > m[j].quiet
+	if m[i].n != m[j].n {
+		return m[i].n > m[j].n
 	}
 	return m[i].since < m[j].since
 }
@@ -233,8 +251,8 @@ func (m most) Swap(i, j int) {
 }
 
 func (m *most) Push(t any) {
-	t.(*tally).index = len(*m)
-	*m = append(*m, t.(*tally))
+	t.(*part).index = len(*m)
+	*m = append(*m, t.(*part))
 }
 
 func (m *most) Pop() any {

@@ -132,8 +132,8 @@ func TestSilentCrowd(t *testing.T) {
 	}
 }
 
-// Who goes for newcomers: first who is silent, then who is idle, longest first;
-// nobody who has a request in flight.
+// Who goes for newcomers: first who is silent, then who is idle, nobody who has a
+// request in flight. Where each address has one, the longest goes first.
 func TestWhoGoes(t *testing.T) {
 	p := newCrowdedPort(t, 8, 8)
 	busy := p.dial("192.0.2.1").asks()
@@ -183,24 +183,30 @@ func TestWhoGoes(t *testing.T) {
 	}
 }
 
-// Neighbours are looked at first, then addresses.
+// Neighbours are looked at first, then addresses, among those who are silent and
+// among those who are idle.
 func TestMostGoFirst(t *testing.T) {
-	p := newCrowdedPort(t, 8, 8)
-	var all []guest
-	// Three of one address, two others of its network, three alone.
-	for _, from := range []string{
-		"2001:db8:1::1", "2001:db8:2:1::1", "2001:db8:2:7::1", "2001:db8:2:7::2", "2001:db8:2:7::3", "2001:db8:2:2::1", "2001:db8:3::1", "2001:db8:4::1",
+	for what, settle := range map[string]func(guest) guest{
+		"silent": func(g guest) guest { return g },
+		"idle":   func(g guest) guest { return g.asks().answered() },
 	} {
-		all = append(all, p.dial(from))
-	}
-	for n, want := range []int{2, 3, 1, 4, 0, 5, 6, 7} {
-		p.dial(fmt.Sprintf("198.51.%d.1", n))
-		for i, g := range all {
-			if g.closed() != (i == want) {
-				t.Fatalf("newcomer %d: %d is closed: %v, want %d alone", n, i, g.closed(), want)
-			}
+		p := newCrowdedPort(t, 8, 8)
+		var all []guest
+		// Three of one address, two others of its network, three alone.
+		for _, from := range []string{
+			"2001:db8:1::1", "2001:db8:2:1::1", "2001:db8:2:7::1", "2001:db8:2:7::2", "2001:db8:2:7::3", "2001:db8:2:2::1", "2001:db8:3::1", "2001:db8:4::1",
+		} {
+			all = append(all, settle(p.dial(from)))
 		}
-		all[want].far = nopConn{}
+		for n, want := range []int{2, 3, 1, 4, 0, 5, 6, 7} {
+			settle(p.dial(fmt.Sprintf("198.51.%d.1", n)))
+			for i, g := range all {
+				if g.closed() != (i == want) {
+					t.Fatalf("%s, newcomer %d: %d is closed: %v, want %d alone", what, n, i, g.closed(), want)
+				}
+			}
+			all[want].far = nopConn{}
+		}
 	}
 }
 
@@ -302,8 +308,8 @@ func TestPlacesAtRandom(t *testing.T) {
 	for _, c := range in {
 		p.leave(c)
 	}
-	if p.taken != 0 || len(p.addrs)+len(p.nets)+len(p.crowd) != 0 || p.idle.first != nil || p.idle.last != nil {
-		t.Errorf("left over: %d, %v, %v, %v, %v", p.taken, p.addrs, p.nets, p.crowd, p.idle)
+	if p.taken != 0 || len(p.addrs)+len(p.nets)+len(p.silent)+len(p.idle) != 0 {
+		t.Errorf("left over: %d, %v, %v, %v, %v", p.taken, p.addrs, p.nets, p.silent, p.idle)
 	}
 }
 
@@ -356,27 +362,35 @@ func (r *rollCall) judge(t *testing.T, victim *visitor, why refusal, full bool) 
 	}
 	switch why {
 	case droppedSilent:
-		inNet, ofAddr := r.with(placeSilent, addrkey.Net, victim), r.with(placeSilent, addrkey.Addr, victim)
-		if len(ofAddr) == 0 || ofAddr[0] != victim {
-			t.Fatalf("%v went, which is not the oldest silent one of its address", victim.addr)
-		}
-		for _, c := range silent {
-			if n := len(r.with(placeSilent, addrkey.Net, c)); n > len(inNet) {
-				t.Fatalf("%v went, whose network has %d silent ones; that of %v has %d", victim.addr, len(inNet), c.addr, n)
-			}
-		}
-		for _, c := range inNet {
-			if n := len(r.with(placeSilent, addrkey.Addr, c)); n > len(ofAddr) {
-				t.Fatalf("%v went, whose address has %d silent ones; that of %v has %d", victim.addr, len(ofAddr), c.addr, n)
-			}
-		}
+		r.judgeMost(t, victim, placeSilent, silent)
 	case droppedIdle:
-		if len(silent) > 1 || idle[0] != victim {
-			t.Fatal("an idle one went: want that which is idle longest, and no silent one but the newcomer")
+		if len(silent) > 1 {
+			t.Fatal("an idle one went, and there was a silent one beside the newcomer")
 		}
+		r.judgeMost(t, victim, placeIdle, idle)
 	case refusedTotal:
 		if len(silent) > 1 || len(idle) > 0 || victim != r.newcomer {
 			t.Fatal("a newcomer was refused, and not all are busy")
+		}
+	}
+}
+
+// judgeMost checks that victim is the oldest in its state of the address that has
+// most such in the network that has most.
+func (r *rollCall) judgeMost(t *testing.T, victim *visitor, state placeState, all []*visitor) {
+	t.Helper()
+	inNet, ofAddr := r.with(state, addrkey.Net, victim), r.with(state, addrkey.Addr, victim)
+	if len(ofAddr) == 0 || ofAddr[0] != victim {
+		t.Fatalf("%v went in state %d, which is not the oldest such of its address", victim.addr, state)
+	}
+	for _, c := range all {
+		if n := len(r.with(state, addrkey.Net, c)); n > len(inNet) {
+			t.Fatalf("%v went in state %d, whose network has %d such; that of %v has %d", victim.addr, state, len(inNet), c.addr, n)
+		}
+	}
+	for _, c := range inNet {
+		if n := len(r.with(state, addrkey.Addr, c)); n > len(ofAddr) {
+			t.Fatalf("%v went in state %d, whose address has %d such; that of %v has %d", victim.addr, state, len(ofAddr), c.addr, n)
 		}
 	}
 }
