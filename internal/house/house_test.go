@@ -47,8 +47,8 @@ var arrows = map[string][]string{
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 
 	"internal/front":  {"internal/origin", "internal/addrkey", "internal/spdy"},
-	"internal/origin": {"internal/loglimit", "internal/spdy"},
-	"internal/agent":  {"internal/control", "internal/loglimit", "internal/spdy"},
+	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/spdy"},
+	"internal/agent":  {"internal/addrkey", "internal/control", "internal/loglimit", "internal/spdy"},
 
 	"internal/control":  {"internal/addrkey", "internal/loglimit", "internal/oneline"},
 	"internal/serve":    {"internal/loglimit", "internal/oneline"},

@@ -15,8 +15,9 @@ type Query struct {
 	// Cost is what the request holds in bytes while it waits.
 	Cost int
 	// From is whose request it is. An eighth of Config.MaxWaitingPerOrigin is how
-	// many of one address may wait, for all names together. The zero Addr has no
-	// such bound.
+	// many of one address (IPv6: one /64) may wait, for all names together, and
+	// addrkey.SiteFactor times as many of one IPv6 /48. The zero Addr has no such
+	// bound.
 	From netip.Addr
 	// Avoid, if not nil, is picked only if there is no other.
 	Avoid *Member

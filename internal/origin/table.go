@@ -16,7 +16,6 @@ package origin
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -58,7 +57,7 @@ func NewTable(c Config) *Table {
 		stopping:    make(chan struct{}),
 		entries:     make(map[Name]*entry),
 		credentials: make(credentials),
-		waiting:     waiting{from: make(map[netip.Addr]int)},
+		waiting:     newWaiting(),
 	}
 }
 

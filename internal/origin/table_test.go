@@ -10,11 +10,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 )
 
 // eventLog keeps the events of a table.
@@ -344,6 +347,42 @@ func TestHoldShare(t *testing.T) {
 		wg.Wait()
 		if len(b.waiting.from) != 0 || b.Waiting() != 0 {
 			t.Errorf("left over: %v, %d wait", b.waiting.from, b.Waiting())
+		}
+	})
+}
+
+// An IPv6 /48 has 65536 addresses such as one visitor has: it is bounded too.
+func TestHoldOfASite(t *testing.T) {
+	run(t, Config{MaxWaitingPerOrigin: 64}, func(b *bench) {
+		f := newFake("films")
+		b.register("films", "", f)
+		f.die(errors.New("cut"))
+		synctest.Wait()
+		var full atomic.Int32
+		ask := func(from string) {
+			if _, _, err := b.Acquire(b.Context(), Query{Name: "films", Hold: 10 * time.Second, From: netip.MustParseAddr(from)}); errors.Is(err, ErrHoldFull) {
+				full.Add(1)
+			}
+		}
+		var wg sync.WaitGroup
+		for i := range 40 {
+			wg.Go(func() { ask(fmt.Sprintf("2001:db8:1:%x::1", i)) })
+		}
+		synctest.Wait()
+		if got, limit := b.Waiting(), addrkey.SiteFactor*64/8; got != limit || int(full.Load()) != 40-limit {
+			t.Errorf("%d of a /48 wait and %d may not, want %d and %d", got, full.Load(), limit, 40-limit)
+		}
+		for i := range 9 {
+			wg.Go(func() { ask(fmt.Sprintf("2001:db8:2:2::%x", i)) }) // its /64, which has 8
+		}
+		wg.Go(func() { ask("192.0.2.1") })
+		synctest.Wait()
+		if got := b.Waiting(); got != 32+8+1 {
+			t.Errorf("%d wait, want those of the /48, 8 of a /64 elsewhere, and one", got)
+		}
+		wg.Wait()
+		if len(b.waiting.from)+len(b.waiting.sites)+b.Waiting() != 0 {
+			t.Errorf("left over: %v, %v, %d wait", b.waiting.from, b.waiting.sites, b.Waiting())
 		}
 	})
 }
