@@ -1,7 +1,7 @@
 // Package addrkey says in whose name an address is counted, where each has a
 // part of something: who has one IPv6 address has others as well.
 //
-// All functions take IPv4 mapped into IPv6, and zones, and return neither. Site
+// All functions of addresses take IPv4 mapped into IPv6, and zones, and return neither. Site
 // and Net of what Addr returns are those of the address itself.
 package addrkey
 

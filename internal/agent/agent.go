@@ -17,12 +17,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/amahi/spdy"
 
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
@@ -156,15 +157,13 @@ func New(cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// Visitor returns whom a request is for, as P says: the last element of
-// X-Forwarded-For, which is always P's own.
+// Visitor returns whom a request is for, by X-Forwarded-For: an address, of IPv6
+// its /64. The last element is always P's own, its peer. P keeps what stood there
+// before only if it trusts that peer, which is a proxy then, and its visitor the
+// element before. Whether that is a trusted proxy too, only P knows: their visitors
+// count as one here.
 func Visitor(r *http.Request) string {
-	values := r.Header["X-Forwarded-For"]
-	if len(values) == 0 {
-		return ""
-	}
-	last := values[len(values)-1]
-	return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+	return addrkey.Forwarded(r.Header["X-Forwarded-For"], func(hop int, _ netip.Addr) bool { return hop == 0 })
 }
 
 // Reload reads the identity again, for the connections to come, and ends the

@@ -762,27 +762,6 @@ func TestConnectionsAreApart(t *testing.T) {
 	})
 }
 
-func TestVisitor(t *testing.T) {
-	for _, tt := range []struct {
-		values []string
-		want   string
-	}{
-		{nil, ""},
-		{[]string{"192.0.2.1"}, "192.0.2.1"},
-		{[]string{"10.0.0.1, 192.0.2.1"}, "192.0.2.1"},
-		{[]string{"10.0.0.1", "10.0.0.2,2001:db8::1 "}, "2001:db8::1"},
-		{[]string{""}, ""},
-	} {
-		r := &http.Request{Header: http.Header{"X-Forwarded-For": tt.values}}
-		if tt.values == nil {
-			r.Header = nil
-		}
-		if got := Visitor(r); got != tt.want {
-			t.Errorf("Visitor of %q = %q, want %q", tt.values, got, tt.want)
-		}
-	}
-}
-
 func TestNewErrors(t *testing.T) {
 	load := func() (Identity, error) { return Identity{}, nil }
 	tests := []struct {
