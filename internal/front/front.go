@@ -180,7 +180,6 @@ type Handler struct {
 	cfg    Config
 	domain string // as parseDomain returns it
 	log    *slog.Logger
-	clocks clocks
 	ids    ids
 	shares *shares
 	over   rare // requests above a share
@@ -204,7 +203,6 @@ func New(c Config) (*Handler, error) {
 		exchanges: make(map[*exchange]struct{}),
 	}
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
-	h.clocks.limit = c.ResponseTimeout
 	h.ids.seed()
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	h.shares = newShares(h.cfg.MaxRequests)
@@ -300,7 +298,7 @@ func (h *Handler) place(x *exchange) *failure {
 		x.placed = true
 		return nil
 	}
-	late := &clock{of: &h.clocks, cancel: x.cancel}
+	late := &responseTimer{limit: h.cfg.ResponseTimeout, cancel: x.cancel}
 	late.start()
 	select {
 	case <-turn.ready:

@@ -100,7 +100,7 @@ func (x *exchange) sleep(ctx context.Context, d time.Duration) error {
 
 // attempt sends req on m once. Response headers that HTTP forbids are an error.
 func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response, error) {
-	timeout := &clock{of: &x.h.clocks, cancel: x.cancel}
+	timeout := &responseTimer{limit: x.h.cfg.ResponseTimeout, cancel: x.cancel}
 	out := req
 	var body *attempt
 	if x.body != nil {

@@ -7,19 +7,18 @@ import (
 	"time"
 )
 
-// Each clock rings at its own time, whatever became of those before it.
-func TestClocks(t *testing.T) {
+// Each timer rings at its own time, whatever became of those before it.
+func TestResponseTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 10 * time.Second
-		all := &clocks{limit: limit}
 		begin := time.Now()
 		type one struct {
-			*clock
+			*responseTimer
 			ctx context.Context
 		}
 		start := func() one {
 			ctx, cancel := context.WithCancelCause(t.Context())
-			c := one{&clock{of: all, cancel: cancel}, ctx}
+			c := one{&responseTimer{limit: limit, cancel: cancel}, ctx}
 			c.start()
 			c.start() // a second one changes nothing
 			return c
@@ -43,16 +42,13 @@ func TestClocks(t *testing.T) {
 		for _, x := range []one{a, c, e} {
 			for range 2 {
 				if !x.stop() {
-					t.Error("a clock that was stopped at once was not in time")
+					t.Error("a timer that was stopped at once was not in time")
 				}
 			}
 		}
 		e.start() // too late
 		rings(b, 11*time.Second)
 		rings(d, 12*time.Second)
-		if all.first != nil || all.last != nil {
-			t.Error("clocks are left")
-		}
 		time.Sleep(time.Minute)
 		begin = time.Now()
 		f := start()
@@ -62,18 +58,19 @@ func TestClocks(t *testing.T) {
 		rings(g, 19*time.Second)
 		for _, x := range []one{a, c, e} {
 			if x.ctx.Err() != nil {
-				t.Error("a clock that was stopped rang")
+				t.Error("a timer that was stopped rang")
 			}
 		}
 		// One that was never started, and no limit.
-		if ctx, cancel := context.WithCancelCause(t.Context()); !(&clock{of: all, cancel: cancel}).stop() || ctx.Err() != nil {
-			t.Error("a clock that was not started was not in time")
+		if ctx, cancel := context.WithCancelCause(t.Context()); !(&responseTimer{limit: limit, cancel: cancel}).stop() || ctx.Err() != nil {
+			t.Error("a timer that was not started was not in time")
 		}
-		all.limit = 0
-		h := start()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		h := &responseTimer{cancel: cancel}
+		h.start()
 		time.Sleep(time.Hour)
-		if !h.stop() || h.ctx.Err() != nil {
-			t.Error("a clock without a limit rang")
+		if !h.stop() || ctx.Err() != nil {
+			t.Error("a timer without a limit rang")
 		}
 	})
 }
