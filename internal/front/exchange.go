@@ -80,12 +80,12 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	}
 	if x.trusted {
 		x.rec.Client = h.clientOf(r, peer)
-		if id := r.Header.Get("X-Request-Id"); validID(id) {
+		if id := r.Header.Get("X-Request-Id"); validRequestID(id) {
 			x.rec.RequestID = id
 		}
 	}
 	if x.rec.RequestID == "" {
-		x.rec.RequestID = h.ids.next()
+		x.rec.RequestID = newRequestID()
 	}
 	if x.line = lineOf(r.Context()); x.line != nil {
 		x.line.Began()

@@ -108,7 +108,7 @@ func TestHeadersToC(t *testing.T) {
 			t.Errorf("Via: %q", via)
 		}
 		rec := s.record(t)
-		if id := got.Header.Get("X-Request-Id"); id == "evil" || !validID(id) {
+		if id := got.Header.Get("X-Request-Id"); id == "evil" || !validRequestID(id) {
 			t.Errorf("X-Request-Id: %q, want one of P's own", id)
 		} else if rec.RequestID != id {
 			t.Errorf("the record has the id %q, C saw %q", rec.RequestID, id)

@@ -180,7 +180,6 @@ type Handler struct {
 	cfg    Config
 	domain string // as parseDomain returns it
 	log    *slog.Logger
-	ids    ids
 	shares *shares
 	over   rare // requests above a share
 	odd    rare // answers that were refused
@@ -203,7 +202,6 @@ func New(c Config) (*Handler, error) {
 		exchanges: make(map[*exchange]struct{}),
 	}
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
-	h.ids.seed()
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	h.shares = newShares(h.cfg.MaxRequests)
 	if c.Domain != "" {

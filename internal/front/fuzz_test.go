@@ -119,7 +119,7 @@ func FuzzForwardedFor(f *testing.F) {
 		if host := out.Header["X-Forwarded-Host"]; !believed && (len(host) != 1 || host[0] != r.Host) {
 			t.Errorf("from %q: %s: %q becomes X-Forwarded-Host: %q", remote, name, values, host)
 		}
-		if id := out.Header["X-Request-Id"]; len(id) != 1 || !validID(id[0]) || !believed && slices.Contains(r.Header[name], id[0]) {
+		if id := out.Header["X-Request-Id"]; len(id) != 1 || !validRequestID(id[0]) || !believed && slices.Contains(r.Header[name], id[0]) {
 			t.Errorf("from %q: %s: %q becomes X-Request-Id: %q", remote, name, values, id)
 		}
 		for key := range out.Header {
