@@ -5,6 +5,7 @@ go 1.27.3
 require (
 	github.com/amahi/spdy v0.0.0
 	github.com/coder/websocket v1.8.15
+	github.com/dunglas/httpsfv v1.1.2
 	github.com/prometheus/client_golang v1.25.0
 	github.com/spf13/pflag v1.1.0
 	golang.org/x/crypto v0.58.0

@@ -241,7 +241,7 @@ func (s *span) parse(v string) bool {
 		into *int64
 	}{{first, &s.first}, {last, &s.last}, {total, &s.total}} {
 		n, err := strconv.ParseUint(f.text, 10, 63)
-		if err != nil || !isDigit(f.text[0]) {
+		if err != nil {
 			return false
 		}
 		*f.into = int64(n)

@@ -2,6 +2,7 @@ package front
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/amahi/spdy"
@@ -70,9 +71,16 @@ func TestParsePriority(t *testing.T) {
 		{[]string{"u=1\x00"}, 3},
 		{[]string{"\tu=1"}, 3},
 		{[]string{"ü=1, u=1"}, 3},
+		{[]string{`u=1, x=%"%ff"`}, 3},
+		{[]string{`u=1, x=%"f%C3%BC"`}, 3},
+		{[]string{"u=1, x=:Y:"}, 3},
+
+		{[]string{"u=1" + strings.Repeat(",a", 1024)}, 1},
+		{[]string{"u=1" + strings.Repeat(",a", maxPriority/2-2)}, 1},
+		{[]string{"u=1" + strings.Repeat(",a", maxPriority/2-2), "a,b,c"}, 3},
 	} {
 		if got := parsePriority(test.lines); got != test.want {
-			t.Errorf("parsePriority(%q) = %d, want %d", test.lines, got, test.want)
+			t.Errorf("parsePriority(%.100q) = %d, want %d", test.lines, got, test.want)
 		}
 	}
 }
