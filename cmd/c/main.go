@@ -13,8 +13,10 @@ import (
 
 func main() {
 	cli.RelaxTimers()
-	cli.PaceGC()
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	stop := cli.PaceGC()
+	status := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

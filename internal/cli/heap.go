@@ -4,50 +4,26 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 )
 
+// The garbage collector starts when the heap has grown by gcPercent since its
+// last run. Of a heap of a few MiB that is soon, and a collection costs about the
+// same however little it frees: the ballast counts as heap, so that at least 12 MiB
+// are allocated between two. Of a large heap, which is mostly the buffers of
+// slow readers, it is half of what the runtime's own 100 would be.
 const (
-	// leastGarbage is how many bytes may become garbage before they are collected,
-	// however little is alive: a collection costs the same for a byte and for all.
-	leastGarbage = 16 << 20
-
-	// garbageShare is how much garbage there may be for each byte that is alive,
-	// in percent. Most of a large heap is what slow readers are waited for with,
-	// and the runtime's 100 would double that.
-	garbageShare = 50
+	gcPercent = 50
+	ballast   = 24 << 20
 )
 
 // PaceGC has garbage collected later than the runtime would while the heap is
-// small, and sooner when it is large. If GOGC is set, it stays as that says.
-func PaceGC() {
-	if os.Getenv("GOGC") == "" {
-		pace(&pacer{set: func(percent int) { debug.SetGCPercent(percent) }})
+// small, and sooner when it is large, until stop is called. Where GOGC or
+// GOMEMLIMIT is set, it leaves all as that says.
+func PaceGC() (stop func()) {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
 	}
-}
-
-// pacer is garbage at once: its finalizer runs after each collection.
-type pacer struct {
-	set     func(percent int)
-	percent int // that was set last
-}
-
-func pace(p *pacer) {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	if live[0].Value.Kind() != metrics.KindUint64 {
-		return // a runtime that counts otherwise
-	}
-	// Setting it stops the program for a moment.
-	if n := gcPercent(live[0].Value.Uint64()); n < p.percent*9/10 || n > p.percent*11/10 {
-		p.percent = n
-		p.set(n)
-	}
-	runtime.SetFinalizer(p, pace)
-}
-
-// gcPercent is the GOGC for so many bytes that are alive.
-func gcPercent(live uint64) int {
-	const most = 400 // the runtime's least heap, of 4 MiB, grows with it
-	return int(min(max(garbageShare, 100*leastGarbage/max(live, 1)), most))
+	debug.SetGCPercent(gcPercent)
+	unused := make([]byte, ballast) // never written to, so the system gives no memory for it
+	return func() { runtime.KeepAlive(unused) }
 }

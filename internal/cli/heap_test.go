@@ -2,39 +2,49 @@ package cli
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 )
 
-func TestGCPercent(t *testing.T) {
-	for _, test := range []struct {
-		live uint64
-		want int
-	}{
-		{0, 400}, {1 << 20, 400}, {4 << 20, 400}, {8 << 20, 200}, {16 << 20, 100}, {32 << 20, 50}, {1 << 40, 50},
-	} {
-		if got := gcPercent(test.live); got != test.want {
-			t.Errorf("%d bytes alive: got %d, want %d", test.live, got, test.want)
-		}
-	}
-}
+// percentOf returns the percentage in force, and sets it back to 100.
+func percentOf() int { return debug.SetGCPercent(100) }
 
-// It runs after a collection, and again after the next.
-func TestPace(t *testing.T) {
-	set := make(chan int, 10)
-	pace(&pacer{set: func(percent int) { set <- percent }})
-	first := <-set
-	if first <= garbageShare {
-		t.Fatalf("got %d for a small heap, want more than %d", first, garbageShare)
+func TestPaceGC(t *testing.T) {
+	defer debug.SetGCPercent(percentOf())
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	stop := PaceGC()
+	defer stop()
+	// garbage is how much may be allocated before the next collection, live what is alive.
+	measure := func() (garbage, live uint64) {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.NextGC - m.HeapAlloc, m.HeapAlloc - ballast
 	}
-	large := make([]byte, 64<<20)
-	runtime.GC()
-	if got := <-set; got != garbageShare {
-		t.Errorf("got %d with 64 MiB alive, want %d", got, garbageShare)
+	if garbage, live := measure(); garbage < 11<<20 || garbage > 24<<20 {
+		t.Errorf("%d bytes may be garbage beside %d that are alive, want some 12 MiB", garbage, live)
+	}
+	large := make([]byte, 128<<20)
+	if garbage, live := measure(); garbage > live*7/10 {
+		t.Errorf("%d bytes may be garbage beside %d that are alive, want little more than half", garbage, live)
 	}
 	runtime.KeepAlive(large)
-	large = nil
-	runtime.GC()
-	if got := <-set; got <= garbageShare {
-		t.Errorf("got %d when they were dead, want more than %d", got, garbageShare)
+}
+
+// What the environment says stays.
+func TestPaceGCLeavesTheEnvironment(t *testing.T) {
+	defer debug.SetGCPercent(percentOf())
+	for _, env := range []string{"GOGC", "GOMEMLIMIT"} {
+		t.Run(env, func(t *testing.T) {
+			t.Setenv("GOGC", "")
+			t.Setenv("GOMEMLIMIT", "")
+			t.Setenv(env, "100")
+			debug.SetGCPercent(77)
+			PaceGC()()
+			if got := percentOf(); got != 77 {
+				t.Errorf("got %d percent, want 77 as before", got)
+			}
+		})
 	}
 }
