@@ -118,20 +118,20 @@ func Handler(c Config) http.Handler {
 		mux.Handle("/metrics", c.Metrics.handler())
 	}
 	if c.PProf {
-		mux.HandleFunc("/debug/pprof/", profile)
+		mux.Handle("/debug/pprof/", profiles())
 	}
 	h.mux = mux
 	return h
 }
 
-// Server returns an http.Server for Handler with limits that suit it. The
-// write limit leaves room for a profile of one minute.
+// Server returns an http.Server for Handler with limits that suit it. A profile
+// has the time that it records beside the write limit.
 func Server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      90 * time.Second,
+		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 	}
