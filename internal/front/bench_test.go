@@ -3,13 +3,13 @@ package front
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/amahi/spdy"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
@@ -28,13 +28,19 @@ type there struct{ bytes.Reader }
 func (*there) Ready() bool  { return true }
 func (*there) Close() error { return nil }
 
-// canned is a session that gives every request the same answer, so that what is
+// canned is an origin that gives every request the same answer, so that what is
 // measured is the front's alone.
 type canned struct {
-	origin.Session // for what is not called
-	header         http.Header
-	content        []byte
-	ended          chan struct{}
+	header  http.Header
+	content []byte
+}
+
+func (c *canned) Known(origin.Name) bool     { return true }
+func (c *canned) MaxStreams(origin.Name) int { return 1 << 20 }
+func (c *canned) ID() uint64                 { return 1 }
+
+func (c *canned) Acquire(context.Context, origin.Query) (origin.Upstream, time.Duration, error) {
+	return c, 0, nil
 }
 
 func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -45,32 +51,23 @@ func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
 		Header: c.header, ContentLength: int64(len(c.content)), Body: body, Request: r,
 	}, nil
 }
-func (c *canned) Done() <-chan struct{}      { return c.ended }
-func (c *canned) GoingAway() <-chan struct{} { return c.ended }
-func (*canned) Err() error                   { return nil }
-func (*canned) Available() int               { return 100 }
-func (*canned) InFlight() int                { return 0 }
-func (*canned) MaxStreams() int              { return 1 << 20 }
-func (*canned) Stats() (s spdy.Stats)        { return s }
 
 // benchHandler returns a handler before an origin that answers each request
 // with 1 KiB at once.
 func benchHandler(b *testing.B) *Handler {
-	table := origin.NewTable(origin.Config{})
-	h, err := New(Config{Origins: table, Hold: patience, ResponseTimeout: patience})
+	h, err := New(Config{
+		Origins: &canned{
+			header: http.Header{
+				"Accept-Ranges": {"bytes"}, "Content-Length": {"1024"}, "Content-Type": {"text/plain; charset=utf-8"},
+				"Date": {"Thu, 01 Jan 1970 00:00:00 GMT"}, "Etag": {`"x"`}, "Last-Modified": {"Thu, 01 Jan 1970 00:00:00 GMT"},
+			},
+			content: bytes.Repeat([]byte("x"), 1<<10),
+		},
+		Hold: patience, ResponseTimeout: patience,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	content := bytes.Repeat([]byte("x"), 1<<10)
-	header := http.Header{
-		"Accept-Ranges": {"bytes"}, "Content-Length": {"1024"}, "Content-Type": {"text/plain; charset=utf-8"},
-		"Date": {"Thu, 01 Jan 1970 00:00:00 GMT"}, "Etag": {`"x"`}, "Last-Modified": {"Thu, 01 Jan 1970 00:00:00 GMT"},
-	}
-	c := &canned{header: header, content: content, ended: make(chan struct{})}
-	if _, err := table.Register(origin.Registration{Session: c}); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { close(c.ended) })
 	return h
 }
 

@@ -135,7 +135,7 @@ func (d *download) goOn(cause error) error {
 			return cause
 		}
 		d.fruitless++
-		m, waited, err := d.x.h.cfg.Origins.Acquire(d.req.Context(), origin.Query{
+		up, waited, err := d.x.h.cfg.Origins.Acquire(d.req.Context(), origin.Query{
 			Name: d.x.name, Hold: budget, Cost: d.x.head.bytes, From: d.x.who,
 		})
 		budget -= waited
@@ -143,7 +143,7 @@ func (d *download) goOn(cause error) error {
 		if err != nil {
 			return fmt.Errorf("%w; %w", err, cause)
 		}
-		err = d.attempt(m)
+		err = d.attempt(up)
 		if err == nil {
 			d.x.rec.Resumed++
 			return nil
@@ -165,8 +165,8 @@ func (d *download) goOn(cause error) error {
 	}
 }
 
-// attempt asks m for the rest, once.
-func (d *download) attempt(m *origin.Member) error {
+// attempt asks up for the rest, once.
+func (d *download) attempt(up origin.Upstream) error {
 	req := d.req.Clone(d.req.Context())
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
 		delete(req.Header, name)
@@ -174,7 +174,7 @@ func (d *download) attempt(m *origin.Member) error {
 	first, last := d.rest.first+d.got, d.rest.last
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, last))
 	req.Header.Set("If-Range", d.rest.etag)
-	resp, err := d.x.attempt(req, m)
+	resp, err := d.x.attempt(req, up)
 	if err != nil {
 		return err
 	}

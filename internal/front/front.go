@@ -70,7 +70,7 @@ func (b *buffers) put(buf []byte) {
 // Config is what a Handler needs. Origins is required; the rest may be zero.
 type Config struct {
 	// Origins is where sessions are found.
-	Origins *origin.Table
+	Origins Origins
 
 	// Domain makes NAME.Domain the origin NAME, and any host that is not below
 	// Domain the default origin. Empty: everything is the default origin.
@@ -121,6 +121,14 @@ type Config struct {
 	// Logger gets a line for what an operator should look at, such as an answer
 	// of C's that HTTP forbids. Nil: none.
 	Logger *slog.Logger
+}
+
+// Origins is what a Handler needs of an *origin.Table, whose methods have the
+// same names.
+type Origins interface {
+	Known(origin.Name) bool
+	MaxStreams(origin.Name) int
+	Acquire(context.Context, origin.Query) (u origin.Upstream, waited time.Duration, err error)
 }
 
 // Record is what is known of a request when it has ended.

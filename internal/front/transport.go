@@ -27,11 +27,11 @@ const (
 // as long as Hold lasts. The response's headers are such as HTTP allows.
 func (x *exchange) send(req *http.Request) (*http.Response, error) {
 	budget := x.h.cfg.Hold
-	var last error            // of the attempt before
-	var before *origin.Member // its session
+	var last error             // of the attempt before
+	var before origin.Upstream // where it was
 	pause, repeats := time.Duration(0), 0
 	for {
-		m, waited, err := x.h.cfg.Origins.Acquire(req.Context(), origin.Query{
+		up, waited, err := x.h.cfg.Origins.Acquire(req.Context(), origin.Query{
 			Name: x.name, Hold: budget, Cost: x.head.bytes, From: x.who, Avoid: before,
 		})
 		budget -= waited
@@ -42,7 +42,7 @@ func (x *exchange) send(req *http.Request) (*http.Response, error) {
 		if last != nil {
 			// A session that was not there before is worth an attempt at once;
 			// what refused the request will do so again.
-			if m == before || pause > 0 && waited == 0 {
+			if up == before || pause > 0 && waited == 0 {
 				pause = min(max(minPause, 2*pause), maxPause)
 				if pause > budget {
 					return nil, last
@@ -56,7 +56,7 @@ func (x *exchange) send(req *http.Request) (*http.Response, error) {
 			}
 			x.rec.Replayed++
 		}
-		resp, err := x.attempt(req, m)
+		resp, err := x.attempt(req, up)
 		if err == nil {
 			return resp, nil
 		}
@@ -69,7 +69,7 @@ func (x *exchange) send(req *http.Request) (*http.Response, error) {
 		if !x.body.untouched() || req.Context().Err() != nil {
 			return nil, err
 		}
-		last, before = err, m
+		last, before = err, up
 	}
 }
 
@@ -98,8 +98,8 @@ func (x *exchange) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// attempt sends req on m once. Response headers that HTTP forbids are an error.
-func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response, error) {
+// attempt sends req to up once. Response headers that HTTP forbids are an error.
+func (x *exchange) attempt(req *http.Request, up origin.Upstream) (*http.Response, error) {
 	timeout := &responseTimer{limit: x.h.cfg.ResponseTimeout, cancel: x.cancel}
 	out := req
 	var body *attempt
@@ -111,8 +111,8 @@ func (x *exchange) attempt(req *http.Request, m *origin.Member) (*http.Response,
 	} else {
 		timeout.start()
 	}
-	x.rec.Session = m.ID()
-	resp, err := m.RoundTrip(out)
+	x.rec.Session = up.ID()
+	resp, err := up.RoundTrip(out)
 	inTime := timeout.stop()
 	if err == nil {
 		x.rec.Stream = spdy.ResponseStreamID(resp)

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"time"
 )
@@ -20,7 +21,14 @@ type Query struct {
 	// bound.
 	From netip.Addr
 	// Avoid, if not nil, is picked only if there is no other.
-	Avoid *Member
+	Avoid Upstream
+}
+
+// Upstream is a session that a request can be sent on. Acquire's are Members.
+type Upstream interface {
+	RoundTrip(*http.Request) (*http.Response, error)
+	// ID tells sessions apart, as SessionInfo.ID. It is not 0.
+	ID() uint64
 }
 
 // Acquire returns the session of q.Name with the fewest open streams. If there
@@ -28,7 +36,7 @@ type Query struct {
 // it did, 0 if it did not have to. It returns as soon as ctx ends, with ctx's
 // error; other errors are ErrNotConnected, ErrHoldExpired, ErrHoldFull and
 // ErrStopping.
-func (t *Table) Acquire(ctx context.Context, q Query) (m *Member, waited time.Duration, err error) {
+func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.Duration, err error) {
 	t.mu.Lock()
 	if t.stopped {
 		// Requests that were there before the stop end by themselves; new ones

@@ -43,7 +43,7 @@ func (e *entry) crowd(limit int) []*Member {
 // that can open a stream at once comes before one that cannot, then the fewest
 // open streams count, then who was picked longest ago. avoid is picked only if
 // there is no other.
-func (e *entry) pick(avoid *Member) *Member {
+func (e *entry) pick(avoid Upstream) *Member {
 	var best *Member
 	var bestKey [3]int
 	for _, m := range e.serving {

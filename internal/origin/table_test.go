@@ -86,7 +86,7 @@ func (b *bench) now(name Name) string {
 	if err != nil {
 		return err.Error()
 	}
-	return m.Session.(*fake).name
+	return m.(*Member).Session.(*fake).name
 }
 
 func (b *bench) want(name Name, session string) {
@@ -266,7 +266,7 @@ func TestHold(t *testing.T) {
 				if err != nil {
 					got = err.Error()
 				} else {
-					got = m.Session.(*fake).name
+					got = m.(*Member).Session.(*fake).name
 				}
 				if took := time.Since(start); got != test.want || took != test.waited || waited != took {
 					t.Errorf("got %s after %v (says %v), want %s after %v", got, took, waited, test.want, test.waited)
@@ -461,7 +461,7 @@ func TestStreamIDsUsedUp(t *testing.T) {
 					held <- err.Error()
 					return
 				}
-				held <- m.Session.(*fake).name
+				held <- m.(*Member).Session.(*fake).name
 			}()
 			if early {
 				old.usedUp() // before the table has seen it
