@@ -10,13 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/amahi/spdy"
-
-	"github.com/amahi/spdy-proxy/internal/origin"
 )
-
-// maxFruitless is how many times in a row a download may be taken up again and
-// bring no byte.
-const maxFruitless = 3
 
 var (
 	errShort   = errors.New("the response's body is shorter than announced")
@@ -36,10 +30,10 @@ type download struct {
 	got  int64
 
 	// rest is what resp brings, if resumes says that the rest of it can be had.
-	rest      span
-	resumes   bool
-	fruitless int   // times in a row
-	mark      int64 // got when it was last taken up
+	rest    span
+	resumes bool
+	repeats int   // for send: since a byte came last
+	mark    int64 // got when it was last taken up
 }
 
 // begin is for resp.Body.
@@ -101,7 +95,7 @@ func (d *download) deliver() error {
 			}
 			if d.resumes {
 				d.x.w.flush() // it may take a while
-				if err = d.goOn(err); err == nil {
+				if err = d.resume(err); err == nil {
 					continue
 				}
 			}
@@ -122,51 +116,17 @@ func (d *download) ready() bool {
 // Close gives up what has not come.
 func (d *download) Close() error { return d.src.Close() }
 
-// goOn asks the origin's next session for the rest. It returns an error that
-// tells why there is none.
-func (d *download) goOn(cause error) error {
+// resume asks the origin's next session for the rest, after cause ended the one
+// that brought it. Its error tells why there is none.
+func (d *download) resume(cause error) error {
 	if d.got > d.mark {
-		d.fruitless = 0
+		d.repeats = 0
 	}
 	d.mark = d.got
-	budget := d.x.h.cfg.Hold
-	for {
-		if d.fruitless == maxFruitless {
-			return cause
-		}
-		d.fruitless++
-		up, waited, err := d.x.h.cfg.Origins.Acquire(d.req.Context(), origin.Query{
-			Name: d.x.name, Hold: budget, Cost: d.x.head.bytes, From: d.x.who,
-		})
-		budget -= waited
-		d.x.rec.Held += waited
-		if err != nil {
-			return fmt.Errorf("%w; %w", err, cause)
-		}
-		err = d.attempt(up)
-		if err == nil {
-			d.x.rec.Resumed++
-			return nil
-		}
-		if _, ended := errors.AsType[*spdy.SessionError](err); !ended && !spdy.Retryable(err) {
-			return err
-		}
-		if budget <= 0 {
-			return err
-		}
-		if spdy.Retryable(err) {
-			pause := min(maxPause, budget)
-			if err := d.x.sleep(d.req.Context(), pause); err != nil {
-				return err
-			}
-			budget -= pause
-		}
-		cause = err
+	if d.repeats == maxRepeats {
+		return cause
 	}
-}
-
-// attempt asks up for the rest, once.
-func (d *download) attempt(up origin.Upstream) error {
+	d.repeats++
 	req := d.req.Clone(d.req.Context())
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
 		delete(req.Header, name)
@@ -174,7 +134,7 @@ func (d *download) attempt(up origin.Upstream) error {
 	first, last := d.rest.first+d.got, d.rest.last
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, last))
 	req.Header.Set("If-Range", d.rest.etag)
-	resp, err := d.x.attempt(req, up)
+	resp, err := d.x.send(req, &d.repeats)
 	if err != nil {
 		return err
 	}
@@ -187,6 +147,7 @@ func (d *download) attempt(up origin.Upstream) error {
 	}
 	d.src.Close()
 	d.src = resp.Body
+	d.x.rec.Resumed++
 	return nil
 }
 

@@ -179,7 +179,7 @@ type Record struct {
 	Headers  time.Duration // until the response's headers, 0 if none came
 	Duration time.Duration // until the end
 	Held     time.Duration // how long it waited for an origin, 0 if it did not
-	Replayed int           // how often it was sent again
+	Replayed int           // how often it, or what asks for the rest of its answer, was sent again
 	Resumed  int           // how often its answer went on over another session
 }
 

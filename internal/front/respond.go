@@ -30,7 +30,7 @@ func (x *exchange) forward() {
 		// else reads the body, it has to: in full duplex it panics then.
 		http.NewResponseController(x.w.rw).EnableFullDuplex()
 	}
-	resp, err := x.send(req)
+	resp, err := x.send(req, new(int))
 	if err != nil {
 		x.failed(err)
 		return

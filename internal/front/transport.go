@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// maxRepeats is how often a request that C may have acted on is sent again.
-	// A request that kills every C it meets must not go round for ever.
+	// maxRepeats is how often a request that C may have acted on is sent again
+	// without a byte of its answer. A request that kills every C it meets must not
+	// go round for ever.
 	maxRepeats = 3
 
 	// Pauses between attempts that no wait for a session has parted.
@@ -23,13 +24,14 @@ const (
 	maxPause = 500 * time.Millisecond
 )
 
-// send finds a session for the request, and sends it; again where that is safe,
-// as long as Hold lasts. The response's headers are such as HTTP allows.
-func (x *exchange) send(req *http.Request) (*http.Response, error) {
+// send finds a session for req, and sends it; again where that is safe, as long
+// as Hold lasts. repeats counts how often C may have acted on it before. The
+// response's headers are such as HTTP allows.
+func (x *exchange) send(req *http.Request, repeats *int) (*http.Response, error) {
 	budget := x.h.cfg.Hold
 	var last error             // of the attempt before
 	var before origin.Upstream // where it was
-	pause, repeats := time.Duration(0), 0
+	pause := time.Duration(0)
 	for {
 		up, waited, err := x.h.cfg.Origins.Acquire(req.Context(), origin.Query{
 			Name: x.name, Hold: budget, Cost: x.head.bytes, From: x.who, Avoid: before,
@@ -61,10 +63,10 @@ func (x *exchange) send(req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		if !spdy.Retryable(err) {
-			if !x.repeatable(err) || repeats == maxRepeats {
+			if !x.repeatable(err) || *repeats == maxRepeats {
 				return nil, err
 			}
-			repeats++
+			*repeats++
 		}
 		if !x.body.untouched() || req.Context().Err() != nil {
 			return nil, err
