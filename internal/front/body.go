@@ -13,9 +13,10 @@ var errBodyGone = errors.New("the request's body is not this attempt's to read a
 // the first that reads it gets any of it.
 type requestBody struct {
 	// Fixed.
-	src io.ReadCloser
-	in  *http.Request // A's, whose Trailer is filled at the end of src
-	out http.Header   // the Trailer of the request to C; read after the end alone
+	src   io.ReadCloser
+	in    *http.Request   // A's, whose Trailer is filled at the end of src
+	named map[string]bool // by A's Connection header
+	out   http.Header     // the Trailer of the request to C; read after the end alone
 
 	mu sync.Mutex
 	// Guarded by mu, which is not held across a read of src.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // via is what P adds to the Via header of each request.
@@ -16,27 +18,6 @@ const via = "1.1 spdy-proxy"
 // maxHops is how often a request may have been here before. It gets here again
 // when a C serves, with --to, the front port it is reached by.
 const maxHops = 10
-
-// hopByHop reports whether a header speaks of one connection (RFC 9110, 7.6.1),
-// whether or not a Connection header names it. The argument is an http.Header's
-// key.
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Proxy-Authenticate", "Proxy-Authorization":
-		return true
-	}
-	return false
-}
-
-// deleteNamed takes from h what a Connection header names.
-func deleteNamed(h http.Header, connection []string) {
-	for _, l := range connection {
-		for name := range strings.SplitSeq(l, ",") {
-			delete(h, http.CanonicalHeaderKey(strings.Trim(name, " \t\r\n")))
-		}
-	}
-}
 
 // claims reports whether a header says who A is and how it came, which nobody
 // but a trusted proxy may say. Underscores count as hyphens: what is run behind
@@ -99,13 +80,11 @@ func (x *exchange) request() (*http.Request, *failure) {
 
 	header := make(http.Header, len(in.Header)+len(x.ownValues))
 	out.Header = header
-	for name, values := range in.Header {
-		if hopByHop(name) || claims(name) {
-			continue
+	for name, values := range httpfield.EndToEnd(in.Header) {
+		if !claims(name) {
+			header[name] = values
 		}
-		header[name] = values
 	}
-	deleteNamed(header, in.Header["Connection"])
 	// P has done what was expected (RFC 9110, 10.1.1).
 	delete(header, "Expect")
 	if n, ok := maxForwards(in); ok {
@@ -114,13 +93,13 @@ func (x *exchange) request() (*http.Request, *failure) {
 	if x.h.cfg.Auth != nil {
 		delete(header, "Authorization") // it was for P
 	}
-	if hasToken(in.Header["Te"], "trailers") {
+	if httpfield.HasToken(in.Header["Te"], "trailers") {
 		header["Te"] = []string{"trailers"} // P passes them on
 	}
 	if x.upgrade = x.http1 && wantsWebSocket(in); x.upgrade {
 		header["Connection"] = []string{"Upgrade"}
 		header["Upgrade"] = []string{"websocket"}
-	} else if hasToken(in.Header["Connection"], "upgrade") && !isPrintable(in.Header.Get("Upgrade")) {
+	} else if httpfield.HasToken(in.Header["Connection"], "upgrade") && !isPrintable(in.Header.Get("Upgrade")) {
 		return nil, &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
 	}
 
@@ -163,7 +142,7 @@ func (x *exchange) request() (*http.Request, *failure) {
 
 	out.Body, out.Trailer = nil, nil
 	if in.ContentLength != 0 && in.Body != nil {
-		x.body = &requestBody{src: in.Body, in: in, out: make(http.Header)}
+		x.body = &requestBody{src: in.Body, in: in, named: httpfield.Named(in.Header), out: make(http.Header)}
 		for name := range in.Trailer {
 			if x.body.trailerAllowed(name) {
 				x.body.out[name] = nil
@@ -244,19 +223,7 @@ func maxForwards(r *http.Request) (n uint64, ok bool) {
 // switch.
 func wantsWebSocket(r *http.Request) bool {
 	return r.ProtoMinor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
-		hasToken(r.Header["Connection"], "upgrade") && hasToken(r.Header["Upgrade"], "websocket")
-}
-
-// hasToken reports whether the comma-separated lists hold token, in any case.
-func hasToken(lists []string, token string) bool {
-	for _, l := range lists {
-		for t := range strings.SplitSeq(l, ",") {
-			if strings.EqualFold(strings.TrimSpace(t), token) {
-				return true
-			}
-		}
-	}
-	return false
+		httpfield.HasToken(r.Header["Connection"], "upgrade") && httpfield.HasToken(r.Header["Upgrade"], "websocket")
 }
 
 // hops counts how often a request has been through a proxy like this.
@@ -274,21 +241,12 @@ func hops(r *http.Request) int {
 
 // trailerAllowed: see the function, and RFC 9110, 7.6.1.
 func (b *requestBody) trailerAllowed(name string) bool {
-	return trailerAllowed(name) && !hasToken(b.in.Header["Connection"], name)
+	return trailerAllowed(name) && !b.named[http.CanonicalHeaderKey(name)]
 }
 
-// trailerAllowed: a trailer field that is merged into the headers by whoever
-// gets it must not be able to say what the headers were not allowed to.
-func trailerAllowed(name string) bool {
-	switch http.CanonicalHeaderKey(name) {
-	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Host", "Content-Length", "Content-Encoding", "Content-Type", "Content-Range",
-		"Authorization", "Proxy-Authorization", "Proxy-Authenticate", "Www-Authenticate", "Cookie", "Set-Cookie",
-		"Via", "Expect", "Max-Forwards", "Range", "Priority":
-		return false
-	}
-	return isToken(name) && !claims(name)
-}
+// trailerAllowed reports whether a trailer field is passed on: it must not say what
+// a header field would not be believed.
+func trailerAllowed(name string) bool { return httpfield.Trailer(name) && !claims(name) }
 
 // peerOf returns the address that a request came from.
 func peerOf(r *http.Request) netip.Addr {

@@ -259,8 +259,9 @@ func TestTrailers(t *testing.T) {
 		}
 	})
 	// Not announced, as HTTP/1.1 allows.
-	answer := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Late: 1\r\nX-Request-Id: 6\r\n\r\n")
-	if !strings.Contains(answer, `"X-Late":["1"]`) || strings.Contains(answer, "X-Request-Id") {
+	answer := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close, x-named\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		"1\r\nx\r\n0\r\nX-Late: 1\r\nX-Request-Id: 6\r\nx-named: 1\r\nCache-Control: no-store\r\n\r\n")
+	if !strings.Contains(answer, `"X-Late":["1"]`) || strings.Contains(answer, "X-Request-Id") || strings.Contains(answer, "X-Named") || strings.Contains(answer, "no-store") {
 		t.Errorf("trailers that were not announced: %q", answer)
 	}
 }

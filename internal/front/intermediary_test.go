@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // What HTTP demands of an intermediary, by section. What a row cannot show is
@@ -192,7 +194,7 @@ func TestIntermediaryAnswers(t *testing.T) {
 		{"RFC 9110, 7.6.1", "what is of one connection goes", "GET", 200,
 			header{"Keep-Alive": {"1"}, "Proxy-Connection": {"x"}, "Te": {"x"}, "Upgrade": {"h2c"}, "Proxy-Authenticate": {"x"}, "Transfer-Encoding": {"chunked"}, "X-A": {"1"}}, "body", nil,
 			func(r reply) bool {
-				return !slices.ContainsFunc(sorted(r.Header), hopByHop) && lines(r, "X-A") == "1" && r.body == "body"
+				return !slices.ContainsFunc(sorted(r.Header), httpfield.HopByHop) && lines(r, "X-A") == "1" && r.body == "body"
 			}},
 		{"RFC 9110, 7.7", "content is not transformed", "GET", 200, header{"Content-Encoding": {"gzip"}, "Cache-Control": {"no-transform"}, "Content-Type": {"x/y"}}, "\x1f\x8bbody", nil,
 			func(r reply) bool {

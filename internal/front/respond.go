@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // upgradeGrace is how long one side of an upgraded connection may go on when the
@@ -70,7 +72,7 @@ func (h *Handler) refused(x *exchange, err error) {
 func (x *exchange) respond(req *http.Request, resp *http.Response) {
 	head := x.w.begin()
 	x.copyHeader(head, resp.Header)
-	if resp.StatusCode == http.StatusUpgradeRequired && x.http1 && hasToken(resp.Header["Upgrade"], "websocket") {
+	if resp.StatusCode == http.StatusUpgradeRequired && x.http1 && httpfield.HasToken(resp.Header["Upgrade"], "websocket") {
 		// It must say to what (RFC 9110, 7.8).
 		head["Connection"], head["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
@@ -125,7 +127,7 @@ func (x *exchange) respond(req *http.Request, resp *http.Response) {
 // alone; SPDY and h2 have them in lower case.
 func (x *exchange) copyHeader(to, from http.Header) {
 	for name, values := range from {
-		if hopByHop(name) {
+		if httpfield.HopByHop(name) {
 			continue
 		}
 		if rest, ok := strings.CutPrefix(name, "Sec-Websocket-"); ok && x.http1 {
@@ -147,7 +149,7 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 	x.duplex = &duplex{ReadWriteCloser: rwc}
 	defer x.duplex.Close()
 	x.w.begin()
-	if hasToken(x.in.Header["Expect"], "100-continue") {
+	if httpfield.HasToken(x.in.Header["Expect"], "100-continue") {
 		x.w.rw.WriteHeader(http.StatusContinue) // RFC 9110, 7.8: first this
 	}
 	conn, buf, err := x.w.hijack()

@@ -294,6 +294,25 @@ func TestOddUpgrade400(t *testing.T) {
 	}
 }
 
+// Unicode's letters and white space are not HTTP's: the kelvin sign is no k.
+func TestUpgradeIsASCII(t *testing.T) {
+	s := newStage(t, nil)
+	s.connect(t, "", "", echo)
+	for upgrade, want := range map[string]string{
+		"Connection: Upgrade\r\nUpgrade: websoc\u212aet\r\n":    "HTTP/1.1 400 ",
+		"Connection: \u00a0Upgrade\r\nUpgrade: websocket\r\n":   "HTTP/1.1 200 ",
+		"Connection: Upgrade\r\nUpgrade: \u2003websocket\r\n":   "HTTP/1.1 400 ",
+		"Connection: close, Upgrade\r\nUpgrade: h2c\r\n":        "HTTP/1.1 200 ",
+		"Connection: close\r\nUpgrade: \u2003websocket\r\n":     "HTTP/1.1 200 ",
+		"Connection: close, \u00a0Upgrade\r\nUpgrade: \xff\r\n": "HTTP/1.1 200 ",
+	} {
+		got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\n"+upgrade+"\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(got, want) || strings.Contains(got, `"Upgrade"`) {
+			t.Errorf("%q: %.200q, want %s", upgrade, got, want)
+		}
+	}
+}
+
 // What A sends right behind the request is the beginning of its direction.
 func TestUpgradeEarlyBytes(t *testing.T) {
 	s := newStage(t, nil)

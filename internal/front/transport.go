@@ -10,6 +10,7 @@ import (
 
 	"github.com/amahi/spdy"
 
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -164,22 +165,9 @@ func checkResponse(resp *http.Response, upgrade bool) error {
 		return &responseError{fmt.Sprintf("status %d", code)}
 	}
 	for name := range resp.Header {
-		if !isToken(name) {
+		if !httpfield.IsToken(name) {
 			return &responseError{fmt.Sprintf("header name %.60q", name)}
 		}
 	}
 	return nil
-}
-
-// isToken: RFC 9110, 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case isAlnum(c), c == '-', c == '_', c == '.':
-		case c == '!', c == '#', c == '$', c == '%', c == '&', c == '\'', c == '*', c == '+', c == '^', c == '`', c == '|', c == '~':
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

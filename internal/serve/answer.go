@@ -3,11 +3,12 @@ package serve
 import (
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // An answerError is an answer of the service that HTTP forbids, or that cannot be passed on.
@@ -29,7 +30,7 @@ func judge(resp *http.Response, webSocket bool) error {
 		if !webSocket || !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
 			return badAnswer("it switches to a protocol that was not asked for")
 		}
-		if !hasToken(resp.Header["Connection"], "upgrade") {
+		if !httpfield.HasToken(resp.Header["Connection"], "upgrade") {
 			return badAnswer("it switches the protocol without saying so in Connection")
 		}
 		if _, ok := resp.Body.(duplex); !ok {
@@ -45,7 +46,7 @@ func judge(resp *http.Response, webSocket bool) error {
 	}
 	size, lines := 0, 0
 	for name, values := range resp.Header {
-		if trimmed := strings.TrimRight(name, " "); trimmed != name && isToken(trimmed) {
+		if trimmed := strings.TrimRight(name, " "); trimmed != name && httpfield.IsToken(trimmed) {
 			// RFC 9112, 5.1: a proxy removes white space before the colon. The
 			// Transport has not seen these, and the body is as long as they say.
 			switch key := textproto.CanonicalMIMEHeaderKey(trimmed); key {
@@ -55,7 +56,7 @@ func judge(resp *http.Response, webSocket bool) error {
 				delete(resp.Header, name)
 				resp.Header[key] = append(resp.Header[key], values...)
 			}
-		} else if !isToken(name) {
+		} else if !httpfield.IsToken(name) {
 			return badAnswer("a header has the name %.40q", name)
 		}
 		for _, v := range values {
@@ -73,14 +74,14 @@ func judge(resp *http.Response, webSocket bool) error {
 // the visitor's stream off.
 func (s *service) pass(w http.ResponseWriter, r *http.Request, resp *http.Response) {
 	h := w.Header()
-	connection := resp.Header["Connection"]
-	for name, values := range endToEnd(resp.Header) {
+	named := httpfield.Named(resp.Header)
+	for name, values := range httpfield.EndToEnd(resp.Header) {
 		h[name] = values
 	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // an answer without a type stays one: nobody may guess it
 	}
-	trailer := func(name string) bool { return !hopByHop(name) && !hasToken(connection, name) }
+	trailer := func(name string) bool { return httpfield.Trailer(name) && !named[name] }
 	for name := range resp.Trailer {
 		// One that is a header as well goes without being announced: an
 		// announced name stands for the trailer alone.
@@ -136,52 +137,6 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		b.err = err
 	}
 	return n, err
-}
-
-// hopByHop tells whether a header speaks of one connection only, whether or not
-// Connection names it (RFC 9110, 7.6.1). Its name is a http.Header's key.
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	}
-	return false
-}
-
-// endToEnd gives the headers that an intermediary passes on (RFC 9110, 7.6.1).
-func endToEnd(h http.Header) iter.Seq2[string, []string] {
-	connection := h["Connection"]
-	return func(yield func(string, []string) bool) {
-		for name, values := range h {
-			if !hopByHop(name) && (connection == nil || !hasToken(connection, name)) && !yield(name, values) {
-				return
-			}
-		}
-	}
-}
-
-// hasToken tells whether the comma-separated lists hold token, in any case.
-func hasToken(lists []string, token string) bool {
-	for _, l := range lists {
-		for t := range strings.SplitSeq(l, ",") {
-			if strings.EqualFold(textproto.TrimString(t), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// isToken: RFC 9110, 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // spelling returns a header's name as its standard writes it, where that is

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/webdav"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 const (
@@ -188,16 +190,24 @@ func (v *dav) mayPut(r *http.Request, served string) (code int, text string) {
 		tag = v.d.davTag(served, info)
 	}
 	match, noneMatch := r.Header["If-Match"], r.Header["If-None-Match"]
-	if match != nil && !(err == nil && (hasToken(match, "*") || hasTag(match, tag))) ||
-		noneMatch != nil && err == nil && (hasToken(noneMatch, "*") || hasTag(noneMatch, tag)) {
+	if match != nil && !(err == nil && (httpfield.HasToken(match, "*") || hasTag(match, tag))) ||
+		noneMatch != nil && err == nil && (httpfield.HasToken(noneMatch, "*") || hasTag(noneMatch, tag)) {
 		return http.StatusPreconditionFailed, "the file is not the one that was meant"
 	}
 	return 0, ""
 }
 
-// hasTag tells whether the lists name a strong tag.
+// hasTag tells whether the lists name a strong tag, to the letter (RFC 9110,
+// 8.8.3.2). Ours have no comma in them.
 func hasTag(lists []string, tag string) bool {
-	return strings.HasPrefix(tag, `"`) && hasToken(lists, tag)
+	for _, l := range lists {
+		for t := range strings.SplitSeq(l, ",") {
+			if strings.Trim(t, " \t") == tag && strings.HasPrefix(tag, `"`) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // pass lets the library answer r.

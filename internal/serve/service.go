@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
@@ -203,7 +204,7 @@ func (s *service) outgoing(ctx context.Context, in *http.Request, webSocket bool
 	if raw == "*" || strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
 		out.URL.Opaque = raw
 	}
-	for name, values := range endToEnd(in.Header) {
+	for name, values := range httpfield.EndToEnd(in.Header) {
 		out.Header[spelling(name)] = values
 	}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
@@ -220,7 +221,7 @@ func (s *service) outgoing(ctx context.Context, in *http.Request, webSocket bool
 		out.Header["Connection"] = []string{"Upgrade"}
 		out.Header["Upgrade"] = []string{"websocket"}
 		return out.WithContext(ctx)
-	case hasToken(in.Header["Te"], "trailers"):
+	case httpfield.HasToken(in.Header["Te"], "trailers"):
 		out.Header["TE"] = []string{"trailers"} // they are passed on
 		if s.target.Scheme == "http" {
 			// RFC 9110, 10.1.4. Over TLS it may become HTTP/2, which forbids it.
@@ -231,7 +232,9 @@ func (s *service) outgoing(ctx context.Context, in *http.Request, webSocket bool
 		// The trailers are known only when the body ends, in the request that came in.
 		out.Trailer = make(http.Header)
 		for name := range in.Trailer {
-			out.Trailer[name] = nil
+			if httpfield.Trailer(name) {
+				out.Trailer[name] = nil
+			}
 		}
 		out.Body = &trailing{ReadCloser: in.Body, in: in, out: out.Trailer}
 		out.ContentLength = in.ContentLength
@@ -251,7 +254,9 @@ func (t *trailing) Read(p []byte) (int, error) {
 	n, err := t.ReadCloser.Read(p)
 	if err == io.EOF {
 		for name, values := range t.in.Trailer {
-			t.out[name] = values
+			if httpfield.Trailer(name) {
+				t.out[name] = values
+			}
 		}
 	} else if err != nil {
 		t.broken.Store(true)

@@ -302,18 +302,19 @@ func TestTrailersPassBothWays(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		w.Write(body)
 		w.Header().Set("Grpc-Status", "0")
-		w.Header().Set("Grpc-Message", "got "+r.Trailer.Get("X-Sum"))
+		w.Header().Set("Grpc-Message", "got "+r.Trailer.Get("X-Sum")+r.Trailer.Get("Via"))
 		w.Header().Set(http.TrailerPrefix+"X-Late", "late")
+		w.Header().Set(http.TrailerPrefix+"Www-Authenticate", "Basic")
 	})
 	r := request(t.Context(), "POST", "/", io.NopCloser(strings.NewReader("hello")))
 	r.ContentLength = -1
 	r.Header.Set("Te", "trailers")
-	r.Trailer = http.Header{"X-Sum": {"5"}}
+	r.Trailer = http.Header{"X-Sum": {"5"}, "Via": {"no trailer"}}
 	resp, body, err := do(t, s, r)
 	if body != "hello" || err != nil {
 		t.Fatalf("body %q, %v", body, err)
 	}
-	for name, want := range map[string]string{"Grpc-Status": "0", "Grpc-Message": "got 5", "X-Late": "late"} {
+	for name, want := range map[string]string{"Grpc-Status": "0", "Grpc-Message": "got 5", "X-Late": "late", "Www-Authenticate": ""} {
 		if got := resp.Trailer.Get(name); got != want {
 			t.Errorf("trailer %s: %q, want %q", name, got, want)
 		}

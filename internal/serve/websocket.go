@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // closeWait is how long one end of a WebSocket may stay when the other has ended.
@@ -20,7 +22,7 @@ func isWebSocket(r *http.Request) bool {
 // switchProtocols passes on the service's 101, and then bytes both ways until
 // one side ends.
 func (s *service) switchProtocols(w http.ResponseWriter, r *http.Request, resp *http.Response) {
-	for name, values := range endToEnd(resp.Header) {
+	for name, values := range httpfield.EndToEnd(resp.Header) {
 		w.Header()[name] = values
 	}
 	w.Header()["Upgrade"] = []string{"websocket"}

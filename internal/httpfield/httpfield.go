@@ -1,0 +1,86 @@
+// Package httpfield is what HTTP says of header fields to whoever passes messages
+// on: which speak of one connection alone, which may stand in trailers, and how
+// lists of tokens are read.
+//
+// The engine has two lists of its own, and needs the standard library alone. What
+// SPDY forbids in a header block (draft 3.1, 3.2.1) is shorter than HopByHop's:
+// a SPDY session is a connection, of which Te, Trailer and Upgrade speak. What it
+// keeps out of trailers is what no handler could mean; a proxy, which does not know
+// who reads them, keeps out more.
+package httpfield
+
+import (
+	"iter"
+	"net/http"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// HopByHop reports whether a field speaks of one connection only, whether or not
+// a Connection field names it (RFC 9110, 7.6.1). key is an http.Header's.
+func HopByHop(key string) bool {
+	switch key {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Proxy-Authenticate", "Proxy-Authorization":
+		return true
+	}
+	return false
+}
+
+// Named returns the keys of the fields that the Connection fields of h name,
+// HopByHop's apart; nil if there are none.
+func Named(h http.Header) map[string]bool {
+	var named map[string]bool
+	for _, list := range h["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			name = strings.Trim(name, " \t")
+			if name == "" || strings.EqualFold(name, "close") {
+				continue
+			}
+			if key := http.CanonicalHeaderKey(name); !HopByHop(key) {
+				if named == nil {
+					named = make(map[string]bool)
+				}
+				named[key] = true
+			}
+		}
+	}
+	return named
+}
+
+// EndToEnd returns the fields of h that an intermediary passes on (RFC 9110,
+// 7.6.1).
+func EndToEnd(h http.Header) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		named := Named(h)
+		for key, values := range h {
+			if !HopByHop(key) && !named[key] && !yield(key, values) {
+				return
+			}
+		}
+	}
+}
+
+// Trailer reports whether a field of that name may stand in trailers, if
+// Connection does not name it. Whoever gets one may merge it into the headers: it
+// must not say what they were not allowed to say, nor what has to be known before
+// the body (RFC 9110, 6.5.1).
+func Trailer(name string) bool {
+	switch key := http.CanonicalHeaderKey(name); key {
+	case "Cookie", "Set-Cookie", "Via", "Priority":
+		return false
+	default:
+		return IsToken(name) && !HopByHop(key) && httpguts.ValidTrailerHeader(key)
+	}
+}
+
+// HasToken reports whether the comma-separated lists hold token, in any case
+// (RFC 9110, 5.6.1).
+func HasToken(lists []string, token string) bool {
+	return httpguts.HeaderValuesContainsToken(lists, token)
+}
+
+// IsToken reports whether s is a token (RFC 9110, 5.6.2), as each name of a field
+// is.
+func IsToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }
