@@ -1,14 +1,12 @@
 package front
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -196,103 +194,4 @@ func (x *exchange) breakOff(cause error) {
 	past := time.Unix(1, 0)
 	rc.SetWriteDeadline(past)
 	rc.SetReadDeadline(past)
-}
-
-// response notes what is sent to A.
-type response struct {
-	rw       http.ResponseWriter
-	x        *exchange
-	status   int   // of the final response, 0 before
-	bytes    int64 // of the body
-	hijacked bool
-	writes   atomic.Uint32 // counts begins and ends of what may wait for A
-
-	mu    sync.Mutex
-	begun bool // the final response has begun; guarded by mu
-}
-
-// begin returns the headers of the final response, to be filled. From then on
-// the handler's goroutine alone uses the http.ResponseWriter.
-func (w *response) begin() http.Header {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.begun = true
-	return w.rw.Header()
-}
-
-// WriteHeader is called once, after begin, with a final status.
-func (w *response) WriteHeader(status int) {
-	w.status = status
-	h := w.rw.Header()
-	if w.x.http1 && w.x.closes() {
-		h.Set("Connection", "close")
-	}
-	if h["Content-Type"] == nil {
-		// Present and nil: http.Server does not guess one.
-		h["Content-Type"] = nil
-	}
-	w.rw.WriteHeader(status)
-}
-
-// closes reports whether the connection must end with this response.
-func (x *exchange) closes() bool {
-	switch {
-	case x.body != nil && !x.body.isWhole():
-		// In full duplex http.Server does not look what is left of the body,
-		// and could take it for the next request.
-		return true
-	case x.in.ProtoMinor == 0:
-		// A proxy must not keep an HTTP/1.0 client's connection (RFC 9112, 9.3),
-		// nor anybody one that had a Transfer-Encoding in HTTP/1.0 (6.1), which
-		// http.Server drops: the chunks would be the next request.
-		return true
-	case len(x.in.TransferEncoding) > 0:
-		// Nor after a request that had a Content-Length as well (RFC 9112, 6.1).
-		// http.Server drops that, so that every request in chunks is taken for
-		// one.
-		return true
-	}
-	return false
-}
-
-func (w *response) Write(p []byte) (int, error) {
-	w.writes.Add(1)
-	n, err := w.rw.Write(p)
-	w.writes.Add(1)
-	w.bytes += int64(n)
-	return n, err
-}
-
-// flush sends what was written. If that fails, so does what is written next.
-func (w *response) flush() {
-	w.writes.Add(1)
-	http.NewResponseController(w.rw).Flush()
-	w.writes.Add(1)
-}
-
-// settle waits until A lets the end of the response out, where the server would
-// wait for it after the handler's end, and nobody would count it any more. A
-// SPDY stream knows whether that is so. Of h2, net/http does not say, and asking
-// it to send what it has costs a frame: a few connections cannot hold much in
-// that way, so it is for those that are one of many.
-func (x *exchange) settle() {
-	if st, ok := x.w.rw.(interface{ WaitSent() error }); ok {
-		x.w.writes.Add(1)
-		st.WaitSent()
-		x.w.writes.Add(1)
-	} else if !x.http1 && x.w.bytes > 0 && x.line != nil && x.line.Crowded() {
-		x.w.flush()
-	}
-	if x.stalled.Load() {
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// hijack takes the connection from http.Server, after begin, for a 101.
-func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.rw).Hijack()
-	if err == nil {
-		w.hijacked = true
-	}
-	return conn, rw, err
 }

@@ -2,6 +2,7 @@ package front
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
@@ -124,6 +125,54 @@ func TestDomain(t *testing.T) {
 			resp.Body.Close()
 			if resp.StatusCode != test.status || test.body != "" && string(got[:n]) != test.body {
 				t.Errorf("Host %q: %d %q, want %d %q", test.host, resp.StatusCode, got[:n], test.status, test.body)
+			}
+		}
+	})
+}
+
+// Whatever a Host header says, a host below the domain is one origin or nobody,
+// and any other is the default origin.
+func FuzzHost(f *testing.F) {
+	for _, host := range []string{
+		"", "example.org", "films.example.org", "FILMS.Example.Org.:1443", "a.films.example.org", ".example.org", "films..example.org",
+		"films.example.org..", "[::1]:80", "[::1", "[fe80::1%25eth0]", "127.0.0.1", "a@films.example.org", "films.example.org:80:80", "%66ilms.example.org",
+		"films.example.org/", "films_.example.org", "-.example.org", "xn--bcher-kva.example.org", "@.example.org", "*.example.org", "filmsexample.org",
+		"films.example.org\x00", "films.example.org:99999", "films.example.org:", "exämple.org", strings.Repeat("a", 64) + ".example.org",
+	} {
+		f.Add(host, "example.org")
+	}
+	f.Add("a.b", "")
+	f.Add("a.b", ".B.")
+	f.Add("a.[::1]", "[::1]")
+	f.Fuzz(func(t *testing.T, text, domainText string) {
+		host, err := parseHost(text)
+		if err != nil {
+			return
+		}
+		if again, err := parseHost(host); err != nil || again != host {
+			t.Fatalf("parseHost(%q) = %q, of which it makes %q, %v", text, host, again, err)
+		}
+		if host != strings.ToLower(host) || strings.HasSuffix(host, ".") || strings.ContainsAny(host, " \t\r\n\x00/?#@\\%") {
+			t.Fatalf("parseHost(%q) = %q", text, host)
+		}
+		if len(text) >= len(host) && !strings.HasPrefix(strings.ToLower(text), host) {
+			t.Fatalf("parseHost(%q) = %q, which is not its beginning", text, host)
+		}
+		domain, err := parseDomain(domainText)
+		if err != nil {
+			return
+		}
+		name, ok := route(host, domain)
+		below := strings.HasSuffix(host, "."+domain)
+		switch {
+		case name != "" && (!ok || string(name)+"."+domain != host):
+			t.Errorf("host %q of the domain %q is origin %q, %v", host, domain, name, ok)
+		case name == "" && ok == below:
+			t.Errorf("host %q of the domain %q: default origin %v", host, domain, ok)
+		}
+		if name != "" {
+			if parsed, err := origin.ParseName(string(name)); err != nil || parsed != name || strings.ContainsAny(string(name), ".:[]_") {
+				t.Errorf("host %q is origin %q, which is no name", host, name)
 			}
 		}
 	})

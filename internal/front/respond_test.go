@@ -1,146 +1,120 @@
 package front
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
+	"bytes"
+	"encoding/json"
 	"io"
-	"net"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
+	"testing/synctest"
 	"time"
 )
 
-// steps is a ResponseWriter that notes what is done with it.
-type steps struct {
-	h    http.Header
-	done []string
-}
-
-func (s *steps) Header() http.Header { return s.h }
-func (s *steps) WriteHeader(c int)   { s.done = append(s.done, fmt.Sprint(c)) }
-func (s *steps) FlushError() error   { s.done = append(s.done, "flush"); return nil }
-func (s *steps) Write(p []byte) (int, error) {
-	s.done = append(s.done, string(p))
-	return len(p), nil
-}
-
-// pieces is a body that comes in pieces, each after a wait unless it begins with
-// "+". Its end comes with the last.
-type pieces []string
-
-func (p *pieces) Read(b []byte) (int, error) {
-	if len(*p) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(b, strings.TrimPrefix((*p)[0], "+"))
-	*p = (*p)[1:]
-	return n, nil
-}
-
-func (p *pieces) Ready() bool {
-	if len(*p) > 0 {
-		return (*p)[0][0] == '+'
-	}
-	return true
-}
-
-func (p *pieces) Close() error { return nil }
-
-// late is a body whose end comes some time after its last byte.
-type late struct{ pieces }
-
-func (l *late) Ready() bool { return len(l.pieces) > 0 && l.pieces.Ready() }
-
-// deliver sends a response with this body to a visitor. When the parts of a body
-// come is the engine's affair, so that this does without one.
-func deliver(h *Handler, w http.ResponseWriter, body io.ReadCloser) {
-	r := httptest.NewRequest("GET", "/", nil)
-	x := h.begin(w, r)
-	defer x.end()
-	x.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: -1, Body: body})
-}
-
-// "flushed as they come", and what is there at once costs one write.
-func TestFlushes(t *testing.T) {
-	come := func(p ...string) func() io.ReadCloser {
-		return func() io.ReadCloser { c := pieces(slices.Clone(p)); return &c }
-	}
-	for _, test := range []struct {
-		name string
-		body func() io.ReadCloser
-		want string
-	}{
-		{"all is there", come("+one"), "200 one"},
-		{"two pieces are there", come("+one", "+two"), "200 one two"},
-		{"nothing is in it", come(), "200"},
-		{"the headers come first", come("one"), "200 flush one"},
-		{"each piece by itself", come("one", "two", "three"), "200 flush one flush two flush three"},
-		{"headers with the first piece", come("+one", "two"), "200 one flush two"},
-		{"the end is late", func() io.ReadCloser { return &late{pieces{"+one"}} }, "200 one flush"},
-		{"headers, and the end is late", func() io.ReadCloser { return &late{} }, "200 flush"},
-		{"a body that cannot tell", func() io.ReadCloser { return io.NopCloser(strings.NewReader("one")) }, "200 flush one flush"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			h, _ := newIn(t, nil)
-			w := &steps{h: make(http.Header)}
-			deliver(h, w, test.body())
-			if got := strings.Join(w.done, " "); got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
+// A visitor can ask for a broken answer as often as it likes; the log has a line
+// a minute.
+func TestRefusedIsLoggedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		h, table := newIn(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		register(t, table, newScript(t, func(r *http.Request) (*http.Response, error) { return answerOf(r, 999, nil, ""), nil }))
+		for _, pause := range []time.Duration{0, 0, 0, time.Minute} {
+			time.Sleep(pause)
+			if w, _ := serveIn(t, h, httptest.NewRequest("GET", "/", nil)); w.Code != 502 {
+				t.Errorf("status %d, want 502", w.Code)
 			}
-		})
-	}
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], "times=1") || !strings.Contains(lines[1], "times=3") ||
+			!strings.Contains(lines[0], `reason="status 999"`) {
+			t.Errorf("four refused answers, the last after a minute: got the lines %q, want two", lines)
+		}
+		table.Shutdown(t.Context())
+	})
 }
 
-// A client that sees nothing of an answer may send its request again: what came
-// before a break reaches A.
-func TestBreakIsSeen(t *testing.T) {
+// Nothing is added to C's answer that C did not say.
+func TestAnswerAsSent(t *testing.T) {
+	s := newStage(t, nil)
+	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Type"] = nil
+		w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}
+		w.Header().Set("X-Own", "yes")
+		w.Header().Set("Date", "Thu, 01 Jan 1970 00:00:00 GMT")
+		w.Header().Set("Content-Encoding", "own")
+		w.WriteHeader(418)
+		io.WriteString(w, "<html>")
+	})
+	s.each(t, func(t *testing.T, v *visitor) {
+		got := v.get(t, "/")
+		if got.StatusCode != 418 || got.body != "<html>" {
+			t.Errorf("%d %q", got.StatusCode, got.body)
+		}
+		names := slices.DeleteFunc(sorted(got.Header), func(n string) bool { return n == "Content-Length" })
+		if want := []string{"Content-Encoding", "Date", "Set-Cookie", "X-Own"}; !slices.Equal(names, want) {
+			t.Errorf("A got the headers %q, want %q", names, want)
+		}
+		if got.Header.Get("Date") != "Thu, 01 Jan 1970 00:00:00 GMT" || len(got.Header["Set-Cookie"]) != 2 {
+			t.Errorf("headers: %v", got.Header)
+		}
+	})
+}
+
+func TestHopByHopFromC(t *testing.T) {
 	s := newStage(t, nil)
 	s.enroll(t, func(r *http.Request) (*http.Response, error) {
-		resp := answerOf(r, 200, map[string]string{"X-Own": "yes"}, "body and more")
-		resp.Body = &broken{io.MultiReader(strings.NewReader("body"), errReader{errResetByC})}
-		return resp, nil
+		return answerOf(r, 200, map[string]string{
+			"Connection": "close", "Keep-Alive": "1", "Proxy-Connection": "1", "Te": "x", "Proxy-Authenticate": "x", "Upgrade": "h2c", "X-Own": "yes",
+		}, "body"), nil
 	})
-	got := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
-	if !strings.HasPrefix(got, "HTTP/1.1 200 ") || !strings.Contains(got, "X-Own: yes\r\n") || !strings.HasSuffix(got, "\r\n\r\nbody") {
-		t.Errorf("A got %q, want the headers and what came of the body", got)
-	}
-	if rec := s.record(t); !rec.Aborted || rec.BytesOut != 4 {
-		t.Errorf("record: aborted %v, %d bytes out", rec.Aborted, rec.BytesOut)
-	}
+	s.each(t, func(t *testing.T, v *visitor) {
+		got := v.get(t, "/")
+		for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Proxy-Authenticate", "Upgrade"} {
+			if got.Header.Get(name) != "" {
+				t.Errorf("%s was passed on", name)
+			}
+		}
+		if got.Header.Get("X-Own") != "yes" || got.body != "body" {
+			t.Errorf("X-Own %q, body %q", got.Header.Get("X-Own"), got.body)
+		}
+	})
 }
 
-// broken is a body all of which is there from the start, its error too.
-type broken struct{ io.Reader }
-
-func (*broken) Ready() bool  { return true }
-func (*broken) Close() error { return nil }
-
-// Before the wait for another session A has what came of the first.
-func TestFlushBeforeResume(t *testing.T) {
-	h, table := newIn(t, nil)
-	first := true
-	f := newScript(t, func(r *http.Request) (*http.Response, error) {
-		if !first {
-			return part(r, 7, 20, 13, io.EOF, nil), nil
-		}
-		first = false
-		return part(r, 0, 20, 7, errCut, nil), nil
+// "Trailers pass both ways as HEADERS frames."
+func TestTrailers(t *testing.T) {
+	s := newStage(t, nil)
+	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Announced")
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(200)
+		json.NewEncoder(w).Encode(seen{Trailer: r.Trailer})
+		w.Header().Set("X-Announced", "1")
+		w.Header().Set(http.TrailerPrefix+"X-Sudden", "2")
 	})
-	f.table = table
-	register(t, table, f)
-	w := &steps{h: make(http.Header)}
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	got := strings.Join(w.done, " ")
-	begin, rest, _ := strings.Cut(strings.ReplaceAll(got, " flush 0", " 0"), " flush ")
-	if begin != "200 "+film[:7] || strings.ReplaceAll(strings.ReplaceAll(rest, " ", ""), "flush", "") != film[7:] {
-		t.Errorf("got %q, want %s flushed before the rest", got, film[:7])
+	s.each(t, func(t *testing.T, v *visitor) {
+		r := v.request(t, "POST", "/", io.MultiReader(strings.NewReader("body")))
+		r.Trailer = http.Header{"X-Sum": {"7"}, "X-Forwarded-For": {"6.6.6.6"}, "X-Empty": nil}
+		got := v.do(t, r)
+		if got.err != nil {
+			t.Fatal(got.err)
+		}
+		to := got.seen(t).Trailer
+		if to.Get("X-Sum") != "7" || to.Get("X-Forwarded-For") != "" {
+			t.Errorf("C got the trailers %v, want X-Sum alone", to)
+		}
+		if got.Trailer.Get("X-Announced") != "1" || got.Trailer.Get("X-Sudden") != "2" {
+			t.Errorf("A got the trailers %v", got.Trailer)
+		}
+	})
+	// Not announced, as HTTP/1.1 allows.
+	answer := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close, x-named\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		"1\r\nx\r\n0\r\nX-Late: 1\r\nX-Request-Id: 6\r\nx-named: 1\r\nCache-Control: no-store\r\n\r\n")
+	if !strings.Contains(answer, `"X-Late":["1"]`) || strings.Contains(answer, "X-Request-Id") || strings.Contains(answer, "X-Named") || strings.Contains(answer, "no-store") {
+		t.Errorf("trailers that were not announced: %q", answer)
 	}
-	table.Shutdown(t.Context())
 }
 
 // A trailer that was announced is a field like others; one that was not takes
@@ -240,242 +214,4 @@ func TestNoBody(t *testing.T) {
 			}
 		}
 	})
-}
-
-// "TE: trailers" is for the next hop, and true of P as well.
-func TestTE(t *testing.T) {
-	s := newStage(t, nil)
-	s.connect(t, "", "", echo)
-	for te, want := range map[string]string{"trailers": `"Te":["trailers"]`, "deflate, Trailers": `"Te":["trailers"]`, "deflate": "", "trailers;q=0": ""} {
-		got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: TE, close\r\nTE: "+te+"\r\n\r\n")
-		if !strings.HasPrefix(got, "HTTP/1.1 200 ") || strings.Contains(got, `"Te"`) != (want != "") || !strings.Contains(got, want) {
-			t.Errorf("TE: %s: %q", te, got)
-		}
-	}
-}
-
-// What Connection names is not passed on, whatever it is, except what P itself says.
-func TestNamedByConnection(t *testing.T) {
-	s := newStage(t, nil)
-	s.connect(t, "", "", echo)
-	got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, cookie ,\t X-OWN,,X-Forwarded-For, Via, X-Request-Id\r\n"+
-		"Connection: x-second\r\nCookie: a\r\nX-Own: 1\r\nX-Second: 1\r\nVia: 1.0 fred\r\nX-Third: 1\r\n\r\n")
-	for name, want := range map[string]bool{"Cookie": false, "X-Own": false, "X-Second": false, "X-Third": true,
-		"X-Forwarded-For": true, "X-Request-Id": true, "Via": true, "Connection": false} {
-		if strings.Contains(got, `"`+name+`":[`) != want {
-			t.Errorf("%s: C has seen it: %v, want %v", name, !want, want)
-		}
-	}
-	if strings.Contains(got, "fred") {
-		t.Error("C has seen the Via that Connection names")
-	}
-}
-
-func TestOddUpgrade400(t *testing.T) {
-	s := newStage(t, nil)
-	s.connect(t, "", "", echo)
-	const next = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-	for _, body := range []string{
-		"\r\n",
-		"Content-Length: 3\r\n\r\nabc",
-		"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-	} {
-		got := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: web\xffsocket\r\n"+body+next)
-		if !strings.HasPrefix(got, "HTTP/1.1 400 ") {
-			t.Errorf("%q: %q, want 400", body, got)
-		}
-		// The body is not the next request's, and after chunks there is none.
-		if next := strings.Contains(got, `"URI":"/next"`); strings.Contains(body, "chunked") && !next {
-			continue
-		}
-		if !strings.Contains(got, "HTTP/1.1 200 ") || !strings.Contains(got, `"URI":"/next"`) {
-			t.Errorf("%q: %q, want the next request answered", body, got)
-		}
-	}
-}
-
-// Unicode's letters and white space are not HTTP's: the kelvin sign is no k.
-func TestUpgradeIsASCII(t *testing.T) {
-	s := newStage(t, nil)
-	s.connect(t, "", "", echo)
-	for upgrade, want := range map[string]string{
-		"Connection: Upgrade\r\nUpgrade: websoc\u212aet\r\n":    "HTTP/1.1 400 ",
-		"Connection: \u00a0Upgrade\r\nUpgrade: websocket\r\n":   "HTTP/1.1 200 ",
-		"Connection: Upgrade\r\nUpgrade: \u2003websocket\r\n":   "HTTP/1.1 400 ",
-		"Connection: close, Upgrade\r\nUpgrade: h2c\r\n":        "HTTP/1.1 200 ",
-		"Connection: close\r\nUpgrade: \u2003websocket\r\n":     "HTTP/1.1 200 ",
-		"Connection: close, \u00a0Upgrade\r\nUpgrade: \xff\r\n": "HTTP/1.1 200 ",
-	} {
-		got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\n"+upgrade+"\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-		if !strings.HasPrefix(got, want) || strings.Contains(got, `"Upgrade"`) {
-			t.Errorf("%q: %.200q, want %s", upgrade, got, want)
-		}
-	}
-}
-
-// What A sends right behind the request is the beginning of its direction.
-func TestUpgradeEarlyBytes(t *testing.T) {
-	s := newStage(t, nil)
-	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Upgrade", "websocket")
-		w.WriteHeader(101)
-		http.NewResponseController(w).Flush()
-		io.Copy(flusher{w}, r.Body)
-	})
-	conn, err := net.Dial("tcp", s.visitors[0].addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly")
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != 101 {
-		t.Fatal(resp, err)
-	}
-	if !strings.EqualFold(resp.Header.Get("Connection"), "upgrade") {
-		t.Errorf("Connection: %q", resp.Header.Get("Connection"))
-	}
-	io.WriteString(conn, " and late")
-	conn.(*net.TCPConn).CloseWrite()
-	if got, err := io.ReadAll(r); err != nil || string(got) != "early and late" {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
-// A 101 to another protocol than the one that was asked for is no answer.
-func TestUpgradeToSomethingElse(t *testing.T) {
-	s := newStage(t, nil)
-	for _, upgrade := range [][]string{nil, {"h2c"}, {"websocket", "h2c"}, {"websocket, h2c"}} {
-		f := s.enroll(t, func(r *http.Request) (*http.Response, error) {
-			resp := answerOf(r, 101, nil, "")
-			resp.Header["Upgrade"] = upgrade
-			return resp, nil
-		})
-		got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-		if !strings.HasPrefix(got, "HTTP/1.1 502 ") || !strings.Contains(got, "error="+reasonProtocol) {
-			t.Errorf("Upgrade %q: %q, want 502", upgrade, got)
-		}
-		f.end()
-	}
-}
-
-// http.Server's body may not be read after the handler: an attempt that still
-// holds it gets an error.
-func TestBodyAfterHandler(t *testing.T) {
-	body := &requestBody{src: io.NopCloser(strings.NewReader("body")), in: &http.Request{}, out: make(http.Header)}
-	a := &attempt{requestBody: body, ended: func() {}}
-	if n, err := a.Read(make([]byte, 2)); n != 2 || err != nil {
-		t.Errorf("a read before its end: %d, %v", n, err)
-	}
-	body.close()
-	if n, err := a.Read(make([]byte, 2)); n != 0 || err != errBodyGone {
-		t.Errorf("a read after it: %d, %v; want %v", n, err, errBodyGone)
-	}
-}
-
-// A Write of h2 that was given up may still read what it was given, and send it
-// to a visitor whose it is not by then.
-func TestBufferOfFailedWrite(t *testing.T) {
-	h, _ := newIn(t, nil)
-	const most = 2 * largeAfter
-	for name, room := range map[string]int{"at once": 0, "after much": most - largeBuffer} {
-		w := &keeper{steps: steps{h: make(http.Header)}, room: room}
-		func() {
-			defer func() {
-				if got := recover(); got != http.ErrAbortHandler {
-					t.Fatalf("%s: got %v, want %v", name, got, http.ErrAbortHandler)
-				}
-			}()
-			deliver(h, w, io.NopCloser(strings.NewReader(strings.Repeat("mine", most/4))))
-		}()
-		want := copyBuffer
-		if room >= largeAfter {
-			want = largeBuffer
-		}
-		if w.longest != want {
-			t.Errorf("%s: the longest Write has %d bytes, want %d", name, w.longest, want)
-		}
-		for range 10 {
-			for _, large := range []bool{false, true} {
-				if buf := h.buffers.get(large); &buf[0] == &w.kept[0] {
-					t.Fatalf("%s: the buffer of a failed Write is used again", name)
-				}
-			}
-		}
-	}
-}
-
-// keeper keeps what it failed to write.
-type keeper struct {
-	steps
-	room    int // bytes that it takes before
-	kept    []byte
-	longest int
-}
-
-func (k *keeper) Write(p []byte) (int, error) {
-	k.kept = p
-	k.longest = max(k.longest, len(p))
-	if k.room -= len(p); k.room >= 0 {
-		return len(p), nil
-	}
-	return 0, errors.New("the stream is closed")
-}
-
-// The line of a 101 is P's own, as http.Server writes that of every other answer.
-func TestUpgradeStatusLine(t *testing.T) {
-	s := newStage(t, nil)
-	s.enroll(t, func(r *http.Request) (*http.Response, error) {
-		resp := answerOf(r, 101, map[string]string{"Upgrade": "websocket", "Connection": "Upgrade"}, "")
-		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/2.0", 2, 0
-		resp.Status = "101 Fine\x00X-A: b"
-		resp.Body = &joined{}
-		return resp, nil
-	})
-	got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if line, _, _ := strings.Cut(got, "\r\n"); line != "HTTP/1.1 101 Switching Protocols" {
-		t.Errorf("got %q", line)
-	}
-}
-
-// joined is the connection of a 101, on which C has said all it had to say.
-type joined struct{}
-
-func (joined) Read([]byte) (int, error)    { return 0, io.EOF }
-func (joined) Write(p []byte) (int, error) { return 0, io.ErrClosedPipe }
-func (joined) Close() error                { return nil }
-
-// OnDone is told of a response that is cut short before its end can be seen, in
-// HTTP/1.0 too, whose connection has to be reset for that.
-func TestDoneBeforeReset(t *testing.T) {
-	w := &steps{h: make(http.Header)}
-	s := newStage(t, func(c *Config) { c.OnDone = func(*Record) { w.done = append(w.done, "done") } })
-	s.enroll(t, func(r *http.Request) (*http.Response, error) {
-		resp := answerOf(r, 200, nil, "")
-		resp.ContentLength = -1
-		delete(resp.Header, "Content-Length")
-		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("part"), iotest.ErrReader(errCut)))
-		return resp, nil
-	})
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Proto, r.ProtoMinor = "HTTP/1.0", 0
-	func() {
-		defer func() {
-			if got := recover(); got != http.ErrAbortHandler {
-				t.Fatalf("got %v, want %v", got, http.ErrAbortHandler)
-			}
-		}()
-		s.h.ServeHTTP(w, r)
-	}()
-	n := len(w.done)
-	if n < 2 || w.done[n-2] != "done" || w.done[n-1] != "hijack" {
-		t.Errorf("got %q, want done, then hijack at the end", w.done)
-	}
-}
-
-func (s *steps) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	s.done = append(s.done, "hijack")
-	return nil, nil, http.ErrNotSupported
 }

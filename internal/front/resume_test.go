@@ -242,3 +242,26 @@ func TestResumeOverReconnect(t *testing.T) {
 		}
 	})
 }
+
+// Before the wait for another session A has what came of the first.
+func TestFlushBeforeResume(t *testing.T) {
+	h, table := newIn(t, nil)
+	first := true
+	f := newScript(t, func(r *http.Request) (*http.Response, error) {
+		if !first {
+			return part(r, 7, 20, 13, io.EOF, nil), nil
+		}
+		first = false
+		return part(r, 0, 20, 7, errCut, nil), nil
+	})
+	f.table = table
+	register(t, table, f)
+	w := &steps{h: make(http.Header)}
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	got := strings.Join(w.done, " ")
+	begin, rest, _ := strings.Cut(strings.ReplaceAll(got, " flush 0", " 0"), " flush ")
+	if begin != "200 "+film[:7] || strings.ReplaceAll(strings.ReplaceAll(rest, " ", ""), "flush", "") != film[7:] {
+		t.Errorf("got %q, want %s flushed before the rest", got, film[:7])
+	}
+	table.Shutdown(t.Context())
+}

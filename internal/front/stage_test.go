@@ -304,3 +304,32 @@ func sorted(m http.Header) []string {
 	slices.Sort(names)
 	return names
 }
+
+// serveIn runs one request in the bubble of a test.
+func serveIn(t *testing.T, h *Handler, r *http.Request) (w *httptest.ResponseRecorder, took time.Duration) {
+	t.Helper()
+	w = httptest.NewRecorder()
+	start := time.Now()
+	defer func() {
+		if err := recover(); err != nil && err != http.ErrAbortHandler {
+			panic(err)
+		}
+		took = time.Since(start)
+	}()
+	h.ServeHTTP(w, r)
+	return w, 0
+}
+
+func newIn(t *testing.T, edit func(*Config)) (*Handler, *origin.Table) {
+	t.Helper()
+	table := origin.NewTable(origin.Config{})
+	c := Config{Origins: table, Hold: 10 * time.Second}
+	if edit != nil {
+		edit(&c)
+	}
+	h, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, table
+}

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,8 +11,6 @@ import (
 	"time"
 
 	"github.com/amahi/spdy/spdytest"
-
-	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
 // "A request is sent again, within the hold, where that is safe", and only there.
@@ -124,35 +123,6 @@ func TestReplayBeforeItsTurn(t *testing.T) {
 		}
 		table.Shutdown(t.Context())
 	})
-}
-
-// serveIn runs one request in the bubble of a test.
-func serveIn(t *testing.T, h *Handler, r *http.Request) (w *httptest.ResponseRecorder, took time.Duration) {
-	t.Helper()
-	w = httptest.NewRecorder()
-	start := time.Now()
-	defer func() {
-		if err := recover(); err != nil && err != http.ErrAbortHandler {
-			panic(err)
-		}
-		took = time.Since(start)
-	}()
-	h.ServeHTTP(w, r)
-	return w, 0
-}
-
-func newIn(t *testing.T, edit func(*Config)) (*Handler, *origin.Table) {
-	t.Helper()
-	table := origin.NewTable(origin.Config{})
-	c := Config{Origins: table, Hold: 10 * time.Second}
-	if edit != nil {
-		edit(&c)
-	}
-	h, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h, table
 }
 
 // A request that kills every session it meets does not go round for ever.
@@ -278,4 +248,48 @@ type waitReader time.Duration
 func (d waitReader) Read([]byte) (int, error) {
 	time.Sleep(time.Duration(d))
 	return 0, io.EOF
+}
+
+// Held requests leave when A leaves, and when the origin is back they go on.
+func TestHeld(t *testing.T) {
+	s := newStage(t, nil)
+	s.connect(t, "", "", echo).gone()
+	held := func(want int) {
+		t.Helper()
+		for end := time.Now().Add(patience); s.table.Waiting() != want; {
+			if time.Now().After(end) {
+				t.Fatalf("%d requests are held, want %d", s.table.Waiting(), want)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	answers := make(chan reply, 10)
+	cancels := make(map[string]context.CancelFunc)
+	for _, v := range s.visitors {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancels[v.proto] = cancel
+		leaver := v.request(t, "GET", "/", nil).WithContext(ctx)
+		// Each ends with its request; the answers are waited for.
+		go v.rt.RoundTrip(leaver)
+		go func() { answers <- v.do(t, v.request(t, "POST", "/", strings.NewReader("body"))) }()
+	}
+	held(6)
+	for _, cancel := range cancels {
+		cancel()
+	}
+	held(3)
+	for range s.visitors {
+		if rec := s.record(t); rec.Status != statusLeft || rec.Held <= 0 {
+			t.Errorf("record of one that left: status %d, held %v", rec.Status, rec.Held)
+		}
+	}
+	s.connect(t, "", "", echo)
+	for range s.visitors {
+		if got := await(t, "an answer", answers); got.StatusCode != 200 || got.seen(t).Body != "body" {
+			t.Errorf("%d %q", got.StatusCode, got.body)
+		}
+		if rec := s.record(t); rec.Held <= 0 || rec.Replayed != 0 {
+			t.Errorf("record: held %v, replayed %d", rec.Held, rec.Replayed)
+		}
+	}
 }

@@ -3,7 +3,6 @@ package front
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 )
 
@@ -18,42 +17,6 @@ const (
 )
 
 var errLeft = errors.New("the visitor left")
-
-// Conn is a visitor's connection, as far as HTTP/1 needs it. Its methods are
-// called at any time, and do not wait.
-type Conn interface {
-	// End is called after http.Server has ended a request's context. The channel
-	// is closed when the connection has come to the end of what the visitor
-	// sends, or is known to be broken.
-	End() <-chan struct{}
-	// Written grows as each write to the visitor begins.
-	Written() uint32
-	// Broken reports whether the connection is known to carry nothing more to
-	// the visitor: it was reset, or a write to it has failed.
-	Broken() bool
-}
-
-// WithConn returns a context for http.Server.ConnContext, whose requests are
-// conn's. When ctx ends, so do they.
-//
-// Of a request over HTTP/1, http.Server ends the context when it has read the
-// end of what the visitor sends. But a visitor may close its sending side and
-// wait for the answer: as the end of the connection it cannot be told from one
-// that is gone. So such a request goes on. If the visitor is gone, what is
-// written to it is answered with a reset; if nothing is written for some time,
-// it is sent a 100, which means nothing to a client (RFC 9110, 15.2.1), and
-// where that cannot be done it counts as gone.
-func WithConn(ctx context.Context, conn Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, &connection{conn: conn, ctx: ctx})
-}
-
-type connKey struct{}
-
-// connection is what WithConn was given.
-type connection struct {
-	conn Conn
-	ctx  context.Context
-}
 
 // leaving finds out whether the visitor is there, from when its sending side
 // has ended until its exchange does.
@@ -138,14 +101,4 @@ func (l *leaving) look() {
 		l.pause = leaveAnswer
 	}
 	l.timer.Reset(l.pause)
-}
-
-// interimLocked sends a 100, if there can be one: an HTTP/1.0 client must get
-// none (RFC 9110, 15.2), and nobody may after the response has begun.
-func (w *response) interimLocked() bool {
-	if w.begun || w.x.in.ProtoMinor == 0 {
-		return false
-	}
-	w.rw.WriteHeader(http.StatusContinue)
-	return true
 }

@@ -22,9 +22,6 @@ const statusLeft = 499
 // pauses of at most 10 s.
 const retryAfter = 5 * time.Second
 
-// allowed are the methods named in a 405. Others pass as well.
-const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-
 // failure is an answer of P's own.
 type failure struct {
 	status int
@@ -77,21 +74,6 @@ func stopping() *failure {
 		retry: time.Second, header: [2]string{"Connection", "close"},
 	}
 }
-
-// overShare is 429, not 503: what is wrong is on A's side, and those who watch
-// the service for failures are not to be alarmed by one visitor.
-func (x *exchange) overShare(silent bool) *failure {
-	x.rec.OverShare = true
-	if n := x.h.over.happened(x.rec.Time); n > 0 {
-		x.h.log.Warn("a visitor has as many requests open as one may have, more are refused", "client", x.who.String(), "refused", n)
-	}
-	return &failure{
-		status: http.StatusTooManyRequests, reason: reasonLimit, detail: errShareUsed.Error(), retry: time.Second,
-		bare: true, left: silent,
-	}
-}
-
-var errBrokenOff = errors.New("the proxy is stopping")
 
 // judge says what A is answered when err came before the headers, and what is
 // logged when it came after.

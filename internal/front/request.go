@@ -2,7 +2,6 @@ package front
 
 import (
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -218,14 +217,6 @@ func maxForwards(r *http.Request) (n uint64, ok bool) {
 	return n, true
 }
 
-// wantsWebSocket reports whether r asks for the one upgrade that is passed on.
-// It is for HTTP/1 alone: the connection of h2 and SPDY is not one request's to
-// switch.
-func wantsWebSocket(r *http.Request) bool {
-	return r.ProtoMinor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
-		httpfield.HasToken(r.Header["Connection"], "upgrade") && httpfield.HasToken(r.Header["Upgrade"], "websocket")
-}
-
 // hops counts how often a request has been through a proxy like this.
 func hops(r *http.Request) int {
 	n := 0
@@ -239,48 +230,6 @@ func hops(r *http.Request) int {
 	return n
 }
 
-// trailerAllowed: see the function, and RFC 9110, 7.6.1.
-func (b *requestBody) trailerAllowed(name string) bool {
-	return trailerAllowed(name) && !b.named[http.CanonicalHeaderKey(name)]
-}
-
 // trailerAllowed reports whether a trailer field is passed on: it must not say what
 // a header field would not be believed.
 func trailerAllowed(name string) bool { return httpfield.Trailer(name) && !claims(name) }
-
-// peerOf returns the address that a request came from.
-func peerOf(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
-}
-
-// peerText returns peer as text, the part of remote that it was read from if it
-// stands there like that, as an IPv4 address does.
-func peerText(remote string, peer netip.Addr) string {
-	if host, port, _ := strings.Cut(remote, ":"); peer.Is4() && strings.IndexByte(port, ':') < 0 {
-		return host
-	}
-	return peer.String()
-}
-
-// trusts reports whether what addr claims is believed.
-func (h *Handler) trusts(addr netip.Addr) bool {
-	return slices.ContainsFunc(h.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
-}
-
-// clientOf follows X-Forwarded-For back from the peer as far as it is believed.
-func (h *Handler) clientOf(r *http.Request, peer netip.Addr) netip.Addr {
-	addr := peer
-	chain := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	for i := len(chain) - 1; i >= 0 && h.trusts(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(chain[i]))
-		if err != nil {
-			break
-		}
-		addr = next.Unmap().WithZone("")
-	}
-	return addr
-}

@@ -112,3 +112,8 @@ func (b *requestBody) close() {
 		b.mu.Unlock()
 	}
 }
+
+// trailerAllowed: see the function, and RFC 9110, 7.6.1.
+func (b *requestBody) trailerAllowed(name string) bool {
+	return trailerAllowed(name) && !b.named[http.CanonicalHeaderKey(name)]
+}

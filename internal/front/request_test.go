@@ -1,12 +1,9 @@
 package front
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -185,169 +182,80 @@ func TestUserAgent(t *testing.T) {
 	}
 }
 
-// Nothing is added to C's answer that C did not say.
-func TestAnswerAsSent(t *testing.T) {
+// What is known as smuggling: the message could be read in two ways. Each is
+// refused, or read in one way and no second request is made of it.
+func TestSmuggling(t *testing.T) {
 	s := newStage(t, nil)
-	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) {
-		w.Header()["Content-Type"] = nil
-		w.Header()["Set-Cookie"] = []string{"a=1", "b=2"}
-		w.Header().Set("X-Own", "yes")
-		w.Header().Set("Date", "Thu, 01 Jan 1970 00:00:00 GMT")
-		w.Header().Set("Content-Encoding", "own")
-		w.WriteHeader(418)
-		io.WriteString(w, "<html>")
-	})
-	s.each(t, func(t *testing.T, v *visitor) {
-		got := v.get(t, "/")
-		if got.StatusCode != 418 || got.body != "<html>" {
-			t.Errorf("%d %q", got.StatusCode, got.body)
-		}
-		names := slices.DeleteFunc(sorted(got.Header), func(n string) bool { return n == "Content-Length" })
-		if want := []string{"Content-Encoding", "Date", "Set-Cookie", "X-Own"}; !slices.Equal(names, want) {
-			t.Errorf("A got the headers %q, want %q", names, want)
-		}
-		if got.Header.Get("Date") != "Thu, 01 Jan 1970 00:00:00 GMT" || len(got.Header["Set-Cookie"]) != 2 {
-			t.Errorf("headers: %v", got.Header)
-		}
-	})
-}
-
-func TestHopByHopFromC(t *testing.T) {
-	s := newStage(t, nil)
-	s.enroll(t, func(r *http.Request) (*http.Response, error) {
-		return answerOf(r, 200, map[string]string{
-			"Connection": "close", "Keep-Alive": "1", "Proxy-Connection": "1", "Te": "x", "Proxy-Authenticate": "x", "Upgrade": "h2c", "X-Own": "yes",
-		}, "body"), nil
-	})
-	s.each(t, func(t *testing.T, v *visitor) {
-		got := v.get(t, "/")
-		for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Proxy-Authenticate", "Upgrade"} {
-			if got.Header.Get(name) != "" {
-				t.Errorf("%s was passed on", name)
-			}
-		}
-		if got.Header.Get("X-Own") != "yes" || got.body != "body" {
-			t.Errorf("X-Own %q, body %q", got.Header.Get("X-Own"), got.body)
-		}
-	})
-}
-
-// "Trailers pass both ways as HEADERS frames."
-func TestTrailers(t *testing.T) {
-	s := newStage(t, nil)
-	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Trailer", "X-Announced")
-		io.Copy(io.Discard, r.Body)
-		w.WriteHeader(200)
-		json.NewEncoder(w).Encode(seen{Trailer: r.Trailer})
-		w.Header().Set("X-Announced", "1")
-		w.Header().Set(http.TrailerPrefix+"X-Sudden", "2")
-	})
-	s.each(t, func(t *testing.T, v *visitor) {
-		r := v.request(t, "POST", "/", io.MultiReader(strings.NewReader("body")))
-		r.Trailer = http.Header{"X-Sum": {"7"}, "X-Forwarded-For": {"6.6.6.6"}, "X-Empty": nil}
-		got := v.do(t, r)
-		if got.err != nil {
-			t.Fatal(got.err)
-		}
-		to := got.seen(t).Trailer
-		if to.Get("X-Sum") != "7" || to.Get("X-Forwarded-For") != "" {
-			t.Errorf("C got the trailers %v, want X-Sum alone", to)
-		}
-		if got.Trailer.Get("X-Announced") != "1" || got.Trailer.Get("X-Sudden") != "2" {
-			t.Errorf("A got the trailers %v", got.Trailer)
-		}
-	})
-	// Not announced, as HTTP/1.1 allows.
-	answer := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close, x-named\r\nTransfer-Encoding: chunked\r\n\r\n"+
-		"1\r\nx\r\n0\r\nX-Late: 1\r\nX-Request-Id: 6\r\nx-named: 1\r\nCache-Control: no-store\r\n\r\n")
-	if !strings.Contains(answer, `"X-Late":["1"]`) || strings.Contains(answer, "X-Request-Id") || strings.Contains(answer, "X-Named") || strings.Contains(answer, "no-store") {
-		t.Errorf("trailers that were not announced: %q", answer)
-	}
-}
-
-// "A request's body is read (and 100 Continue sent) only once its stream is open."
-func TestExpectContinue(t *testing.T) {
-	s := newStage(t, nil)
-	got := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
-	if !strings.HasPrefix(got, "HTTP/1.1 503") || strings.Contains(got, "100 Continue") {
-		t.Errorf("without an origin: %q, want a 503 alone", got)
-	}
-	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/no" {
-			w.WriteHeader(403)
-			return
-		}
-		echo(w, r)
-	})
-	got = s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody")
-	if !strings.HasPrefix(got, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200") || !strings.Contains(got, `"Body":"body"`) {
-		t.Errorf("with one: %q, want 100, then 200", got)
-	}
-	if strings.Contains(got, `"Expect"`) {
-		t.Errorf("C saw the Expect header: %q", got)
-	}
-}
-
-// Bodies of any length pass both ways, streaming.
-func TestBodies(t *testing.T) {
-	big := bytes.Repeat([]byte("0123456789abcdef"), 200_000)
-	s := newStage(t, nil)
-	s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) {
-		http.NewResponseController(w).EnableFullDuplex()
-		w.WriteHeader(200)
-		http.NewResponseController(w).Flush()
-		io.Copy(w, r.Body)
-	})
-	s.each(t, func(t *testing.T, v *visitor) {
-		for _, known := range []bool{true, false} {
-			body := io.Reader(bytes.NewReader(big))
-			if !known {
-				body = io.MultiReader(body)
-			}
-			got := v.do(t, v.request(t, "PUT", "/", body))
-			if got.err != nil || got.body != string(big) {
-				t.Errorf("known length %v: %d bytes came back of %d: %v", known, len(got.body), len(big), got.err)
-			}
-			if rec := s.record(t); rec.BytesIn != int64(len(big)) || rec.BytesOut != int64(len(big)) || rec.Aborted {
-				t.Errorf("record: %d bytes in, %d out, aborted %v", rec.BytesIn, rec.BytesOut, rec.Aborted)
-			}
-		}
-	})
-	s.each(t, func(t *testing.T, v *visitor) {
-		// What comes is passed on before the rest does, both ways.
-		r, w := io.Pipe()
-		resp, err := v.rt.RoundTrip(v.request(t, "POST", "/", r))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		for _, word := range []string{"one", "two", "three"} {
-			io.WriteString(w, word)
-			got := make([]byte, len(word))
-			if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != word {
-				t.Fatalf("got %q, %v; want %q", got, err, word)
-			}
-		}
-		w.Close()
-		if rest, err := io.ReadAll(resp.Body); len(rest) > 0 || err != nil {
-			t.Errorf("the rest: %q, %v", rest, err)
-		}
-	})
-}
-
-func TestPeerText(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:80":            "192.0.2.1",
-		"[2001:db8::1]:80":        "2001:db8::1",
-		"[2001:DB8:0:0::1]:80":    "2001:db8::1",
-		"[::ffff:192.0.2.1]:80":   "192.0.2.1",
-		"[fe80::1%eth0]:80":       "fe80::1",
-		"[::ffff:192.0.2.1%x]:80": "192.0.2.1",
+	s.connect(t, "", "", echo)
+	for _, test := range []struct{ name, text string }{
+		{"two content-lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbody"},
+		{"a list of content-lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 5\r\n\r\nbody"},
+		{"a content-length with a sign", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nbody"},
+		{"an unknown transfer-encoding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"},
+		{"chunked twice", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"},
+		{"transfer-encoding on two lines", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"},
+		{"a space before the colon", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 4\r\n\r\nbody"},
+		{"a space before transfer-encoding's colon", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"},
+		{"two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"},
+		{"no host", "GET / HTTP/1.1\r\n\r\n"},
+		{"a control byte in a value", "GET / HTTP/1.1\r\nHost: a\r\nX-Y: a\x00b\r\n\r\n"},
+		{"a header that starts with a fold", "GET / HTTP/1.1\r\n Host: a\r\n\r\n"},
+		{"a space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"HTTP/0.9", "GET /\r\n\r\n"},
+		{"a bare LF in a chunk header", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4;\nx\r\nbody\r\n0\r\n\r\n"},
+		{"a chunk without its end", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbodyGARBAGE0\r\n\r\n"},
+		{"a chunk size with a sign", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n+4\r\nbody\r\n0\r\n\r\n"},
+		{"a chunk size that overflows", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000004\r\nbody\r\n0\r\n\r\n"},
 	} {
-		peer := peerOf(&http.Request{RemoteAddr: remote})
-		if got := peerText(remote, peer); got != want || netip.MustParseAddr(got) != peer {
-			t.Errorf("%s: %q, want %q", remote, got, want)
+		got := s.raw(t, test.text+"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+		if strings.Count(got, "HTTP/1.1 ") != 1 || !strings.HasPrefix(got, "HTTP/1.1 4") && !strings.HasPrefix(got, "HTTP/1.1 501") && !strings.HasPrefix(got, "HTTP/1.1 505") {
+			t.Errorf("%s: %q, want one refusal", test.name, got)
 		}
+		if strings.Contains(got, "smuggled") {
+			t.Errorf("%s: a second request was made of it: %q", test.name, got)
+		}
+	}
+	t.Run("content-length beside transfer-encoding", func(t *testing.T) {
+		// RFC 9112, 6.3: chunked counts; C must not see the other.
+		got := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n")
+		if strings.HasPrefix(got, "HTTP/1.1 200") && (!strings.Contains(got, `"Body":"body"`) || strings.Contains(got, `"Content-Length":["100"]`) || strings.Contains(got, "Transfer-Encoding\":")) {
+			t.Errorf("%q", got)
+		}
+	})
+	t.Run("a folded header", func(t *testing.T) {
+		// RFC 9112, 5.2: a space takes the fold's place, or 400.
+		got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Y: a\r\n b\r\n\r\n")
+		if strings.HasPrefix(got, "HTTP/1.1 200") && !strings.Contains(got, `"X-Y":["a b"]`) {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// "TE: trailers" is for the next hop, and true of P as well.
+func TestTE(t *testing.T) {
+	s := newStage(t, nil)
+	s.connect(t, "", "", echo)
+	for te, want := range map[string]string{"trailers": `"Te":["trailers"]`, "deflate, Trailers": `"Te":["trailers"]`, "deflate": "", "trailers;q=0": ""} {
+		got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: TE, close\r\nTE: "+te+"\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 200 ") || strings.Contains(got, `"Te"`) != (want != "") || !strings.Contains(got, want) {
+			t.Errorf("TE: %s: %q", te, got)
+		}
+	}
+}
+
+// What Connection names is not passed on, whatever it is, except what P itself says.
+func TestNamedByConnection(t *testing.T) {
+	s := newStage(t, nil)
+	s.connect(t, "", "", echo)
+	got := s.raw(t, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, cookie ,\t X-OWN,,X-Forwarded-For, Via, X-Request-Id\r\n"+
+		"Connection: x-second\r\nCookie: a\r\nX-Own: 1\r\nX-Second: 1\r\nVia: 1.0 fred\r\nX-Third: 1\r\n\r\n")
+	for name, want := range map[string]bool{"Cookie": false, "X-Own": false, "X-Second": false, "X-Third": true,
+		"X-Forwarded-For": true, "X-Request-Id": true, "Via": true, "Connection": false} {
+		if strings.Contains(got, `"`+name+`":[`) != want {
+			t.Errorf("%s: C has seen it: %v, want %v", name, !want, want)
+		}
+	}
+	if strings.Contains(got, "fred") {
+		t.Error("C has seen the Via that Connection names")
 	}
 }

@@ -1,0 +1,139 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/addrkey"
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+// allowed are the methods named in a 405. Others pass as well.
+const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// overShare is 429, not 503: what is wrong is on A's side, and those who watch
+// the service for failures are not to be alarmed by one visitor.
+func (x *exchange) overShare(silent bool) *failure {
+	x.rec.OverShare = true
+	if n := x.h.over.happened(x.rec.Time); n > 0 {
+		x.h.log.Warn("a visitor has as many requests open as one may have, more are refused", "client", x.who.String(), "refused", n)
+	}
+	return &failure{
+		status: http.StatusTooManyRequests, reason: reasonLimit, detail: errShareUsed.Error(), retry: time.Second,
+		bare: true, left: silent,
+	}
+}
+
+// admit answers what need not go to an origin, and finds the origin of the rest.
+func (h *Handler) admit(x *exchange) *failure {
+	r := x.in
+	h.mu.Lock()
+	stop := h.stopping
+	h.mu.Unlock()
+	if stop {
+		return stopping()
+	}
+	if x.standing != within {
+		return x.overShare(x.standing == farOver)
+	}
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+		return &failure{
+			status: http.StatusMethodNotAllowed, reason: reasonRequest, detail: "this method is not served",
+			header: [2]string{"Allow", allowed},
+		}
+	}
+	if f := h.tooLarge(x.head); f != nil {
+		return f
+	}
+	if f := x.badTarget(); f != nil {
+		return f
+	}
+	host, err := parseHost(r.Host)
+	if err != nil {
+		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the Host header is not valid"}
+	}
+	if hops(r) >= maxHops {
+		return &failure{status: http.StatusBadGateway, reason: reasonLoop, detail: "the origin's service leads back to this proxy"}
+	}
+	if h.cfg.Auth != nil {
+		user, f := h.cfg.Auth.check(r, x.rec.Client)
+		if f != nil {
+			return f
+		}
+		x.rec.User = user
+	}
+	if n, ok := maxForwards(r); ok && n == 0 {
+		// The last that may answer (RFC 9110, 7.6.2).
+		return &failure{status: http.StatusOK, detail: "Max-Forwards ends here", header: [2]string{"Allow", allowed}}
+	}
+	name, ok := route(host, h.domain)
+	if !ok {
+		return &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, detail: "no origin can have this name", retry: retryAfter}
+	}
+	x.name = name
+	x.rec.Origin = name.String()
+	if x.rec.Known = h.cfg.Origins.Known(name); !x.rec.Known {
+		return unavailable(name, origin.ErrNotConnected)
+	}
+	return h.place(x)
+}
+
+// place takes one of the places that an origin has, when it is A's turn.
+func (h *Handler) place(x *exchange) *failure {
+	turn, err := h.shares.enter(x.name, x.who, h.room(x.name))
+	switch {
+	case errors.Is(err, errShareUsed):
+		return x.overShare(false)
+	case err != nil:
+		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: err.Error(), retry: retryAfter}
+	case turn == nil:
+		x.placed = true
+		return nil
+	}
+	late := &responseTimer{limit: h.cfg.ResponseTimeout, cancel: x.cancel}
+	late.start()
+	select {
+	case <-turn.ready:
+	case <-x.ctx.Done():
+	}
+	late.stop()
+	x.placed = h.shares.giveUp(x.name, x.who, turn)
+	switch {
+	case x.ctx.Err() != nil:
+		return x.judge(context.Cause(x.ctx))
+	case !x.placed:
+		return stopping()
+	}
+	return nil
+}
+
+// room is how many streams P may have open at an origin in all. While it is not
+// there, requests wait for it in the table, which has bounds of its own.
+func (h *Handler) room(name origin.Name) int {
+	if n := h.cfg.Origins.MaxStreams(name); n >= 0 {
+		return n
+	}
+	return h.cfg.MaxRequests
+}
+
+// admitWaiting lets those go on that wait for an origin and have their turn.
+func (h *Handler) admitWaiting(name origin.Name) { h.shares.admit(name, h.room(name)) }
+
+// shareKeyOf returns whose share x counts in, the zero Addr if in nobody's: all
+// of this machine's users, and all visitors of a proxy, have one address.
+func (h *Handler) shareKeyOf(x *exchange) netip.Addr {
+	addr := x.rec.Client
+	if !addr.IsValid() || Local(addr) || h.trusts(addr) {
+		return netip.Addr{}
+	}
+	return addrkey.Addr(addr)
+}
+
+// Local reports whether addr is what programs on this machine use if nothing
+// else is said: a tunnel's end, or a load test. Others in 127.0.0.0/8 are as any.
+func Local(addr netip.Addr) bool {
+	return addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || addr == netip.IPv6Loopback()
+}

@@ -1,0 +1,70 @@
+package front
+
+import "context"
+
+// Line is a visitor's connection, as the server below the handler sees it. Its
+// methods may be called at once, and do not wait.
+type Line interface {
+	// Began and Ended are told when the handler begins and ends a request.
+	Began()
+	Ended()
+	// Writing reports whether a write to the connection is under way. Where one
+	// is for long, the visitor's network takes no more; where none is, and a
+	// response gets nowhere, its stream has no window.
+	Writing() bool
+	// Stalled reports whether the connection was ended because the visitor took
+	// nothing of what was written to it.
+	Stalled() bool
+	// Crowded reports whether the connection is one of many from its address.
+	Crowded() bool
+}
+
+type lineKey struct{}
+
+// WithLine returns a context for http.Server.ConnContext, whose requests come
+// on l.
+func WithLine(ctx context.Context, l Line) context.Context {
+	return context.WithValue(ctx, lineKey{}, l)
+}
+
+// lineOf returns nil if there is none.
+func lineOf(ctx context.Context) Line {
+	l, _ := ctx.Value(lineKey{}).(Line)
+	return l
+}
+
+// Conn is a visitor's connection, as far as HTTP/1 needs it. Its methods are
+// called at any time, and do not wait.
+type Conn interface {
+	// End is called after http.Server has ended a request's context. The channel
+	// is closed when the connection has come to the end of what the visitor
+	// sends, or is known to be broken.
+	End() <-chan struct{}
+	// Written grows as each write to the visitor begins.
+	Written() uint32
+	// Broken reports whether the connection is known to carry nothing more to
+	// the visitor: it was reset, or a write to it has failed.
+	Broken() bool
+}
+
+// WithConn returns a context for http.Server.ConnContext, whose requests are
+// conn's. When ctx ends, so do they.
+//
+// Of a request over HTTP/1, http.Server ends the context when it has read the
+// end of what the visitor sends. But a visitor may close its sending side and
+// wait for the answer: as the end of the connection it cannot be told from one
+// that is gone. So such a request goes on. If the visitor is gone, what is
+// written to it is answered with a reset; if nothing is written for some time,
+// it is sent a 100, which means nothing to a client (RFC 9110, 15.2.1), and
+// where that cannot be done it counts as gone.
+func WithConn(ctx context.Context, conn Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, &connection{conn: conn, ctx: ctx})
+}
+
+type connKey struct{}
+
+// connection is what WithConn was given.
+type connection struct {
+	conn Conn
+	ctx  context.Context
+}

@@ -1,0 +1,224 @@
+package front
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// steps is a ResponseWriter that notes what is done with it.
+type steps struct {
+	h    http.Header
+	done []string
+}
+
+func (s *steps) Header() http.Header { return s.h }
+func (s *steps) WriteHeader(c int)   { s.done = append(s.done, fmt.Sprint(c)) }
+func (s *steps) FlushError() error   { s.done = append(s.done, "flush"); return nil }
+func (s *steps) Write(p []byte) (int, error) {
+	s.done = append(s.done, string(p))
+	return len(p), nil
+}
+
+// pieces is a body that comes in pieces, each after a wait unless it begins with
+// "+". Its end comes with the last.
+type pieces []string
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(*p) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, strings.TrimPrefix((*p)[0], "+"))
+	*p = (*p)[1:]
+	return n, nil
+}
+
+func (p *pieces) Ready() bool {
+	if len(*p) > 0 {
+		return (*p)[0][0] == '+'
+	}
+	return true
+}
+
+func (p *pieces) Close() error { return nil }
+
+// late is a body whose end comes some time after its last byte.
+type late struct{ pieces }
+
+func (l *late) Ready() bool { return len(l.pieces) > 0 && l.pieces.Ready() }
+
+// deliver sends a response with this body to a visitor. When the parts of a body
+// come is the engine's affair, so that this does without one.
+func deliver(h *Handler, w http.ResponseWriter, body io.ReadCloser) {
+	r := httptest.NewRequest("GET", "/", nil)
+	x := h.begin(w, r)
+	defer x.end()
+	x.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: -1, Body: body})
+}
+
+// "flushed as they come", and what is there at once costs one write.
+func TestFlushes(t *testing.T) {
+	come := func(p ...string) func() io.ReadCloser {
+		return func() io.ReadCloser { c := pieces(slices.Clone(p)); return &c }
+	}
+	for _, test := range []struct {
+		name string
+		body func() io.ReadCloser
+		want string
+	}{
+		{"all is there", come("+one"), "200 one"},
+		{"two pieces are there", come("+one", "+two"), "200 one two"},
+		{"nothing is in it", come(), "200"},
+		{"the headers come first", come("one"), "200 flush one"},
+		{"each piece by itself", come("one", "two", "three"), "200 flush one flush two flush three"},
+		{"headers with the first piece", come("+one", "two"), "200 one flush two"},
+		{"the end is late", func() io.ReadCloser { return &late{pieces{"+one"}} }, "200 one flush"},
+		{"headers, and the end is late", func() io.ReadCloser { return &late{} }, "200 flush"},
+		{"a body that cannot tell", func() io.ReadCloser { return io.NopCloser(strings.NewReader("one")) }, "200 flush one flush"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h, _ := newIn(t, nil)
+			w := &steps{h: make(http.Header)}
+			deliver(h, w, test.body())
+			if got := strings.Join(w.done, " "); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// A client that sees nothing of an answer may send its request again: what came
+// before a break reaches A.
+func TestBreakIsSeen(t *testing.T) {
+	s := newStage(t, nil)
+	s.enroll(t, func(r *http.Request) (*http.Response, error) {
+		resp := answerOf(r, 200, map[string]string{"X-Own": "yes"}, "body and more")
+		resp.Body = &broken{io.MultiReader(strings.NewReader("body"), errReader{errResetByC})}
+		return resp, nil
+	})
+	got := s.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 200 ") || !strings.Contains(got, "X-Own: yes\r\n") || !strings.HasSuffix(got, "\r\n\r\nbody") {
+		t.Errorf("A got %q, want the headers and what came of the body", got)
+	}
+	if rec := s.record(t); !rec.Aborted || rec.BytesOut != 4 {
+		t.Errorf("record: aborted %v, %d bytes out", rec.Aborted, rec.BytesOut)
+	}
+}
+
+// broken is a body all of which is there from the start, its error too.
+type broken struct{ io.Reader }
+
+func (*broken) Ready() bool  { return true }
+func (*broken) Close() error { return nil }
+
+// A Write of h2 that was given up may still read what it was given, and send it
+// to a visitor whose it is not by then.
+func TestBufferOfFailedWrite(t *testing.T) {
+	h, _ := newIn(t, nil)
+	const most = 2 * largeAfter
+	for name, room := range map[string]int{"at once": 0, "after much": most - largeBuffer} {
+		w := &keeper{steps: steps{h: make(http.Header)}, room: room}
+		func() {
+			defer func() {
+				if got := recover(); got != http.ErrAbortHandler {
+					t.Fatalf("%s: got %v, want %v", name, got, http.ErrAbortHandler)
+				}
+			}()
+			deliver(h, w, io.NopCloser(strings.NewReader(strings.Repeat("mine", most/4))))
+		}()
+		want := copyBuffer
+		if room >= largeAfter {
+			want = largeBuffer
+		}
+		if w.longest != want {
+			t.Errorf("%s: the longest Write has %d bytes, want %d", name, w.longest, want)
+		}
+		for range 10 {
+			for _, large := range []bool{false, true} {
+				if buf := h.buffers.get(large); &buf[0] == &w.kept[0] {
+					t.Fatalf("%s: the buffer of a failed Write is used again", name)
+				}
+			}
+		}
+	}
+}
+
+// keeper keeps what it failed to write.
+type keeper struct {
+	steps
+	room    int // bytes that it takes before
+	kept    []byte
+	longest int
+}
+
+func (k *keeper) Write(p []byte) (int, error) {
+	k.kept = p
+	k.longest = max(k.longest, len(p))
+	if k.room -= len(p); k.room >= 0 {
+		return len(p), nil
+	}
+	return 0, errors.New("the stream is closed")
+}
+
+// "it ended after them, or the body's length is not the announced one: a
+// truncated body never looks complete."
+func TestBrokenAfterHeaders(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		length int64
+		err    error
+		ok     bool
+	}{
+		{"the stream was reset", 8, errResetByC, false},
+		{"the stream was reset, length unknown", -1, errResetByC, false},
+		{"the session ended, length unknown", -1, errCut, false},
+		{"the session ended, no validator", 8, errCut, false},
+		{"shorter than announced", 8, io.EOF, false},
+		{"longer than announced", 3, io.EOF, false},
+		{"the session ended when all had come", 4, errCut, true},
+		{"whole", 4, io.EOF, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStage(t, nil)
+			s.enroll(t, func(r *http.Request) (*http.Response, error) {
+				resp := answerOf(r, 200, nil, "")
+				resp.ContentLength = test.length
+				resp.Header.Del("Content-Length")
+				if test.length >= 0 {
+					resp.Header.Set("Content-Length", fmt.Sprint(test.length))
+				}
+				resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("body"), errReader{test.err}))
+				return resp, nil
+			})
+			s.each(t, func(t *testing.T, v *visitor) {
+				resp, err := v.rt.RoundTrip(v.request(t, "GET", "/", nil))
+				var body []byte
+				if err == nil {
+					body, err = io.ReadAll(resp.Body)
+					resp.Body.Close()
+				}
+				if test.name == "longer than announced" {
+					// A sees as much as was announced, or a break.
+					if string(body) != "bod" && err == nil {
+						t.Errorf("A got %q", body)
+					}
+				} else if (err == nil) != test.ok || test.ok && string(body) != "body" {
+					t.Errorf("A got %q, %v; want ok %v", body, err, test.ok)
+				}
+				rec := s.record(t)
+				if rec.Aborted == test.ok || (rec.Reason != "") == test.ok {
+					t.Errorf("record: aborted %v, reason %q", rec.Aborted, rec.Reason)
+				}
+			})
+		})
+	}
+}
+
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }

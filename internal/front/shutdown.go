@@ -1,0 +1,65 @@
+package front
+
+import (
+	"context"
+	"errors"
+)
+
+var errBrokenOff = errors.New("the proxy is stopping")
+
+// InFlight returns how many requests have not ended, upgraded connections
+// included.
+func (h *Handler) InFlight() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.exchanges)
+}
+
+// Stop makes every new request a 503, and those that wait for their turn. Those
+// that are running go on; what waits for an origin is let go by the table's own
+// Stop.
+func (h *Handler) Stop() {
+	h.mu.Lock()
+	h.stopping = true
+	h.mu.Unlock()
+	h.shares.stop()
+}
+
+// Shutdown does what Stop does and returns when no request is left. When ctx
+// ends before, it breaks off those that are, upgraded connections included,
+// waits for them to be gone, and returns ctx's error. http.Server.Shutdown does
+// not wait for upgraded connections; this does. Call it after the server's
+// listeners are closed: a request that comes while it waits is waited for.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	h.Stop()
+	h.mu.Lock()
+	if h.idle == nil {
+		h.idle = make(chan struct{})
+		h.idleLocked()
+	}
+	idle := h.idle
+	h.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	for x := range h.exchanges {
+		x.breakOff(errBrokenOff)
+	}
+	h.mu.Unlock()
+	<-idle
+	return context.Cause(ctx)
+}
+
+// idleLocked closes idle if it is time.
+func (h *Handler) idleLocked() {
+	if h.idle != nil && len(h.exchanges) == 0 {
+		select {
+		case <-h.idle:
+		default:
+			close(h.idle)
+		}
+	}
+}

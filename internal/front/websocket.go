@@ -1,0 +1,151 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
+)
+
+// duplex is the connection to C after a 101.
+type duplex struct {
+	io.ReadWriteCloser
+	in, out atomic.Int64 // bytes from A and to A
+}
+
+func (d *duplex) Read(p []byte) (int, error) {
+	n, err := d.ReadWriteCloser.Read(p)
+	d.out.Add(int64(n))
+	return n, err
+}
+
+func (d *duplex) Write(p []byte) (int, error) {
+	n, err := d.ReadWriteCloser.Write(p)
+	d.in.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite ends the direction to C.
+func (d *duplex) CloseWrite() error {
+	if c, ok := d.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return d.Close()
+}
+
+// wantsWebSocket reports whether r asks for the one upgrade that is passed on.
+// It is for HTTP/1 alone: the connection of h2 and SPDY is not one request's to
+// switch.
+func wantsWebSocket(r *http.Request) bool {
+	return r.ProtoMinor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
+		httpfield.HasToken(r.Header["Connection"], "upgrade") && httpfield.HasToken(r.Header["Upgrade"], "websocket")
+}
+
+// upgradeGrace is how long one side of an upgraded connection may go on when the
+// other has said all. A WebSocket's end takes a round trip (RFC 6455, 7.1.1); a
+// side that is gone for good looks no different from one that is slow with it.
+const upgradeGrace = 30 * time.Second
+
+// switchProtocols joins the connections of A and C after a 101, until both
+// directions have ended or one has failed.
+func (x *exchange) switchProtocols(resp *http.Response) {
+	rwc, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		resp.Body.Close()
+		x.failed(&responseError{"a 101 without a connection"})
+		return
+	}
+	x.duplex = &duplex{ReadWriteCloser: rwc}
+	defer x.duplex.Close()
+	x.w.begin()
+	if httpfield.HasToken(x.in.Header["Expect"], "100-continue") {
+		x.w.rw.WriteHeader(http.StatusContinue) // RFC 9110, 7.8: first this
+	}
+	conn, buf, err := x.w.hijack()
+	if err != nil {
+		x.failed(err)
+		return
+	}
+	defer conn.Close()
+
+	// The version is the connection's, and the text nobody's: C said both. The
+	// body is no part of the message.
+	head := &http.Response{ProtoMajor: 1, ProtoMinor: 1, StatusCode: resp.StatusCode, Header: make(http.Header)}
+	x.copyHeader(head.Header, resp.Header)
+	delete(head.Header, "Content-Length") // RFC 9110, 8.6
+	head.Header["Connection"] = []string{"Upgrade"}
+	head.Header["Upgrade"] = []string{"websocket"}
+	if err = head.Write(buf); err == nil {
+		err = buf.Flush()
+	}
+	if err != nil {
+		x.failed(err)
+		return
+	}
+	// What A sent behind its request, before it had the answer.
+	early, _ := buf.Reader.Peek(buf.Reader.Buffered())
+
+	stop := context.AfterFunc(x.ctx, func() { x.duplex.Close() })
+	defer stop()
+	var passing sync.WaitGroup
+	ended := make(chan error, 2)
+	// Both end with what they read from, or when both connections are closed,
+	// and are waited for.
+	passing.Go(func() { ended <- pass(visitorConn{conn, &x.w}, x.duplex) })
+	passing.Go(func() { ended <- pass(x.duplex, io.MultiReader(bytes.NewReader(early), conn)) })
+	if err := <-ended; err == nil {
+		// One side has said all that it will, and the other was told so.
+		timer := time.NewTimer(upgradeGrace)
+		select {
+		case <-ended:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	conn.Close()
+	x.duplex.Close()
+	passing.Wait()
+}
+
+// visitorConn is A's connection after a 101, whose writes are counted as those
+// of a response.
+type visitorConn struct {
+	net.Conn
+	w *response
+}
+
+func (c visitorConn) Write(p []byte) (int, error) {
+	c.w.writes.Add(1)
+	n, err := c.Conn.Write(p)
+	c.w.writes.Add(1)
+	return n, err
+}
+
+// CloseWrite tells A that nothing more comes.
+func (c visitorConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errNoHalf
+}
+
+var errNoHalf = errors.New("the connection cannot be closed in one direction")
+
+// pass copies one direction, and its end. An error means that the other has to
+// end too.
+func pass(to io.Writer, from io.Reader) error {
+	if _, err := io.Copy(to, from); err != nil {
+		return err
+	}
+	if half, ok := to.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errNoHalf
+}
