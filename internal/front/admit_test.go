@@ -123,7 +123,7 @@ func TestWaitForTurnEnds(t *testing.T) {
 // for a window, and is not even answered if it does not read that.
 func TestOverShare(t *testing.T) {
 	inBubble(t, 1000, func(c *Config) { c.MaxRequests = 16 }, endless(make(chan string, 10)), func(b *bubble) {
-		b.line = &fakeLine{crowded: true}
+		b.conn = &fakeConn{crowded: true}
 		v := b.h2("192.0.2.1", 0)
 		defer v.conn.Close()
 		for range 2 {

@@ -30,7 +30,7 @@ type bubble struct {
 	records chan *Record
 	server  *http.Server
 	conns   chan net.Conn
-	line    *fakeLine // of the connections to come; nil: none
+	conn    *fakeConn // of the connections to come; nil: none
 }
 
 // inBubble runs body with a handler that edit may change, and an origin that
@@ -78,8 +78,8 @@ func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.Handl
 }
 
 func (b *bubble) context(ctx context.Context, conn net.Conn) context.Context {
-	if l := conn.(pipeConn).line; l != nil {
-		return WithLine(ctx, l)
+	if c := conn.(pipeConn).conn; c != nil {
+		return WithConn(ctx, c)
 	}
 	return ctx
 }
@@ -101,7 +101,7 @@ func (l pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 type pipeConn struct {
 	*spdytest.Conn
 	from netip.Addr
-	line *fakeLine
+	conn *fakeConn
 }
 
 func (c pipeConn) RemoteAddr() net.Addr {
@@ -111,22 +111,34 @@ func (c pipeConn) RemoteAddr() net.Addr {
 // dial is a visitor's connection. Its network takes 16 KiB that are not read.
 func (b *bubble) dial(from string) *spdytest.Conn {
 	ours, theirs := spdytest.Pipe(spdytest.PipeConfig{Buffer: 16 << 10})
-	b.conns <- pipeConn{theirs, netip.MustParseAddr(from), b.line}
+	b.conns <- pipeConn{theirs, netip.MustParseAddr(from), b.conn}
 	return ours
 }
 
-// fakeLine says of a connection what the test wants.
-type fakeLine struct {
+// fakeConn says of a connection what the test wants.
+type fakeConn struct {
+	quiet
 	open    atomic.Int32
 	writing atomic.Bool
 	crowded bool
 }
 
-func (l *fakeLine) Began()        { l.open.Add(1) }
-func (l *fakeLine) Ended()        { l.open.Add(-1) }
-func (l *fakeLine) Writing() bool { return l.writing.Load() }
-func (l *fakeLine) Stalled() bool { return false }
-func (l *fakeLine) Crowded() bool { return l.crowded }
+func (c *fakeConn) Began()        { c.open.Add(1) }
+func (c *fakeConn) Ended()        { c.open.Add(-1) }
+func (c *fakeConn) Writing() bool { return c.writing.Load() }
+func (c *fakeConn) Crowded() bool { return c.crowded }
+
+// quiet is a Conn of which there is nothing to say.
+type quiet struct{}
+
+func (quiet) Began()               {}
+func (quiet) Ended()               {}
+func (quiet) Writing() bool        { return false }
+func (quiet) Stalled() bool        { return false }
+func (quiet) Crowded() bool        { return false }
+func (quiet) End() <-chan struct{} { return nil }
+func (quiet) Written() uint32      { return 0 }
+func (quiet) Broken() bool         { return false }
 
 // h2 is a visitor that speaks h2 and gives the windows it is told to.
 type h2 struct {

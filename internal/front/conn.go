@@ -2,9 +2,9 @@ package front
 
 import "context"
 
-// Line is a visitor's connection, as the server below the handler sees it. Its
-// methods may be called at once, and do not wait.
-type Line interface {
+// Conn is a visitor's connection, as the server below the handler sees it. Its
+// methods may be called at once and at any time, and do not wait.
+type Conn interface {
 	// Began and Ended are told when the handler begins and ends a request.
 	Began()
 	Ended()
@@ -17,25 +17,9 @@ type Line interface {
 	Stalled() bool
 	// Crowded reports whether the connection is one of many from its address.
 	Crowded() bool
-}
 
-type lineKey struct{}
+	// The following are for HTTP/1 alone.
 
-// WithLine returns a context for http.Server.ConnContext, whose requests come
-// on l.
-func WithLine(ctx context.Context, l Line) context.Context {
-	return context.WithValue(ctx, lineKey{}, l)
-}
-
-// lineOf returns nil if there is none.
-func lineOf(ctx context.Context) Line {
-	l, _ := ctx.Value(lineKey{}).(Line)
-	return l
-}
-
-// Conn is a visitor's connection, as far as HTTP/1 needs it. Its methods are
-// called at any time, and do not wait.
-type Conn interface {
 	// End is called after http.Server has ended a request's context. The channel
 	// is closed when the connection has come to the end of what the visitor
 	// sends, or is known to be broken.
@@ -58,13 +42,13 @@ type Conn interface {
 // it is sent a 100, which means nothing to a client (RFC 9110, 15.2.1), and
 // where that cannot be done it counts as gone.
 func WithConn(ctx context.Context, conn Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, &connection{conn: conn, ctx: ctx})
+	return context.WithValue(ctx, connKey{}, &connection{conn, ctx})
 }
 
 type connKey struct{}
 
 // connection is what WithConn was given.
 type connection struct {
-	conn Conn
-	ctx  context.Context
+	Conn
+	ctx context.Context
 }

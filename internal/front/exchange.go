@@ -30,7 +30,7 @@ type exchange struct {
 	http1    bool       // HTTP/1.0 or 1.1: the connection serves this request alone
 	trusted  bool       // what the peer claims is believed
 	head     head       // of the request
-	line     Line       // nil: nothing is known of A's connection
+	conn     Conn       // nil: nothing is known of A's connection
 	who      netip.Addr // whose share it counts in, see shares
 	standing standing
 
@@ -59,9 +59,14 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{h: h, in: r}
 	x.w = response{rw: w, x: x}
 	x.http1 = r.ProtoMajor == 1 && spdy.StreamID(r.Context()) == 0
-	if v, ok := r.Context().Value(connKey{}).(*connection); ok && x.http1 {
+	v, known := r.Context().Value(connKey{}).(*connection)
+	if known {
+		x.conn = v
+		x.conn.Began()
+	}
+	if known && x.http1 {
 		x.ctx, x.cancel = context.WithCancelCause(v.ctx)
-		x.leaving.watch(x, v.conn, r.Context())
+		x.leaving.watch(x, r.Context())
 	} else {
 		x.ctx, x.cancel = context.WithCancelCause(r.Context())
 	}
@@ -85,9 +90,6 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	if x.rec.RequestID == "" {
 		x.rec.RequestID = newRequestID()
 	}
-	if x.line = lineOf(r.Context()); x.line != nil {
-		x.line.Began()
-	}
 	x.who = h.shareKeyOf(x)
 	x.standing = h.shares.begin(x.who, x.head.bytes)
 	h.mu.Lock()
@@ -109,8 +111,8 @@ func (x *exchange) end() {
 		h.admitWaiting(x.name)
 	}
 	h.shares.end(x.who, x.head.bytes)
-	if x.line != nil {
-		x.line.Ended()
+	if x.conn != nil {
+		x.conn.Ended()
 	}
 	x.body.close()
 	x.cancel(nil)
@@ -125,7 +127,7 @@ func (x *exchange) end() {
 		x.rec.Status = x.w.status
 	}
 	x.rec.Aborted = !x.finished
-	if x.stalled.Load() || !x.finished && x.line != nil && x.line.Stalled() {
+	if x.stalled.Load() || !x.finished && x.conn != nil && x.conn.Stalled() {
 		x.rec.Stalled, x.rec.Aborted = true, true
 		x.rec.Reason, x.rec.Detail = reasonStalled, errStalled.Error()
 	}

@@ -22,7 +22,6 @@ var errLeft = errors.New("the visitor left")
 // has ended until its exchange does.
 type leaving struct {
 	x       *exchange
-	conn    Conn
 	unwatch func() bool // ends the wait for the sending side's end
 
 	// Guarded by response.mu.
@@ -33,8 +32,8 @@ type leaving struct {
 }
 
 // watch begins with the request.
-func (l *leaving) watch(x *exchange, conn Conn, server context.Context) {
-	l.x, l.conn = x, conn
+func (l *leaving) watch(x *exchange, server context.Context) {
+	l.x = x
 	l.unwatch = context.AfterFunc(server, l.ended)
 }
 
@@ -56,16 +55,16 @@ func (l *leaving) stop() {
 // ended is called in a goroutine of its own when http.Server has ended the
 // request's context.
 func (l *leaving) ended() {
-	if l.conn.Broken() {
+	if l.x.conn.Broken() {
 		l.x.cancel(errLeft)
 		return
 	}
 	select {
-	case <-l.conn.End():
+	case <-l.x.conn.End():
 	case <-l.x.ctx.Done():
 		return
 	}
-	if l.conn.Broken() {
+	if l.x.conn.Broken() {
 		l.x.cancel(errLeft) // the end was a reset
 		return
 	}
@@ -75,13 +74,13 @@ func (l *leaving) ended() {
 	if l.over {
 		return
 	}
-	l.written, l.pause = l.conn.Written(), leaveGrace
+	l.written, l.pause = l.x.conn.Written(), leaveGrace
 	l.timer = time.AfterFunc(l.pause, l.look)
 }
 
 // look is called now and then.
 func (l *leaving) look() {
-	if l.conn.Broken() {
+	if l.x.conn.Broken() {
 		l.x.cancel(errLeft)
 		return
 	}
@@ -92,7 +91,7 @@ func (l *leaving) look() {
 		return
 	}
 	l.pause = min(2*l.pause, leaveGrace)
-	if l.conn.Written() == l.written {
+	if l.x.conn.Written() == l.written {
 		// Not one byte has gone out that a visitor who is gone had answered.
 		if !l.x.w.interimLocked() {
 			l.x.cancel(errLeft)

@@ -32,6 +32,7 @@ func (l oneConn) Accept() (net.Conn, error) {
 // visited is the server's end of a visitor's connection. As with TCP, what is
 // written first to a visitor that is gone is taken, and answered with a reset.
 type visited struct {
+	quiet
 	*spdytest.Conn
 	end     chan struct{}
 	ended   sync.Once

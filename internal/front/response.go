@@ -90,7 +90,7 @@ func (x *exchange) settle() {
 		x.w.writes.Add(1)
 		st.WaitSent()
 		x.w.writes.Add(1)
-	} else if !x.http1 && x.w.bytes > 0 && x.line != nil && x.line.Crowded() {
+	} else if !x.http1 && x.w.bytes > 0 && x.conn != nil && x.conn.Crowded() {
 		x.w.flush()
 	}
 	if x.stalled.Load() {

@@ -77,7 +77,7 @@ func (x *exchange) stallLocked() bool {
 		x.seen, x.stuck = writes, 0
 		return false
 	}
-	if x.line != nil && x.line.Writing() {
+	if x.conn != nil && x.conn.Writing() {
 		return false
 	}
 	x.stuck++

@@ -56,16 +56,16 @@ func TestStallH2(t *testing.T) {
 	gone := make(chan string, 10)
 	for _, test := range []struct {
 		name, path string
-		line       *fakeLine
+		conn       *fakeConn
 	}{
 		{"nothing is known of the connection", "/film", nil},
-		{"one of few connections", "/film", &fakeLine{}},
-		{"one of many connections", "/film", &fakeLine{crowded: true}},
-		{"the end of a response, on one of many connections", "/small", &fakeLine{crowded: true}},
+		{"one of few connections", "/film", &fakeConn{}},
+		{"one of many connections", "/film", &fakeConn{crowded: true}},
+		{"the end of a response, on one of many connections", "/small", &fakeConn{crowded: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, 100, nil, endless(gone), func(b *bubble) {
-				b.line = test.line
+				b.conn = test.conn
 				v := b.h2("192.0.2.1", 0)
 				defer v.conn.Close()
 				id := v.get(test.path)
@@ -90,14 +90,14 @@ func TestStallH2(t *testing.T) {
 // server, so that no response costs one frame more: the handler has ended.
 func TestEndOfH2Response(t *testing.T) {
 	inBubble(t, 100, nil, endless(nil), func(b *bubble) {
-		b.line = &fakeLine{}
+		b.conn = &fakeConn{}
 		v := b.h2("192.0.2.1", 0)
 		defer v.conn.Close()
 		v.status(v.get("/small"))
 		if r := <-b.records; r.Stalled || r.Status != 200 {
 			b.Errorf("record: %+v", r)
 		}
-		if n := b.line.open.Load(); n != 0 || b.h.InFlight() != 0 {
+		if n := b.conn.open.Load(); n != 0 || b.h.InFlight() != 0 {
 			b.Errorf("%d requests with the handler, want none", n)
 		}
 	})
@@ -108,7 +108,7 @@ func TestEndOfH2Response(t *testing.T) {
 func TestSlowReaderH2(t *testing.T) {
 	gone := make(chan string, 1)
 	inBubble(t, 100, nil, endless(gone), func(b *bubble) {
-		b.line = &fakeLine{}
+		b.conn = &fakeConn{}
 		v := b.h2("192.0.2.1", 0)
 		defer v.conn.Close()
 		id := v.get("/film")
@@ -125,11 +125,11 @@ func TestSlowReaderH2(t *testing.T) {
 				got += int(f.Length)
 			}
 		}
-		b.line.writing.Store(true)
+		b.conn.writing.Store(true)
 		if f := v.within(time.Hour); f != nil {
 			b.Errorf("got %v on a connection that takes nothing, want nothing", f)
 		}
-		b.line.writing.Store(false)
+		b.conn.writing.Store(false)
 		if f, ok := v.within(time.Minute + time.Second).(*http2.RSTStreamFrame); !ok || f.StreamID != id {
 			b.Error("the connection is free for a minute, and the stream has no window: it goes on, want it reset")
 		}

@@ -16,7 +16,7 @@ import (
 // 2000 of a few KiB.
 const fewConns = 8
 
-var _ front.Line = (*visitor)(nil)
+var _ front.Conn = (*visitor)(nil)
 
 // leftover is what a visitor has not read when the handler has ended. It is a part
 // of visitor.
@@ -34,22 +34,22 @@ type leftover struct {
 	sinceEnd  time.Time // when it was first seen active without a request at the handler
 }
 
-// Began implements front.Line.
+// Began implements front.Conn.
 func (u *leftover) Began() {
 	u.begun.Add(1)
 	u.handlers.Add(1)
 }
 
-// Ended implements front.Line.
+// Ended implements front.Conn.
 func (u *leftover) Ended() { u.handlers.Add(-1) }
 
-// Crowded implements front.Line.
+// Crowded implements front.Conn.
 func (u *leftover) Crowded() bool { return u.crowded }
 
-// Stalled implements front.Line.
+// Stalled implements front.Conn.
 func (u *leftover) Stalled() bool { return u.stalled.Load() }
 
-// Writing implements front.Line.
+// Writing implements front.Conn.
 func (c *visitor) Writing() bool { return c.writing.Load() > 0 }
 
 // noteState is http.Server.ConnState. A connection of HTTP/1 is active from when

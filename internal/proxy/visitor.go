@@ -56,7 +56,7 @@ func withLeave(ctx context.Context, conn net.Conn) context.Context {
 		return ctx
 	}
 	c.secure = secure
-	ctx, cancel := context.WithCancel(front.WithLine(ctx, c))
+	ctx, cancel := context.WithCancel(ctx)
 	c.onLeave.Store(&cancel)
 	return front.WithConn(ctx, c)
 }
