@@ -14,6 +14,12 @@ const (
 	tcpUserTimeout       = 45 * time.Second // sent bytes may stay unacknowledged so long
 )
 
+// tcpUnsent is how much the kernel keeps of a connection beyond what is under way.
+// Without it several MB are in the kernel before the session chooses what goes
+// next: what is urgent, and what is another visitor's, waits behind that on a slow
+// line, even if nobody wants it any more.
+const tcpUnsent = 128 << 10
+
 // tuneTCP sets the options of a TCP connection. A system that has not one of
 // them does without: the session's pings find a dead peer too.
 func tuneTCP(conn net.Conn) {
@@ -25,4 +31,5 @@ func tuneTCP(conn net.Conn) {
 		Enable: true, Idle: tcpKeepAliveIdle, Interval: tcpKeepAliveInterval, Count: tcpKeepAliveCount,
 	})
 	setUserTimeout(tc, tcpUserTimeout)
+	setUnsent(tc, tcpUnsent)
 }
