@@ -11,12 +11,9 @@ import (
 // chunk is one pooled piece of a body. Its first 8 bytes stay free, so that a
 // DATA frame's header can be put in front of what is sent from it.
 type chunk struct {
-	next *chunk
-	r, w int // b[r:w] is filled and not yet taken
-	// inUse: a part of it is being written, by the session's writer or by the
-	// reader of a body: not to be pooled.
-	inUse bool
-	keep  bool // never to be pooled
+	next  *chunk
+	r, w  int  // b[r:w] is filled and not yet taken
+	inUse bool // a part of it is being written by the session's writer: not to be pooled
 	b     []byte
 }
 
@@ -44,7 +41,7 @@ func newChunk(large bool) *chunk {
 
 func freeChunk(c *chunk) {
 	switch {
-	case c.inUse || c.keep:
+	case c.inUse:
 	case len(c.b) == smallChunk:
 		smallChunks.Put(c)
 	default:
@@ -215,35 +212,6 @@ func (b *recvBuffer) read(p []byte) (n, consumed int, err error) {
 	}
 	b.consumed += n
 	return n, b.consumed, nil
-}
-
-// peek returns some of what there is, which the caller gives back with consume; it
-// waits for some.
-func (b *recvBuffer) peek() ([]byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.waitLocked(); err != nil {
-		return nil, err
-	}
-	c := b.list.head
-	c.inUse = true
-	return c.b[c.r:c.w], nil
-}
-
-// consume says that the first n bytes of what peek returned are read; keep, that
-// the borrower may go on reading them, so that they are never used again. It
-// returns how many were consumed since takeConsumed last said so.
-func (b *recvBuffer) consume(n int, keep bool) (consumed int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if c := b.list.head; c != nil && !b.list.dropped {
-		c.inUse, c.keep = false, c.keep || keep
-		c.r += n
-		b.list.size -= n
-		b.list.trim()
-		b.consumed += n
-	}
-	return b.consumed
 }
 
 // addTrailer keeps what a HEADERS frame brought until the end is read. A name may

@@ -19,11 +19,10 @@ const closeTimeout = time.Second
 const partTimeout = 10 * time.Second
 
 var (
-	errNoMoreIDs    = fmt.Errorf("%w: its stream ids are used up", ErrGoingAway)
-	errEOF          = fmt.Errorf("%w: the peer closed it", ErrLost)
-	errFinished     = errors.New("this side of the stream has ended")
-	errInvalidWrite = errors.New("a Write returned a count that cannot be")
-	errPeerStatus   = errors.New("the peer sent GOAWAY with an error status")
+	errNoMoreIDs  = fmt.Errorf("%w: its stream ids are used up", ErrGoingAway)
+	errEOF        = fmt.Errorf("%w: the peer closed it", ErrLost)
+	errFinished   = errors.New("this side of the stream has ended")
+	errPeerStatus = errors.New("the peer sent GOAWAY with an error status")
 )
 
 // closing is how far the end of a session has come. Guarded by Session.mu, the

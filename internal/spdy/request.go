@@ -114,19 +114,6 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo writes what is left of the body to w, without a copy in between.
-func (b *requestBody) WriteTo(w io.Writer) (int64, error) {
-	if st, ok := w.(*Stream); ok {
-		// An echo: it sends the headers before the first bytes come.
-		return st.ReadFrom(struct{ io.Reader }{b})
-	}
-	n, err := b.st.writeBodyTo(w)
-	if err == nil {
-		mergeTrailer(&b.req.Trailer, b.st.recv.buf.takeTrailer())
-	}
-	return n, err
-}
-
 // Close drops the rest of the body.
 func (b *requestBody) Close() error {
 	b.st.stopReading()

@@ -87,16 +87,6 @@ func (b *responseBody) Read(p []byte) (int, error) {
 // Who passes a body on can hold back what it has, and send it with more.
 func (b *responseBody) Ready() bool { return b.st.recv.buf.ready() }
 
-// WriteTo writes what is left of the body to w, without a copy in between.
-func (b *responseBody) WriteTo(w io.Writer) (int64, error) {
-	n, err := b.st.writeBodyTo(w)
-	if err == nil {
-		b.atEnd()
-		b.st.bodyEnded()
-	}
-	return n, err
-}
-
 // atEnd hands the trailers over; the response is its reader's by now.
 func (b *responseBody) atEnd() {
 	if b.read {
