@@ -16,10 +16,10 @@ const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // overShare is 429, not 503: what is wrong is on A's side, and those who watch
 // the service for failures are not to be alarmed by one visitor.
-func (x *exchange) overShare(silent bool) *failure {
-	x.rec.OverShare = true
-	if n := x.h.over.happened(x.rec.Time); n > 0 {
-		x.h.log.Warn("a visitor has as many requests open as one may have, more are refused", "client", x.who.String(), "refused", n)
+func (e *exchange) overShare(silent bool) *failure {
+	e.rec.OverShare = true
+	if n := e.h.overShare.happened(e.rec.Time); n > 0 {
+		e.h.log.Warn("a visitor has as many requests open as one may have, more are refused", "client", e.who.String(), "refused", n)
 	}
 	return &failure{
 		status: http.StatusTooManyRequests, reason: reasonLimit, detail: errShareUsed.Error(), retry: time.Second,
@@ -28,16 +28,16 @@ func (x *exchange) overShare(silent bool) *failure {
 }
 
 // admit answers what need not go to an origin, and finds the origin of the rest.
-func (h *Handler) admit(x *exchange) *failure {
-	r := x.in
+func (h *Handler) admit(e *exchange) *failure {
+	r := e.in
 	h.mu.Lock()
 	stop := h.stopping
 	h.mu.Unlock()
 	if stop {
 		return stopping()
 	}
-	if x.standing != within {
-		return x.overShare(x.standing == farOver)
+	if e.standing != within {
+		return e.overShare(e.standing == farOver)
 	}
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return &failure{
@@ -45,10 +45,10 @@ func (h *Handler) admit(x *exchange) *failure {
 			header: [2]string{"Allow", allowed},
 		}
 	}
-	if f := h.tooLarge(x.head); f != nil {
+	if f := h.tooLarge(e.head); f != nil {
 		return f
 	}
-	if f := x.badTarget(); f != nil {
+	if f := e.badTarget(); f != nil {
 		return f
 	}
 	host, err := parseHost(r.Host)
@@ -59,11 +59,11 @@ func (h *Handler) admit(x *exchange) *failure {
 		return &failure{status: http.StatusBadGateway, reason: reasonLoop, detail: "the origin's service leads back to this proxy"}
 	}
 	if h.cfg.Auth != nil {
-		user, f := h.cfg.Auth.check(r, x.rec.Client)
+		user, f := h.cfg.Auth.check(r, e.rec.Client)
 		if f != nil {
 			return f
 		}
-		x.rec.User = user
+		e.rec.User = user
 	}
 	if n, ok := maxForwards(r); ok && n == 0 {
 		// The last that may answer (RFC 9110, 7.6.2).
@@ -73,38 +73,38 @@ func (h *Handler) admit(x *exchange) *failure {
 	if !ok {
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, detail: "no origin can have this name", retry: retryAfter}
 	}
-	x.name = name
-	x.rec.Origin = name.String()
-	if x.rec.Known = h.cfg.Origins.Known(name); !x.rec.Known {
+	e.name = name
+	e.rec.Origin = name.String()
+	if e.rec.Known = h.cfg.Origins.Known(name); !e.rec.Known {
 		return unavailable(name, origin.ErrNotConnected)
 	}
-	return h.place(x)
+	return h.place(e)
 }
 
 // place takes one of the places that an origin has, when it is A's turn.
-func (h *Handler) place(x *exchange) *failure {
-	turn, err := h.shares.enter(x.name, x.who, h.room(x.name))
+func (h *Handler) place(e *exchange) *failure {
+	turn, err := h.shares.enter(e.name, e.who, h.room(e.name))
 	switch {
 	case errors.Is(err, errShareUsed):
-		return x.overShare(false)
+		return e.overShare(false)
 	case err != nil:
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: err.Error(), retry: retryAfter}
 	case turn == nil:
-		x.placed = true
+		e.placed = true
 		return nil
 	}
-	late := &responseTimer{limit: h.cfg.ResponseTimeout, cancel: x.cancel}
+	late := &responseTimer{limit: h.cfg.ResponseTimeout, cancel: e.cancel}
 	late.start()
 	select {
 	case <-turn.ready:
-	case <-x.ctx.Done():
+	case <-e.ctx.Done():
 	}
 	late.stop()
-	x.placed = h.shares.giveUp(x.name, x.who, turn)
+	e.placed = h.shares.giveUp(e.name, e.who, turn)
 	switch {
-	case x.ctx.Err() != nil:
-		return x.judge(context.Cause(x.ctx))
-	case !x.placed:
+	case e.ctx.Err() != nil:
+		return e.failureOf(context.Cause(e.ctx))
+	case !e.placed:
 		return stopping()
 	}
 	return nil
@@ -122,10 +122,10 @@ func (h *Handler) room(name origin.Name) int {
 // admitWaiting lets those go on that wait for an origin and have their turn.
 func (h *Handler) admitWaiting(name origin.Name) { h.shares.admit(name, h.room(name)) }
 
-// shareKeyOf returns whose share x counts in, the zero Addr if in nobody's: all
+// shareKeyOf returns whose share e counts in, the zero Addr if in nobody's: all
 // of this machine's users, and all visitors of a proxy, have one address.
-func (h *Handler) shareKeyOf(x *exchange) netip.Addr {
-	addr := x.rec.Client
+func (h *Handler) shareKeyOf(e *exchange) netip.Addr {
+	addr := e.rec.Client
 	if !addr.IsValid() || Local(addr) || h.trusts(addr) {
 		return netip.Addr{}
 	}

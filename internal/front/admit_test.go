@@ -185,16 +185,16 @@ func TestWhoShares(t *testing.T) {
 		if test.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", test.forwarded)
 		}
-		x := h.begin(nowhere{make(http.Header)}, r)
+		e := h.begin(nowhere{make(http.Header)}, r)
 		got := ""
-		if x.who.IsValid() {
-			got = x.who.String()
+		if e.who.IsValid() {
+			got = e.who.String()
 		}
 		if got != test.want {
 			t.Errorf("%s for %q: share of %q, want %q", test.remote, test.forwarded, got, test.want)
 		}
-		x.finished = true
-		x.end()
+		e.finished = true
+		e.end()
 	}
 	if len(h.shares.open.one) != 0 {
 		t.Errorf("left over: %v", h.shares.open)

@@ -48,9 +48,9 @@ func FuzzForwardedFor(f *testing.F) {
 		r := httptest.NewRequest("GET", "/", nil)
 		name = http.CanonicalHeaderKey(name)
 		r.RemoteAddr, r.Header[name] = remote, strings.Split(values, "\n")
-		x := h.begin(httptest.NewRecorder(), r)
-		defer x.end()
-		peer, client := x.rec.Peer, x.rec.Client
+		e := h.begin(httptest.NewRecorder(), r)
+		defer e.end()
+		peer, client := e.rec.Peer, e.rec.Client
 		believed := peer.IsValid() && trusted.Contains(peer)
 		if !believed && client != peer {
 			t.Fatalf("from %q: %s: %q makes the client %v of the peer %v", remote, name, values, client, peer)
@@ -69,7 +69,7 @@ func FuzzForwardedFor(f *testing.F) {
 				t.Fatalf("%s: %q makes the client %v", name, values, client)
 			}
 		}
-		out, failed := x.request()
+		out, failed := e.request()
 		if failed != nil {
 			return
 		}

@@ -18,7 +18,7 @@ var (
 // longer than announced without an error, and when the session that brings it
 // ends, the rest may come over another. It belongs to the handler's goroutine.
 type download struct {
-	x    *exchange
+	e    *exchange
 	req  *http.Request  // as it was sent, without the body
 	resp *http.Response // as A got it; its Trailer is filled at the end of src
 	src  io.ReadCloser
@@ -33,12 +33,12 @@ type download struct {
 }
 
 // begin is for resp.Body.
-func (d *download) begin(x *exchange, req *http.Request, resp *http.Response) {
-	*d = download{x: x, req: req, resp: resp, src: resp.Body, want: resp.ContentLength}
-	if x.in.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+func (d *download) begin(e *exchange, req *http.Request, resp *http.Response) {
+	*d = download{e: e, req: req, resp: resp, src: resp.Body, want: resp.ContentLength}
+	if e.in.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
 		d.want = -1
 	}
-	if x.in.Method == http.MethodGet && x.body == nil {
+	if e.in.Method == http.MethodGet && e.body == nil {
 		d.rest, d.resumes = resumable(resp)
 	}
 }
@@ -46,31 +46,31 @@ func (d *download) begin(x *exchange, req *http.Request, resp *http.Response) {
 // deliver sends the body to A, all that has come at once and without a wait for
 // more. Its error means that A has not all of it.
 func (d *download) deliver() error {
-	buf := d.x.h.buffers.get(false)
+	buf := d.e.h.buffers.get(false)
 	failed := false
 	defer func() {
 		// The h2 server may still read what a Write that failed was given: a
 		// buffer used again could carry another visitor's bytes to this one.
 		if !failed {
-			d.x.h.buffers.put(buf)
+			d.e.h.buffers.put(buf)
 		}
 	}()
 	for {
 		if !d.ready() {
 			// Nothing of what was written, the headers at first, is held back
 			// while there is nothing to read.
-			d.x.w.flush()
+			d.e.w.flush()
 		}
 		if d.got >= largeAfter && len(buf) != largeBuffer {
-			d.x.h.buffers.put(buf)
-			buf = d.x.h.buffers.get(true)
+			d.e.h.buffers.put(buf)
+			buf = d.e.h.buffers.get(true)
 		}
 		n, err := d.src.Read(buf)
 		if d.want >= 0 && int64(n) > d.want-d.got {
 			n, err = int(d.want-d.got), errLong
 		}
 		if n > 0 {
-			if _, err := d.x.w.Write(buf[:n]); err != nil {
+			if _, err := d.e.w.Write(buf[:n]); err != nil {
 				failed = true
 				return err
 			}
@@ -90,14 +90,14 @@ func (d *download) deliver() error {
 				return nil // all of it had come
 			}
 			if d.resumes {
-				d.x.w.flush() // it may take a while
+				d.e.w.flush() // it may take a while
 				if err = d.resume(err); err == nil {
 					continue
 				}
 			}
 		}
-		f := d.x.judge(err)
-		d.x.rec.Reason, d.x.rec.Detail = f.reason, f.detail
+		f := d.e.failureOf(err)
+		d.e.rec.Reason, d.e.rec.Detail = f.reason, f.detail
 		return err
 	}
 }

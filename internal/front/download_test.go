@@ -56,9 +56,9 @@ func (l *late) Ready() bool { return len(l.pieces) > 0 && l.pieces.Ready() }
 // come is the engine's affair, so that this does without one.
 func deliver(h *Handler, w http.ResponseWriter, body io.ReadCloser) {
 	r := httptest.NewRequest("GET", "/", nil)
-	x := h.begin(w, r)
-	defer x.end()
-	x.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: -1, Body: body})
+	e := h.begin(w, r)
+	defer e.end()
+	e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: -1, Body: body})
 }
 
 // "flushed as they come", and what is there at once costs one write.

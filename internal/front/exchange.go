@@ -49,108 +49,108 @@ type exchange struct {
 
 	// Parts of what is made once, which are here so that they are not allocated
 	// one by one.
-	leaving   leaving
+	halfClose halfClose
 	download  download
 	url       url.URL
 	ownValues [5]string // of the headers that P adds
 }
 
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{h: h, in: r}
-	x.w = response{rw: w, x: x}
-	x.http1 = r.ProtoMajor == 1 && spdy.StreamID(r.Context()) == 0
+	e := &exchange{h: h, in: r}
+	e.w = response{rw: w, e: e}
+	e.http1 = r.ProtoMajor == 1 && spdy.StreamID(r.Context()) == 0
 	v, known := r.Context().Value(connKey{}).(*connection)
 	if known {
-		x.conn = v
-		x.conn.Began()
+		e.conn = v
+		e.conn.Began()
 	}
-	if known && x.http1 {
-		x.ctx, x.cancel = context.WithCancelCause(v.ctx)
-		x.leaving.watch(x, r.Context())
+	if known && e.http1 {
+		e.ctx, e.cancel = context.WithCancelCause(v.ctx)
+		e.halfClose.watch(e, r.Context())
 	} else {
-		x.ctx, x.cancel = context.WithCancelCause(r.Context())
+		e.ctx, e.cancel = context.WithCancelCause(r.Context())
 	}
 	peer := peerOf(r)
-	x.trusted = h.trusts(peer)
-	x.head = requestHead(r)
-	x.rec = Record{
+	e.trusted = h.trusts(peer)
+	e.head = requestHead(r)
+	e.rec = Record{
 		Time: time.Now(), Peer: peer, Client: peer,
 		Method: r.Method, Scheme: "http", Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
 		Referer: r.Referer(), UserAgent: r.UserAgent(), Priority: parsePriority(r.Header["Priority"]),
 	}
 	if r.TLS != nil {
-		x.rec.Scheme = "https"
+		e.rec.Scheme = "https"
 	}
-	if x.trusted {
-		x.rec.Client = h.clientOf(r, peer)
+	if e.trusted {
+		e.rec.Client = h.clientOf(r, peer)
 		if id := r.Header.Get("X-Request-Id"); validRequestID(id) {
-			x.rec.RequestID = id
+			e.rec.RequestID = id
 		}
 	}
-	if x.rec.RequestID == "" {
-		x.rec.RequestID = newRequestID()
+	if e.rec.RequestID == "" {
+		e.rec.RequestID = newRequestID()
 	}
-	x.who = h.shareKeyOf(x)
-	x.standing = h.shares.begin(x.who, x.head.bytes)
+	e.who = h.shareKeyOf(e)
+	e.standing = h.shares.begin(e.who, e.head.bytes)
 	h.mu.Lock()
-	h.exchanges[x] = struct{}{}
+	h.exchanges[e] = struct{}{}
 	h.sweepLocked()
 	h.mu.Unlock()
-	return x
+	return e
 }
 
 // end is deferred: it also runs while the handler panics.
-func (x *exchange) end() {
-	x.leaving.stop()
-	h := x.h
+func (e *exchange) end() {
+	e.halfClose.stop()
+	h := e.h
 	h.mu.Lock()
-	delete(h.exchanges, x)
+	delete(h.exchanges, e)
 	h.idleLocked()
 	h.mu.Unlock()
-	if x.placed && h.shares.leave(x.name, x.who) {
-		h.admitWaiting(x.name)
+	if e.placed && h.shares.leave(e.name, e.who) {
+		h.admitWaiting(e.name)
 	}
-	h.shares.end(x.who, x.head.bytes)
-	if x.conn != nil {
-		x.conn.Ended()
+	h.shares.end(e.who, e.head.bytes)
+	if e.conn != nil {
+		e.conn.Ended()
 	}
-	x.body.close()
-	x.cancel(nil)
-	if x.http1 && x.in.ContentLength != 0 && !x.body.isWhole() && !x.w.hijacked {
-		x.linger()
+	e.body.close()
+	e.cancel(nil)
+	if e.http1 && e.in.ContentLength != 0 && !e.body.isWhole() && !e.w.hijacked {
+		e.linger()
 	}
 
-	x.rec.Duration = time.Since(x.rec.Time)
-	x.rec.BytesIn, _ = x.body.state()
-	x.rec.BytesOut = x.w.bytes
-	if x.rec.Status == 0 {
-		x.rec.Status = x.w.status
+	e.rec.Duration = time.Since(e.rec.Time)
+	e.rec.BytesIn, _ = e.body.state()
+	e.rec.BytesOut = e.w.bytes
+	if e.rec.Status == 0 {
+		e.rec.Status = e.w.status
 	}
-	x.rec.Aborted = !x.finished
-	if x.stalled.Load() || !x.finished && x.conn != nil && x.conn.Stalled() {
-		x.rec.Stalled, x.rec.Aborted = true, true
-		x.rec.Reason, x.rec.Detail = reasonStalled, errStalled.Error()
+	e.rec.Aborted = !e.finished
+	if e.stalled.Load() || !e.finished && e.conn != nil && e.conn.Stalled() {
+		e.rec.Stalled, e.rec.Aborted = true, true
+		e.rec.Reason, e.rec.Detail = reasonStalled, errStalled.Error()
 	}
-	if x.w.hijacked && x.duplex != nil {
-		x.rec.Status, x.rec.Upgraded = http.StatusSwitchingProtocols, true
-		x.rec.BytesIn, x.rec.BytesOut = x.duplex.in.Load(), x.duplex.out.Load()
+	if e.w.hijacked && e.duplex != nil {
+		e.rec.Status, e.rec.Upgraded = http.StatusSwitchingProtocols, true
+		e.rec.BytesIn, e.rec.BytesOut = e.duplex.in.Load(), e.duplex.out.Load()
 	}
 	if h.cfg.AccessLog != nil {
-		h.cfg.AccessLog.write(&x.rec)
+		h.cfg.AccessLog.write(&e.rec)
 	}
 	if h.cfg.OnDone != nil {
-		h.cfg.OnDone(&x.rec)
+		h.cfg.OnDone(&e.rec)
 	}
-	if !x.finished && x.http1 && x.in.ProtoMinor == 0 && x.w.status > 0 {
-		x.reset()
+	if !e.finished && e.http1 && e.in.ProtoMinor == 0 && e.w.status > 0 {
+		e.reset()
 	}
 }
 
 // reset closes the connection so that A sees an error. HTTP/1.0 has no chunks: a
 // body of unknown length ends where the connection does, and one that was cut
 // short would look whole.
-func (x *exchange) reset() {
-	conn, _, err := http.NewResponseController(x.w.rw).Hijack()
+func (e *exchange) reset() {
+	conn, _, err := http.NewResponseController(e.w.rw).Hijack()
 	if err != nil {
 		return
 	}
@@ -175,9 +175,9 @@ func (x *exchange) reset() {
 // linger bounds how long http.Server reads, after the handler's end, what is
 // left of the body, for the sake of the next request. It would wait without end
 // for what A does not send.
-func (x *exchange) linger() {
-	rc := http.NewResponseController(x.w.rw)
-	if x.body == nil {
+func (e *exchange) linger() {
+	rc := http.NewResponseController(e.w.rw)
+	if e.body == nil {
 		rc.SetReadDeadline(time.Now().Add(lingerTime))
 		return
 	}
@@ -189,10 +189,10 @@ func (x *exchange) linger() {
 
 // breakOff ends the exchange from outside, because of cause; called with
 // Handler.mu held, while the handler is running.
-func (x *exchange) breakOff(cause error) {
-	x.cancel(cause)
+func (e *exchange) breakOff(cause error) {
+	e.cancel(cause)
 	// A may be reading too slowly for a context to be noticed.
-	rc := http.NewResponseController(x.w.rw)
+	rc := http.NewResponseController(e.w.rw)
 	past := time.Unix(1, 0)
 	rc.SetWriteDeadline(past)
 	rc.SetReadDeadline(past)

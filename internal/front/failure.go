@@ -75,32 +75,32 @@ func stopping() *failure {
 	}
 }
 
-// judge says what A is answered when err came before the headers, and what is
+// failureOf says what A is answered when err came before the headers, and what is
 // logged when it came after.
-func (x *exchange) judge(err error) *failure {
+func (e *exchange) failureOf(err error) *failure {
 	bad := func(reason, format string, args ...any) *failure {
 		return &failure{status: http.StatusBadGateway, reason: reason, detail: fmt.Sprintf(format, args...)}
 	}
-	switch cause := context.Cause(x.ctx); {
+	switch cause := context.Cause(e.ctx); {
 	case cause == nil:
 	case errors.Is(cause, errBrokenOff):
 		return stopping()
 	case errors.Is(cause, errResponseTimeout):
-		f := bad(reasonTimeout, "no response within %v", x.h.cfg.ResponseTimeout)
+		f := bad(reasonTimeout, "no response within %v", e.h.cfg.ResponseTimeout)
 		f.status = http.StatusGatewayTimeout
 		return f
 	default:
 		return &failure{status: statusLeft, left: true, detail: "the client left"}
 	}
-	if _, err := x.body.state(); err != nil {
+	if _, err := e.body.state(); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return &failure{status: http.StatusRequestEntityTooLarge, reason: reasonRequest, detail: "the request's body is too long"}
 		}
 		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request's body could not be read"}
 	}
-	for _, e := range []error{origin.ErrNotConnected, origin.ErrHoldExpired, origin.ErrHoldFull, origin.ErrStopping} {
-		if errors.Is(err, e) {
-			return unavailable(x.name, e)
+	for _, known := range []error{origin.ErrNotConnected, origin.ErrHoldExpired, origin.ErrHoldFull, origin.ErrStopping} {
+		if errors.Is(err, known) {
+			return unavailable(e.name, known)
 		}
 	}
 	if re, ok := errors.AsType[*responseError](err); ok {
@@ -131,27 +131,27 @@ func (x *exchange) judge(err error) *failure {
 	if _, ok := errors.AsType[*spdy.SessionError](err); ok {
 		return bad(reasonTerminated, "the connection to the origin ended")
 	}
-	for _, e := range []error{errShort, errLong, errChanged} {
-		if errors.Is(err, e) {
-			return bad(reasonIncomplete, "%v", e)
+	for _, known := range []error{errShort, errLong, errChanged} {
+		if errors.Is(err, known) {
+			return bad(reasonIncomplete, "%v", known)
 		}
 	}
 	return bad(reasonInternal, "the request cannot be passed on")
 }
 
 // answer sends a response of P's own.
-func (x *exchange) answer(f *failure) {
-	x.rec.Reason, x.rec.Detail = f.reason, f.detail
+func (e *exchange) answer(f *failure) {
+	e.rec.Reason, e.rec.Detail = f.reason, f.detail
 	if f.left {
 		// Whatever was sent now would look like an answer to a log.
-		x.rec.Status = f.status
+		e.rec.Status = f.status
 		panic(http.ErrAbortHandler)
 	}
-	head := x.w.begin()
+	head := e.w.begin()
 	head.Set("Content-Type", "text/plain; charset=utf-8")
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")
-	head.Set("X-Request-Id", x.rec.RequestID)
+	head.Set("X-Request-Id", e.rec.RequestID)
 	proxyStatus := "spdy-proxy"
 	if f.reason != "" {
 		proxyStatus += "; error=" + f.reason
@@ -164,13 +164,13 @@ func (x *exchange) answer(f *failure) {
 		head.Set(f.header[0], f.header[1])
 	}
 	text := fmt.Sprintf("%d %s: %s\n", f.status, http.StatusText(f.status), f.detail)
-	if f.bare && !x.http1 {
+	if f.bare && !e.http1 {
 		text = ""
 	}
 	head.Set("Content-Length", strconv.Itoa(len(text)))
-	x.w.WriteHeader(f.status)
-	if x.in.Method != http.MethodHead && text != "" {
-		x.w.Write([]byte(text))
+	e.w.WriteHeader(f.status)
+	if e.in.Method != http.MethodHead && text != "" {
+		e.w.Write([]byte(text))
 	}
 }
 

@@ -93,12 +93,12 @@ type Origins interface {
 
 // Handler serves the front port. Make one with New.
 type Handler struct {
-	cfg    Config
-	domain string // as parseDomain returns it
-	log    *slog.Logger
-	shares *shares
-	over   rare // requests above a share
-	odd    rare // answers that were refused
+	cfg        Config
+	domain     string // as parseDomain returns it
+	log        *slog.Logger
+	shares     *shares
+	overShare  rare // requests above a share
+	badAnswers rare // answers that were refused
 
 	buffers buffers
 
@@ -135,13 +135,13 @@ func New(c Config) (*Handler, error) {
 // ServeHTTP implements http.Handler. It panics with http.ErrAbortHandler when
 // the response has to be broken off.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := h.begin(w, r)
-	defer x.end()
-	if f := h.admit(x); f != nil {
-		x.answer(f)
+	e := h.begin(w, r)
+	defer e.end()
+	if f := h.admit(e); f != nil {
+		e.answer(f)
 	} else {
-		x.forward()
+		e.forward()
 	}
-	x.settle()
-	x.finished = true
+	e.waitSent()
+	e.finished = true
 }

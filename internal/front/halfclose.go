@@ -18,10 +18,10 @@ const (
 
 var errLeft = errors.New("the visitor left")
 
-// leaving finds out whether the visitor is there, from when its sending side
+// halfClose finds out whether the visitor is there, from when its sending side
 // has ended until its exchange does.
-type leaving struct {
-	x       *exchange
+type halfClose struct {
+	e       *exchange
 	unwatch func() bool // ends the wait for the sending side's end
 
 	// Guarded by response.mu.
@@ -32,72 +32,72 @@ type leaving struct {
 }
 
 // watch begins with the request.
-func (l *leaving) watch(x *exchange, server context.Context) {
-	l.x = x
-	l.unwatch = context.AfterFunc(server, l.ended)
+func (c *halfClose) watch(e *exchange, server context.Context) {
+	c.e = e
+	c.unwatch = context.AfterFunc(server, c.ended)
 }
 
 // stop ends it. Nothing is sent to the visitor after it.
-func (l *leaving) stop() {
-	if l.unwatch == nil {
+func (c *halfClose) stop() {
+	if c.unwatch == nil {
 		return
 	}
-	l.unwatch()
-	mu := &l.x.w.mu
+	c.unwatch()
+	mu := &c.e.w.mu
 	mu.Lock()
 	defer mu.Unlock()
-	l.over = true
-	if l.timer != nil {
-		l.timer.Stop()
+	c.over = true
+	if c.timer != nil {
+		c.timer.Stop()
 	}
 }
 
 // ended is called in a goroutine of its own when http.Server has ended the
 // request's context.
-func (l *leaving) ended() {
-	if l.x.conn.Broken() {
-		l.x.cancel(errLeft)
+func (c *halfClose) ended() {
+	if c.e.conn.Broken() {
+		c.e.cancel(errLeft)
 		return
 	}
 	select {
-	case <-l.x.conn.End():
-	case <-l.x.ctx.Done():
+	case <-c.e.conn.End():
+	case <-c.e.ctx.Done():
 		return
 	}
-	if l.x.conn.Broken() {
-		l.x.cancel(errLeft) // the end was a reset
+	if c.e.conn.Broken() {
+		c.e.cancel(errLeft) // the end was a reset
 		return
 	}
-	mu := &l.x.w.mu
+	mu := &c.e.w.mu
 	mu.Lock()
 	defer mu.Unlock()
-	if l.over {
+	if c.over {
 		return
 	}
-	l.written, l.pause = l.x.conn.Written(), leaveGrace
-	l.timer = time.AfterFunc(l.pause, l.look)
+	c.written, c.pause = c.e.conn.Written(), leaveGrace
+	c.timer = time.AfterFunc(c.pause, c.look)
 }
 
 // look is called now and then.
-func (l *leaving) look() {
-	if l.x.conn.Broken() {
-		l.x.cancel(errLeft)
+func (c *halfClose) look() {
+	if c.e.conn.Broken() {
+		c.e.cancel(errLeft)
 		return
 	}
-	mu := &l.x.w.mu
+	mu := &c.e.w.mu
 	mu.Lock()
 	defer mu.Unlock()
-	if l.over {
+	if c.over {
 		return
 	}
-	l.pause = min(2*l.pause, leaveGrace)
-	if l.x.conn.Written() == l.written {
+	c.pause = min(2*c.pause, leaveGrace)
+	if c.e.conn.Written() == c.written {
 		// Not one byte has gone out that a visitor who is gone had answered.
-		if !l.x.w.interimLocked() {
-			l.x.cancel(errLeft)
+		if !c.e.w.interimLocked() {
+			c.e.cancel(errLeft)
 			return
 		}
-		l.pause = leaveAnswer
+		c.pause = leaveAnswer
 	}
-	l.timer.Reset(l.pause)
+	c.timer.Reset(c.pause)
 }

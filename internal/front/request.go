@@ -50,21 +50,21 @@ func foldedPrefix(s, prefix string) bool {
 
 // request makes the request to C out of that of A, which is not changed. Their
 // headers share their values.
-func (x *exchange) request() (*http.Request, *failure) {
-	in := x.in
-	ctx := x.ctx
-	if !x.http1 || x.rec.Priority != defaultPriority {
+func (e *exchange) request() (*http.Request, *failure) {
+	in := e.in
+	ctx := e.ctx
+	if !e.http1 || e.rec.Priority != defaultPriority {
 		// A default is the stream's without being said, except that the context
 		// of a SPDY visitor's request has a priority already.
-		ctx = spdy.WithPriority(ctx, x.rec.Priority)
+		ctx = spdy.WithPriority(ctx, e.rec.Priority)
 	}
 	out := in.WithContext(ctx)
 	out.Close = false
 
 	path, _, _ := strings.Cut(requestTarget(in), "?")
-	x.url = *in.URL
-	out.URL = &x.url
-	out.URL.Scheme = x.rec.Scheme
+	e.url = *in.URL
+	out.URL = &e.url
+	out.URL.Scheme = e.rec.Scheme
 	out.URL.Host = ""
 	if strings.HasPrefix(path, "/") {
 		// As it is: URL.EscapedPath would escape what A did not.
@@ -77,7 +77,7 @@ func (x *exchange) request() (*http.Request, *failure) {
 		out.Host = "localhost"
 	}
 
-	header := make(http.Header, len(in.Header)+len(x.ownValues))
+	header := make(http.Header, len(in.Header)+len(e.ownValues))
 	out.Header = header
 	for name, values := range httpfield.EndToEnd(in.Header) {
 		if !claims(name) {
@@ -89,13 +89,13 @@ func (x *exchange) request() (*http.Request, *failure) {
 	if n, ok := maxForwards(in); ok {
 		header["Max-Forwards"] = []string{strconv.FormatUint(n-1, 10)} // admit has answered 0
 	}
-	if x.h.cfg.Auth != nil {
+	if e.h.cfg.Auth != nil {
 		delete(header, "Authorization") // it was for P
 	}
 	if httpfield.HasToken(in.Header["Te"], "trailers") {
 		header["Te"] = []string{"trailers"} // P passes them on
 	}
-	if x.upgrade = x.http1 && wantsWebSocket(in); x.upgrade {
+	if e.upgrade = e.http1 && wantsWebSocket(in); e.upgrade {
 		header["Connection"] = []string{"Upgrade"}
 		header["Upgrade"] = []string{"websocket"}
 	} else if httpfield.HasToken(in.Header["Connection"], "upgrade") && !isPrintable(in.Header.Get("Upgrade")) {
@@ -103,11 +103,11 @@ func (x *exchange) request() (*http.Request, *failure) {
 	}
 
 	forwardedFor := "unknown" // as RFC 7239, 6 calls it
-	if x.rec.Peer.IsValid() {
-		forwardedFor = peerText(in.RemoteAddr, x.rec.Peer)
+	if e.rec.Peer.IsValid() {
+		forwardedFor = peerText(in.RemoteAddr, e.rec.Peer)
 	}
-	proto, host := x.rec.Scheme, in.Host
-	if x.trusted {
+	proto, host := e.rec.Scheme, in.Host
+	if e.trusted {
 		for name, values := range in.Header {
 			if claims(name) && !strings.Contains(name, "_") {
 				header[name] = values
@@ -123,8 +123,8 @@ func (x *exchange) request() (*http.Request, *failure) {
 			host = p
 		}
 	}
-	x.ownValues = [...]string{forwardedFor, proto, x.rec.RequestID, via, host}
-	own := x.ownValues[:]
+	e.ownValues = [...]string{forwardedFor, proto, e.rec.RequestID, via, host}
+	own := e.ownValues[:]
 	header["X-Forwarded-For"] = own[0:1:1]
 	header["X-Forwarded-Proto"] = own[1:2:2]
 	header["X-Request-Id"] = own[2:3:3]
@@ -141,10 +141,10 @@ func (x *exchange) request() (*http.Request, *failure) {
 
 	out.Body, out.Trailer = nil, nil
 	if in.ContentLength != 0 && in.Body != nil {
-		x.body = &requestBody{src: in.Body, in: in, named: httpfield.Named(in.Header), out: make(http.Header)}
+		e.body = &requestBody{src: in.Body, in: in, named: httpfield.Named(in.Header), out: make(http.Header)}
 		for name := range in.Trailer {
-			if x.body.trailerAllowed(name) {
-				x.body.out[name] = nil
+			if e.body.trailerAllowed(name) {
+				e.body.out[name] = nil
 			}
 		}
 	}
@@ -183,9 +183,9 @@ func requestTarget(r *http.Request) string {
 
 // badTarget returns a failure for a target in absolute form that is no resource
 // that could be had here.
-func (x *exchange) badTarget() *failure {
+func (e *exchange) badTarget() *failure {
 	status, detail := http.StatusBadRequest, ""
-	switch u := x.in.URL; {
+	switch u := e.in.URL; {
 	case u.Scheme == "":
 		return nil
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -194,7 +194,7 @@ func (x *exchange) badTarget() *failure {
 		detail = "the target has no host"
 	case u.User != nil: // RFC 9110, 4.2.4
 		detail = "the target has user information"
-	case u.Scheme == "https" && x.in.TLS == nil && !x.trusted: // RFC 9110, 7.4
+	case u.Scheme == "https" && e.in.TLS == nil && !e.trusted: // RFC 9110, 7.4
 		status, detail = http.StatusMisdirectedRequest, "the target is secure and the connection is not"
 	default:
 		return nil

@@ -57,8 +57,8 @@ func (b *requestBody) state() (read int64, err error) {
 	return b.read, b.err
 }
 
-// attempt is one attempt's access to the body.
-type attempt struct {
+// attemptBody is one attempt's access to the body.
+type attemptBody struct {
 	*requestBody
 	ended  func() // called at the body's end
 	closed bool   // guarded by mu
@@ -66,7 +66,7 @@ type attempt struct {
 
 // Read reads from A. The first one makes http.Server ask A for the body, if A
 // waits to be asked ("Expect: 100-continue").
-func (a *attempt) Read(p []byte) (int, error) {
+func (a *attemptBody) Read(p []byte) (int, error) {
 	a.mu.Lock()
 	if a.closed || a.over {
 		a.mu.Unlock()
@@ -96,7 +96,7 @@ func (a *attempt) Read(p []byte) (int, error) {
 }
 
 // Close ends the attempt's access. The body itself is closed by http.Server.
-func (a *attempt) Close() error {
+func (a *attemptBody) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true

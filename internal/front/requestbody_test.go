@@ -151,7 +151,7 @@ func TestBodies(t *testing.T) {
 // holds it gets an error.
 func TestBodyAfterHandler(t *testing.T) {
 	body := &requestBody{src: io.NopCloser(strings.NewReader("body")), in: &http.Request{}, out: make(http.Header)}
-	a := &attempt{requestBody: body, ended: func() {}}
+	a := &attemptBody{requestBody: body, ended: func() {}}
 	if n, err := a.Read(make([]byte, 2)); n != 2 || err != nil {
 		t.Errorf("a read before its end: %d, %v", n, err)
 	}

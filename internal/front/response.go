@@ -11,7 +11,7 @@ import (
 // response notes what is sent to A.
 type response struct {
 	rw       http.ResponseWriter
-	x        *exchange
+	e        *exchange
 	status   int   // of the final response, 0 before
 	bytes    int64 // of the body
 	hijacked bool
@@ -34,7 +34,7 @@ func (w *response) begin() http.Header {
 func (w *response) WriteHeader(status int) {
 	w.status = status
 	h := w.rw.Header()
-	if w.x.http1 && w.x.closes() {
+	if w.e.http1 && w.e.closes() {
 		h.Set("Connection", "close")
 	}
 	if h["Content-Type"] == nil {
@@ -45,18 +45,18 @@ func (w *response) WriteHeader(status int) {
 }
 
 // closes reports whether the connection must end with this response.
-func (x *exchange) closes() bool {
+func (e *exchange) closes() bool {
 	switch {
-	case x.body != nil && !x.body.isWhole():
+	case e.body != nil && !e.body.isWhole():
 		// In full duplex http.Server does not look what is left of the body,
 		// and could take it for the next request.
 		return true
-	case x.in.ProtoMinor == 0:
+	case e.in.ProtoMinor == 0:
 		// A proxy must not keep an HTTP/1.0 client's connection (RFC 9112, 9.3),
 		// nor anybody one that had a Transfer-Encoding in HTTP/1.0 (6.1), which
 		// http.Server drops: the chunks would be the next request.
 		return true
-	case len(x.in.TransferEncoding) > 0:
+	case len(e.in.TransferEncoding) > 0:
 		// Nor after a request that had a Content-Length as well (RFC 9112, 6.1).
 		// http.Server drops that, so that every request in chunks is taken for
 		// one.
@@ -80,20 +80,20 @@ func (w *response) flush() {
 	w.writes.Add(1)
 }
 
-// settle waits until A lets the end of the response out, where the server would
+// waitSent waits until A lets the end of the response out, where the server would
 // wait for it after the handler's end, and nobody would count it any more. A
 // SPDY stream knows whether that is so. Of h2, net/http does not say, and asking
 // it to send what it has costs a frame: a few connections cannot hold much in
 // that way, so it is for those that are one of many.
-func (x *exchange) settle() {
-	if st, ok := x.w.rw.(interface{ WaitSent() error }); ok {
-		x.w.writes.Add(1)
+func (e *exchange) waitSent() {
+	if st, ok := e.w.rw.(interface{ WaitSent() error }); ok {
+		e.w.writes.Add(1)
 		st.WaitSent()
-		x.w.writes.Add(1)
-	} else if !x.http1 && x.w.bytes > 0 && x.conn != nil && x.conn.Crowded() {
-		x.w.flush()
+		e.w.writes.Add(1)
+	} else if !e.http1 && e.w.bytes > 0 && e.conn != nil && e.conn.Crowded() {
+		e.w.flush()
 	}
-	if x.stalled.Load() {
+	if e.stalled.Load() {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -110,7 +110,7 @@ func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 // interimLocked sends a 100, if there can be one: an HTTP/1.0 client must get
 // none (RFC 9110, 15.2), and nobody may after the response has begun.
 func (w *response) interimLocked() bool {
-	if w.begun || w.x.in.ProtoMinor == 0 {
+	if w.begun || w.e.in.ProtoMinor == 0 {
 		return false
 	}
 	w.rw.WriteHeader(http.StatusContinue)

@@ -25,7 +25,7 @@ func (d *download) resume(cause error) error {
 	first, last := d.rest.first+d.got, d.rest.last
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, last))
 	req.Header.Set("If-Range", d.rest.etag)
-	resp, err := d.x.send(req, &d.repeats)
+	resp, err := d.e.send(req, &d.repeats)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (d *download) resume(cause error) error {
 	}
 	d.src.Close()
 	d.src = resp.Body
-	d.x.rec.Resumed++
+	d.e.rec.Resumed++
 	return nil
 }
 

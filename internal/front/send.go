@@ -28,17 +28,17 @@ const (
 // send finds a session for req, and sends it; again where that is safe, as long
 // as Hold lasts. repeats counts how often C may have acted on it before. The
 // response's headers are such as HTTP allows.
-func (x *exchange) send(req *http.Request, repeats *int) (*http.Response, error) {
-	budget := x.h.cfg.Hold
+func (e *exchange) send(req *http.Request, repeats *int) (*http.Response, error) {
+	budget := e.h.cfg.Hold
 	var last error             // of the attempt before
 	var before origin.Upstream // where it was
 	pause := time.Duration(0)
 	for {
-		up, waited, err := x.h.cfg.Origins.Acquire(req.Context(), origin.Query{
-			Name: x.name, Hold: budget, Cost: x.head.bytes, From: x.who, Avoid: before,
+		up, waited, err := e.h.cfg.Origins.Acquire(req.Context(), origin.Query{
+			Name: e.name, Hold: budget, Cost: e.head.bytes, From: e.who, Avoid: before,
 		})
 		budget -= waited
-		x.rec.Held += waited
+		e.rec.Held += waited
 		if err != nil {
 			return nil, err
 		}
@@ -50,26 +50,26 @@ func (x *exchange) send(req *http.Request, repeats *int) (*http.Response, error)
 				if pause > budget {
 					return nil, last
 				}
-				if err := x.sleep(req.Context(), pause); err != nil {
+				if err := e.sleep(req.Context(), pause); err != nil {
 					return nil, err
 				}
 				budget -= pause
 			} else {
 				pause = minPause / 2
 			}
-			x.rec.Replayed++
+			e.rec.Replayed++
 		}
-		resp, err := x.attempt(req, up)
+		resp, err := e.roundTrip(req, up)
 		if err == nil {
 			return resp, nil
 		}
 		if !spdy.Retryable(err) {
-			if !x.repeatable(err) || *repeats == maxRepeats {
+			if !e.repeatable(err) || *repeats == maxRepeats {
 				return nil, err
 			}
 			*repeats++
 		}
-		if !x.body.untouched() || req.Context().Err() != nil {
+		if !e.body.untouched() || req.Context().Err() != nil {
 			return nil, err
 		}
 		last, before = err, up
@@ -79,48 +79,48 @@ func (x *exchange) send(req *http.Request, repeats *int) (*http.Response, error)
 // repeatable reports whether a request that failed with err may be sent again
 // although C may have acted on it: it is safe in itself (RFC 9110, 9.2.1), and
 // its session ended before the headers of its response.
-func (x *exchange) repeatable(err error) bool {
-	switch x.in.Method {
+func (e *exchange) repeatable(err error) bool {
+	switch e.in.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		_, ended := errors.AsType[*spdy.SessionError](err)
-		return ended && x.body == nil
+		return ended && e.body == nil
 	}
 	return false
 }
 
 // sleep counts as waiting for the origin.
-func (x *exchange) sleep(ctx context.Context, d time.Duration) error {
+func (e *exchange) sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		x.rec.Held += d
+		e.rec.Held += d
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// attempt sends req to up once. Response headers that HTTP forbids are an error.
-func (x *exchange) attempt(req *http.Request, up origin.Upstream) (*http.Response, error) {
-	timeout := &responseTimer{limit: x.h.cfg.ResponseTimeout, cancel: x.cancel}
+// roundTrip sends req to up once. Response headers that HTTP forbids are an error.
+func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Response, error) {
+	timeout := &responseTimer{limit: e.h.cfg.ResponseTimeout, cancel: e.cancel}
 	out := req
-	var body *attempt
-	if x.body != nil {
+	var body *attemptBody
+	if e.body != nil {
 		// A copy: the attempt before may still be reading its own body.
 		out = req.WithContext(req.Context())
-		body = &attempt{requestBody: x.body, ended: timeout.start}
-		out.Body, out.Trailer = body, x.body.out
+		body = &attemptBody{requestBody: e.body, ended: timeout.start}
+		out.Body, out.Trailer = body, e.body.out
 	} else {
 		timeout.start()
 	}
-	x.rec.Session = up.ID()
+	e.rec.Session = up.ID()
 	resp, err := up.RoundTrip(out)
 	inTime := timeout.stop()
 	if err == nil {
-		x.rec.Stream = spdy.ResponseStreamID(resp)
+		e.rec.Stream = spdy.ResponseStreamID(resp)
 		if inTime {
-			if err = checkResponse(resp, x.upgrade); err == nil && x.h.answerTooLarge(resp) {
+			if err = checkResponse(resp, e.upgrade); err == nil && e.h.answerTooLarge(resp) {
 				err = errAnswerTooLarge
 			}
 		}
@@ -128,7 +128,7 @@ func (x *exchange) attempt(req *http.Request, up origin.Upstream) (*http.Respons
 			resp.Body.Close()
 		}
 	} else if se, ok := errors.AsType[*spdy.StreamError](err); ok {
-		x.rec.Stream = se.StreamID
+		e.rec.Stream = se.StreamID
 	}
 	if !inTime {
 		err = errResponseTimeout

@@ -45,8 +45,8 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	h.mu.Lock()
-	for x := range h.exchanges {
-		x.breakOff(errBrokenOff)
+	for e := range h.exchanges {
+		e.breakOff(errBrokenOff)
 	}
 	h.mu.Unlock()
 	<-idle

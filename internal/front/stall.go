@@ -43,9 +43,9 @@ func (h *Handler) sweepLocked() {
 func (h *Handler) sweep() {
 	var stalled []*exchange
 	h.mu.Lock()
-	for x := range h.exchanges {
-		if x.stallLocked() {
-			stalled = append(stalled, x)
+	for e := range h.exchanges {
+		if e.stallLocked() {
+			stalled = append(stalled, e)
 		}
 	}
 	h.sweeping = false
@@ -53,12 +53,12 @@ func (h *Handler) sweep() {
 		h.sweepLocked()
 	}
 	h.mu.Unlock()
-	for _, x := range stalled {
+	for _, e := range stalled {
 		// One at a time: others want the lock, too.
 		h.mu.Lock()
-		if _, running := h.exchanges[x]; running {
-			x.stalled.Store(true)
-			x.breakOff(errStalled)
+		if _, running := h.exchanges[e]; running {
+			e.stalled.Store(true)
+			e.breakOff(errStalled)
 		}
 		h.mu.Unlock()
 	}
@@ -71,15 +71,15 @@ func (h *Handler) sweep() {
 // whether that is too long. The time does not count while A's connection takes
 // no more of anything: a write of this stream then waits for those of others,
 // and what a connection takes is not for the handler to see.
-func (x *exchange) stallLocked() bool {
-	writes := x.w.writes.Load()
-	if writes%2 == 0 || writes != x.seen || x.h.cfg.Stall <= 0 {
-		x.seen, x.stuck = writes, 0
+func (e *exchange) stallLocked() bool {
+	writes := e.w.writes.Load()
+	if writes%2 == 0 || writes != e.seen || e.h.cfg.Stall <= 0 {
+		e.seen, e.stuck = writes, 0
 		return false
 	}
-	if x.conn != nil && x.conn.Writing() {
+	if e.conn != nil && e.conn.Writing() {
 		return false
 	}
-	x.stuck++
-	return x.stuck >= stallTicks
+	e.stuck++
+	return e.stuck >= stallTicks
 }

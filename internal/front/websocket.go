@@ -55,22 +55,22 @@ const upgradeGrace = 30 * time.Second
 
 // switchProtocols joins the connections of A and C after a 101, until both
 // directions have ended or one has failed.
-func (x *exchange) switchProtocols(resp *http.Response) {
+func (e *exchange) switchProtocols(resp *http.Response) {
 	rwc, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok {
 		resp.Body.Close()
-		x.failed(&responseError{"a 101 without a connection"})
+		e.failed(&responseError{"a 101 without a connection"})
 		return
 	}
-	x.duplex = &duplex{ReadWriteCloser: rwc}
-	defer x.duplex.Close()
-	x.w.begin()
-	if httpfield.HasToken(x.in.Header["Expect"], "100-continue") {
-		x.w.rw.WriteHeader(http.StatusContinue) // RFC 9110, 7.8: first this
+	e.duplex = &duplex{ReadWriteCloser: rwc}
+	defer e.duplex.Close()
+	e.w.begin()
+	if httpfield.HasToken(e.in.Header["Expect"], "100-continue") {
+		e.w.rw.WriteHeader(http.StatusContinue) // RFC 9110, 7.8: first this
 	}
-	conn, buf, err := x.w.hijack()
+	conn, buf, err := e.w.hijack()
 	if err != nil {
-		x.failed(err)
+		e.failed(err)
 		return
 	}
 	defer conn.Close()
@@ -78,7 +78,7 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 	// The version is the connection's, and the text nobody's: C said both. The
 	// body is no part of the message.
 	head := &http.Response{ProtoMajor: 1, ProtoMinor: 1, StatusCode: resp.StatusCode, Header: make(http.Header)}
-	x.copyHeader(head.Header, resp.Header)
+	e.copyHeader(head.Header, resp.Header)
 	delete(head.Header, "Content-Length") // RFC 9110, 8.6
 	head.Header["Connection"] = []string{"Upgrade"}
 	head.Header["Upgrade"] = []string{"websocket"}
@@ -86,20 +86,20 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 		err = buf.Flush()
 	}
 	if err != nil {
-		x.failed(err)
+		e.failed(err)
 		return
 	}
 	// What A sent behind its request, before it had the answer.
 	early, _ := buf.Reader.Peek(buf.Reader.Buffered())
 
-	stop := context.AfterFunc(x.ctx, func() { x.duplex.Close() })
+	stop := context.AfterFunc(e.ctx, func() { e.duplex.Close() })
 	defer stop()
 	var passing sync.WaitGroup
 	ended := make(chan error, 2)
 	// Both end with what they read from, or when both connections are closed,
 	// and are waited for.
-	passing.Go(func() { ended <- pass(visitorConn{conn, &x.w}, x.duplex) })
-	passing.Go(func() { ended <- pass(x.duplex, io.MultiReader(bytes.NewReader(early), conn)) })
+	passing.Go(func() { ended <- pass(visitorConn{conn, &e.w}, e.duplex) })
+	passing.Go(func() { ended <- pass(e.duplex, io.MultiReader(bytes.NewReader(early), conn)) })
 	if err := <-ended; err == nil {
 		// One side has said all that it will, and the other was told so.
 		timer := time.NewTimer(upgradeGrace)
@@ -110,7 +110,7 @@ func (x *exchange) switchProtocols(resp *http.Response) {
 		timer.Stop()
 	}
 	conn.Close()
-	x.duplex.Close()
+	e.duplex.Close()
 	passing.Wait()
 }
 

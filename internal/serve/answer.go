@@ -18,12 +18,12 @@ func (e *answerError) Error() string { return e.what }
 
 func badAnswer(format string, args ...any) error { return &answerError{fmt.Sprintf(format, args...)} }
 
-// judge tells what is wrong with an answer of the service, beside what the
+// checkAnswer tells what is wrong with an answer of the service, beside what the
 // Transport refuses by itself. It mends what an intermediary has to mend.
 //
 // Interim answers (RFC 9110, 15.2) are not among those that come here: the
 // Transport reads them, as it must, and SPDY has no form in which they could go on.
-func judge(resp *http.Response, webSocket bool) error {
+func checkAnswer(resp *http.Response, webSocket bool) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusSwitchingProtocols:
 		// RFC 9110, 15.2.2; RFC 6455, 4.1 on what a 101 must hold.

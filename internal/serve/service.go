@@ -164,7 +164,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resp, err := s.transport.RoundTrip(out)
 	if err == nil {
 		defer resp.Body.Close()
-		if err = judge(resp, webSocket); err != nil {
+		if err = checkAnswer(resp, webSocket); err != nil {
 			cancel() // closes the connection: who knows where on it the next answer begins
 		}
 	}
