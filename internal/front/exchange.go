@@ -154,7 +154,8 @@ func (e *exchange) reset() {
 	if err != nil {
 		return
 	}
-	// TLS would say goodbye, and the end look meant.
+	// Closing the tls.Conn would send close_notify, which says that the body is
+	// complete.
 	if c, ok := conn.(*tls.Conn); ok {
 		conn = c.NetConn()
 	}

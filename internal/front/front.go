@@ -1,11 +1,11 @@
 // Package front is P's front port: what becomes of a request of A's.
 //
-// A request is one SPDY stream of one origin's session. The handler reads from
-// the Host header which origin is meant, cleans the request up, finds the
-// session, waits for one that was there a moment ago, sends the request again
-// where that is provably safe, and carries both bodies; a download goes on over
-// the next session where the first one ended. In what a proxy owes to HTTP it
-// does as [net/http/httputil.ReverseProxy] does, without its copies.
+// Each request becomes one SPDY stream to the origin that its Host header names.
+// If that origin was connected a moment ago and is not now, the request waits for
+// it. A request whose stream failed is sent again if C cannot have acted on it, or
+// if acting twice does no harm; a download that was interrupted continues over the
+// origin's next session. Bodies are streamed both ways. How this differs from
+// [net/http/httputil.ReverseProxy] is listed at forward.
 //
 // Serve it with an [http.Server] that has DisableGeneralOptionsHandler set, or
 // "OPTIONS *" does not get here, and without a ServeMux, which would redirect

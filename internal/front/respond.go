@@ -9,6 +9,33 @@ import (
 )
 
 // forward sends the request to C and its response to A.
+//
+// It does the work of [net/http/httputil.ReverseProxy] with a Rewrite function that
+// calls SetXForwarded. Whoever carries a fix of ReverseProxy over should know
+// what differs on purpose (compared with Go 1.27):
+//
+//   - The request: path and query are sent as they came, an unparsable query too,
+//     because nothing here is decided by them. Forwarding headers that A sent are
+//     dropped in any spelling, X-Request-Id among them, unless A is a trusted proxy. Via
+//     is added and counted, Max-Forwards obeyed, Expect answered here. With
+//     Config.Auth, Authorization is dropped.
+//   - Upgrade: to WebSocket alone, over HTTP/1.1 alone, and the answer must name
+//     WebSocket; another one is a header like others of one connection. The 101's
+//     hop-by-hop headers are dropped too. Each end of a direction is passed on as a
+//     half-close, and the other direction has a limit from then on.
+//   - The body: read once its stream is open. It is not closed after the handler, for
+//     that has http.Server read on; requestBody keeps everybody from reading it then.
+//   - Sending: send repeats it where that is safe, and limits the wait for headers.
+//   - The response: no interim ones, SPDY has none. What http.Server would pass on
+//     and HTTP forbids is 502 (checkResponse), as is a head above the limits. What
+//     its Connection names cannot be dropped: SPDY has no such header, and the
+//     engine drops one that comes.
+//   - Its body: flushed when nothing more is there to be read, whatever its type or
+//     length. It is never shorter or longer than announced without a break, always
+//     http.ErrAbortHandler. It may go on over another session (resume). A buffer of
+//     which a Write failed is not used again, for the h2 server may still read it.
+//   - Trailers: filtered in both directions (httpfield.Trailer).
+//   - An HTTP/1 visitor that closes its sending side gets its answer (WithConn).
 func (e *exchange) forward() {
 	req, f := e.request()
 	if f != nil {
@@ -16,9 +43,9 @@ func (e *exchange) forward() {
 		return
 	}
 	if e.http1 && e.body != nil {
-		// Or http.Server would read the rest of the body itself as soon as the
-		// response begins, and C would get a body with a hole. Where nobody
-		// else reads the body, it has to: in full duplex it panics then.
+		// Without full duplex, http.Server reads the rest of the request's body
+		// itself when the response begins, and C gets a body with a hole. Where C
+		// is sent no body, http.Server must read it, and panics in full duplex.
 		http.NewResponseController(e.w.rw).EnableFullDuplex()
 	}
 	resp, err := e.send(req, new(int))
@@ -88,16 +115,17 @@ func (e *exchange) respond(req *http.Request, resp *http.Response) {
 	err := d.deliver()
 	d.Close()
 	if err != nil {
-		// A sees as much as came, or a client could take the break for a
-		// connection that was closed before the request, and send it again.
+		// What has come is sent before the connection is broken off: a client that
+		// sees nothing of a response may assume that the request was not read, and
+		// send it again.
 		e.w.flush()
 		panic(http.ErrAbortHandler)
 	}
 	if len(resp.Trailer) == 0 {
 		return
 	}
-	// Or http.Server would count a body this short, say its length, and have no
-	// place for trailers.
+	// http.Server buffers a short body and then sets its Content-Length, which
+	// leaves no place for trailers. Flushed before its end, it is sent in chunks.
 	e.w.flush()
 	prefix := ""
 	if len(resp.Trailer) != announced {

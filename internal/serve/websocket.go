@@ -75,7 +75,8 @@ func (s *service) join(w http.ResponseWriter, r *http.Request, conn duplex) erro
 	buf := s.buffers.Get()
 	_, err := io.CopyBuffer(flushing{w, rc}, struct{ io.Reader }{conn}, buf)
 	s.buffers.Put(buf)
-	// Our return ends the visitor's direction too: nobody is left to hear him.
+	// Returning ends the visitor's direction too: the service has closed, and
+	// nothing that the visitor sends can reach it.
 	close(serviceDone)
 	conn.Close()
 	if rc.SetReadDeadline(time.Unix(1, 0)) != nil {
@@ -85,7 +86,8 @@ func (s *service) join(w http.ResponseWriter, r *http.Request, conn duplex) erro
 	return err
 }
 
-// A flushing sends on each write at once: somebody waits for it.
+// A flushing flushes after each write: the other side may answer only what it
+// has got.
 type flushing struct {
 	w  io.Writer
 	rc *http.ResponseController
