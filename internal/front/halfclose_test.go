@@ -153,7 +153,10 @@ func TestSendingSideEnds(t *testing.T) {
 		{"two", get + get, half, 0, after(20 * time.Second), 0, 0, "100 200 late 100 200 late"},
 		{"HTTP/1.0, soon", "GET / HTTP/1.0\r\n\r\n", half, 0, after(leaveGrace - time.Second), 0, 0, "200 late"},
 		{"HTTP/1.0, late", "GET / HTTP/1.0\r\n\r\n", half, 0, after(20 * time.Second), leaveGrace, 0, ""},
-		{"a stream", get, half, 0, begun(time.Hour), 0, 0, "200 begun, late"},
+		{"a stream", get, half, 0, func(w http.ResponseWriter, ctx context.Context) {
+			<-time.After(time.Millisecond) // behind the visitor's end
+			begun(time.Hour)(w, ctx)
+		}, 0, 0, "200 begun, late"},
 		{"a stream that had begun", get, half, time.Second, begun(time.Hour), time.Second + leaveGrace, 0, "200 begun,"},
 		{"a stream that goes on", get, half, time.Second, begun(leaveGrace), 0, 0, "200 begun, late"},
 		{"gone", get, gone, time.Second, after(time.Hour), time.Second + leaveGrace + leaveAnswer, 0, ""},
