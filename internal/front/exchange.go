@@ -120,6 +120,20 @@ func (e *exchange) end() {
 		e.linger()
 	}
 
+	e.completeRecord()
+	if h.cfg.AccessLog != nil {
+		h.cfg.AccessLog.write(&e.rec)
+	}
+	if h.cfg.OnDone != nil {
+		h.cfg.OnDone(&e.rec)
+	}
+	if !e.finished && e.http1 && e.in.ProtoMinor == 0 && e.w.status > 0 {
+		e.reset()
+	}
+}
+
+// completeRecord notes in the record how the exchange ended.
+func (e *exchange) completeRecord() {
 	e.rec.Duration = time.Since(e.rec.Time)
 	e.rec.BytesIn, _ = e.body.state()
 	e.rec.BytesOut = e.w.bytes
@@ -134,15 +148,6 @@ func (e *exchange) end() {
 	if e.w.hijacked && e.duplex != nil {
 		e.rec.Status, e.rec.Upgraded = http.StatusSwitchingProtocols, true
 		e.rec.BytesIn, e.rec.BytesOut = e.duplex.in.Load(), e.duplex.out.Load()
-	}
-	if h.cfg.AccessLog != nil {
-		h.cfg.AccessLog.write(&e.rec)
-	}
-	if h.cfg.OnDone != nil {
-		h.cfg.OnDone(&e.rec)
-	}
-	if !e.finished && e.http1 && e.in.ProtoMinor == 0 && e.w.status > 0 {
-		e.reset()
 	}
 }
 

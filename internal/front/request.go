@@ -77,8 +77,24 @@ func (e *exchange) request() (*http.Request, *failure) {
 		out.Host = "localhost"
 	}
 
+	e.upgrade = e.http1 && wantsWebSocket(in)
+	if !e.upgrade && httpfield.HasToken(in.Header["Connection"], "upgrade") && !isPrintable(in.Header.Get("Upgrade")) {
+		return nil, &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
+	}
+	out.Header = e.endToEndHeader()
+	e.addForwarding(out.Header)
+
+	out.Body, out.Trailer = nil, nil
+	if in.ContentLength != 0 && in.Body != nil {
+		e.body = newRequestBody(in)
+	}
+	return out, nil
+}
+
+// endToEndHeader returns what A sent for C, with room for what P adds.
+func (e *exchange) endToEndHeader() http.Header {
+	in := e.in
 	header := make(http.Header, len(in.Header)+len(e.ownValues))
-	out.Header = header
 	for name, values := range httpfield.EndToEnd(in.Header) {
 		if !claims(name) {
 			header[name] = values
@@ -95,13 +111,16 @@ func (e *exchange) request() (*http.Request, *failure) {
 	if httpfield.HasToken(in.Header["Te"], "trailers") {
 		header["Te"] = []string{"trailers"} // P passes them on
 	}
-	if e.upgrade = e.http1 && wantsWebSocket(in); e.upgrade {
+	if e.upgrade {
 		header["Connection"] = []string{"Upgrade"}
 		header["Upgrade"] = []string{"websocket"}
-	} else if httpfield.HasToken(in.Header["Connection"], "upgrade") && !isPrintable(in.Header.Get("Upgrade")) {
-		return nil, &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
 	}
+	return header
+}
 
+// addForwarding adds to header who A is and how it came, and the request's id.
+func (e *exchange) addForwarding(header http.Header) {
+	in := e.in
 	forwardedFor := "unknown" // as RFC 7239, 6 calls it
 	if e.rec.Peer.IsValid() {
 		forwardedFor = peerText(in.RemoteAddr, e.rec.Peer)
@@ -138,17 +157,6 @@ func (e *exchange) request() (*http.Request, *failure) {
 	} else {
 		header["X-Forwarded-Host"] = own[4:5:5]
 	}
-
-	out.Body, out.Trailer = nil, nil
-	if in.ContentLength != 0 && in.Body != nil {
-		e.body = &requestBody{src: in.Body, in: in, named: httpfield.Named(in.Header), out: make(http.Header)}
-		for name := range in.Trailer {
-			if e.body.trailerAllowed(name) {
-				e.body.out[name] = nil
-			}
-		}
-	}
-	return out, nil
 }
 
 // isPrintable reports whether s is ASCII that can be seen, and spaces.

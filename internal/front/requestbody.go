@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 var errBodyGone = errors.New("the request's body is not this attempt's to read any more")
@@ -25,6 +27,17 @@ type requestBody struct {
 	whole   bool  // io.EOF was reached
 	read    int64 // bytes
 	err     error // what ended it, if not io.EOF
+}
+
+// newRequestBody returns the body of A's request in.
+func newRequestBody(in *http.Request) *requestBody {
+	b := &requestBody{src: in.Body, in: in, named: httpfield.Named(in.Header), out: make(http.Header)}
+	for name := range in.Trailer {
+		if b.trailerAllowed(name) {
+			b.out[name] = nil
+		}
+	}
+	return b
 }
 
 // isWhole reports whether all of the body was read.
