@@ -15,10 +15,9 @@ var errBodyGone = errors.New("the request's body is not this attempt's to read a
 // the first that reads it gets any of it.
 type requestBody struct {
 	// Fixed.
-	src   io.ReadCloser
-	in    *http.Request   // A's, whose Trailer is filled at the end of src
-	named map[string]bool // by A's Connection header
-	out   http.Header     // the Trailer of the request to C; read after the end alone
+	src io.ReadCloser
+	in  *http.Request // A's, whose Trailer is filled at the end of src
+	out http.Header   // the Trailer of the request to C; read after the end alone
 
 	mu sync.Mutex
 	// Guarded by mu, which is not held across a read of src.
@@ -31,13 +30,18 @@ type requestBody struct {
 
 // newRequestBody returns the body of A's request in.
 func newRequestBody(in *http.Request) *requestBody {
-	b := &requestBody{src: in.Body, in: in, named: httpfield.Named(in.Header), out: make(http.Header)}
-	for name := range in.Trailer {
-		if b.trailerAllowed(name) {
-			b.out[name] = nil
+	b := &requestBody{src: in.Body, in: in, out: make(http.Header)}
+	b.passTrailers()
+	return b
+}
+
+// passTrailers puts into out what is known of A's trailers.
+func (b *requestBody) passTrailers() {
+	for name, values := range httpfield.Trailers(b.in.Header, b.in.Trailer) {
+		if !claims(name) {
+			b.out[name] = values
 		}
 	}
-	return b
 }
 
 // isWhole reports whether all of the body was read.
@@ -98,11 +102,7 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 	}
 	a.mu.Unlock()
 	if err == io.EOF {
-		for name, values := range a.in.Trailer {
-			if a.trailerAllowed(name) {
-				a.out[name] = values
-			}
-		}
+		a.passTrailers()
 		a.ended()
 	}
 	return n, err
@@ -124,9 +124,4 @@ func (b *requestBody) close() {
 		b.over = true
 		b.mu.Unlock()
 	}
-}
-
-// trailerAllowed: see the function, and RFC 9110, 7.6.1.
-func (b *requestBody) trailerAllowed(name string) bool {
-	return trailerAllowed(name) && !b.named[http.CanonicalHeaderKey(name)]
 }

@@ -14,31 +14,10 @@ import (
 	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
-// duplex is the connection to C after a 101.
-type duplex struct {
-	io.ReadWriteCloser
-	in, out atomic.Int64 // bytes from A and to A
-}
-
-func (d *duplex) Read(p []byte) (int, error) {
-	n, err := d.ReadWriteCloser.Read(p)
-	d.out.Add(int64(n))
-	return n, err
-}
-
-func (d *duplex) Write(p []byte) (int, error) {
-	n, err := d.ReadWriteCloser.Write(p)
-	d.in.Add(int64(n))
-	return n, err
-}
-
-// CloseWrite ends the direction to C.
-func (d *duplex) CloseWrite() error {
-	if c, ok := d.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return d.Close()
-}
+// upgradeGrace is how long one side of an upgraded connection may go on when the
+// other has said all. A WebSocket's end takes a round trip (RFC 6455, 7.1.1); a
+// side that is gone for good looks no different from one that is slow with it.
+const upgradeGrace = 30 * time.Second
 
 // wantsWebSocket reports whether r asks for the one upgrade that is passed on.
 // It is for HTTP/1 alone: the connection of h2 and SPDY is not one request's to
@@ -47,11 +26,6 @@ func wantsWebSocket(r *http.Request) bool {
 	return r.ProtoMinor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
 		httpfield.HasToken(r.Header["Connection"], "upgrade") && httpfield.HasToken(r.Header["Upgrade"], "websocket")
 }
-
-// upgradeGrace is how long one side of an upgraded connection may go on when the
-// other has said all. A WebSocket's end takes a round trip (RFC 6455, 7.1.1); a
-// side that is gone for good looks no different from one that is slow with it.
-const upgradeGrace = 30 * time.Second
 
 // switchProtocols joins the connections of A and C after a 101, until both
 // directions have ended or one has failed.
@@ -112,6 +86,32 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 	conn.Close()
 	e.duplex.Close()
 	passing.Wait()
+}
+
+// duplex is the connection to C after a 101.
+type duplex struct {
+	io.ReadWriteCloser
+	in, out atomic.Int64 // bytes from A and to A
+}
+
+func (d *duplex) Read(p []byte) (int, error) {
+	n, err := d.ReadWriteCloser.Read(p)
+	d.out.Add(int64(n))
+	return n, err
+}
+
+func (d *duplex) Write(p []byte) (int, error) {
+	n, err := d.ReadWriteCloser.Write(p)
+	d.in.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite ends the direction to C.
+func (d *duplex) CloseWrite() error {
+	if c, ok := d.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return d.Close()
 }
 
 // visitorConn is A's connection after a 101, whose writes are counted as those

@@ -28,34 +28,26 @@ func HopByHop(key string) bool {
 	return false
 }
 
-// Named returns the keys of the fields that the Connection fields of h name,
-// HopByHop's apart; nil if there are none.
-func Named(h http.Header) map[string]bool {
-	var named map[string]bool
-	for _, list := range h["Connection"] {
-		for name := range strings.SplitSeq(list, ",") {
-			name = strings.Trim(name, " \t")
-			if name == "" || strings.EqualFold(name, "close") {
-				continue
-			}
-			if key := http.CanonicalHeaderKey(name); !HopByHop(key) {
-				if named == nil {
-					named = make(map[string]bool)
-				}
-				named[key] = true
-			}
-		}
-	}
-	return named
-}
-
 // EndToEnd returns the fields of h that an intermediary passes on (RFC 9110,
 // 7.6.1).
 func EndToEnd(h http.Header) iter.Seq2[string, []string] {
 	return func(yield func(string, []string) bool) {
-		named := Named(h)
+		named := named(h, h)
 		for key, values := range h {
 			if !HopByHop(key) && !named[key] && !yield(key, values) {
+				return
+			}
+		}
+	}
+}
+
+// Trailers returns the fields of trailer that an intermediary passes on behind the
+// headers h.
+func Trailers(h, trailer http.Header) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		named := named(h, trailer)
+		for key, values := range trailer {
+			if Trailer(key) && !named[key] && !yield(key, values) {
 				return
 			}
 		}
@@ -73,6 +65,26 @@ func Trailer(name string) bool {
 	default:
 		return IsToken(name) && !HopByHop(key) && httpguts.ValidTrailerHeader(key)
 	}
+}
+
+// named returns the keys of fields that the Connection fields of h name; nil if
+// there are none. It is not larger than fields, however many names are listed, and
+// reads the lists once.
+func named(h, fields http.Header) map[string]bool {
+	var keys map[string]bool
+	for _, list := range h["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			key := http.CanonicalHeaderKey(strings.Trim(name, " \t"))
+			if _, there := fields[key]; !there || HopByHop(key) {
+				continue
+			}
+			if keys == nil {
+				keys = make(map[string]bool)
+			}
+			keys[key] = true
+		}
+	}
+	return keys
 }
 
 // HasToken reports whether the comma-separated lists hold token, in any case

@@ -17,7 +17,7 @@ func TestEndToEnd(t *testing.T) {
 		"X-Three": {"1"}, "Cookie": {"1"}, "Proxy-Authentication-Info": {"1"},
 	}
 	got := maps.Collect(EndToEnd(h))
-	want := []string{"Close", "Cookie", "Proxy-Authentication-Info", "X-Three"}
+	want := []string{"Cookie", "Proxy-Authentication-Info", "X-Three"}
 	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, want) {
 		t.Errorf("got %q, want %q", keys, want)
 	}
@@ -26,20 +26,33 @@ func TestEndToEnd(t *testing.T) {
 	}
 }
 
+func TestTrailers(t *testing.T) {
+	h := http.Header{"Connection": {"close, x-one", "X-Other"}}
+	trailer := http.Header{"X-One": {"1"}, "X-Two": {"2"}, "X-Three": nil, "Content-Length": {"3"}}
+	got := maps.Collect(Trailers(h, trailer))
+	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, []string{"X-Three", "X-Two"}) || !slices.Equal(got["X-Two"], []string{"2"}) {
+		t.Errorf("got %q, want X-Two and X-Three", got)
+	}
+	for range Trailers(h, trailer) {
+		break
+	}
+}
+
 func TestNamed(t *testing.T) {
+	fields := http.Header{"Cookie": nil, "X-A": nil, "Keep-Alive": nil, "Te": nil}
 	for _, test := range []struct {
 		connection []string
 		want       string
 	}{
 		{nil, ""},
 		{[]string{"close"}, ""},
-		{[]string{"keep-alive, Close, Upgrade, TE"}, ""},
-		{[]string{"cookie", " x-a\t"}, "Cookie X-A"},
+		{[]string{"keep-alive, Close, Upgrade, TE, x-b"}, ""},
+		{[]string{"cookie", " x-a\t, x-a"}, "Cookie X-A"},
 		{[]string{",,"}, ""},
-		{[]string{"\u00a0x-a"}, "\u00a0x-a"}, // no white space of HTTP's
+		{[]string{"\u00a0x-a"}, ""}, // no white space of HTTP's
 	} {
-		named := Named(http.Header{"Connection": test.connection})
-		if got := strings.Join(slices.Sorted(maps.Keys(named)), " "); got != test.want || (named == nil) != (test.want == "") {
+		keys := named(http.Header{"Connection": test.connection}, fields)
+		if got := strings.Join(slices.Sorted(maps.Keys(keys)), " "); got != test.want || (keys == nil) != (test.want == "") {
 			t.Errorf("Connection %q names %q, want %q", test.connection, got, test.want)
 		}
 	}

@@ -74,18 +74,16 @@ func checkAnswer(resp *http.Response, webSocket bool) error {
 // the visitor's stream off.
 func (s *service) pass(w http.ResponseWriter, r *http.Request, resp *http.Response) {
 	h := w.Header()
-	named := httpfield.Named(resp.Header)
 	for name, values := range httpfield.EndToEnd(resp.Header) {
 		h[name] = values
 	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // an answer without a type stays one: nobody may guess it
 	}
-	trailer := func(name string) bool { return httpfield.Trailer(name) && !named[name] }
-	for name := range resp.Trailer {
+	for name := range httpfield.Trailers(resp.Header, resp.Trailer) {
 		// One that is a header as well goes without being announced: an
 		// announced name stands for the trailer alone.
-		if _, both := resp.Header[name]; !both && trailer(name) {
+		if _, both := resp.Header[name]; !both {
 			h["Trailer"] = append(h["Trailer"], name)
 		}
 	}
@@ -93,10 +91,8 @@ func (s *service) pass(w http.ResponseWriter, r *http.Request, resp *http.Respon
 	if err := s.copyBody(w, r, resp); err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	for name, values := range resp.Trailer {
-		if trailer(name) {
-			h[http.TrailerPrefix+name] = values
-		}
+	for name, values := range httpfield.Trailers(resp.Header, resp.Trailer) {
+		h[http.TrailerPrefix+name] = values
 	}
 }
 

@@ -231,10 +231,8 @@ func (s *service) outgoing(ctx context.Context, in *http.Request, webSocket bool
 	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 {
 		// The trailers are known only when the body ends, in the request that came in.
 		out.Trailer = make(http.Header)
-		for name := range in.Trailer {
-			if httpfield.Trailer(name) {
-				out.Trailer[name] = nil
-			}
+		for name := range httpfield.Trailers(in.Header, in.Trailer) {
+			out.Trailer[name] = nil
 		}
 		out.Body = &trailing{ReadCloser: in.Body, in: in, out: out.Trailer}
 		out.ContentLength = in.ContentLength
@@ -253,10 +251,8 @@ type trailing struct {
 func (t *trailing) Read(p []byte) (int, error) {
 	n, err := t.ReadCloser.Read(p)
 	if err == io.EOF {
-		for name, values := range t.in.Trailer {
-			if httpfield.Trailer(name) {
-				t.out[name] = values
-			}
+		for name, values := range httpfield.Trailers(t.in.Header, t.in.Trailer) {
+			t.out[name] = values
 		}
 	} else if err != nil {
 		t.broken.Store(true)
