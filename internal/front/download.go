@@ -76,30 +76,38 @@ func (d *download) deliver() error {
 			}
 			d.got += int64(n)
 		}
-		if err == io.EOF && d.got >= d.want {
-			return nil
-		}
 		if err == nil {
 			continue
 		}
-		if err == io.EOF {
-			err = errShort
+		if more, err := d.ended(err); !more {
+			return err
 		}
-		if _, ended := errors.AsType[*spdy.SessionError](err); ended && d.want >= 0 {
-			if d.got == d.want && len(d.resp.Trailer) == 0 {
-				return nil // all of it had come
-			}
-			if d.resumes {
-				d.e.w.flush() // it may take a while
-				if err = d.resume(err); err == nil {
-					continue
-				}
-			}
-		}
-		f := d.e.failureOf(err)
-		d.e.rec.Reason, d.e.rec.Detail = f.reason, f.detail
-		return err
 	}
+}
+
+// ended is called when src has ended with err. If it reports more, src is another
+// one, with the rest; else its error says why A has not all of the body.
+func (d *download) ended(err error) (more bool, _ error) {
+	if err == io.EOF {
+		if d.got >= d.want {
+			return false, nil
+		}
+		err = errShort
+	}
+	if _, ended := errors.AsType[*spdy.SessionError](err); ended && d.want >= 0 {
+		if d.got == d.want && len(d.resp.Trailer) == 0 {
+			return false, nil // all of it had come
+		}
+		if d.resumes {
+			d.e.w.flush() // it may take a while
+			if err = d.resume(err); err == nil {
+				return true, nil
+			}
+		}
+	}
+	f := d.e.failureOf(err)
+	d.e.rec.Reason, d.e.rec.Detail = f.reason, f.detail
+	return false, err
 }
 
 // ready reports whether the next Read of src returns at once. Then what was

@@ -75,18 +75,20 @@ func stopping() *failure {
 	}
 }
 
+// badGateway is a failure of the origin's.
+func badGateway(reason, format string, args ...any) *failure {
+	return &failure{status: http.StatusBadGateway, reason: reason, detail: fmt.Sprintf(format, args...)}
+}
+
 // failureOf says what A is answered when err came before the headers, and what is
 // logged when it came after.
 func (e *exchange) failureOf(err error) *failure {
-	bad := func(reason, format string, args ...any) *failure {
-		return &failure{status: http.StatusBadGateway, reason: reason, detail: fmt.Sprintf(format, args...)}
-	}
 	switch cause := context.Cause(e.ctx); {
 	case cause == nil:
 	case errors.Is(cause, errBrokenOff):
 		return stopping()
 	case errors.Is(cause, errResponseTimeout):
-		f := bad(reasonTimeout, "no response within %v", e.h.cfg.ResponseTimeout)
+		f := badGateway(reasonTimeout, "no response within %v", e.h.cfg.ResponseTimeout)
 		f.status = http.StatusGatewayTimeout
 		return f
 	default:
@@ -104,39 +106,44 @@ func (e *exchange) failureOf(err error) *failure {
 		}
 	}
 	if re, ok := errors.AsType[*responseError](err); ok {
-		return bad(reasonProtocol, "the origin's answer is not HTTP: %s", re.what)
+		return badGateway(reasonProtocol, "the origin's answer is not HTTP: %s", re.what)
 	}
 	if errors.Is(err, errAnswerTooLarge) {
-		return bad(reasonTooLarge, "%v", errAnswerTooLarge)
+		return badGateway(reasonTooLarge, "%v", errAnswerTooLarge)
 	}
 	if se, ok := errors.AsType[*spdy.StreamError](err); ok {
-		if spdy.Retryable(err) {
-			return bad(reasonIncomplete, "the origin refuses the request")
-		}
-		switch {
-		case errors.Is(err, spdy.ErrHeaderTooLarge) && (se.Remote || se.StreamID == 0):
-			// The request's head: C refused it, or it was too large to be sent.
-			return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: "the request's head is too large for the origin"}
-		case errors.Is(err, spdy.ErrHeaderTooLarge):
-			return bad(reasonTooLarge, "%v", errAnswerTooLarge)
-		case !se.Remote && se.Status == spdy.Cancel:
-			// Of the request's end: its trailers, or a length that is not kept.
-			return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
-		case !se.Remote:
-			// The engine has found what C must not send.
-			return bad(reasonProtocol, "the origin's answer cannot be understood: %v", se.Status)
-		}
-		return bad(reasonIncomplete, "the origin reset the stream with %v", se.Status)
+		return streamFailure(se)
 	}
 	if _, ok := errors.AsType[*spdy.SessionError](err); ok {
-		return bad(reasonTerminated, "the connection to the origin ended")
+		return badGateway(reasonTerminated, "the connection to the origin ended")
 	}
 	for _, known := range []error{errShort, errLong, errChanged} {
 		if errors.Is(err, known) {
-			return bad(reasonIncomplete, "%v", known)
+			return badGateway(reasonIncomplete, "%v", known)
 		}
 	}
-	return bad(reasonInternal, "the request cannot be passed on")
+	return badGateway(reasonInternal, "the request cannot be passed on")
+}
+
+// streamFailure is failureOf for a stream that ended before the headers.
+func streamFailure(se *spdy.StreamError) *failure {
+	if spdy.Retryable(se) {
+		return badGateway(reasonIncomplete, "the origin refuses the request")
+	}
+	switch {
+	case errors.Is(se, spdy.ErrHeaderTooLarge) && (se.Remote || se.StreamID == 0):
+		// The request's head: C refused it, or it was too large to be sent.
+		return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: "the request's head is too large for the origin"}
+	case errors.Is(se, spdy.ErrHeaderTooLarge):
+		return badGateway(reasonTooLarge, "%v", errAnswerTooLarge)
+	case !se.Remote && se.Status == spdy.Cancel:
+		// Of the request's end: its trailers, or a length that is not kept.
+		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the request cannot be passed on"}
+	case !se.Remote:
+		// The engine has found what C must not send.
+		return badGateway(reasonProtocol, "the origin's answer cannot be understood: %v", se.Status)
+	}
+	return badGateway(reasonIncomplete, "the origin reset the stream with %v", se.Status)
 }
 
 // answer sends a response of P's own.
