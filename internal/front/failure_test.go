@@ -31,7 +31,8 @@ func TestContractAnswers(t *testing.T) {
 		s.connect(t, "", "", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	}
 	lost := func(t *testing.T, s *stage) { s.connect(t, "", "", echo).gone() }
-	short := func(c *Config) { c.Hold = 30 * time.Millisecond; c.ResponseTimeout = 30 * time.Millisecond }
+	shortHold := func(c *Config) { c.Hold = 30 * time.Millisecond }
+	shortTimeout := func(c *Config) { c.ResponseTimeout = 30 * time.Millisecond }
 
 	for _, test := range []struct {
 		name    string
@@ -42,16 +43,16 @@ func TestContractAnswers(t *testing.T) {
 		reason  string
 	}{
 		{"503 an origin that was never connected", nil, func(*testing.T, *stage) {}, nil, 503, reasonUnavailable},
-		{"503 after the hold", short, lost, nil, 503, reasonUnavailable},
+		{"503 after the hold", shortHold, lost, nil, 503, reasonUnavailable},
 		{"503 P is stopping", nil, func(t *testing.T, s *stage) { s.connect(t, "", "", echo); s.h.Stop() }, nil, 503, reasonInternal},
 		{"503 P is stopping, the table", nil, func(t *testing.T, s *stage) { s.connect(t, "", "", echo); s.table.Stop() }, nil, 503, reasonInternal},
-		{"503 GET, the session ended and none came back", short, func(t *testing.T, s *stage) {
+		{"503 GET, the session ended and none came back", shortHold, func(t *testing.T, s *stage) {
 			var f *script
 			f = s.enroll(t, func(r *http.Request) (*http.Response, error) { f.end(); return nil, errCut })
 		}, nil, 503, reasonUnavailable},
 		{"502 the stream ended before the headers", nil, fails(errResetByC), nil, 502, reasonIncomplete},
 		{"502 POST, the session ended before the headers", nil, fails(errCut), func(r *http.Request) { r.Method = "POST" }, 502, reasonTerminated},
-		{"502 the stream is refused as long as the hold", short, fails(errRefused), nil, 502, reasonIncomplete},
+		{"502 the stream is refused as long as the hold", shortHold, fails(errRefused), nil, 502, reasonIncomplete},
 		{"502 status 99", nil, answers(func(r *http.Response) { r.StatusCode = 99 }), nil, 502, reasonProtocol},
 		{"502 status 103", nil, answers(func(r *http.Response) { r.StatusCode = 103 }), nil, 502, reasonProtocol},
 		{"502 status 1000", nil, answers(func(r *http.Response) { r.StatusCode = 1000 }), nil, 502, reasonProtocol},
@@ -70,8 +71,8 @@ func TestContractAnswers(t *testing.T) {
 		{"502 a head of too many lines", nil, answers(func(r *http.Response) { r.Header["X-Many"] = slices.Repeat([]string{"x"}, 2000) }), nil, 502, reasonTooLarge},
 		{"502 a request that was here before", nil, func(t *testing.T, s *stage) { s.connect(t, "", "", echo) },
 			func(r *http.Request) { r.Header.Set("Via", strings.Repeat("1.1 spdy-proxy, ", 9)+"1.1 spdy-proxy") }, 502, reasonLoop},
-		{"504 no headers in time", short, late, nil, 504, reasonTimeout},
-		{"504 POST, no headers in time", short, late, func(r *http.Request) {
+		{"504 no headers in time", shortTimeout, late, nil, 504, reasonTimeout},
+		{"504 POST, no headers in time", shortTimeout, late, func(r *http.Request) {
 			r.Method, r.Body, r.ContentLength = "POST", io.NopCloser(strings.NewReader("body")), 4
 		}, 504, reasonTimeout},
 		{"405 TRACE", nil, func(*testing.T, *stage) {}, func(r *http.Request) { r.Method = "TRACE" }, 405, reasonRequest},
