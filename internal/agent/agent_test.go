@@ -20,33 +20,14 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
-
-// logBuffer collects log lines.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBuffer) count(s string) int { return strings.Count(l.String(), s) }
 
 // world is a bubble with one C, and a P in memory that the test plays.
 type world struct {
 	t   *testing.T
 	ca  *controltest.CA
-	log *logBuffer
+	log *testlog.Buffer
 	cfg Config
 
 	ln   *controltest.Listener
@@ -66,7 +47,7 @@ type world struct {
 // inWorld runs f in a bubble. change may alter C's configuration.
 func inWorld(t *testing.T, change func(w *world), f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, ca: controltest.NewCA(t), log: new(logBuffer), regs: make(chan *control.Registration, 100), ended: make(chan struct{})}
+		w := &world{t: t, ca: controltest.NewCA(t), log: new(testlog.Buffer), regs: make(chan *control.Registration, 100), ended: make(chan struct{})}
 		tokens, err := control.ParseTokens(strings.NewReader("sesame *"))
 		if err != nil {
 			t.Fatal(err)
@@ -283,7 +264,7 @@ func TestPausesWhileNobodyIsThere(t *testing.T) {
 		if same := gaps[len(gaps)-1] == gaps[len(gaps)-2]; same {
 			t.Errorf("two pauses of %v, want them random", gaps[len(gaps)-1])
 		}
-		if n := w.log.count("\n"); n != 1 || w.log.count("connection refused") != 1 {
+		if n := w.log.Count("\n"); n != 1 || w.log.Count("connection refused") != 1 {
 			t.Errorf("%d log lines after %d attempts, want 1 with the reason:\n%s", n, len(gaps)+1, w.log)
 		}
 
@@ -294,7 +275,7 @@ func TestPausesWhileNobodyIsThere(t *testing.T) {
 		if took := time.Since(began); took > maxPause {
 			t.Errorf("P was found after %v, want at most %v", took, maxPause)
 		}
-		if w.log.count("msg=connected") != 1 {
+		if w.log.Count("msg=connected") != 1 {
 			t.Errorf("the connection was not said once:\n%s", w.log)
 		}
 	})
@@ -371,7 +352,7 @@ func TestRefusals(t *testing.T) {
 				if len(gaps) < 20 {
 					t.Errorf("%d attempts in %v: C gave up", len(gaps)+1, 30*tt.most)
 				}
-				if w.log.count("\n") != 1 || w.log.count(tt.says) != 1 {
+				if w.log.Count("\n") != 1 || w.log.Count(tt.says) != 1 {
 					t.Errorf("log after %d attempts\n%s\nwant one line with %q", len(gaps)+1, w.log, tt.says)
 				}
 			})
@@ -412,14 +393,14 @@ func TestLogOfStates(t *testing.T) {
 			w.setDial(state.dial)
 			time.Sleep(10 * time.Minute)
 			want := []int{3, 4, 5, 5, 6}[i]
-			if n := w.log.count("\n"); n != want || w.log.count(state.says) == 0 {
+			if n := w.log.Count("\n"); n != want || w.log.Count(state.says) == 0 {
 				t.Errorf("after state %d %d lines, want %d with %q:\n%s", i, n, want, state.says, w.log)
 			}
 		}
 		w.setDial(nil)
 		w.registered()
 		synctest.Wait() // for C to have read P's answer
-		if n := w.log.count("\n"); n != 7 {
+		if n := w.log.Count("\n"); n != 7 {
 			t.Errorf("connected again: %d lines, want 7:\n%s", n, w.log)
 		}
 	})
@@ -473,7 +454,7 @@ func TestHalfOpen(t *testing.T) {
 			t.Errorf("noticed after %v, want 30 s", took)
 		}
 		s.wantServing(t)
-		if w.log.count("connection lost") != 1 {
+		if w.log.Count("connection lost") != 1 {
 			t.Errorf("the loss was not said once:\n%s", w.log)
 		}
 	})
@@ -638,7 +619,7 @@ func TestLostAfterGoodbye(t *testing.T) {
 		close(h.let)
 		<-h.ask(next)
 		synctest.Wait()
-		if w.log.count("level=WARN") != 1 || w.log.count("open requests were cut off") != 1 {
+		if w.log.Count("level=WARN") != 1 || w.log.Count("open requests were cut off") != 1 {
 			t.Errorf("log\n%s\nwants one warning: that open requests were cut off", w.log)
 		}
 	})
@@ -665,10 +646,10 @@ func TestLossIsOneLine(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				w.registered().wantServing(t)
 				if tt.says == "" {
-					if w.log.count("level=WARN") > 0 {
+					if w.log.Count("level=WARN") > 0 {
 						t.Errorf("log\n%s\nwants no warning", w.log)
 					}
-				} else if w.log.count("level=WARN") != 1 || w.log.count(tt.says) == 0 || w.log.count("\n") != 3 {
+				} else if w.log.Count("level=WARN") != 1 || w.log.Count(tt.says) == 0 || w.log.Count("\n") != 3 {
 					t.Errorf("log\n%s\nwants one line between two of being connected, a warning with %q", w.log, tt.says)
 				}
 			})
@@ -687,7 +668,7 @@ func TestLinesOfHandlersAreBounded(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := w.log.count("of the handler"); n != linesAtOnce+1 || w.log.count(fmt.Sprint("times=", 500-linesAtOnce)) != 1 {
+		if n := w.log.Count("of the handler"); n != linesAtOnce+1 || w.log.Count(fmt.Sprint("times=", 500-linesAtOnce)) != 1 {
 			t.Errorf("%d lines of 500 panics, want %d, and one with times=%d", n, linesAtOnce+1, 500-linesAtOnce)
 		}
 	})

@@ -1,16 +1,15 @@
 package control
 
 import (
-	"bytes"
 	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // The tokens of the tests. They all contain "sesame", which no log may.
@@ -31,30 +30,12 @@ func tokens(t testing.TB, text string) *Tokens {
 	return parsed
 }
 
-// logBuffer collects log lines.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // port is a Server that listens.
 type port struct {
 	*Server
 	ca   *controltest.CA
 	addr string
-	log  *logBuffer
+	log  *testlog.Buffer
 	regs chan *Registration
 }
 
@@ -65,7 +46,7 @@ func startPort(t testing.TB, ln net.Listener, change func(*Server)) *port {
 	t.Helper()
 	ca := controltest.NewCA(t)
 	cfg := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "localhost", "127.0.0.1")}}
-	p := &port{ca: ca, log: new(logBuffer), regs: make(chan *Registration, 16)}
+	p := &port{ca: ca, log: new(testlog.Buffer), regs: make(chan *Registration, 16)}
 	p.Server = &Server{
 		TLS:    func() *tls.Config { return cfg },
 		Auth:   NewAuth(tokens(t, tokenFile)),

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 func TestWarnReadable(t *testing.T) {
@@ -42,7 +44,7 @@ func TestWarnReadable(t *testing.T) {
 		if err := os.Chmod(file, tt.mode); err != nil {
 			t.Fatal(err)
 		}
-		var log logBuffer
+		var log testlog.Buffer
 		WarnReadable(slog.New(slog.NewTextHandler(&log, nil)), "token file", tt.file)
 		text := log.String()
 		if tt.says == "" {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // TestRefusals holds the rows of the control port's table that keep a C out.
@@ -758,7 +759,7 @@ func TestLogOfRefusals(t *testing.T) {
 
 // A JSON log has the address as text, as the text log does.
 func TestJSONLogOfRefusals(t *testing.T) {
-	log := new(logBuffer)
+	log := new(testlog.Buffer)
 	p := startPort(t, nil, func(s *Server) {
 		s.Admit = func(*Registration) error { return errors.New("full") }
 		s.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))

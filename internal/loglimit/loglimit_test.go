@@ -1,44 +1,23 @@
 package loglimit
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // out collects lines without their time.
-type out struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (o *out) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
+type out struct{ testlog.Buffer }
 
 // take returns the lines since the last call.
 func (o *out) take() string {
 	synctest.Wait()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer o.b.Reset()
-	return o.b.String()
-}
-
-func (o *out) logger(level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(o, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	}}))
+	return o.Take()
 }
 
 func want(t *testing.T, what, got string, lines ...string) {
@@ -51,7 +30,7 @@ func want(t *testing.T, what, got string, lines ...string) {
 func TestOneLineAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out
-		l := New(o.logger(slog.LevelInfo), 2)
+		l := New(o.Logger(slog.LevelInfo), 2)
 		say := func(kind string, n int) {
 			l.Log(kind, slog.LevelWarn, "refused", slog.String("kind", kind), slog.Int("n", n))
 		}
@@ -85,7 +64,7 @@ func TestOneLineAMinute(t *testing.T) {
 func TestCloseTells(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out
-		l := New(o.logger(slog.LevelInfo), 0)
+		l := New(o.Logger(slog.LevelInfo), 0)
 		for range 4 {
 			l.Log("a", slog.LevelInfo, "come")
 		}
@@ -101,7 +80,7 @@ func TestCloseTells(t *testing.T) {
 func TestDebugSeesEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out
-		l := New(o.logger(slog.LevelDebug), 1)
+		l := New(o.Logger(slog.LevelDebug), 1)
 		for range 3 {
 			l.Log("a", slog.LevelWarn, "x")
 		}
@@ -115,7 +94,7 @@ func TestDebugSeesEach(t *testing.T) {
 func TestHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out
-		l := New(o.logger(slog.LevelInfo), 1)
+		l := New(o.Logger(slog.LevelInfo), 1)
 		log := slog.New(l.Handler()).With("slot", 7)
 		for i := range 3 {
 			log.Error("handler panicked", "stream", i)
@@ -132,7 +111,7 @@ func TestHandler(t *testing.T) {
 func TestKindsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out
-		l := New(o.logger(slog.LevelInfo), 1)
+		l := New(o.Logger(slog.LevelInfo), 1)
 		for i := range 2 * maxKinds {
 			l.Log(fmt.Sprint("kind ", i), slog.LevelWarn, "x")
 		}

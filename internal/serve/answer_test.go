@@ -13,14 +13,16 @@ import (
 	"testing"
 
 	"github.com/amahi/spdy"
+
 	"github.com/amahi/spdy-proxy/internal/serve"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // toRaw returns a session to a C in front of a service that answers each
 // request with the bytes of answer, and what both log.
-func toRaw(t *testing.T, answer string) (*spdy.Session, *logBook) {
+func toRaw(t *testing.T, answer string) (*spdy.Session, *testlog.Buffer) {
 	t.Helper()
-	log := new(logBook)
+	log := new(testlog.Buffer)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	h := open(t, serve.Config{To: "http://" + rawService(t, answer), Logger: logger})
 	return visitWith(t, &spdy.Config{Logger: logger}, h), log
@@ -81,12 +83,12 @@ func TestAnswersThatHTTPForbids(t *testing.T) {
 			// With a body it is not sent again on another connection.
 			resp, body, err := do(t, s, request(t.Context(), "POST", "/x", strings.NewReader("x")))
 			if resp.StatusCode != 502 || err != nil || !strings.HasPrefix(body, "502: ") || !strings.Contains(body, tc.want) || strings.Count(body, "\n") != 1 {
-				t.Errorf("%d %q %v, want 502 and one line with %q; logged\n%s", resp.StatusCode, body, err, tc.want, log.text())
+				t.Errorf("%d %q %v, want 502 and one line with %q; logged\n%s", resp.StatusCode, body, err, tc.want, log.String())
 			}
 			if got := resp.Header.Get("Content-Type"); got != "text/plain; charset=utf-8" {
 				t.Errorf("Content-Type %q", got)
 			}
-			if text := log.text(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=WARN") || strings.Contains(text, "goroutine") || len(text) > 1000 {
+			if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=WARN") || strings.Contains(text, "goroutine") || len(text) > 1000 {
 				t.Errorf("logged\n%.2000s\nwant one line", text)
 			}
 		})
@@ -142,7 +144,7 @@ func TestAnswersThatAreOdd(t *testing.T) {
 			if !equal(resp.Header, tc.header) || !equal(resp.Trailer, tc.trailer) {
 				t.Errorf("headers %v, trailers %v, want %v, %v", resp.Header, resp.Trailer, tc.header, tc.trailer)
 			}
-			if text := log.text(); text != "" {
+			if text := log.String(); text != "" {
 				t.Errorf("logged %s", text)
 			}
 		})
@@ -173,7 +175,7 @@ func TestAnswersBrokenOffAreOneLine(t *testing.T) {
 			resp.Body.Close()
 		}
 	}
-	if text := log.text(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "broke off") || !strings.Contains(text, "/film") {
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "broke off") || !strings.Contains(text, "/film") {
 		t.Errorf("logged\n%s\nwant one line", text)
 	}
 }
@@ -254,8 +256,8 @@ func TestWebSocketSwitchedInAnotherWay(t *testing.T) {
 	for _, head := range []string{"", "Upgrade: websocket\r\n", "Connection: Upgrade\r\n", "Connection: keep-alive\r\nUpgrade: websocket\r\n"} {
 		s, log := toRaw(t, "HTTP/1.1 101 Switching Protocols\r\n"+head+"\r\n")
 		resp, body, _ := do(t, s, upgradeRequest(t))
-		if resp.StatusCode != 502 || strings.Count(log.text(), "\n") != 1 {
-			t.Errorf("%q: %d %q, logged %q, want 502 and one line", head, resp.StatusCode, body, log.text())
+		if resp.StatusCode != 502 || strings.Count(log.String(), "\n") != 1 {
+			t.Errorf("%q: %d %q, logged %q, want 502 and one line", head, resp.StatusCode, body, log.String())
 		}
 	}
 	s, _ := toRaw(t, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 101 Switching Protocols\r\nConnection: keep-alive, UPGRADE\r\nUpgrade: WebSocket\r\n\r\nhi")

@@ -16,26 +16,28 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // A service that takes some connections and refuses others must not fill the log.
 func TestServiceThatFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var book logBook
-		h := newHandler(t, Config{To: "http://127.0.0.1:1", Logger: book.logger()})
+		var book testlog.Buffer
+		h := newHandler(t, Config{To: "http://127.0.0.1:1", Logger: book.Logger(slog.LevelInfo)})
 		s := h.serve.(*service)
 		refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 		for range 1000 {
 			s.noteDial(t.Context(), refused)
 			s.noteDial(t.Context(), nil)
 		}
-		if lines := book.lines(); len(lines) != 2 {
+		if lines := book.Lines(); len(lines) != 2 {
 			t.Errorf("logged %q, want two lines", lines)
 		}
 		<-time.After(awayPause)
 		s.noteDial(t.Context(), refused)
 		s.noteDial(t.Context(), refused)
-		if lines := book.lines(); len(lines) != 3 || !strings.Contains(lines[2], "takes no connections") {
+		if lines := book.Lines(); len(lines) != 3 || !strings.Contains(lines[2], "takes no connections") {
 			t.Errorf("logged %q, want a third line that it is away", lines)
 		}
 		gone, cancel := context.WithCancel(t.Context())
@@ -44,7 +46,7 @@ func TestServiceThatFlaps(t *testing.T) {
 		<-time.After(awayPause)
 		s.noteDial(gone, context.Canceled)
 		s.noteDial(t.Context(), &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)})
-		if lines := book.lines(); len(lines) != 4 {
+		if lines := book.Lines(); len(lines) != 4 {
 			t.Errorf("logged %q, want nothing of what is not the service's", lines)
 		}
 	})
@@ -64,8 +66,8 @@ func TestServiceFailuresAreOneLine(t *testing.T) {
 			{fmt.Errorf("read: %w", syscall.ECONNRESET), 502, "without an answer", "no answer that can be passed on"},
 			{badAnswer("its status is %d", 99), 502, "its status is 99", "its status is 99"},
 		} {
-			var book logBook
-			h := newHandler(t, Config{To: "https://127.0.0.1:1", Logger: book.logger()})
+			var book testlog.Buffer
+			h := newHandler(t, Config{To: "https://127.0.0.1:1", Logger: book.Logger(slog.LevelInfo)})
 			r := httptest.NewRequest("GET", "/x", nil)
 			for range 100 {
 				w := httptest.NewRecorder()
@@ -74,7 +76,7 @@ func TestServiceFailuresAreOneLine(t *testing.T) {
 					t.Fatalf("%.80v: %d %q, Retry-After %q, want %d and %q", tc.err, w.Code, w.Body, w.Header().Get("Retry-After"), tc.status, tc.text)
 				}
 			}
-			if lines := book.lines(); len(lines) != 1 || !strings.Contains(lines[0], tc.line) || !strings.Contains(lines[0], slog.LevelWarn.String()) || len(lines[0]) > 1000 {
+			if lines := book.Lines(); len(lines) != 1 || !strings.Contains(lines[0], tc.line) || !strings.Contains(lines[0], slog.LevelWarn.String()) || len(lines[0]) > 1000 {
 				t.Errorf("%.80v: logged %.2000q, want one line with %q", tc.err, lines, tc.line)
 			}
 		}

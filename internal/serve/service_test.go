@@ -20,7 +20,9 @@ import (
 	"testing"
 
 	"github.com/amahi/spdy"
+
 	"github.com/amahi/spdy-proxy/internal/serve"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // These tests send requests the way C gets them: over an SPDY session, whose
@@ -396,7 +398,7 @@ func TestServiceRestarts(t *testing.T) {
 			if network == "unix" {
 				to = "unix:" + addr
 			}
-			var log logBook
+			var log testlog.Buffer
 			s := visit(t, open(t, serve.Config{To: to, Logger: slog.New(slog.NewTextHandler(&log, nil))}))
 			check := func(when string, status int, want string) {
 				t.Helper()
@@ -418,32 +420,12 @@ func TestServiceRestarts(t *testing.T) {
 			}
 			stop()
 			// The second time comes too soon after the first for a line of its own, but on a slow machine.
-			if away, back := log.count("takes no connections"), log.count("takes connections again"); away < 1 || away > 2 || back != away {
-				t.Errorf("logged %d times that it is away, %d that it is back, want 1 and 1:\n%s", away, back, log.text())
+			if away, back := log.Count("takes no connections"), log.Count("takes connections again"); away < 1 || away > 2 || back != away {
+				t.Errorf("logged %d times that it is away, %d that it is back, want 1 and 1:\n%s", away, back, log.String())
 			}
 		})
 	}
 }
-
-// A logBook keeps what is logged.
-type logBook struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (l *logBook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBook) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBook) count(text string) int { return strings.Count(l.text(), text) }
 
 // rawService answers each connection with the bytes of answer after it has read a request, and closes it.
 func rawService(t *testing.T, answer string) string {

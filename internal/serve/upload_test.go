@@ -20,6 +20,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // namesIn lists the files in dir, unfinished uploads among them.
@@ -454,8 +456,8 @@ func TestDiskSpace(t *testing.T) {
 func TestNoDescriptors(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "film.mp4", "film")
-	var book logBook
-	h := newHandler(t, Config{Root: root, Upload: t.TempDir(), Logger: book.logger()})
+	var book testlog.Buffer
+	h := newHandler(t, Config{Root: root, Upload: t.TempDir(), Logger: book.Logger(slog.LevelInfo)})
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
@@ -485,7 +487,7 @@ func TestNoDescriptors(t *testing.T) {
 			t.Fatalf("%d %q, Retry-After %q, want 503", w.Code, w.Body, w.Header().Get("Retry-After"))
 		}
 	}
-	if lines := book.lines(); len(lines) != 1 || !strings.Contains(lines[0], "no more files can be opened") {
+	if lines := book.Lines(); len(lines) != 1 || !strings.Contains(lines[0], "no more files can be opened") {
 		t.Errorf("logged %q, want one line", lines)
 	}
 	w := httptest.NewRecorder()

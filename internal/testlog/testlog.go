@@ -3,6 +3,7 @@ package testlog
 
 import (
 	"bytes"
+	"log/slog"
 	"strings"
 	"sync"
 )
@@ -28,5 +29,27 @@ func (b *Buffer) String() string {
 	return b.b.String()
 }
 
+// Take is String, and forgets what it returns.
+func (b *Buffer) Take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.b.Reset()
+	return b.b.String()
+}
+
+// Lines returns the lines that were written so far, without their ends.
+func (b *Buffer) Lines() []string { return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") }
+
 // Count returns how often s is in what was written so far.
 func (b *Buffer) Count(s string) int { return strings.Count(b.String(), s) }
+
+// Logger returns a logger that writes one line of text a record to b, from that
+// level on, without the time.
+func (b *Buffer) Logger(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
