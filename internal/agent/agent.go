@@ -24,8 +24,8 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
-	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 const (
@@ -56,7 +56,7 @@ type Identity struct {
 type Config struct {
 	Proxies     []string // HOST:PORT of control ports, a connection to each
 	Connections int      // parallel connections to each; zero: 1
-	Name        string   // of the origin, "" for the default one
+	Name        string   // of the origin; "" and "@": the default one
 
 	// Load reads the identity: once in New, and again at each Reload.
 	Load func() (Identity, error)
@@ -114,13 +114,11 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Connections < 0 || cfg.Connections > maxConnections {
 		return nil, fmt.Errorf("--connections %d: give a number from 1 to %d", cfg.Connections, maxConnections)
 	}
-	if cfg.Name != "" {
-		name, err := control.ParseName(cfg.Name)
-		if err != nil {
-			return nil, fmt.Errorf("--name: %w", err)
-		}
-		cfg.Name = name
+	name, err := originname.Parse(cfg.Name)
+	if err != nil {
+		return nil, fmt.Errorf("--name: %w", err)
 	}
+	cfg.Name = string(name)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -149,7 +147,6 @@ func New(cfg Config) (*Agent, error) {
 	var id [8]byte
 	rand.Read(id[:])
 	a.id = hex.EncodeToString(id[:])
-	var err error
 	a.identity, err = cfg.Load()
 	if err != nil {
 		return nil, err

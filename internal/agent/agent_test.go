@@ -743,6 +743,16 @@ func TestConnectionsAreApart(t *testing.T) {
 	})
 }
 
+// The default origin has no name, and is called @ where it has to be named.
+func TestDefaultName(t *testing.T) {
+	for _, name := range []string{"", "@"} {
+		a, err := New(Config{Proxies: []string{"p:1"}, Name: name, Load: func() (Identity, error) { return Identity{}, nil }})
+		if err != nil || a.cfg.Name != "" {
+			t.Errorf("the name %q: got %q, %v; want the default origin", name, a.cfg.Name, err)
+		}
+	}
+}
+
 func TestNewErrors(t *testing.T) {
 	load := func() (Identity, error) { return Identity{}, nil }
 	tests := []struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 // loop keeps one connection to one P. All of it is owned by run, but for what
@@ -100,7 +101,7 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	s := cfg.NewServerSession(conn, l.agent.server)
 	began := time.Now()
 	l.state = "connected"
-	l.log.Info("connected", "origin", originName(l.agent.cfg.Name), "server", conn.Server)
+	l.log.Info("connected", "origin", originname.Name(l.agent.cfg.Name), "server", conn.Server)
 
 	// Ends with the session, which the next goroutine sees to; run waits for it.
 	l.sessions.Go(func() {
@@ -178,12 +179,4 @@ func reason(err error) string {
 		return "network " + e.Op
 	}
 	return "handshake"
-}
-
-// originName is an origin's name as the token file has it.
-func originName(name string) string {
-	if name == "" {
-		return "@"
-	}
-	return name
 }

@@ -14,14 +14,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 )
 
 // Limits of the handshake that both ends keep.
 const (
 	maxHead     = 16 << 10 // bytes of a request's or an answer's head
 	maxBody     = 4 << 10  // bytes of a request's or an answer's body
-	maxName     = 63       // bytes of an origin's name
 	maxInstance = 64       // bytes of a Spdy-Proxy-Instance
 )
 
@@ -36,24 +34,6 @@ const (
 	headerInstance = "Spdy-Proxy-Instance"
 	headerServer   = "Spdy-Proxy-Server"
 )
-
-// ParseName returns the name of an origin as it is kept, in lower case: a DNS
-// label of 1 to 63 of a-z, 0-9 and inner hyphens, in any case. The default
-// origin has no name; "" is an error here.
-func ParseName(s string) (string, error) {
-	if s == "" || len(s) > maxName {
-		return "", fmt.Errorf("%.70q is not a name: 1 to %d characters are wanted", s, maxName)
-	}
-	if s[0] == '-' || s[len(s)-1] == '-' {
-		return "", fmt.Errorf("%q is not a name: it begins or ends with a hyphen", s)
-	}
-	for i := range len(s) {
-		if c := s[i]; !isAlnum(c) && c != '-' {
-			return "", fmt.Errorf("%q is not a name: only letters a-z, digits and inner hyphens are", s)
-		}
-	}
-	return strings.ToLower(s), nil
-}
 
 // checkInstance reports what is wrong with the value of a Spdy-Proxy-Instance.
 func checkInstance(s string) error {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/loglimit"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 // Defaults of Server.
@@ -373,7 +374,9 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 	if !slash {
 		err = fmt.Errorf("%.70q is not a name: PUT / or PUT /NAME is wanted", req.RequestURI)
 	} else if path != "" {
-		reg.Name, err = ParseName(path)
+		var name originname.Name
+		name, err = originname.ParseLabel(path)
+		reg.Name = string(name)
 	}
 	if err == nil {
 		reg.Instance = req.Header.Get(headerInstance)

@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 // Credential says which token it was without saying the token. It is
@@ -91,14 +93,12 @@ func (t *Tokens) add(token string, names []string) error {
 		switch name {
 		case "*":
 			e.any = true
-		case "@":
-			e.names[""] = true
 		default:
-			name, err := ParseName(name)
+			name, err := originname.Parse(name)
 			if err != nil {
 				return err
 			}
-			e.names[name] = true
+			e.names[string(name)] = true
 		}
 	}
 	t.first = cmp.Or(t.first, token)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 func TestParseTokens(t *testing.T) {
@@ -127,21 +128,6 @@ func TestTokenSource(t *testing.T) {
 	}
 }
 
-func TestParseName(t *testing.T) {
-	for in, want := range map[string]string{"a": "a", "A-1": "a-1", "0": "0", "xn--bcher-kva": "xn--bcher-kva"} {
-		if got, err := ParseName(in); err != nil || got != want {
-			t.Errorf("ParseName(%q) = %q, %v; want %q", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"", "-", "-a", "a-", "a.b", "a_b", "ä", "\u212a", "a b", "@", "*", "a\n", strings.Repeat("a", 64)} {
-		if got, err := ParseName(in); err == nil {
-			t.Errorf("ParseName(%q) = %q, want an error", in, got)
-		} else if strings.Contains(err.Error(), "\n") {
-			t.Errorf("ParseName(%q): %q is not one line", in, err)
-		}
-	}
-}
-
 // TestFiles holds that a file which is missing or wrong is said in one line.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
@@ -254,7 +240,8 @@ func FuzzTokens(f *testing.F) {
 			return // each is compared with all
 		}
 		auth := NewAuth(parsed)
-		if name, err = ParseName(name); err != nil {
+		label, err := originname.ParseLabel(name)
+		if name = string(label); err != nil {
 			name = ""
 		}
 		inFile := name

@@ -96,36 +96,6 @@ func (b *bench) want(name Name, session string) {
 	}
 }
 
-func TestParseName(t *testing.T) {
-	long := strings.Repeat("a", 63)
-	for _, test := range []struct {
-		in   string
-		want Name
-		ok   bool
-	}{
-		{"", "", true},
-		{"@", "", true},
-		{"films", "films", true},
-		{"FiLmS-2", "films-2", true},
-		{"7", "7", true},
-		{long, Name(long), true},
-		{long + "a", "", false},
-		{"-a", "", false},
-		{"a-", "", false},
-		{"a.b", "", false},
-		{"a_b", "", false},
-		{"a b", "", false},
-		{"ä", "", false},
-		{"a\x00", "", false},
-		{"*", "", false},
-	} {
-		got, err := ParseName(test.in)
-		if got != test.want || (err == nil) != test.ok {
-			t.Errorf("ParseName(%q) = %q, %v; want %q, ok %v", test.in, got, err, test.want, test.ok)
-		}
-	}
-}
-
 func TestSameInstanceReplaces(t *testing.T) {
 	run(t, Config{}, func(b *bench) {
 		first, second := newFake("first"), newFake("second")
