@@ -3,19 +3,12 @@ package proxy_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,6 +21,7 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
 
@@ -42,15 +36,14 @@ const patience = 20 * time.Second
 type files struct {
 	t   *testing.T
 	dir string
-	ca  *x509.Certificate
-	key *ecdsa.PrivateKey
+	ca  *controltest.CA
 }
 
 func newFiles(t *testing.T) *files {
 	t.Helper()
 	f := &files{t: t, dir: t.TempDir()}
-	f.ca, f.key = f.authority("ca.pem")
-	f.leaf("p", f.ca, f.key, "localhost")
+	f.ca = f.authority("ca.pem")
+	f.leaf("p", f.ca, "localhost")
 	f.write("token", "good-token *\n")
 	return f
 }
@@ -66,75 +59,21 @@ func (f *files) write(name, text string) string {
 }
 
 // authority makes a CA and writes its certificate.
-func (f *files) authority(name string) (*x509.Certificate, *ecdsa.PrivateKey) {
+func (f *files) authority(name string) *controltest.CA {
 	f.t.Helper()
-	key := f.newKey()
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA " + name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	cert := f.sign(tmpl, tmpl, key, key)
-	f.write(name, pemOf("CERTIFICATE", cert.Raw))
-	return cert, key
+	ca := controltest.NewCA(f.t)
+	ca.WriteCA(f.t, f.dir, name)
+	return ca
 }
 
 // leaf writes name.pem and name.key, for a host or for a client.
-func (f *files) leaf(name string, ca *x509.Certificate, caKey *ecdsa.PrivateKey, common string) {
+func (f *files) leaf(name string, ca *controltest.CA, host string) {
 	f.t.Helper()
-	key := f.newKey()
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: common},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    []string{common},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-	}
-	cert := f.sign(tmpl, ca, key, caKey)
-	f.write(name+".pem", pemOf("CERTIFICATE", cert.Raw))
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.write(name+".key", pemOf("PRIVATE KEY", der))
-}
-
-func (f *files) newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return key
-}
-
-func (f *files) sign(tmpl, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) *x509.Certificate {
-	f.t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, parentKey)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return cert
-}
-
-func pemOf(kind string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	controltest.Write(f.t, ca.Issue(f.t, host, "127.0.0.1", "::1"), f.dir, name)
 }
 
 // roots trusts the test's CA.
-func (f *files) roots() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(f.ca)
-	return pool
-}
+func (f *files) roots() *x509.CertPool { return f.ca.Pool() }
 
 // journal keeps log lines, and lets a test wait for one.
 type journal struct {

@@ -378,9 +378,8 @@ func TestControlPort429(t *testing.T) {
 // --client-ca: a C must also show a certificate signed by this CA.
 func TestClientCA(t *testing.T) {
 	f := newFiles(t)
-	foreign, foreignKey := f.authority("foreign-ca.pem")
-	f.leaf("c", f.ca, f.key, "c")
-	f.leaf("foreign", foreign, foreignKey, "c")
+	f.leaf("c", f.ca, "c")
+	f.leaf("foreign", f.authority("foreign-ca.pem"), "c")
 	x := startP(t, f, func(c *proxy.Config) { c.ClientCAFile = f.path("ca.pem") })
 	for _, c := range []struct {
 		name string

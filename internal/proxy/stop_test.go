@@ -213,7 +213,7 @@ func TestReload(t *testing.T) {
 	serial := func() string { return shownSerial(t, x) }
 	before := serial()
 
-	f.leaf("p", f.ca, f.key, "localhost")
+	f.leaf("p", f.ca, "localhost")
 	f.write("token", "good-token *\nfilm-token other-name\n")
 	f.write("users", "ann:"+hash(t, "new")+"\n")
 	x.Reload()
