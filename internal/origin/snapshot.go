@@ -3,21 +3,14 @@ package origin
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/amahi/spdy"
 )
 
-// SessionInfo is a session at one moment.
+// SessionInfo is a session and its place at one moment.
 type SessionInfo struct {
-	ID         uint64
-	Instance   string
-	RemoteAddr string
-	Since      time.Time
-	Leaving    bool // finishes what it serves, takes nothing new
-	InFlight   int  // streams open or waited for
-	Available  int  // streams that could be opened without waiting
-	Stats      spdy.Stats
+	*Member
+	Leaving bool // finishes what it serves, takes nothing new
 }
 
 // Info is an origin at one moment.
@@ -31,29 +24,20 @@ type Info struct {
 func (t *Table) Snapshot() []Info {
 	t.mu.Lock()
 	var infos []Info
-	var members [][]*Member
-	left := make(map[*Member]bool)
 	for _, e := range t.entries {
-		all := slices.Concat(e.serving, e.leaving)
-		if len(all) == 0 && e.waiting == 0 {
+		if e.sessions() == 0 && e.waiting == 0 {
 			continue
 		}
-		for _, m := range e.leaving {
-			left[m] = true
+		info := Info{Name: e.name, Waiting: e.waiting}
+		for _, m := range slices.Concat(e.serving, e.leaving) {
+			info.Sessions = append(info.Sessions, SessionInfo{m, m.left})
 		}
-		infos = append(infos, Info{Name: e.name, Waiting: e.waiting})
-		members = append(members, all)
+		infos = append(infos, info)
 	}
 	t.mu.Unlock()
 
-	for i, all := range members {
-		slices.SortFunc(all, func(a, b *Member) int { return cmp.Compare(a.id, b.id) })
-		for _, m := range all {
-			infos[i].Sessions = append(infos[i].Sessions, SessionInfo{
-				ID: m.id, Instance: m.instance, RemoteAddr: m.remote, Since: m.since, Leaving: left[m],
-				InFlight: m.InFlight(), Available: m.Available(), Stats: m.Stats(),
-			})
-		}
+	for _, info := range infos {
+		slices.SortFunc(info.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.id, b.id) })
 	}
 	slices.SortFunc(infos, func(a, b Info) int { return cmp.Compare(a.Name, b.Name) })
 	return infos

@@ -31,9 +31,10 @@ func (s source) Snapshot() admin.Snapshot {
 		}
 		shown := admin.Origin{Name: o.Name.String()}
 		for _, c := range o.Sessions {
+			stats := c.Stats()
 			shown.Sessions = append(shown.Sessions, admin.Session{
-				Instance: c.Instance, Remote: c.RemoteAddr, Since: c.Since, Leaving: c.Leaving, InFlight: c.InFlight,
-				Streams: c.Stats.StreamsOpened, ToC: c.Stats.BytesSent, FromC: c.Stats.BytesReceived, RoundTrip: c.Stats.PingRTT,
+				Instance: c.Instance(), Remote: c.RemoteAddr(), Since: c.Since(), Leaving: c.Leaving, InFlight: c.InFlight(),
+				Streams: stats.StreamsOpened, ToC: stats.BytesSent, FromC: stats.BytesReceived, RoundTrip: stats.PingRTT,
 			})
 		}
 		snap.Origins = append(snap.Origins, shown)
