@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 func main() {
@@ -43,7 +45,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	o, err := parse(args)
 	if errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprint(stdout, o.usage())
+		fmt.Fprint(stdout, o.flags.Help())
 		return 0
 	}
 	if err != nil {
@@ -94,15 +96,13 @@ type options struct {
 	list        bool
 	keep        string // folder for the logs of what failed; "": none are kept
 
-	flags *pflag.FlagSet
+	flags *process.Flags
 	self  string // this program
 }
 
 func parse(args []string) (*options, error) {
 	o := new(options)
-	o.flags = pflag.NewFlagSet("attack", pflag.ContinueOnError)
-	o.flags.SortFlags = false
-	o.flags.Usage = func() {}
+	o.flags = process.NewFlags("attack", "Attacks p and c. Run it from the repository's root, after make.")
 	o.flags.StringSliceVar(&o.only, "only", nil, "`NAMES` of attacks, with commas between; see --list")
 	o.flags.BoolVar(&o.list, "list", false, "print the attacks and exit")
 	o.flags.StringVar(&o.p, "p", "bin/p", "`FILE` of p")
@@ -112,9 +112,6 @@ func parse(args []string) (*options, error) {
 	if err := o.flags.Parse(args); err != nil {
 		return o, err
 	}
-	if o.flags.NArg() > 0 {
-		return o, fmt.Errorf("%q is not understood: attack has flags only; see --help", o.flags.Arg(0))
-	}
 	for _, n := range o.only {
 		if attackNamed(n) == nil {
 			return o, fmt.Errorf("--only %q: there is no such attack; see --list", n)
@@ -123,28 +120,13 @@ func parse(args []string) (*options, error) {
 	return o, nil
 }
 
-func (o *options) usage() string {
-	return "Attacks p and c. Run it from the repository's root, after make.\n\n" + o.flags.FlagUsages()
-}
-
 // check finds out whether there is all that an attack needs.
 func (o *options) check() (err error) {
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		return errors.New("there is no /proc here, which tells what a process uses: run it on Linux")
-	}
-	if o.self, err = os.Executable(); err != nil {
+	if o.self, err = process.Prepare(&o.p, &o.c, &o.certs); err != nil {
 		return err
 	}
-	// Programs are started with other working folders than this one's.
-	for _, name := range []*string{&o.p, &o.c, &o.certs} {
-		if *name, err = filepath.Abs(*name); err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{o.p, o.c, o.cert("p.pem"), o.cert("token")} {
-		if _, err := os.Stat(name); err != nil {
-			return fmt.Errorf("%w; run make, which makes programs and certificates", err)
-		}
+	if err := process.Made(o.p, o.c, o.cert("p.pem"), o.cert("token")); err != nil {
+		return err
 	}
 	if o.keep != "" {
 		return os.MkdirAll(o.keep, 0o755)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,26 +145,14 @@ func (s *site) runStrike(ctx context.Context, a attack) (counts, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, input, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	output, out, err := os.Pipe()
-	if err != nil {
-		in.Close()
-		input.Close()
-		return nil, err
-	}
 	// A stranger's computer is another one: what p, c and the innocent visitor need
 	// of this one, they get first.
-	attacker, err := process.Command{Dir: s.logs, Name: "attacker", Stdin: in, Stdout: out, Path: "nice", Args: []string{"-n", "10", s.opts.self, "strike", a.name}}.Start()
-	in.Close()
-	out.Close()
-	defer output.Close()
-	defer input.Close()
+	attacker, input, output, err := process.Command{Dir: s.logs, Name: "attacker", Path: "nice", Args: []string{"-n", "10", s.opts.self, "strike", a.name}}.StartPiped()
 	if err != nil {
 		return nil, err
 	}
+	defer output.Close()
+	defer input.Close()
 	defer attacker.Stop()
 	// What is too late ends with it.
 	defer context.AfterFunc(ctx, func() { output.Close() })()

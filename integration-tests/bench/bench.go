@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // A bench is one run.
@@ -32,20 +34,11 @@ func newBench(ctx context.Context, o *options, log io.Writer) (b *bench, err err
 	if o.quick {
 		b.sizes = quickSizes()
 	}
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		return nil, errors.New("there is no /proc here, which tells what a process uses: run it on Linux")
-	}
-	if b.self, err = os.Executable(); err != nil {
+	if b.self, err = process.Prepare(&o.bin, &o.certs); err != nil {
 		return nil, err
 	}
-	// Programs are started with other working folders than this one's.
-	for _, dir := range []*string{&o.bin, &o.certs} {
-		if *dir, err = filepath.Abs(*dir); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := os.Stat(b.cert("p.pem")); err != nil {
-		return nil, fmt.Errorf("%w; run make, which makes certificates", err)
+	if err := process.Made(b.cert("p.pem")); err != nil {
+		return nil, err
 	}
 	if b.dir, err = os.MkdirTemp("", "spdy-proxy-bench-"); err != nil {
 		return nil, err

@@ -28,6 +28,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 func main() {
@@ -74,7 +76,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	o, err := parse(args)
 	if errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprint(stdout, o.usage())
+		fmt.Fprint(stdout, o.flags.Help())
 		return 0
 	}
 	if err != nil {
@@ -108,14 +110,12 @@ type options struct {
 	quick      bool
 	growth     bool // measure how cost grows instead
 
-	flags *pflag.FlagSet
+	flags *process.Flags
 }
 
 func parse(args []string) (*options, error) {
 	o := new(options)
-	o.flags = pflag.NewFlagSet("bench", pflag.ContinueOnError)
-	o.flags.SortFlags = false
-	o.flags.Usage = func() {}
+	o.flags = process.NewFlags("bench", "Measures p and c beside other ways to do the same. Run it from the repository's root, after make.")
 	o.flags.IntVar(&o.rounds, "rounds", 3, "how often each figure is measured; the median counts")
 	o.flags.StringSliceVar(&o.only, "only", nil, "workloads: "+strings.Join(names(workloads()), ","))
 	o.flags.StringSliceVar(&o.against, "against", nil, "yardsticks, pair included: "+strings.Join(names(yardsticks()), ","))
@@ -126,9 +126,6 @@ func parse(args []string) (*options, error) {
 	o.flags.StringVar(&o.certs, "certs", "certs", "`FOLDER` of ca.pem, p.pem, p.key and token")
 	if err := o.flags.Parse(args); err != nil {
 		return o, err
-	}
-	if o.flags.NArg() > 0 {
-		return o, fmt.Errorf("%q is not understood: bench has flags only; see --help", o.flags.Arg(0))
 	}
 	if o.rounds < 1 {
 		return o, fmt.Errorf("--rounds %d: give a number from 1", o.rounds)
@@ -153,10 +150,6 @@ func parse(args []string) (*options, error) {
 		}
 	}
 	return o, nil
-}
-
-func (o *options) usage() string {
-	return "Measures p and c beside other ways to do the same. Run it from the repository's root, after make.\n\n" + o.flags.FlagUsages()
 }
 
 // named is what workloads and yardsticks have in common.

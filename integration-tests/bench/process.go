@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -26,22 +25,8 @@ func (b *bench) startLoad(j job) (*loadProcess, error) {
 	if j.Limit == 0 {
 		j.Limit = time.Minute
 	}
-	in, input, err := os.Pipe()
+	p, input, output, err := process.Command{Dir: b.dir, Name: "load", Path: b.self, Args: []string{"load"}}.StartPiped()
 	if err != nil {
-		return nil, err
-	}
-	output, out, err := os.Pipe()
-	if err != nil {
-		in.Close()
-		input.Close()
-		return nil, err
-	}
-	p, err := process.Command{Dir: b.dir, Name: "load", Stdin: in, Stdout: out, Path: b.self, Args: []string{"load"}}.Start()
-	in.Close()
-	out.Close()
-	if err != nil {
-		input.Close()
-		output.Close()
 		return nil, err
 	}
 	l := &loadProcess{Process: p, job: j, input: input, running: make(chan struct{}), result: make(chan result, 1)}
