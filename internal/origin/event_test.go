@@ -1,0 +1,100 @@
+package origin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/amahi/spdy"
+)
+
+// logged returns what LogEvents writes of some events, without the time.
+func logged(events func(log func(Event))) string {
+	var out bytes.Buffer
+	events(LogEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))))
+	return out.String()
+}
+
+// A session that ends has one line that says why, whoever ended it.
+func TestLogEvents(t *testing.T) {
+	m := &Member{name: "films", instance: "x.0", remote: "192.0.2.1:5", credential: "SECRET"}
+	got := logged(func(log func(Event)) {
+		log(Event{Kind: Connected, Member: m, Sessions: 1})
+		log(Event{Kind: Leaving, Member: m, Err: errors.New("used up")})
+		log(Event{Kind: Ended, Member: m, Lasted: 1500 * time.Millisecond, Err: errors.New("cut")})
+		log(Event{Kind: Dropped, Member: m, Lasted: time.Second, Err: context.DeadlineExceeded})
+		log(Event{Kind: Ended, Member: m, Lasted: 2 * time.Second, Told: true})
+	})
+	want := `level=INFO msg="origin connected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=1
+level=INFO msg="origin is leaving" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 reason="used up"
+level=WARN msg="origin disconnected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 lasted=1.5s reason=cut
+level=WARN msg="origin dropped, it does not answer" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 lasted=1s reason="context deadline exceeded"
+`
+	if got != want {
+		t.Errorf("log:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// Whoever comes and goes all day does not fill the log, nor keep others out of it.
+func TestLogOfAFlappingOrigin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := logged(func(log func(Event)) {
+			for range 10_000 {
+				log(Event{Kind: Connected, Member: &Member{name: "films"}})
+				log(Event{Kind: Ended, Member: &Member{name: "films"}, Err: errors.New("cut")})
+			}
+			log(Event{Kind: Connected, Member: &Member{name: "books"}})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		})
+		if n := strings.Count(got, "\n"); n != 2*(eventBurst+1)+1 || strings.Count(got, fmt.Sprint(" times=", 10_000-eventBurst)) != 2 || strings.Count(got, "origin=books") != 1 {
+			t.Errorf("%d lines, want %d and two that say how many there were:\n%s", n, 2*(eventBurst+1)+1, got)
+		}
+	})
+}
+
+// What Ended says is what happened, and nothing if all is well.
+func TestWhyItEnded(t *testing.T) {
+	cut := errors.New("connection reset by peer")
+	for _, test := range []struct {
+		name string
+		err  error
+		want error
+	}{
+		{"closed here", &spdy.SessionError{Cause: spdy.ErrClosed}, nil},
+		{"it said goodbye", &spdy.SessionError{Remote: true, Cause: spdy.ErrGoingAway}, nil},
+		{"it said what is wrong", &spdy.SessionError{Remote: true, Status: spdy.GoAwayProtocolError, Cause: spdy.ErrGoingAway}, spdy.ErrGoingAway},
+		{"cut", &spdy.SessionError{Remote: true, Status: spdy.GoAwayInternalError, Cause: cut}, cut},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			events := make(chan Event, 10)
+			table := NewTable(Config{OnEvent: func(e Event) { events <- e }})
+			f := newFake("f")
+			if _, err := table.Register(Registration{Session: f}); err != nil {
+				t.Fatal(err)
+			}
+			f.end(test.err)
+			table.Shutdown(t.Context())
+			close(events)
+			for e := range events {
+				if e.Kind == Ended && !errors.Is(e.Err, test.want) {
+					t.Errorf("%s: %v, want %v", test.name, e.Err, test.want)
+				}
+				if e.Kind == Leaving && test.name != "it said goodbye" {
+					t.Errorf("%s: its loss was said to be a leave", test.name)
+				}
+			}
+		})
+	}
+}

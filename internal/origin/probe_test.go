@@ -1,0 +1,41 @@
+package origin
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestSilentIsDroppedAtRegistration(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		dead, slow := newFake("dead"), newFake("slow")
+		b.register("films", "x.0", dead)
+		b.register("films", "y.0", slow)
+		synctest.Wait()
+		dead.set(func() { dead.silent = true })
+		slow.set(func() { slow.silent, slow.chatty = true, true })
+		b.register("films", "z.0", newFake("new"))
+		b.log.reset()
+		time.Sleep(2*time.Second - 1)
+		b.log.want(t)
+		time.Sleep(time.Nanosecond)
+		b.log.want(t, "dead: origin dropped, it does not answer (2)", "dead: origin disconnected (2)")
+		// It sends frames: the PING's answer stands in line on a slow link.
+		time.Sleep(10 * time.Second)
+		slow.set(func() { slow.silent = false })
+		time.Sleep(time.Minute)
+		b.log.want(t)
+	})
+}
+
+func TestSilentIsDroppedWhenReplaced(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		dead := newFake("dead")
+		dead.silent, dead.stubborn = true, true
+		b.register("films", "x.0", dead)
+		b.register("films", "x.0", newFake("new"))
+		b.log.reset()
+		time.Sleep(2 * time.Second)
+		b.log.want(t, "dead: origin dropped, it does not answer (1)", "dead: origin disconnected (1)")
+	})
+}
