@@ -179,9 +179,6 @@ func (s *Session) stopTimers() {
 	if s.ping.keepAlive != nil {
 		s.ping.keepAlive.Stop()
 	}
-	if s.lazy.timer != nil {
-		s.lazy.timer.Stop()
-	}
 	if s.closing.lastResort != nil {
 		s.closing.lastResort.Stop()
 	}

@@ -669,6 +669,9 @@ type panics struct{}
 
 func (panics) Read([]byte) (int, error) { panic(http.ErrNotSupported) }
 
+// Seek makes it a file, which is read before anything is sent.
+func (panics) Seek(int64, int) (int64, error) { return 0, nil }
+
 // The two directions of an upgraded stream are a connection: any number of
 // goroutines may write to it.
 func TestConcurrentWrites(t *testing.T) {

@@ -127,8 +127,7 @@ func (st *Stream) holdReply() {
 		freePairs(p)
 		return
 	}
-	st.send.reply = p
-	st.holdLocked()
+	st.send.reply, st.send.hold = p, true
 }
 
 func (rw *response) declared(key string) bool {
@@ -169,8 +168,8 @@ func (rw *response) trailers() *pairs {
 }
 
 // Write sends p as DATA, after a SYN_REPLY 200 if none went out. It waits only
-// for window and for room in the stream's buffer. Small writes go out within a
-// millisecond; Flush sends them at once.
+// for window and for room in the stream's buffer. Small writes wait for more of
+// them, as in net/http: Flush sends them, and so does the handler's end.
 func (st *Stream) Write(p []byte) (int, error) {
 	n, err := st.startBody(p)
 	if err != nil || n == 0 {
@@ -180,14 +179,18 @@ func (st *Stream) Write(p []byte) (int, error) {
 		return len(p), nil // HEAD
 	}
 	if n < len(p) {
-		m, err := st.writeAll(p[:n], true)
+		m, err := st.writeAll(p[:n], st.holds())
 		if err == nil {
 			err = http.ErrContentLength
 		}
 		return m, err
 	}
-	return st.writeAll(p, true)
+	return st.writeAll(p, st.holds())
 }
+
+// holds reports whether small writes wait for more: not those of another
+// protocol, nor with handlers that were written for the library of 2015.
+func (st *Stream) holds() bool { return !st.duplexed() && !st.s.upstream }
 
 // WriteString is Write.
 func (st *Stream) WriteString(p string) (int, error) { return st.Write([]byte(p)) }
@@ -225,7 +228,7 @@ func (st *Stream) startBody(p []byte) (int, error) {
 }
 
 // writeAll sends p.
-func (st *Stream) writeAll(p []byte, lazy bool) (n int, err error) {
+func (st *Stream) writeAll(p []byte, hold bool) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -233,12 +236,12 @@ func (st *Stream) writeAll(p []byte, lazy bool) (n int, err error) {
 		m := copy(space, p[n:])
 		n += m
 		return m, n < len(p), nil
-	}, lazy)
+	}, hold)
 	return n, err
 }
 
-// ReadFrom sends what r gives until its end, reading it straight into the
-// stream's buffer.
+// ReadFrom sends what r gives until its end, each piece as it comes, reading it
+// straight into the stream's buffer.
 func (st *Stream) ReadFrom(r io.Reader) (n int64, err error) {
 	rw := st.rw
 	if rw == nil {
@@ -270,6 +273,9 @@ func (st *Stream) ReadFrom(r io.Reader) (n int64, err error) {
 	if rw.length >= 0 && rw.written == rw.length {
 		return n, endOf(r)
 	}
+	if st.holds() && waits(r) {
+		st.sendHeld()
+	}
 	err = st.writeFrom(func(space []byte) (int, bool, error) {
 		if rw.length >= 0 {
 			space = space[:min(int64(len(space)), rw.length-rw.written)]
@@ -286,6 +292,19 @@ func (st *Stream) ReadFrom(r io.Reader) (n int64, err error) {
 		return m, err == nil, err
 	}, true)
 	return n, err
+}
+
+// waits reports whether r may have to wait for its next bytes, as no file does.
+func waits(r io.Reader) bool {
+	if l, ok := r.(*io.LimitedReader); ok {
+		r = l.R
+	}
+	file, ok := r.(io.Seeker)
+	if ok {
+		_, err := file.Seek(0, io.SeekCurrent) // a pipe is an os.File too
+		ok = err == nil
+	}
+	return !ok
 }
 
 // endOf says what is wrong with a body that must be at its end: one byte more
@@ -317,13 +336,7 @@ func (st *Stream) FlushError() error {
 	if rw.reply != nil {
 		st.holdReply()
 	}
-	st.s.mu.Lock()
-	defer st.s.unlock()
-	if st.err != nil {
-		return st.err
-	}
-	st.sendHeldLocked()
-	return nil
+	return st.sendHeld()
 }
 
 // SetReadDeadline bounds reads of the request's body; the zero time: no bound.

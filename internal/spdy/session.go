@@ -55,7 +55,6 @@ type Session struct {
 	receive   recvFlow
 	send      sendFlow
 	queue     controlQueue
-	lazy      lazyStreams
 	ping      pings
 	date      string // the Date of dateSec
 	dateSec   int64

@@ -71,7 +71,6 @@ type sendHalf struct {
 	// See stream_hold.go.
 	reply *pairs // the SYN_REPLY, while it is held back
 	hold  bool   // DATA is held back too
-	lazy  bool   // in Session.lazy
 
 	// The scheduler's.
 	ready bool

@@ -1,54 +1,18 @@
 package spdy
 
-import "time"
+// holdMost is how many bytes of a handler's small writes wait for more of them, for
+// Flush, or for its end, as in net/http.
+const holdMost = 8 << 10
 
-// A handler's small writes wait for more, or for its end, so long as they are
-// fewer bytes and no older than this.
-const (
-	lazyLimit = 8 << 10
-	lazyDelay = time.Millisecond
-)
-
-// lazyStreams are those that hold small writes back. Guarded by Session.mu.
-type lazyStreams struct {
-	streams []*Stream
-	timer   *time.Timer
-	set     bool // timer will send what they hold
-}
-
-// holdLocked lets what the handler wrote wait for more of it. The session's
-// one timer sends it before long if nothing else does.
-func (st *Stream) holdLocked() {
-	s := st.s
-	st.send.hold = true
-	if st.send.lazy || s.err != nil {
-		return
+// sendHeld sends what was held back.
+func (st *Stream) sendHeld() error {
+	st.s.mu.Lock()
+	defer st.s.unlock()
+	if st.err != nil {
+		return st.err
 	}
-	st.send.lazy = true
-	s.lazy.streams = append(s.lazy.streams, st)
-	if s.lazy.set {
-		return
-	}
-	s.lazy.set = true
-	if s.lazy.timer == nil {
-		s.lazy.timer = time.AfterFunc(lazyDelay, s.flushLazy)
-	} else {
-		s.lazy.timer.Reset(lazyDelay)
-	}
-}
-
-func (s *Session) flushLazy() {
-	s.mu.Lock()
-	defer s.unlock()
-	s.lazy.set = false
-	for i, st := range s.lazy.streams {
-		s.lazy.streams[i] = nil
-		st.send.lazy = false
-		if st.send.hold && st.state != streamClosed {
-			st.sendHeldLocked()
-		}
-	}
-	s.lazy.streams = s.lazy.streams[:0]
+	st.sendHeldLocked()
+	return nil
 }
 
 // sendHeldLocked sends what was held back.

@@ -43,9 +43,8 @@ func (st *Stream) largeLocked() bool {
 
 // writeFrom adds DATA that fill puts into the space it is given, until fill
 // reports an error or has no more. It waits for room, and for another call's
-// fill, for nothing else. What was added goes out when flush, or enough of it,
-// asks for it.
-func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error), lazy bool) error {
+// fill, for nothing else. With hold, the last of it waits for more if it is small.
+func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error), hold bool) error {
 	s := st.s
 	s.mu.Lock()
 	defer s.unlock()
@@ -72,8 +71,8 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			st.cond.Broadcast()
 		}
 		if n > 0 {
-			if lazy && st.send.list.size < lazyLimit && !st.send.ready {
-				st.holdLocked()
+			if hold && !more && st.send.list.size < holdMost && !st.send.ready {
+				st.send.hold = true
 			} else {
 				st.sendHeldLocked()
 			}
