@@ -6,6 +6,11 @@ import "time"
 // is read in a round trip, which a window of twice the bandwidth times the round
 // trip never sees. A slow reader takes longer than that, so only the windows of
 // readers that keep up are raised.
+//
+// The rule of QUIC's implementations, twice the window when half of it was read in two
+// round trips, is half as long. It opens windows wider than the line
+// asks for where the round trip is short, and what is urgent waits behind what they
+// let in: beside 8 large bodies a small request took 3 to 8 times as long.
 type grower struct {
 	last  time.Time // when the bytes of since began to come; before any came, when a client's stream was opened
 	since int64     // bytes given back, or kept by shrink, and not yet looked at by resize
