@@ -153,6 +153,15 @@ func (c *Config) NewClientSession(conn net.Conn) *Session {
 // NewServerSession returns a session whose streams run server.Handler
 // (http.DefaultServeMux if nil). Of server, Handler, ConnContext and ErrorLog
 // are used. Nothing is sent or read before Serve.
+//
+// The http.ResponseWriter of a handler is an http.Flusher, an io.ReaderFrom and an
+// io.StringWriter, and http.ResponseController sets its deadlines. That of a request
+// with an Upgrade header is an http.Hijacker: the stream becomes a net.Conn with a
+// CloseWrite method, to which a response is written as in HTTP/1.1, so that
+// httputil.ReverseProxy and WebSocket libraries find what they expect. A handler that
+// calls WriteHeader with 101, and no Hijack, has both directions as the request's Body
+// and Write. A method WaitSent() error waits until the peer's windows let out what was
+// written.
 func (c *Config) NewServerSession(conn net.Conn, server *http.Server) *Session {
 	if server == nil {
 		server = &http.Server{}

@@ -213,14 +213,12 @@ type alpnConn struct {
 func (c *alpnConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.begin()
 	defer c.end()
-	if st, ok := w.(*Stream); ok {
-		now := time.Now()
-		if d := c.srv.ReadTimeout; d > 0 && r.Body != http.NoBody {
-			st.SetReadDeadline(now.Add(d))
-		}
-		if d := c.srv.WriteTimeout; d > 0 {
-			st.SetWriteDeadline(now.Add(d))
-		}
+	rc := http.NewResponseController(w)
+	if d := c.srv.ReadTimeout; d > 0 && r.Body != http.NoBody {
+		rc.SetReadDeadline(time.Now().Add(d))
+	}
+	if d := c.srv.WriteTimeout; d > 0 {
+		rc.SetWriteDeadline(time.Now().Add(d))
 	}
 	c.handler.ServeHTTP(w, r)
 }

@@ -73,7 +73,8 @@ var (
 	// ErrBodyLength: a body is not as long as its content-length.
 	ErrBodyLength = errors.New("body length differs from content-length")
 	// ErrMalformed: the peer's headers are none that the draft or HTTP allows: an
-	// answer without :status, a content-length that is not one number, a bad name.
+	// answer without :status, a content-length that is not one number, a bad name. Or
+	// what a handler wrote to a hijacked connection is no response.
 	ErrMalformed = errors.New("malformed headers")
 	// ErrHeaderTooLarge: a header block is above a limit. From RoundTrip, with
 	// StreamID 0: the request's, which was not sent; with Remote false: the

@@ -157,6 +157,12 @@ func (s *Session) shrinkLocked(st *Stream, size int64) {
 	st.recv.giveAt.Store(int32(st.recv.window.enough()))
 }
 
+// readNoMoreLocked notes that nobody goes on reading what comes.
+func (st *Stream) readNoMoreLocked() {
+	st.recv.done = true
+	st.s.ungrowLocked(st)
+}
+
 // ungrowLocked takes the window of a stream that has ended off the account of
 // Config.MaxBuffer, when its body was read too, or given up: until then what came
 // is held.

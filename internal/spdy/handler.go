@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"strconv"
 	"time"
 )
 
@@ -51,66 +50,32 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 func (s *Session) runHandler(st *Stream) {
 	finished := false
 	defer func() {
-		if finished {
-			st.finishHandler()
-		} else {
+		var cause any
+		if !finished {
 			// A panic ends its stream, not the process; runtime.Goexit too.
-			st.abandon(recover())
+			cause = recover()
 		}
-		// A timer would keep the request in memory until its time.
-		st.recv.buf.setDeadline(time.Time{})
-		st.boundRest()
+		hijacked := finished && st.rw.hijacked // then the stream goes on
+		s.handlerEnded(st, hijacked)
+		switch {
+		case !finished:
+			st.abandon(cause)
+		case !hijacked && st.rw.finish():
+			st.stopReading(http.ErrBodyReadAfterClose)
+		}
+		st.cancel()
+		if !hijacked {
+			// A timer would keep the request in memory until its time.
+			st.recv.buf.setDeadline(time.Time{})
+			st.boundRest()
+		}
 	}()
-	s.handler.ServeHTTP(st, st.req)
+	w := http.ResponseWriter(st.rw)
+	if s.upstream {
+		w = st // handlers of 2015 know it as that
+	}
+	s.handler.ServeHTTP(w, st.req)
 	finished = true
-}
-
-// finishHandler ends the response, and stops the reading of a request's body
-// that is still coming.
-func (st *Stream) finishHandler() {
-	s, rw := st.s, st.rw
-	if rw.status == 0 && !st.failed() {
-		st.WriteHeader(http.StatusOK)
-	}
-	if rw.reply != nil {
-		st.holdReply()
-	}
-	trailers := rw.trailers()
-	short := rw.length >= 0 && rw.written < rw.length && rw.bodyAllowed(st)
-	if short && !st.failed() {
-		// What was announced will never come: the peer must see that.
-		s.abortHandler(st, InternalError, fmt.Errorf("%w: the handler announced %d bytes and wrote %d", ErrBodyLength, rw.length, rw.written))
-		freePairs(trailers)
-		return
-	}
-	s.mu.Lock()
-	late := st.send.late || st.send.deadline.passed()
-	s.unlock()
-	if late {
-		// What failed to be written is missing, and nothing else would show it.
-		s.abortHandler(st, InternalError, os.ErrDeadlineExceeded)
-		freePairs(trailers)
-		return
-	}
-	if trailers != nil {
-		if err := s.checkBlock(trailers); err != nil {
-			s.abortHandler(st, FrameTooLarge, err)
-			freePairs(trailers)
-			return
-		}
-	}
-	s.mu.Lock()
-	s.handlerEndedLocked(st)
-	if st.send.reply != nil && rw.length < 0 && trailers == nil && rw.bodyAllowed(st) && !st.duplexed() {
-		st.send.reply.add("content-length", strconv.Itoa(st.send.list.size))
-	}
-	st.finishLocked(trailers)
-	lingers := st.state != streamClosed
-	s.unlock()
-	if lingers {
-		st.stopReading()
-	}
-	st.cancel()
 }
 
 // boundRest has the write deadline go on for what the handler has left in the
@@ -134,29 +99,21 @@ func (st *Stream) boundRest() {
 	})
 }
 
-// handlerEndedLocked is called once for each handler.
-func (s *Session) handlerEndedLocked(st *Stream) {
+// handlerEnded is called once for each handler, before its response ends: with that
+// the peer may open another stream.
+func (s *Session) handlerEnded(st *Stream, hijacked bool) {
+	s.mu.Lock()
+	defer s.unlock()
 	s.admission.handlers--
-	st.recv.done = true
-	s.ungrowLocked(st)
+	if !hijacked {
+		st.readNoMoreLocked()
+	}
 }
 
 func (st *Stream) failed() bool {
 	st.s.mu.Lock()
 	defer st.s.unlock()
 	return st.state == streamClosed
-}
-
-// duplexed: after a 101 both directions are raw bytes.
-func (st *Stream) duplexed() bool { return st.rw.status == http.StatusSwitchingProtocols }
-
-// abortHandler resets the stream of a handler that will not finish its response.
-func (s *Session) abortHandler(st *Stream, status Status, cause error) {
-	s.mu.Lock()
-	s.handlerEndedLocked(st)
-	s.unlock()
-	s.reset(st, status, cause)
-	st.cancel()
 }
 
 // abandon ends the stream of a handler that panicked.
@@ -170,20 +127,21 @@ func (st *Stream) abandon(cause any) {
 			l.Printf("spdy: panic serving %v: %v\n%s", s.conn.RemoteAddr(), cause, stack)
 		}
 	}
+	err := fmt.Errorf("handler panicked: %v", cause)
 	s.mu.Lock()
-	if st.state == streamClosed || st.replied || cause == http.ErrAbortHandler {
-		s.unlock()
-		s.abortHandler(st, InternalError, fmt.Errorf("handler panicked: %v", cause))
+	defer s.unlock()
+	if st.replied || st.rw.hijacked || cause == http.ErrAbortHandler {
+		s.resetLocked(st, InternalError, err)
+	}
+	if st.state == streamClosed {
 		return
 	}
-	s.handlerEndedLocked(st)
 	// Nothing went out yet: what was held back is forgotten.
 	s.answerLocked(st, http.StatusInternalServerError)
 	if st.receiving() {
 		s.sendResetLocked(st.id, Cancel)
 	}
-	s.removeLocked(st, &StreamError{StreamID: st.id, Status: InternalError, Cause: fmt.Errorf("handler panicked: %v", cause)})
-	s.unlock()
+	s.removeLocked(st, &StreamError{StreamID: st.id, Status: InternalError, Cause: err})
 }
 
 // answerLocked sends a response without a body, for a request that no handler

@@ -58,7 +58,7 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 	st.cancel = cancel
 	req := new(http.Request).WithContext(streamContext{ctx, st})
 	st.req = req
-	st.rw = &response{header: make(http.Header), length: -1}
+	st.rw = &responseWriter{st: st, header: make(http.Header), length: -1}
 	req.Method, req.URL, req.RequestURI, req.Host = method, u, path, host
 	req.Proto, req.ProtoMajor, req.ProtoMinor = version, major, minor
 	req.Header = s.reader.names.header(s.reader.fields, true)
@@ -116,7 +116,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // Close drops the rest of the body.
 func (b *requestBody) Close() error {
-	b.st.stopReading()
+	b.st.stopReading(http.ErrBodyReadAfterClose)
 	b.st.recv.buf.abort(http.ErrBodyReadAfterClose)
 	return nil
 }

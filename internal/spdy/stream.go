@@ -8,10 +8,10 @@ import (
 	"sync/atomic"
 )
 
-// Stream is one request and its response. On the server side it is the
-// http.ResponseWriter of the request's handler; it is an http.Flusher, an
-// io.ReaderFrom and an io.StringWriter as well, and http.ResponseController
-// sets its deadlines.
+// Stream is one request and its response.
+//
+// Deprecated: use Session.RoundTrip on the client side, and the http.ResponseWriter on
+// the server's, which is a *Stream in sessions of NewServerSession alone.
 type Stream struct {
 	s *Session
 
@@ -19,8 +19,8 @@ type Stream struct {
 	pri     uint8
 	fairKey string
 	req     *http.Request
-	rw      *response // server side only
-	duplex  bool      // the request asks for an upgrade
+	rw      *responseWriter // server side only
+	duplex  bool            // the request asks for an upgrade
 
 	// Guarded by Session.mu.
 	id        uint32

@@ -1,7 +1,5 @@
 package spdy
 
-import "net/http"
-
 // readBody reads what came, and gives the window back.
 func (st *Stream) readBody(p []byte) (int, error) {
 	n, consumed, err := st.recv.buf.read(p)
@@ -18,13 +16,13 @@ func (st *Stream) bodyEnded() {
 	}
 	st.s.mu.Lock()
 	defer st.s.unlock()
-	st.recv.done = true
-	st.s.ungrowLocked(st)
+	st.readNoMoreLocked()
 }
 
 // stopReading drops what was not read of a request's body and what still
-// comes, giving the window back, so that the peer can finish sending.
-func (st *Stream) stopReading() {
+// comes, giving the window back, so that the peer can finish sending. Later reads
+// get err.
+func (st *Stream) stopReading(err error) {
 	s := st.s
 	s.mu.Lock()
 	if st.recv.discard || st.recv.whole {
@@ -33,6 +31,6 @@ func (st *Stream) stopReading() {
 	}
 	st.recv.discard = true
 	s.unlock()
-	n := st.recv.buf.abort(http.ErrBodyReadAfterClose)
+	n := st.recv.buf.abort(err)
 	s.give(st, n+st.recv.buf.takeConsumed())
 }

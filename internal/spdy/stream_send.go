@@ -83,6 +83,19 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 	}
 }
 
+// writeAll sends p.
+func (st *Stream) writeAll(p []byte, hold bool) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	err = st.writeFrom(func(space []byte) (int, bool, error) {
+		m := copy(space, p[n:])
+		n += m
+		return m, n < len(p), nil
+	}, hold)
+	return n, err
+}
+
 // fillUnlocked calls fill without the session's lock, and takes it back even if
 // fill panics: it is a handler's code.
 func (st *Stream) fillUnlocked(fill func(space []byte) (int, bool, error), space []byte) (n int, more bool, err error) {
@@ -152,14 +165,8 @@ func (st *Stream) setWriteDeadline(t time.Time) {
 	st.cond.Broadcast()
 }
 
-// WaitSent waits until what a handler has written is not held up by the peer's
-// windows any more: it has gone out, or is about to. A handler that returns
-// before that leaves up to 128 KiB with its stream for as long as the peer likes.
-// Where the windows are wide enough it returns at once, and sends nothing that
-// would not go out by itself.
-//
-// An error says that the stream has ended, or that SetWriteDeadline's time came.
-func (st *Stream) WaitSent() error {
+// waitSent is responseWriter.WaitSent.
+func (st *Stream) waitSent() error {
 	st.s.mu.Lock()
 	defer st.s.unlock()
 	if st.heldUpLocked() {
