@@ -126,7 +126,7 @@ type Config struct {
 	// Logger receives one record for each event worth an operator's attention,
 	// such as a handler's panic; why a session ended is its caller's to say, which
 	// Serve and Err tell, and one of ConfigureServer's says it here. Nil discards
-	// them.
+	// them, but for panics, which then go to the server's ErrorLog if it has one.
 	Logger *slog.Logger
 
 	// Trace, if set, is called for each frame sent and received, in order for

@@ -3,6 +3,7 @@ package spdy
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"runtime"
@@ -122,8 +123,9 @@ func (st *Stream) abandon(cause any) {
 	if cause != nil && cause != http.ErrAbortHandler {
 		stack := make([]byte, 64<<10)
 		stack = stack[:runtime.Stack(stack, false)]
-		s.cfg.Logger.Error("handler panicked", "peer", s.remoteAddr, "panic", fmt.Sprint(cause), "stack", string(stack))
-		if l := s.server.ErrorLog; l != nil {
+		if log := s.cfg.Logger; log.Enabled(s.baseCtx, slog.LevelError) {
+			log.Error("handler panicked", "peer", s.remoteAddr, "panic", fmt.Sprint(cause), "stack", string(stack))
+		} else if l := s.server.ErrorLog; l != nil {
 			l.Printf("spdy: panic serving %v: %v\n%s", s.conn.RemoteAddr(), cause, stack)
 		}
 	}
