@@ -2,11 +2,16 @@ package spdy_test
 
 import (
 	"bytes"
+	"io"
 	"log"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
 
 	"github.com/amahi/spdy"
 	"github.com/amahi/spdy/spdytest"
@@ -59,5 +64,54 @@ func TestPanicIsLoggedOnce(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Bytes that arrive while the handler returns are given back like all others
+// that nobody reads, or the peer's upload stops for ever.
+func TestCreditForFrameThatCameDuringHandlersEnd(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.p.Send(post(1, "/noread"))
+		<-h.arrived
+		wire := h.p.Encode(data(1, string(bytesOf(60000))))
+		h.p.Conn.Write(wire[:20000])
+		synctest.Wait()
+		close(h.release)
+		h.collect("the response", 1)
+		h.p.Conn.Write(wire[20000:])
+		c := h.drain(newCollector())
+		if got := c.credit[1]; got < 60000-32768 {
+			h.Errorf("stream 1: got credit of %d bytes for the 60000 that were dropped, want all but half a window", got)
+		}
+	})
+}
+
+// A deadline that a handler set does not keep its request in memory.
+func TestDeadlinesEndWithTheHandler(t *testing.T) {
+	requests := make(chan weak.Pointer[http.Request], 1)
+	client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/deadline" {
+			return
+		}
+		c := http.NewResponseController(w)
+		c.SetReadDeadline(time.Now().Add(time.Hour))
+		c.SetWriteDeadline(time.Now().Add(time.Hour))
+		io.Copy(io.Discard, r.Body)
+		requests <- weak.Make(r)
+	}))
+	for _, path := range []string{"/deadline", "/other", "/other"} {
+		resp, err := client.RoundTrip(request(t, "POST", path, strings.NewReader("x")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+	}
+	p := <-requests
+	for end := time.Now().Add(5 * time.Second); p.Value() != nil; {
+		if time.Now().After(end) {
+			t.Fatal("a request is still in memory after its response, because of its deadlines")
+		}
+		runtime.GC()
+		runtime.Gosched()
 	}
 }

@@ -1,0 +1,93 @@
+package spdy_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+
+	"github.com/amahi/spdy"
+	"github.com/amahi/spdy/spdytest"
+)
+
+// A handler that closes the request's body early still gets its response out
+// whole, whatever the peer sends meanwhile.
+func TestResponseOutlivesClosedBody(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.mux.HandleFunc("/early", func(w http.ResponseWriter, r *http.Request) {
+			r.Body.Close()
+			h.hold(w, r)
+		})
+		h.p.Send(post(1, "/early"))
+		<-h.arrived
+		credit, sent := h.pre.StreamWindow, 0
+		for ; sent < 1<<20; sent += 16000 {
+			for credit < 16000 {
+				f, ok := h.p.Poll(spdytest.Idle)
+				if !ok {
+					break
+				}
+				if f.Type == spdytest.TypeRstStream {
+					h.Fatalf("after %d bytes: got %v, want the response first", sent, f)
+				}
+				if f.Type == spdytest.TypeWindowUpdate && f.ID == 1 {
+					credit += int(f.Value)
+				}
+			}
+			if credit < 16000 {
+				break
+			}
+			h.p.Send(data(1, string(bytesOf(16000))))
+			credit -= 16000
+		}
+		if sent < 256<<10 || sent > 512<<10 {
+			h.Errorf("the peer could send %d bytes, want some 256 KiB", sent)
+		}
+		close(h.release)
+		m := h.collect("the response", 1).streams[1]
+		h.checkResponse("the response", m, "200", "ok")
+		if !m.fin {
+			h.Errorf("the response: got no FIN")
+		}
+		h.p.Want("then the body is refused", rst(1, spdy.Cancel))
+		h.alive(3)
+	})
+}
+
+// A body tells whether Read would wait.
+func TestBodyReady(t *testing.T) {
+	onClient(t, setup{}, func(h *clientTest) {
+		c, id := h.open("/")
+		h.p.Send(rep(id))
+		resp, err := c.wait()
+		if err != nil {
+			h.Fatal(err)
+		}
+		body := resp.Body.(interface {
+			io.ReadCloser
+			Ready() bool
+		})
+		want := func(what string, want bool) {
+			h.Helper()
+			synctest.Wait()
+			if got := body.Ready(); got != want {
+				h.Errorf("%s: got %t, want %t", what, got, want)
+			}
+		}
+		want("nothing has come", false)
+		h.p.Send(data(id, "ab"))
+		want("two bytes have come", true)
+		one := make([]byte, 1)
+		body.Read(one)
+		want("one was read", true)
+		body.Read(one)
+		want("both were read", false)
+		h.p.Send(data(id, "", fin))
+		want("the end has come", true)
+		if n, err := body.Read(one); n != 0 || err != io.EOF {
+			h.Errorf("Read at the end: got %d, %v", n, err)
+		}
+		want("the end was read", true)
+		body.Close()
+	})
+}

@@ -1,0 +1,117 @@
+package spdy_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/amahi/spdy"
+	"github.com/amahi/spdy/spdytest"
+)
+
+// A body that is copied from a slow source goes out as it comes, with a
+// Content-Type or without.
+func TestReadFromSlowSource(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		r, w := io.Pipe()
+		h.mux.HandleFunc("/slow", func(rw http.ResponseWriter, _ *http.Request) { io.Copy(rw, r) })
+		h.p.Send(req(1, "/slow"))
+		io.WriteString(w, "<html>")
+		h.p.Want("the first bytes", spdytest.SynReply(1, 0, nv(":status", "200 OK"), nv("content-type", "text/html; charset=utf-8")), data(1, "<html>"))
+		io.WriteString(w, "more")
+		h.p.Want("the next bytes", data(1, "more"))
+		w.Close()
+		h.p.Want("the end", data(1, "", fin))
+	})
+}
+
+// Names that a handler spells in its own way are sent once all the same.
+func TestHandlersOwnSpelling(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.mux.HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {
+			for name, value := range map[string]string{"content-length": "2", "content-type": "text/x", "date": "today"} {
+				w.Header()[name] = []string{value}
+			}
+			io.WriteString(w, "ok")
+		})
+		h.p.Send(req(1, "/own"))
+		m := h.wantResponse("the response", 1, "200", "ok")
+		seen := make(map[string]bool)
+		for _, p := range m.head.Pairs {
+			if seen[p.Name] {
+				h.Errorf("%q was sent twice", p.Name)
+			}
+			seen[p.Name] = true
+		}
+		if got, _ := m.head.Get("content-type"); got != "text/x" {
+			h.Errorf("content-type: got %q, want text/x", got)
+		}
+	})
+}
+
+// A header block that a peer's default limits would end the session for is not
+// sent: one request's headers must not cost the others their session.
+func TestHeaderBlockTooLargeToSend(t *testing.T) {
+	large := strings.Repeat("v", 200<<10)
+	client, server := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/reply":
+			w.Header().Set("X-Large", large)
+			io.WriteString(w, "ok")
+		case "/trailer":
+			w.Header().Set(http.TrailerPrefix+"X-Large", large)
+			io.WriteString(w, "ok")
+		case "/read":
+			io.Copy(io.Discard, r.Body)
+		}
+	}))
+	do := func(req *http.Request) error {
+		resp, err := client.RoundTrip(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.ReadAll(resp.Body)
+		return err
+	}
+	inHeader := request(t, "GET", "/", nil)
+	inHeader.Header.Set("X-Large", large)
+	inTrailer := request(t, "POST", "/read", unsized{strings.NewReader("x")})
+	inTrailer.Trailer = http.Header{"X-Large": {large}}
+	for name, req := range map[string]*http.Request{
+		"request": inHeader, "request's trailer": inTrailer,
+		"reply": request(t, "GET", "/reply", nil), "reply's trailer": request(t, "GET", "/trailer", nil),
+	} {
+		if err := do(req); err == nil || spdy.Retryable(err) {
+			t.Errorf("%s: got %v, want an error that is not retryable", name, err)
+		}
+	}
+	if err := errors.Join(client.Err(), server.Err()); err != nil {
+		t.Errorf("the session: got %v, want it to go on", err)
+	}
+	if err := do(request(t, "GET", "/", nil)); err != nil {
+		t.Errorf("the next request: %v", err)
+	}
+}
+
+// A handler whose source panics ends its stream, not the process.
+func TestPanicInCopiedSource(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.mux.HandleFunc("/panic", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			io.Copy(w, panics{})
+		})
+		h.p.Send(req(1, "/panic"))
+		h.wantStatusFin("nothing was sent yet", 1, "500")
+		h.alive(3)
+	})
+}
+
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic(http.ErrNotSupported) }
+
+// Seek makes it a file, which is read before anything is sent.
+func (panics) Seek(int64, int) (int64, error) { return 0, nil }
