@@ -8,62 +8,93 @@ import (
 	"time"
 )
 
-// decode inflates and splits a header block. malformed is a violation that
-// ends the stream, with its status; err one that ends the session.
-func (s *Session) decode(block []byte) (text string, malformed error, status Status, err error) {
-	out, tooLarge, err := s.reader.inflate.inflate(block, s.cfg.MaxHeaderBytes)
-	if err != nil {
-		return "", nil, 0, &SessionError{Status: GoAwayProtocolError, Cause: err}
+// blockFrame is a SYN_STREAM, SYN_REPLY or HEADERS whose block was decoded, into
+// reader.fields.
+type blockFrame struct {
+	frameHeader
+	id     uint32
+	text   string // of the block
+	bad    error  // a violation in it that ends the stream, with status
+	status Status
+}
+
+// readBlock takes a frame whose block stands behind the first fixed bytes. The block is
+// inflated whatever becomes of the frame: the next one depends on it.
+func (s *Session) readBlock(h frameHeader, payload []byte, fixed int) (f blockFrame, err error) {
+	f = blockFrame{frameHeader: h, id: binary.BigEndian.Uint32(payload) & maxStreamID}
+	if f.id == 0 {
+		return f, protocolError("%v on stream 0", h.typ)
 	}
-	if tooLarge {
-		return "", errBlockSize, FrameTooLarge, nil
+	out, tooLarge, err := s.reader.inflate.inflate(payload[fixed:], s.cfg.MaxHeaderBytes)
+	switch {
+	case err != nil:
+		return f, &SessionError{Status: GoAwayProtocolError, Cause: err}
+	case tooLarge:
+		f.bad, f.status = errBlockSize, FrameTooLarge
+	default:
+		f.text = string(out)
+		f.bad, f.status = s.reader.parse(f.text, &s.cfg)
 	}
-	text = string(out)
-	if cap(s.reader.inflate.out) > 4*defaultMaxHeaderBytes {
-		s.reader.inflate.out = nil // not kept for a session's life
+	if s.tracer() != nil {
+		s.tracer()(FrameInfo{Type: h.typ, Flags: uint8(h.flags), StreamID: f.id, Length: int(h.length), Detail: describeBlock(f.text)})
 	}
-	if cap(s.reader.fields) > 4*defaultMaxHeaderPairs {
-		s.reader.fields = nil
+	return f, nil
+}
+
+// parse splits a block into fields. An error ends the stream, with that status.
+func (r *reader) parse(text string, cfg *Config) (bad error, status Status) {
+	if cap(r.inflate.out) > 4*defaultMaxHeaderBytes {
+		r.inflate.out = nil // not kept for a session's life
 	}
-	s.reader.fields, malformed = parsePairs(s.reader.fields[:0], text, s.cfg.MaxHeaderPairs, max(1<<10, s.cfg.MaxHeaderBytes/64))
-	status = ProtocolError
-	if errors.Is(malformed, ErrHeaderTooLarge) {
-		status = FrameTooLarge
+	if cap(r.fields) > 4*defaultMaxHeaderPairs {
+		r.fields = nil
 	}
-	return text, malformed, status, nil
+	r.fields, bad = parsePairs(r.fields[:0], text, cfg.MaxHeaderPairs, max(1<<10, cfg.MaxHeaderBytes/64))
+	if errors.Is(bad, ErrHeaderTooLarge) {
+		return bad, FrameTooLarge
+	}
+	return bad, ProtocolError
+}
+
+// sound reports whether the flags and the block of f are those of a SYN_REPLY or
+// HEADERS; if not, st is reset.
+func (s *Session) sound(st *Stream, f blockFrame) bool {
+	switch {
+	case f.flags&^flagFin != 0:
+		s.streamError(st, ProtocolError, "%v with flags %02x", f.typ, uint8(f.flags))
+	case f.bad != nil:
+		s.streamError(st, f.status, "%v: %w", f.typ, f.bad)
+	default:
+		return true
+	}
+	return false
 }
 
 // forFrame returns the open stream that a SYN_REPLY or HEADERS is for, or nil
 // when there is none and the answer was given.
-func (s *Session) forFrame(id uint32, what FrameType) (*Stream, error) {
+func (s *Session) forFrame(f blockFrame) (*Stream, error) {
 	s.mu.Lock()
 	defer s.unlock()
-	st := s.streams[id]
+	st := s.streams[f.id]
 	if st == nil {
-		return nil, s.notOpenLocked(id, 0)
+		return nil, s.notOpenLocked(f.id, 0)
 	}
 	if !st.receiving() {
-		s.afterFinLocked(st, what)
+		s.afterFinLocked(st, f.typ)
 		return nil, nil
 	}
 	return st, nil
 }
 
-// onSynStream takes a stream that the peer opens (draft 3.1, 2.3.2). Its header
-// block is inflated whatever becomes of it.
+// onSynStream takes a stream that the peer opens (draft 3.1, 2.3.2).
 func (s *Session) onSynStream(h frameHeader, payload []byte) error {
-	id := binary.BigEndian.Uint32(payload) & maxStreamID
 	associated := binary.BigEndian.Uint32(payload[4:]) & maxStreamID
 	pri := payload[8] >> 5
-	if id == 0 {
-		return protocolError("SYN_STREAM for stream 0")
-	}
-	text, malformed, status, err := s.decode(payload[10:])
+	f, err := s.readBlock(h, payload, 10)
 	if err != nil {
 		return err
 	}
-	s.traceBlock(h, id, text)
-
+	id := f.id
 	s.mu.Lock()
 	if !s.isPeers(id) {
 		s.unlock()
@@ -90,8 +121,8 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 		err = s.notOpenLocked(id, 0)
 	case h.flags&^(flagFin|flagUnidirectional) != 0:
 		s.sendResetLocked(id, ProtocolError)
-	case malformed != nil:
-		s.sendResetLocked(id, status)
+	case f.bad != nil:
+		s.sendResetLocked(id, f.status)
 	case s.server == nil:
 		s.sendResetLocked(id, s.pushStatusLocked(h, associated))
 	case s.closing.got:
@@ -127,16 +158,11 @@ func (s *Session) pushStatusLocked(h frameHeader, associated uint32) Status {
 }
 
 func (s *Session) onSynReply(h frameHeader, payload []byte) error {
-	id := binary.BigEndian.Uint32(payload) & maxStreamID
-	if id == 0 {
-		return protocolError("SYN_REPLY on stream 0")
-	}
-	text, malformed, status, err := s.decode(payload[4:])
+	f, err := s.readBlock(h, payload, 4)
 	if err != nil {
 		return err
 	}
-	s.traceBlock(h, id, text)
-	st, err := s.forFrame(id, typeSynReply)
+	st, err := s.forFrame(f)
 	if st == nil || err != nil {
 		return err
 	}
@@ -148,10 +174,8 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 		return s.streamError(st, ProtocolError, "SYN_REPLY on a stream that the peer opened")
 	case again:
 		return s.streamError(st, StreamInUse, "second SYN_REPLY")
-	case h.flags&^flagFin != 0:
-		return s.streamError(st, ProtocolError, "SYN_REPLY with flags %02x", uint8(h.flags))
-	case malformed != nil:
-		return s.streamError(st, status, "SYN_REPLY: %w", malformed)
+	case !s.sound(st, f):
+		return nil
 	}
 	resp, err := s.response(st, h.flags&flagFin != 0)
 	if err != nil {
@@ -177,29 +201,22 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 }
 
 func (s *Session) onHeaders(h frameHeader, payload []byte) error {
-	id := binary.BigEndian.Uint32(payload) & maxStreamID
-	if id == 0 {
-		return protocolError("HEADERS on stream 0")
-	}
-	text, malformed, status, err := s.decode(payload[4:])
+	f, err := s.readBlock(h, payload, 4)
 	if err != nil {
 		return err
 	}
-	s.traceBlock(h, id, text)
-	st, err := s.forFrame(id, typeHeaders)
+	st, err := s.forFrame(f)
 	if st == nil || err != nil {
 		return err
 	}
 	s.mu.Lock()
 	early := s.server == nil && !st.replied
 	s.unlock()
-	switch {
-	case early:
+	if early {
 		return s.streamError(st, ProtocolError, "HEADERS before SYN_REPLY")
-	case h.flags&^flagFin != 0:
-		return s.streamError(st, ProtocolError, "HEADERS with flags %02x", uint8(h.flags))
-	case malformed != nil:
-		return s.streamError(st, status, "HEADERS: %w", malformed)
+	}
+	if !s.sound(st, f) {
+		return nil
 	}
 	for _, f := range s.reader.fields {
 		if f.name[0] == ':' {
@@ -207,7 +224,7 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 		}
 		st.body.morePairs += 1 + strings.Count(f.value, "\x00")
 	}
-	st.body.moreBytes += len(text)
+	st.body.moreBytes += len(f.text)
 	if st.body.moreBytes > s.cfg.MaxHeaderBytes || st.body.morePairs > s.cfg.MaxHeaderPairs {
 		return s.streamError(st, FrameTooLarge, "HEADERS: %d bytes and %d lines in all", st.body.moreBytes, st.body.morePairs)
 	}

@@ -24,12 +24,6 @@ func (s *Session) traceItem(it *item, detail string) {
 	s.tracer()(FrameInfo{Sent: true, Type: it.typ, Flags: uint8(it.flags), StreamID: it.id, Length: it.length(), Detail: detail})
 }
 
-func (s *Session) traceBlock(h frameHeader, id uint32, text string) {
-	if s.tracer() != nil {
-		s.tracer()(FrameInfo{Type: h.typ, Flags: uint8(h.flags), StreamID: id, Length: int(h.length), Detail: describeBlock(text)})
-	}
-}
-
 func (it *item) detail() string {
 	switch it.typ {
 	case typeRstStream:
