@@ -175,7 +175,7 @@ func (s *Session) SendGoaway(f frameFlags, dat []byte) {
 // Deprecated: use Config.NewClientSession.
 func NewClientSession(conn net.Conn) *Session {
 	s := sharedConfig(conn).NewClientSession(conn)
-	s.upstream = true
+	s.compat = true
 	return s
 }
 
@@ -187,6 +187,6 @@ func NewClientSession(conn net.Conn) *Session {
 // Deprecated: use Config.NewServerSession.
 func NewServerSession(conn net.Conn, server *http.Server) *Session {
 	s := sharedConfig(conn).NewServerSession(conn, server)
-	s.upstream = true
+	s.compat = true
 	return s
 }

@@ -76,7 +76,7 @@ func serveTLS(ln net.Listener, certFile, keyFile string, handler http.Handler) e
 		TLSConfig:         &tls.Config{NextProtos: []string{SPDY31.String(), SPDY3.String(), "http/1.1"}},
 		ErrorLog:          slog.NewLogLogger(sharedLogger.Handler(), slog.LevelError),
 	}
-	a := &alpnServer{conf: Config{Logger: sharedLogger}, upstream: true, sessions: make(map[*Session]struct{})}
+	a := &alpnServer{conf: Config{Logger: sharedLogger}, compat: true, sessions: make(map[*Session]struct{})}
 	if err := a.configure(srv); err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ func ConfigureServer(srv *http.Server, conf *Config) error {
 // alpnServer is what the SPDY sessions of one http.Server share.
 type alpnServer struct {
 	// Fixed by ConfigureServer.
-	conf     Config
-	upstream bool // sessions are like those of NewServerSession
+	conf   Config
+	compat bool // sessions are like those of NewServerSession
 
 	mu sync.Mutex
 	// Guarded by mu, which is never held across a callback.
@@ -143,7 +143,7 @@ func (a *alpnServer) serve(v Version, srv *http.Server, conn *tls.Conn, h http.H
 	s := newSession(conn, &http.Server{Handler: c, ErrorLog: srv.ErrorLog}, &conf)
 	s.endBase()
 	s.baseCtx, s.endBase = context.WithCancel(ctx)
-	s.upstream = a.upstream
+	s.compat = a.compat
 	c.session = s
 
 	if !a.add(s) {

@@ -27,9 +27,9 @@ func (w *recvWindow) take(n int64) bool {
 	return true
 }
 
-// give counts n bytes as read and returns the WINDOW_UPDATE that is due: none
+// update counts n bytes as read and returns the WINDOW_UPDATE that is due: none
 // before enough was read, or each read would cost a frame.
-func (w *recvWindow) give(n int64) (delta int64) {
+func (w *recvWindow) update(n int64) (delta int64) {
 	w.credit += n
 	if w.credit < w.enough() {
 		return 0
@@ -74,24 +74,24 @@ func (w *recvWindow) shrink(n int64) {
 // it was lowered by so long as that was not read.
 func (w *recvWindow) most() int64 { return w.size - min(w.credit, 0) }
 
-// give returns n read bytes of st to the peer, and lets the window grow.
-func (s *Session) give(st *Stream, n int) {
+// update returns n read bytes of st to the peer, and lets the window grow.
+func (s *Session) update(st *Stream, n int) {
 	if n == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if !st.receiving() || st.recv.last || st.recv.forgotten || s.err != nil {
+	if !st.receiving() || st.recv.ending || st.recv.forgotten || s.err != nil {
 		return
 	}
 	most := st.recv.window.most()
-	delta := st.recv.window.give(int64(n))
+	delta := st.recv.window.update(int64(n))
 	s.receive.budget.add(st.fairKey, st.recv.window.most()-most)
 	if delta == 0 {
 		return
 	}
 	now := time.Now()
-	size := st.recv.grow.resize(now, delta, st.recv.window.size, s.ping.line())
+	size := st.recv.grow.resize(now, delta, st.recv.window.size, s.ping.roundTrip())
 	switch {
 	case st.recv.discard:
 	case size > st.recv.window.size:
@@ -106,16 +106,16 @@ func (s *Session) give(st *Stream, n int) {
 	s.queueLocked(item{typ: typeWindowUpdate, st: st, id: st.id, value: uint32(delta)})
 }
 
-// giveSessionLocked returns n bytes to the peer's session window.
-func (s *Session) giveSessionLocked(n int) {
+// updateSessionLocked returns n bytes to the peer's session window.
+func (s *Session) updateSessionLocked(n int) {
 	if !s.sessionWindows() {
 		return
 	}
-	delta := s.receive.window.give(int64(n))
+	delta := s.receive.window.update(int64(n))
 	if delta == 0 {
 		return
 	}
-	size := s.receive.grow.resize(time.Now(), delta, s.receive.window.size, s.ping.line())
+	size := s.receive.grow.resize(time.Now(), delta, s.receive.window.size, s.ping.roundTrip())
 	if size = min(size, defaultMaxSessionWindow); size > s.receive.window.size {
 		delta += s.receive.window.grow(size)
 	}
@@ -139,13 +139,13 @@ func (s *Session) growLocked(st *Stream, size int64) (delta int64) {
 	s.receive.budget.add(st.fairKey, size-old)
 	s.receive.learned = max(s.receive.learned, size)
 	delta = st.recv.window.grow(size)
-	st.recv.giveAt.Store(int32(st.recv.window.enough()))
+	st.recv.updateAt.Store(int32(st.recv.window.enough()))
 	st.recv.grew.Store(true)
 	return delta
 }
 
 // shrinkLocked lowers the window of a stream whose reader has become slow, not
-// below what it started with. The account of Config.MaxBuffer follows as give sees
+// below what it started with. The account of Config.MaxBuffer follows as update sees
 // the bytes read that the peer may have sent before.
 func (s *Session) shrinkLocked(st *Stream, size int64) {
 	less := st.recv.window.size - max(size, int64(s.cfg.StreamWindow))
@@ -154,7 +154,7 @@ func (s *Session) shrinkLocked(st *Stream, size int64) {
 	}
 	st.recv.window.shrink(less)
 	st.recv.grow.keep(less)
-	st.recv.giveAt.Store(int32(st.recv.window.enough()))
+	st.recv.updateAt.Store(int32(st.recv.window.enough()))
 }
 
 // readNoMoreLocked notes that nobody goes on reading what comes.

@@ -34,9 +34,9 @@ func TestRecvWindow(t *testing.T) {
 	w := recvWindow{size: 65536, avail: 65536}
 	type step struct {
 		what       string
-		take, give int64
+		take, read int64
 		ok         bool  // of take
-		delta      int64 // of give
+		delta      int64 // of update
 	}
 	for _, s := range []step{
 		{"within the window", 40000, 0, true, 0},
@@ -52,8 +52,8 @@ func TestRecvWindow(t *testing.T) {
 		if ok := w.take(s.take); ok != s.ok {
 			t.Errorf("%s: take of %d: got %v, want %v", s.what, s.take, ok, s.ok)
 		}
-		if delta := w.give(s.give); delta != s.delta {
-			t.Errorf("%s: give of %d: got credit %d, want %d", s.what, s.give, delta, s.delta)
+		if delta := w.update(s.read); delta != s.delta {
+			t.Errorf("%s: update of %d: got credit %d, want %d", s.what, s.read, delta, s.delta)
 		}
 	}
 	if delta := w.grow(1 << 20); delta != 1<<20-65536 || w.avail != 1<<20 {
@@ -79,7 +79,7 @@ func TestRecvWindowBooks(t *testing.T) {
 			} else {
 				n = min(n, unread)
 				unread -= n
-				w.give(n)
+				w.update(n)
 			}
 			if w.avail < 0 || w.avail+unread+w.credit != size || w.credit >= w.enough() {
 				t.Fatalf("window of %d, step %d: available %d, unread %d, credit %d", size, i, w.avail, unread, w.credit)
@@ -143,10 +143,10 @@ func TestGrowerShrinks(t *testing.T) {
 	w := recvWindow{size: 1 << 20, avail: 1 << 20}
 	w.take(1 << 20)
 	w.shrink(1 << 19)
-	if d := w.give(1 << 19); d != 0 {
+	if d := w.update(1 << 19); d != 0 {
 		t.Errorf("what the window was lowered by: got credit of %d bytes for it, want none", d)
 	}
-	if d := w.give(1 << 18); d != 1<<18 || w.avail != 1<<18 || w.size != 1<<19 {
+	if d := w.update(1 << 18); d != 1<<18 || w.avail != 1<<18 || w.size != 1<<19 {
 		t.Errorf("after that: got credit %d, available %d of %d, want %d, %d of %d", d, w.avail, w.size, 1<<18, 1<<18, 1<<19)
 	}
 }
@@ -210,7 +210,7 @@ func testShrinkAfterPause(t *testing.T) {
 	st.recv.grow.last = time.Now()
 	read := func(n int) { // all that may come has come, and n bytes of it are read
 		t.Helper()
-		s.give(st, n)
+		s.update(st, n)
 		st.recv.window.take(int64(n))
 		if held, most := st.recv.window.size-min(st.recv.window.credit, 0)-defaultWindow, s.receive.budget.total; held != most {
 			t.Fatalf("window of %d: the peer can make us hold %d bytes above the first window, %d are counted", st.recv.window.size, held, most)

@@ -16,7 +16,7 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 	st.pri = pri
 	st.opened, st.sent = true, true
 	if fin {
-		st.state, st.recv.whole = halfClosedRemote, true
+		st.state, st.recv.fin = halfClosedRemote, true
 		st.recv.buf.end(io.EOF)
 	}
 	req, bad := s.request(st, fin)
@@ -72,7 +72,7 @@ func (s *Session) runHandler(st *Stream) {
 		}
 	}()
 	w := http.ResponseWriter(st.rw)
-	if s.upstream {
+	if s.compat {
 		w = st // handlers of 2015 know it as that
 	}
 	s.handler.ServeHTTP(w, st.req)

@@ -58,9 +58,9 @@ func (p *pings) echoed(id uint32) {
 // unknown reports whether nothing is known of the round trip.
 func (p *pings) unknown() bool { return p.least == 0 && p.reply == 0 }
 
-// line returns the round trip that windows have to cover, 0 if none is known. A
+// roundTrip returns the round trip that windows have to cover, 0 if none is known. A
 // response, too, took no less than one.
-func (p *pings) line() time.Duration {
+func (p *pings) roundTrip() time.Duration {
 	rtt := p.least
 	if p.reply > 0 && (rtt == 0 || p.reply < rtt) {
 		rtt = p.reply

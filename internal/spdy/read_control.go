@@ -35,7 +35,7 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 		// to come. Those are waited for, but not for long.
 		if !st.recv.forgotten {
 			st.recv.forgotten = true
-			time.AfterFunc(forgottenWait, func() { s.lose(st, err) })
+			time.AfterFunc(forgottenWait, func() { s.peerReset(st, err) })
 		}
 		return nil
 	}
@@ -48,8 +48,8 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 // forgotten.
 const forgottenWait = time.Second
 
-// lose ends a stream that the peer has reset.
-func (s *Session) lose(st *Stream, err *StreamError) {
+// peerReset ends a stream that the peer has reset.
+func (s *Session) peerReset(st *Stream, err *StreamError) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.removeLocked(st, err)

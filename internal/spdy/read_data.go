@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// lingerLimit is how many bytes of a body that nobody reads are dropped, and
+// discardLimit is how many bytes of a body that nobody reads are dropped, and
 // given back, before the rest is refused: at once by a client, by a server after
 // its response.
-const lingerLimit = 256 << 10
+const discardLimit = 256 << 10
 
 // readData takes one DATA frame.
 func (s *Session) readData(h frameHeader) error {
@@ -50,7 +50,7 @@ func (s *Session) readData(h frameHeader) error {
 	}
 	deliver := st != nil && st.state != streamClosed
 	if deliver && h.flags&flagFin != 0 {
-		st.recv.last = true
+		st.recv.ending = true
 	}
 	drop := !deliver || st.recv.discard
 	unread := 0
@@ -74,7 +74,7 @@ func (s *Session) readData(h frameHeader) error {
 	}
 	if n > 0 {
 		s.mu.Lock()
-		s.giveSessionLocked(n)
+		s.updateSessionLocked(n)
 		s.unlock()
 	}
 	if !deliver {
@@ -86,7 +86,7 @@ func (s *Session) readData(h frameHeader) error {
 		if h.flags&flagFin != 0 {
 			s.remoteFin(st)
 		} else {
-			s.lingered(st, n)
+			s.discarded(st, n)
 		}
 		return nil
 	}
@@ -102,7 +102,7 @@ func (s *Session) readData(h frameHeader) error {
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
 	} else if unread > 0 {
-		s.lingered(st, unread)
+		s.discarded(st, unread)
 	}
 	return nil
 }
@@ -130,11 +130,11 @@ func (s *Session) fill(st *Stream, n int, large bool) (unread int, err error) {
 	return unread, unexpected(err)
 }
 
-// lingered counts n bytes that came on a stream whose body nobody reads.
-func (s *Session) lingered(st *Stream, n int) {
+// discarded counts n bytes that came on a stream whose body nobody reads.
+func (s *Session) discarded(st *Stream, n int) {
 	st.body.dropped += int64(n)
-	if st.body.dropped <= lingerLimit {
-		s.give(st, n)
+	if st.body.dropped <= discardLimit {
+		s.update(st, n)
 		return
 	}
 	if s.server == nil {

@@ -79,7 +79,7 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 		st.duplex = true
 	}
 	announceTrailer(req.Header, &req.Trailer, s.cfg.MaxHeaderPairs)
-	if s.upstream {
+	if s.compat {
 		for i, name := range [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme} {
 			req.Header[name] = []string{pseudo[i]}
 		}

@@ -101,7 +101,7 @@ func (b *responseBody) Close() error {
 	st := b.st
 	if !st.recv.buf.finished() {
 		st.s.mu.Lock()
-		whole := st.recv.whole
+		whole := st.recv.fin
 		st.s.unlock()
 		if !whole {
 			st.s.reset(st, Cancel, errBodyClosed)

@@ -36,7 +36,7 @@ func (w *responseWriter) makeReply(header http.Header, length int64) *pairs {
 	if length >= 0 && w.status != http.StatusNoContent && !w.switched() {
 		p.add("content-length", header["Content-Length"][0]) // the peer takes but one
 	}
-	if _, typed := header["Content-Type"]; !typed && s.upstream {
+	if _, typed := header["Content-Type"]; !typed && s.compat {
 		p.add("content-type", "text/html; charset=utf-8")
 	}
 	if _, dated := header["Date"]; !dated {

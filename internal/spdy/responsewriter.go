@@ -75,7 +75,7 @@ func (w *responseWriter) begin(code int, h http.Header) {
 	w.reply = w.makeReply(header, length)
 	_, typed := header["Content-Type"]
 	_, coded := header["Content-Encoding"]
-	if typed || coded || w.st.s.upstream || !w.bodyAllowed() || w.switched() {
+	if typed || coded || w.st.s.compat || !w.bodyAllowed() || w.switched() {
 		w.holdReply()
 	}
 }
@@ -106,7 +106,7 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 
 // holds reports whether small writes wait for more: not those of another
 // protocol, nor with handlers that were written for the library of 2015.
-func (w *responseWriter) holds() bool { return !w.switched() && !w.st.s.upstream }
+func (w *responseWriter) holds() bool { return !w.switched() && !w.st.s.compat }
 
 // WriteString is Write.
 func (w *responseWriter) WriteString(p string) (int, error) { return w.Write([]byte(p)) }
@@ -283,7 +283,7 @@ func (w *responseWriter) finish() (comes bool) {
 		return false
 	}
 	s.mu.Lock()
-	late := st.send.late || !w.hijacked && st.send.deadline.passed()
+	late := st.send.timedOut || !w.hijacked && st.send.deadline.passed()
 	s.unlock()
 	if late {
 		// What failed to be written is missing, and nothing else would show it.

@@ -24,7 +24,7 @@ type Session struct {
 	cfg        Config
 	server     *http.Server // nil for a client session
 	handler    http.Handler // nil for a client session
-	upstream   bool         // made by NewClientSession or NewServerSession: see there
+	compat     bool         // made by NewClientSession or NewServerSession: see there
 	baseCtx    context.Context
 	endBase    context.CancelFunc
 	remoteAddr string

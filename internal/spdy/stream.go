@@ -64,8 +64,8 @@ type sendHalf struct {
 	deadline deadline
 	trailers *pairs // to be sent after the last DATA
 	fin      bool   // no more DATA will be added
-	late     bool   // a write failed for its deadline
-	waiting  int    // calls of writeFrom that wait for room
+	timedOut bool   // a write failed for its deadline
+	writers  int    // calls of writeFrom that wait for room
 	filled   bool   // a whole chunk was
 
 	// See stream_hold.go.
@@ -80,15 +80,15 @@ type sendHalf struct {
 
 // recvHalf is what came on a stream, and may come.
 type recvHalf struct {
-	buf    recvBuffer   // has a lock of its own
-	giveAt atomic.Int32 // how many bytes its reader consumes before it tells the session
-	grew   atomic.Bool  // window is larger than at first
+	buf      recvBuffer   // has a lock of its own
+	updateAt atomic.Int32 // how many bytes its reader consumes before it tells the session
+	grew     atomic.Bool  // window is larger than at first
 
 	// Guarded by Session.mu.
 	window    recvWindow
 	grow      grower
-	last      bool // the DATA with the peer's FIN is being read: no credit is due any more
-	whole     bool // the peer's FIN came
+	ending    bool // the DATA with the peer's FIN is being read: no credit is due any more
+	fin       bool // the peer's FIN came
 	credited  bool // a WINDOW_UPDATE was sent for it
 	forgotten bool // the peer says so, though its FIN is still to come
 	discard   bool // what comes is dropped and given back
@@ -110,7 +110,7 @@ func (s *Session) newStream() *Stream {
 	st.cond.L = &s.mu
 	st.recv.buf.init()
 	st.recv.window = recvWindow{size: int64(s.cfg.StreamWindow), avail: int64(s.cfg.StreamWindow)}
-	st.recv.giveAt.Store(int32(st.recv.window.enough()))
+	st.recv.updateAt.Store(int32(st.recv.window.enough()))
 	return st
 }
 

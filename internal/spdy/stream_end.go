@@ -54,7 +54,7 @@ func (s *Session) unlock() {
 // the stream up.
 func (st *Stream) notifyEnd() {
 	st.s.mu.Lock()
-	err, whole, cancel := st.err, st.recv.whole, st.cancel
+	err, whole, cancel := st.err, st.recv.fin, st.cancel
 	st.s.unlock()
 	if !whole {
 		if se, ok := err.(*StreamError); ok && !se.Remote {
@@ -84,7 +84,7 @@ func (s *Session) closeLocalLocked(st *Stream) {
 
 // closeRemoteLocked notes the peer's FIN.
 func (s *Session) closeRemoteLocked(st *Stream) {
-	st.recv.whole = true
+	st.recv.fin = true
 	switch st.state {
 	case halfClosedLocal:
 		s.removeLocked(st, nil)

@@ -3,8 +3,8 @@ package spdy
 // readBody reads what came, and gives the window back.
 func (st *Stream) readBody(p []byte) (int, error) {
 	n, consumed, err := st.recv.buf.read(p)
-	if consumed >= int(st.recv.giveAt.Load()) {
-		st.s.give(st, st.recv.buf.takeConsumed())
+	if consumed >= int(st.recv.updateAt.Load()) {
+		st.s.update(st, st.recv.buf.takeConsumed())
 	}
 	return n, err
 }
@@ -25,12 +25,12 @@ func (st *Stream) bodyEnded() {
 func (st *Stream) stopReading(err error) {
 	s := st.s
 	s.mu.Lock()
-	if st.recv.discard || st.recv.whole {
+	if st.recv.discard || st.recv.fin {
 		s.unlock()
 		return
 	}
 	st.recv.discard = true
 	s.unlock()
 	n := st.recv.buf.abort(err)
-	s.give(st, n+st.recv.buf.takeConsumed())
+	s.update(st, n+st.recv.buf.takeConsumed())
 }

@@ -51,9 +51,9 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 	for {
 		for st.state != streamClosed && !st.send.fin && (!st.roomLocked() || st.send.list.filling) && !st.send.deadline.passed() {
 			st.sendHeldLocked()
-			st.send.waiting++
+			st.send.writers++
 			st.cond.Wait()
-			st.send.waiting--
+			st.send.writers--
 		}
 		if err := st.writeErrorLocked(); err != nil {
 			return err
@@ -67,7 +67,7 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 		}
 		s.send.buffered += n
 		st.send.filled = st.send.filled || n > 0 && st.send.list.tail.w == len(st.send.list.tail.b)
-		if st.send.waiting > 0 {
+		if st.send.writers > 0 {
 			st.cond.Broadcast()
 		}
 		if n > 0 {
@@ -112,7 +112,7 @@ func (st *Stream) writeErrorLocked() error {
 	case st.state == streamClosed || st.send.fin:
 		return &StreamError{StreamID: st.id, Status: StreamAlreadyClosed, Cause: errFinished}
 	case st.send.deadline.passed():
-		st.send.late = true
+		st.send.timedOut = true
 		return &StreamError{StreamID: st.id, Status: InternalError, Cause: os.ErrDeadlineExceeded}
 	}
 	return nil
@@ -173,9 +173,9 @@ func (st *Stream) waitSent() error {
 		st.sendHeldLocked()
 	}
 	for st.heldUpLocked() && st.writeErrorLocked() == nil {
-		st.send.waiting++
+		st.send.writers++
 		st.cond.Wait()
-		st.send.waiting--
+		st.send.writers--
 	}
 	return st.writeErrorLocked()
 }

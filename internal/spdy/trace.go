@@ -7,7 +7,7 @@ import (
 
 // tracer returns what is told of each frame, or nil. Once it is not nil it stays so.
 func (s *Session) tracer() func(FrameInfo) {
-	if s.upstream && debugging.Load() {
+	if s.compat && debugging.Load() {
 		return s.debugFrame
 	}
 	return s.cfg.Trace

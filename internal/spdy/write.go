@@ -169,7 +169,7 @@ func (s *Session) pickLocked() {
 		s.stats.FramesSent++
 		total += n + frameHeaderLen
 		s.send.sched.sent(st, n, st.send.list.size > 0 && st.send.window > 0)
-		if st.send.waiting > 0 {
+		if st.send.writers > 0 {
 			st.wakeWriterLocked()
 		}
 		if flags == flagFin {
