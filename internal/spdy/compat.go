@@ -12,6 +12,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Types of control frames, by the names of the library of 2015.
@@ -145,6 +146,16 @@ func negotiated(conn net.Conn) Version {
 		return SPDY3
 	}
 	return SPDY31
+}
+
+// Ping reports whether the peer echoed a PING within d.
+//
+// Deprecated: use Session.PingContext.
+func (s *Session) Ping(d time.Duration) (pinged bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	_, err := s.PingContext(ctx)
+	return err == nil
 }
 
 // SendGoaway sends a GOAWAY whose payload is dat: 4 bytes with the last-good

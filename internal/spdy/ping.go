@@ -121,14 +121,6 @@ func (s *Session) PingContext(ctx context.Context) (time.Duration, error) {
 	return 0, s.err
 }
 
-// Ping reports whether the peer echoed a PING within d.
-func (s *Session) Ping(d time.Duration) (pinged bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
-	_, err := s.PingContext(ctx)
-	return err == nil
-}
-
 func (s *Session) queuePingLocked() (uint32, *ping) {
 	id, p := s.ping.add()
 	s.queueLocked(item{typ: typePing, value: id})

@@ -59,8 +59,10 @@ func openSPDY(tb testing.TB, h http.Handler, wrap func(net.Conn) net.Conn) round
 		wg.Wait()
 	})
 	// Until the peer's settings are here there is nothing to compare.
-	if !client.Ping(5 * time.Second) {
-		tb.Fatal("no PING")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if _, err := client.PingContext(ctx); err != nil {
+		tb.Fatal(err)
 	}
 	return client
 }
@@ -433,8 +435,10 @@ func openReplier(tb testing.TB, _ http.Handler, wrap func(net.Conn) net.Conn) ro
 		client.Close()
 		wg.Wait()
 	})
-	if !client.Ping(5 * time.Second) {
-		tb.Fatal("no PING")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if _, err := client.PingContext(ctx); err != nil {
+		tb.Fatal(err)
 	}
 	return client
 }
