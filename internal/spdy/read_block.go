@@ -33,7 +33,7 @@ func (s *Session) readBlock(h frameHeader, payload []byte, fixed int) (f blockFr
 		f.bad, f.status = errBlockSize, FrameTooLarge
 	default:
 		f.text = string(out)
-		f.bad, f.status = s.reader.parse(f.text, &s.cfg)
+		f.status, f.bad = s.reader.parse(f.text, &s.cfg)
 	}
 	if s.tracer() != nil {
 		s.tracer()(FrameInfo{Type: h.typ, Flags: uint8(h.flags), StreamID: f.id, Length: int(h.length), Detail: describeBlock(f.text)})
@@ -42,7 +42,7 @@ func (s *Session) readBlock(h frameHeader, payload []byte, fixed int) (f blockFr
 }
 
 // parse splits a block into fields. An error ends the stream, with that status.
-func (r *reader) parse(text string, cfg *Config) (bad error, status Status) {
+func (r *reader) parse(text string, cfg *Config) (status Status, bad error) {
 	if cap(r.inflate.out) > 4*defaultMaxHeaderBytes {
 		r.inflate.out = nil // not kept for a session's life
 	}
@@ -51,9 +51,9 @@ func (r *reader) parse(text string, cfg *Config) (bad error, status Status) {
 	}
 	r.fields, bad = parsePairs(r.fields[:0], text, cfg.MaxHeaderPairs, max(1<<10, cfg.MaxHeaderBytes/64))
 	if errors.Is(bad, ErrHeaderTooLarge) {
-		return bad, FrameTooLarge
+		return FrameTooLarge, bad
 	}
-	return bad, ProtocolError
+	return ProtocolError, bad
 }
 
 // sound reports whether the flags and the block of f are those of a SYN_REPLY or

@@ -330,7 +330,7 @@ func TestNodeClient(t *testing.T) {
 		p.want("response", 6)
 	})
 	t.Run("PING", func(t *testing.T) {
-		if !s.Ping(limit) {
+		if !pinged(s) {
 			t.Error("no echo")
 		}
 		p.tell(command{Command: "ping"})
