@@ -13,6 +13,7 @@ absent() { # what
   equal "$1: one line of text" 1 "$(wc -l <"$work/absent.body" | tr -d ' ')"
 }
 
+absent "p is young, c does not come"
 begun=$(now)
 absent "c was never there"
 within "c was never there: at once" "$(since "$begun")" 0.9

@@ -29,7 +29,7 @@ func (o *options) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Tokens.File, "token-file", "certs/token", "`FILE` with the tokens of origin servers")
 	fs.BoolVar(&o.NoAuth, "no-auth", false, "take any origin server; only with a control port on a loopback address")
 	fs.StringVar(&o.Domain, "domain", "", "origins are reached as ORIGIN.`NAME`")
-	fs.DurationVar(&o.Hold, "hold", 10*time.Second, "how long a request waits for an origin that was connected in the last minute")
+	fs.DurationVar(&o.Hold, "hold", 10*time.Second, "how long a request waits for an origin that was connected in the last minute, or may come in as long after p's start")
 	fs.DurationVar(&o.ResponseTimeout, "response-timeout", 60*time.Second, "from the request's end to the response's headers; 0: no limit")
 	fs.DurationVar(&o.Stall, "stall", 60*time.Second, "how long a visitor may read nothing of a response before it is broken off; 0: no limit")
 	fs.IntVar(&o.MaxHeaderBytes, "max-header-bytes", 65536, "largest head of a request, and of an origin's answer, in bytes (`N`), at most 1048576")

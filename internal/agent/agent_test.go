@@ -56,7 +56,7 @@ func inWorld(t *testing.T, change func(w *world), f func(w *world)) {
 		w.ln = controltest.NewListener()
 		w.p = &control.Server{
 			TLS: func() *tls.Config { return cert }, Auth: control.NewAuth(tokens), ID: "p-1",
-			Handle: func(r *control.Registration) { w.regs <- r },
+			Handle: func(r *control.Registration) (func(), error) { return func() { w.regs <- r }, nil },
 		}
 		served := make(chan struct{})
 		// Ends at p.Close, below.

@@ -99,8 +99,8 @@ func (h *headReader) Read(p []byte) (int, error) {
 
 var errHeadTooLong = errors.New("more bytes than a handshake has")
 
-// Registration is a C that was let in. Whoever gets it owns Conn, on which the
-// answer 200 has been sent and no deadline is set.
+// Registration is a C that may come in. Whoever gets it owns Conn, but for the
+// answer 200, which [Server] sends: see [Server.Handle].
 type Registration struct {
 	Conn       *Conn
 	Name       string     // of the origin, lower case; "" is the default origin

@@ -51,7 +51,7 @@ func startPort(t testing.TB, ln net.Listener, change func(*Server)) *port {
 		TLS:    func() *tls.Config { return cfg },
 		Auth:   NewAuth(tokens(t, tokenFile)),
 		ID:     "test-p",
-		Handle: func(r *Registration) { p.regs <- r },
+		Handle: func(r *Registration) (func(), error) { return func() { p.regs <- r }, nil },
 		Logger: slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {

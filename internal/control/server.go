@@ -60,14 +60,12 @@ type Server struct {
 	// ID is P's id in Spdy-Proxy-Server.
 	ID string
 
-	// Admit, if set, is asked last before a C is let in, with a Registration
-	// that has no Conn yet. Its error refuses: a *Refusal as it says, any other
-	// with 503.
-	Admit func(*Registration) error
-
-	// Handle takes a C over that was let in. It must return soon, having
-	// started whatever serves the connection; Close waits for it.
-	Handle func(*Registration)
+	// Handle takes a C over that may come in, before it is told so: whoever has
+	// the answer 200 can rely on being known. Its error refuses, a *Refusal as it
+	// says, any other with 503. Without one the answer is sent, and serve called,
+	// which must return soon, having started whatever serves the connection; that
+	// is closed then if the answer could not be sent. Close waits for both.
+	Handle func(*Registration) (serve func(), err error)
 
 	// Wrap, if set, is put around each TCP connection, below TLS.
 	Wrap func(net.Conn) net.Conn
@@ -248,18 +246,36 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
 		}
 		conn.Close()
 	})
-	reg, err := s.handshake(ctx, conn, place)
+	reg, serve, err := s.handshake(ctx, conn, place)
+	if err == nil {
+		err = s.welcome(reg.Conn)
+	}
 	if !release() || err != nil {
 		conn.Close()
-		return
+	} else {
+		tuneTCP(raw) // a handshake has its deadlines, and strangers cost as little as can be
 	}
-	tuneTCP(raw) // a handshake has its deadlines, and strangers cost as little as can be
-	s.Handle(reg)
+	if serve != nil {
+		serve()
+	}
 }
 
-// handshake returns the registration of a C that was let in. Otherwise an
-// answer was sent if one could be, and the error only says that it is over.
-func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*Registration, error) {
+// welcome tells a C that it is in.
+func (s *Server) welcome(conn *Conn) error {
+	_, err := io.WriteString(conn, "HTTP/1.1 200 Connection Established\r\n"+
+		"Content-Type: text/plain; charset=utf-8\r\n"+
+		"Content-Length: "+strconv.Itoa(len(helloP))+"\r\n"+
+		headerServer+": "+s.ID+"\r\n\r\n"+helloP)
+	if err != nil {
+		return err
+	}
+	return conn.SetDeadline(time.Time{})
+}
+
+// handshake returns the registration of a C that Handle took, and what is to be
+// called when it was told. Otherwise an answer was sent if one could be, and the
+// error only says that it is over.
+func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*Registration, func(), error) {
 	addr := raw.RemoteAddr()
 	tc := tls.Server(raw, harden(s.TLS()))
 	limited, cancel := context.WithTimeout(ctx, s.timeout())
@@ -267,7 +283,7 @@ func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*
 	cancel()
 	if err != nil {
 		s.logFailure(ctx, "control port: TLS handshake failed", addr, err)
-		return nil, err
+		return nil, nil, err
 	}
 
 	tc.SetDeadline(time.Now().Add(s.timeout()))
@@ -278,57 +294,48 @@ func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*
 		s.logFailure(ctx, "control port: no request", addr, cmp.Or(limit.err, err))
 		switch {
 		case limit.err != nil:
-			return nil, limit.err
+			return nil, nil, limit.err
 		case limit.left <= 0:
-			return nil, s.refuse(tc, &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge,
+			return nil, nil, s.refuse(tc, &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge,
 				Reason: fmt.Sprintf("a request's head has at most %d bytes", maxHead)})
 		}
-		return nil, s.refuse(tc, &Refusal{Status: http.StatusBadRequest, Reason: "this is not an HTTP request"})
+		return nil, nil, s.refuse(tc, &Refusal{Status: http.StatusBadRequest, Reason: "this is not an HTTP request"})
 	}
 
 	reg := &Registration{RemoteAddr: addr}
 	if err := s.judge(req, reg, place.site); err != nil {
-		return nil, s.refuse(tc, err)
+		return nil, nil, s.refuse(tc, err)
 	}
 	tc.SetDeadline(time.Now().Add(s.timeout()))
 	limit.left = 8 * maxBody // chunks have their own overhead
 	if err := readBody(tc, req); err != nil {
 		if limit.err != nil {
 			s.logFailure(ctx, "control port: the request's body did not come", addr, limit.err)
-			return nil, limit.err
+			return nil, nil, limit.err
 		}
-		return nil, s.refuse(tc, err)
+		return nil, nil, s.refuse(tc, err)
 	}
 	// From here on it can be dropped no more: what it has shown is worth the
 	// short rest of the way.
 	if !s.pending.leave(place) {
-		return nil, errCrowded
+		return nil, nil, errCrowded
 	}
-	if s.Admit != nil {
-		if err := s.Admit(reg); err != nil {
-			r, ok := errors.AsType[*Refusal](err)
-			if !ok {
-				r = &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
-			}
-			s.lines.Log("not admitted", slog.LevelInfo, "control port: refused", slog.String("remote", addr.String()),
-				slog.String("origin", nameOf(reg.Name)), slog.String("answer", r.Error()))
-			return nil, s.refuse(tc, r)
-		}
-	}
-	_, err = io.WriteString(tc, "HTTP/1.1 200 Connection Established\r\n"+
-		"Content-Type: text/plain; charset=utf-8\r\n"+
-		"Content-Length: "+strconv.Itoa(len(helloP))+"\r\n"+
-		headerServer+": "+s.ID+"\r\n\r\n"+helloP)
-	if err != nil {
-		return nil, err
-	}
-	tc.SetDeadline(time.Time{})
 	reg.Conn = &Conn{Conn: tc}
 	if n := br.Buffered(); n > 0 {
 		early, _ := br.Peek(n)
 		reg.Conn.early = append([]byte(nil), early...)
 	}
-	return reg, nil
+	serve, err := s.Handle(reg)
+	if err != nil {
+		r, ok := errors.AsType[*Refusal](err)
+		if !ok {
+			r = &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
+		}
+		s.lines.Log("not admitted", slog.LevelInfo, "control port: refused", slog.String("remote", addr.String()),
+			slog.String("origin", nameOf(reg.Name)), slog.String("answer", r.Error()))
+		return nil, nil, s.refuse(tc, r)
+	}
+	return reg, serve, nil
 }
 
 // logFailure logs what came of a connection that asked for nothing. The

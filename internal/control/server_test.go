@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -203,13 +204,14 @@ func isRefused(err error, status int) bool {
 	return ok && e.Status == status
 }
 
-func TestAdmit(t *testing.T) {
+// Handle decides last.
+func TestHandleRefuses(t *testing.T) {
 	refusals := map[string]error{
 		"full":   &Refusal{Status: 429, RetryAfter: 1500 * time.Millisecond, Reason: "this token has too many origins"},
 		"broken": errors.New("no table"),
 	}
 	p := startPort(t, nil, func(s *Server) {
-		s.Admit = func(r *Registration) error { return refusals[r.Name] }
+		s.Handle = func(r *Registration) (func(), error) { return func() { r.Conn.Close() }, refusals[r.Name] }
 	})
 	d := p.dialer()
 	d.Name = "full"
@@ -227,6 +229,49 @@ func TestAdmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+}
+
+// watched notes each Write.
+type watched struct {
+	net.Conn
+	note func(string)
+}
+
+func (w watched) Write(p []byte) (int, error) {
+	w.note("written to")
+	return w.Conn.Write(p)
+}
+
+// A C is handed over before it is told that it is in, and served after: whoever
+// has the 200 is known.
+func TestHandledBeforeItIsTold(t *testing.T) {
+	var mu sync.Mutex
+	var notes []string
+	note := func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		notes = append(notes, s)
+	}
+	served := make(chan struct{})
+	p := startPort(t, nil, func(s *Server) {
+		s.Wrap = func(c net.Conn) net.Conn { return watched{c, note} }
+		s.Handle = func(r *Registration) (func(), error) {
+			note("handled")
+			return func() { note("served"); r.Conn.Close(); close(served) }, nil
+		}
+	})
+	c, err := p.dialer().Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	<-served
+	mu.Lock()
+	defer mu.Unlock()
+	i := slices.Index(notes, "handled")
+	if want := []string{"handled", "written to", "served"}; i < 0 || len(notes) < i+3 || !slices.Equal(notes[i:i+3], want) {
+		t.Errorf("got %q, want %q in it", notes, want)
+	}
 }
 
 // A C that still sends while it is refused gets the answer all the same, not a
@@ -762,7 +807,7 @@ func TestLogOfRefusals(t *testing.T) {
 func TestJSONLogOfRefusals(t *testing.T) {
 	log := new(testlog.Buffer)
 	p := startPort(t, nil, func(s *Server) {
-		s.Admit = func(*Registration) error { return errors.New("full") }
+		s.Handle = func(*Registration) (func(), error) { return nil, errors.New("full") }
 		s.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	c, err := net.Dial("tcp", p.addr)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -136,6 +137,12 @@ func (t *Tokens) allows(id Credential, name string) bool {
 	return ok
 }
 
+// serves reports whether some token may register a name, "" for the default
+// origin.
+func (t *Tokens) serves(name string) bool {
+	return slices.ContainsFunc(t.entries, func(e entry) bool { return e.any || e.names[name] })
+}
+
 // TokenSource is where the tokens come from.
 type TokenSource struct {
 	File string
@@ -199,6 +206,16 @@ func (a *Auth) Valid(id Credential, name string) bool {
 	}
 	t := a.tokens.Load()
 	return t != nil && t.allows(id, name)
+}
+
+// Served reports whether there is a token that may register a name, "" for the
+// default origin.
+func (a *Auth) Served(name string) bool {
+	if a.open {
+		return true
+	}
+	t := a.tokens.Load()
+	return t != nil && t.serves(name)
 }
 
 // known returns the credential of a token, and whether it is one of ours.

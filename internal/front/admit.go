@@ -75,7 +75,7 @@ func (h *Handler) admit(e *exchange) *failure {
 	}
 	e.name = name
 	e.rec.Origin = name.String()
-	if e.rec.Known = h.cfg.Origins.Known(name); !e.rec.Known {
+	if e.rec.Known = h.cfg.Origins.Known(name); !e.rec.Known && !h.cfg.Origins.Expected(name) {
 		return unavailable(name, origin.ErrNotConnected)
 	}
 	return h.place(e)

@@ -36,6 +36,7 @@ type canned struct {
 }
 
 func (c *canned) Known(origin.Name) bool     { return true }
+func (c *canned) Expected(origin.Name) bool  { return false }
 func (c *canned) MaxStreams(origin.Name) int { return 1 << 20 }
 func (c *canned) ID() uint64                 { return 1 }
 

@@ -87,6 +87,7 @@ type Config struct {
 // same names.
 type Origins interface {
 	Known(origin.Name) bool
+	Expected(origin.Name) bool
 	MaxStreams(origin.Name) int
 	Acquire(context.Context, origin.Query) (u origin.Upstream, waited time.Duration, err error)
 }

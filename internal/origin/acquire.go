@@ -32,11 +32,12 @@ type Upstream interface {
 }
 
 // Acquire returns the session of q.Name with the fewest open streams. If there
-// is none, but was within Config.Memory, it waits for one; waited says how long
-// it did, 0 if it did not have to. It returns as soon as ctx ends, with ctx's
-// error; other errors are ErrNotConnected, ErrHoldExpired, ErrHoldFull and
-// ErrStopping.
+// is none, but was within Config.Memory or is Expected, it waits for one; waited
+// says how long it did, 0 if it did not have to. It returns as soon as ctx ends,
+// with ctx's error; other errors are ErrNotConnected, ErrHoldExpired, ErrHoldFull
+// and ErrStopping.
 func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.Duration, err error) {
+	expected := t.expected(q.Name)
 	t.mu.Lock()
 	if t.stopped {
 		// Requests that were there before the stop end by themselves; new ones
@@ -45,23 +46,23 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 		return nil, 0, ErrStopping
 	}
 	e := t.entries[q.Name]
-	if e == nil {
-		t.mu.Unlock()
-		return nil, 0, ErrNotConnected
+	if e != nil {
+		if m := e.pick(q.Avoid); m != nil {
+			t.mu.Unlock()
+			return m, 0, nil
+		}
 	}
-	if m := e.pick(q.Avoid); m != nil {
-		t.mu.Unlock()
-		return m, 0, nil
+	hold, expired := q.Hold, ErrHoldExpired
+	if !t.knownLocked(e) {
+		hold, expired = min(hold, expected), ErrNotConnected
 	}
-	if len(e.serving) == 0 && time.Since(e.lost) > t.cfg.Memory {
+	if hold <= 0 {
 		t.mu.Unlock()
-		return nil, 0, ErrNotConnected
+		return nil, 0, expired
 	}
-	if q.Hold <= 0 {
-		t.mu.Unlock()
-		return nil, 0, ErrHoldExpired
-	}
+	e = t.entryLocked(q.Name)
 	if t.waiting.full(&t.cfg, e, q) {
+		t.forgetLocked(e)
 		t.mu.Unlock()
 		return nil, 0, ErrHoldFull
 	}
@@ -72,10 +73,11 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 	defer func() {
 		t.mu.Lock()
 		t.waiting.count(e, q, -1)
+		t.forgetLocked(e)
 		t.mu.Unlock()
 	}()
 	start := time.Now()
-	timer := time.NewTimer(q.Hold)
+	timer := time.NewTimer(hold)
 	defer timer.Stop()
 	for {
 		select {
@@ -85,7 +87,7 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 		case <-t.stopping:
 			return nil, time.Since(start), ErrStopping
 		case <-timer.C:
-			return nil, time.Since(start), ErrHoldExpired
+			return nil, time.Since(start), expired
 		}
 		t.mu.Lock()
 		m := e.pick(q.Avoid)
@@ -95,5 +97,12 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 			// At least 1 ns: it did wait.
 			return m, max(1, time.Since(start)), nil
 		}
+	}
+}
+
+// forgetLocked takes e out if it was only waited for, and is no more.
+func (t *Table) forgetLocked(e *entry) {
+	if e.waiting == 0 && e.sessions() == 0 && e.lost.IsZero() {
+		delete(t.entries, e.name)
 	}
 }

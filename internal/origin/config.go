@@ -46,6 +46,12 @@ type Config struct {
 	MaxWaitingPerOrigin int
 	MaxWaitingBytes     int64
 
+	// Expect, if set, says which names somebody may register. For ExpectFor from
+	// NewTable on, a request for one of those waits although it was not connected
+	// yet: the origins of a proxy that has just started are on their way.
+	Expect    func(Name) bool
+	ExpectFor time.Duration
+
 	// OnEvent is told of each change of a session's state, in order for one
 	// session. It may be called from several goroutines at once, and must not
 	// block. Nil: nobody is.

@@ -2,7 +2,7 @@ package origin
 
 import "errors"
 
-// Errors of Admit, Register and Acquire.
+// Errors of Register and Acquire.
 var (
 	// ErrNotConnected: nobody serves the name, nor did within Config.Memory.
 	ErrNotConnected = errors.New("the origin is not connected")

@@ -15,19 +15,12 @@ type Registration struct {
 	Credential any
 	RemoteAddr string
 	// Session must be running or about to be, and is the table's from the
-	// moment Register returns without an error.
+	// moment Register returns without an error; requests may come on it before.
 	Session Session
 }
 
-// Admit reports whether Register would take such a registration now; Session
-// may be nil. It is for an answer that has to be given before there is a
-// session. The error is ErrStopping or one of ErrTooMany...
-func (t *Table) Admit(r Registration) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.admitLocked(r)
-}
-
+// admitLocked returns ErrStopping or one of ErrTooMany... if there is no place
+// for r.
 func (t *Table) admitLocked(r Registration) error {
 	if t.stopped {
 		return ErrStopping
@@ -63,7 +56,8 @@ func replaces(r Registration, m *Member) bool {
 // is asked by PING and closed if it is silent for Config.PingTimeout. Register
 // waits for none of that. The session leaves the table by itself. One that is
 // going away already is not replaced: it has no limit to finish. If there is an
-// error, it is one of Admit's, and the session is still the caller's.
+// error, it is ErrStopping or one of ErrTooMany..., and the session is still the
+// caller's.
 func (t *Table) Register(r Registration) (*Member, error) {
 	m := &Member{
 		Session: r.Session, name: r.Name, instance: r.Instance, credential: r.Credential,
@@ -75,11 +69,7 @@ func (t *Table) Register(r Registration) (*Member, error) {
 		return nil, err
 	}
 	t.purgeLocked()
-	e := t.entries[r.Name]
-	if e == nil {
-		e = &entry{name: r.Name, changed: make(chan struct{})}
-		t.entries[r.Name] = e
-	}
+	e := t.entryLocked(r.Name)
 	if e.sessions() == 0 {
 		t.connected++
 	}

@@ -69,9 +69,6 @@ func TestLimits(t *testing.T) {
 			t.Helper()
 			f := newFake(string(name))
 			r := Registration{Name: name, Instance: instance, Credential: credential, Session: f}
-			if err := b.Admit(r); !errors.Is(err, want) {
-				t.Errorf("Admit(%v, %q): %v, want %v", name, instance, err, want)
-			}
 			if _, err := b.Register(r); !errors.Is(err, want) {
 				t.Errorf("Register(%v, %q): %v, want %v", name, instance, err, want)
 			}

@@ -24,7 +24,8 @@ import (
 // Table maps names to sessions. Make one with NewTable; all methods may be
 // called at once.
 type Table struct {
-	cfg Config
+	cfg     Config
+	started time.Time
 
 	// ctx ends when sessions that are finishing may not go on.
 	ctx    context.Context
@@ -53,7 +54,7 @@ type Table struct {
 func NewTable(c Config) *Table {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Table{
-		cfg: c.withDefaults(), ctx: ctx, cancel: cancel,
+		cfg: c.withDefaults(), started: time.Now(), ctx: ctx, cancel: cancel,
 		stopping:    make(chan struct{}),
 		entries:     make(map[Name]*entry),
 		credentials: make(credentials),
@@ -102,8 +103,35 @@ func (t *Table) Connected(name Name) bool {
 func (t *Table) Known(name Name) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.entries[name]
+	return t.knownLocked(t.entries[name])
+}
+
+// knownLocked is Known for an entry, nil for none.
+func (t *Table) knownLocked(e *entry) bool {
 	return e != nil && (len(e.serving) > 0 || time.Since(e.lost) <= t.cfg.Memory)
+}
+
+// Expected reports whether a request for name is worth its wait, because the
+// table is young: see Config.Expect.
+func (t *Table) Expected(name Name) bool { return t.expected(name) > 0 }
+
+// expected returns for how long, 0 for not at all.
+func (t *Table) expected(name Name) time.Duration {
+	left := t.cfg.ExpectFor - time.Since(t.started)
+	if left <= 0 || t.cfg.Expect == nil || !t.cfg.Expect(name) {
+		return 0
+	}
+	return left
+}
+
+// entryLocked returns the entry of a name, a new one if there is none.
+func (t *Table) entryLocked(name Name) *entry {
+	e := t.entries[name]
+	if e == nil {
+		e = &entry{name: name, changed: make(chan struct{})}
+		t.entries[name] = e
+	}
+	return e
 }
 
 // MaxStreams returns how many streams P may have open for name in all, at most

@@ -5,6 +5,9 @@ import "log/slog"
 // CloseFront takes the front port's listener away, as no operator can.
 func (p *Proxy) CloseFront() { p.frontLn.Close() }
 
+// Connected reports whether an origin, "@" for the default one, takes requests.
+func (p *Proxy) Connected(name string) bool { return source{p}.Connected(name) }
+
 // StartSessionsAt gives the first stream of each session with a C this id.
 // Called before the first C connects.
 func (p *Proxy) StartSessionsAt(id uint32) { p.session.FirstStreamID = id }

@@ -244,25 +244,11 @@ func startC(t *testing.T, x *p, handler http.Handler, edit func(*agent.Config)) 
 	t.Helper()
 	y := launchC(t, x, handler, edit)
 	y.log.wait("msg=connected", 1)
-	// P says 200 before it has the session in its table.
-	name := "@"
-	if n := y.name; n != "" {
-		name = n
-	}
-	waitFor(t, "C in P's table", func() bool {
-		status, _ := x.adminGet("/readyz?origin=" + name)
-		return status == 200
-	})
-	return y.c
-}
-
-type launched struct {
-	*c
-	name string
+	return y
 }
 
 // launchC is startC that does not wait.
-func launchC(t *testing.T, x *p, handler http.Handler, edit func(*agent.Config)) launched {
+func launchC(t *testing.T, x *p, handler http.Handler, edit func(*agent.Config)) *c {
 	t.Helper()
 	y := &c{t: t, log: newJournal(t, "c"), wire: &wire{}, done: make(chan struct{})}
 	cfg := agent.Config{
@@ -289,7 +275,7 @@ func launchC(t *testing.T, x *p, handler http.Handler, edit func(*agent.Config))
 		a.Run(ctx, now)
 	}()
 	t.Cleanup(y.crash)
-	return launched{y, cfg.Name}
+	return y
 }
 
 // stop ends C as SIGTERM does, and waits for its end.

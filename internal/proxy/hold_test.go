@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
 
@@ -33,9 +34,47 @@ func held(x *p, n int) func() bool {
 	return func() bool { return x.metric("spdy_proxy_requests_held") == fmt.Sprint(n) }
 }
 
+// noDefault has no token for the default origin.
+func noDefault(c *proxy.Config) { c.Tokens = control.TokenSource{Value: "good-token film"} }
+
+// In its first seconds P waits for each name that a token may serve.
+func TestFirstSeconds(t *testing.T) {
+	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
+		get := async(deadline(t), rt, "GET", x.url("/a"), nil)
+		post := async(deadline(t), rt, "POST", x.url("/b"), bytes.NewReader(pattern(300_000)))
+		waitFor(t, "two held requests", held(x, 2))
+		startC(t, x, hello("c"), nil)
+		want(t, "held GET", <-get, 200, "c GET /a")
+		want(t, "held POST", <-post, 200, "c POST /b 300000")
+		waitFor(t, "the requests are counted for their origin", func() bool {
+			return x.metric(`spdy_proxy_requests_total{class="2xx",origin="@"}`) == "2"
+		})
+	})
+}
+
+// A C that has its 200 is in the table.
+func TestConnectedIsKnown(t *testing.T) {
+	x := startP(t, newFiles(t), nil)
+	conf, err := control.ClientTLS{CAFile: x.files.path("ca.pem"), ServerName: "localhost"}.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		d := &control.Dialer{Addr: x.ControlAddr().String(), Name: fmt.Sprint("c", i), Token: "good-token", TLS: conf}
+		conn, err := d.Dial(deadline(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if !x.Connected(d.Name) {
+			t.Errorf("%s has its 200, and P does not know it", d.Name)
+		}
+	}
+}
+
 // 503, Retry-After, one line of text: that origin is not connected.
 func TestNeverConnected503(t *testing.T) {
-	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
+	everyClient(t, noDefault, func(t *testing.T, x *p, rt http.RoundTripper) {
 		start := time.Now()
 		a := fetch(deadline(t), rt, "GET", x.url("/"), nil, nil)
 		want(t, "GET with no origin", a, 503, "\n")

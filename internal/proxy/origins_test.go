@@ -65,7 +65,9 @@ func asked(host string) func(*http.Request) {
 // With --domain D: NAME.D is origin NAME and never another; any other host is
 // the default origin.
 func TestDomain(t *testing.T) {
-	x := startP(t, newFiles(t), func(c *proxy.Config) { c.Domain = "example.test" })
+	f := newFiles(t)
+	f.write("token", "good-token @ film\n")
+	x := startP(t, f, func(c *proxy.Config) { c.Domain = "example.test" })
 	startC(t, x, hello("default"), nil)
 	startC(t, x, hello("film"), func(c *agent.Config) { c.Name = "film" })
 	rt := transport(t, nil, false)

@@ -111,7 +111,10 @@ func New(cfg Config) (*Proxy, error) {
 		KeepAlive: cfg.KeepAlive, MaxHeaderBytes: maxHeaderBytes + 64<<10, MaxHeaderPairs: 8192,
 		MaxPeerFrameSize: maxHeaderBytes + 64<<10, FairKey: p.visitorKey,
 	}
-	p.origins = origin.NewTable(origin.Config{Drain: max(cfg.Drain, 1), OnEvent: p.originEvent})
+	p.origins = origin.NewTable(origin.Config{
+		Drain: max(cfg.Drain, 1), OnEvent: p.originEvent,
+		Expect: func(n origin.Name) bool { return p.auth.Served(string(n)) }, ExpectFor: cfg.Hold,
+	})
 	if err := p.newFront(); err != nil {
 		return nil, err
 	}
@@ -119,7 +122,7 @@ func New(cfg Config) (*Proxy, error) {
 	rand.Read(id[:])
 	p.control = &control.Server{
 		TLS: p.tls.Load, Auth: p.auth, ID: hex.EncodeToString(id[:]), Logger: p.log,
-		Admit: p.admit, Handle: p.register, Wrap: spdy.Corkable,
+		Handle: p.register, Wrap: spdy.Corkable,
 	}
 	p.metrics = admin.NewMetrics(source{p}, cfg.Version)
 	if cfg.Admin != "" {
@@ -263,13 +266,9 @@ func (p *Proxy) stop(now context.Context) {
 	}
 }
 
-// admit is asked before a C gets its 200.
-func (p *Proxy) admit(reg *control.Registration) error {
-	return p.origins.Admit(registration(reg, nil))
-}
-
-// register turns the connection of a C round: P is SPDY's client on it.
-func (p *Proxy) register(reg *control.Registration) {
+// register turns the connection of a C round: P is SPDY's client on it. Requests
+// that come before serve is called wait in the session.
+func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 	cfg := p.session
 	if p.cfg.Trace != nil {
 		label := reg.Instance
@@ -279,26 +278,21 @@ func (p *Proxy) register(reg *control.Registration) {
 		cfg.Trace = p.tracer(origin.Name(reg.Name).String() + " " + label)
 	}
 	s := cfg.NewClientSession(reg.Conn)
-	// Ends with the session, which the table ends at the latest in stop; stop
-	// waits for it.
-	p.sessions.Go(func() { s.Serve() })
-	if _, err := p.origins.Register(registration(reg, s)); err != nil {
-		// Between admit and here the last place went to another, or P stopped.
-		p.log.Warn("origin not taken", "origin", origin.Name(reg.Name).String(), "remote", reg.RemoteAddr.String(), "reason", err)
-		s.Close()
-		return
-	}
-	// A reload may have come between the token's check and here.
-	if !p.auth.Valid(reg.Credential, reg.Name) {
-		p.endRevoked()
-	}
-}
-
-func registration(reg *control.Registration, s origin.Session) origin.Registration {
-	return origin.Registration{
+	if _, err := p.origins.Register(origin.Registration{
 		Name: origin.Name(reg.Name), Instance: reg.Instance, Credential: reg.Credential,
 		RemoteAddr: reg.RemoteAddr.String(), Session: s,
+	}); err != nil {
+		return nil, err
 	}
+	return func() {
+		// Ends with the session, which the table ends at the latest in stop; stop
+		// waits for it.
+		p.sessions.Go(func() { s.Serve() })
+		// A reload may have come between the token's check and here.
+		if !p.auth.Valid(reg.Credential, reg.Name) {
+			p.endRevoked()
+		}
+	}, nil
 }
 
 // tracer returns a Trace for the session that label names.

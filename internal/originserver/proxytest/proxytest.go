@@ -47,7 +47,7 @@ func Start(t *testing.T) *Proxy {
 	cert := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "localhost", "127.0.0.1")}}
 	server := &control.Server{
 		TLS: func() *tls.Config { return cert }, Auth: control.NewAuth(tokens), ID: "p",
-		Handle: func(r *control.Registration) { p.Registrations <- r },
+		Handle: func(r *control.Registration) (func(), error) { return func() { p.Registrations <- r }, nil },
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
