@@ -27,6 +27,8 @@ import (
 type bubble struct {
 	*testing.T
 	h       *Handler
+	table   *origin.Table
+	origin  *spdy.Session // C's end
 	records chan *Record
 	server  *http.Server
 	conns   chan net.Conn
@@ -38,7 +40,7 @@ type bubble struct {
 func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.HandlerFunc, body func(b *bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		table := origin.NewTable(origin.Config{})
-		b := &bubble{T: t, records: make(chan *Record, 1000), conns: make(chan net.Conn)}
+		b := &bubble{T: t, table: table, records: make(chan *Record, 1000), conns: make(chan net.Conn)}
 		c := Config{Origins: table, Stall: time.Minute, OnDone: func(r *Record) { b.records <- r }}
 		if edit != nil {
 			edit(&c)
@@ -50,6 +52,7 @@ func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.Handl
 		near, far := spdytest.Pipe(spdytest.PipeConfig{Buffer: 256 << 10})
 		p := new(spdy.Config).NewClientSession(near)
 		o := (&spdy.Config{MaxConcurrentStreams: streams}).NewServerSession(far, &http.Server{Handler: serve})
+		b.origin = o
 		var open sync.WaitGroup
 		// All end with their connections; waited for below.
 		open.Go(func() { p.Serve() })

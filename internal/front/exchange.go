@@ -35,12 +35,13 @@ type exchange struct {
 	standing standing
 
 	name     origin.Name
-	upgrade  bool         // to WebSocket, asked of C
-	body     *requestBody // nil if there is none; has a lock of its own
-	duplex   *duplex      // after a 101; counts by itself
-	finished bool         // the handler returned by itself
-	placed   bool         // at its origin, in Handler.shares
-	stalled  atomic.Bool  // broken off because A does not read
+	upgrade  bool            // to WebSocket, asked of C
+	body     *requestBody    // nil if there is none; has a lock of its own
+	upstream origin.Upstream // where it was sent last
+	duplex   *duplex         // after a 101; counts by itself
+	finished bool            // the handler returned by itself
+	placed   bool            // at its origin, in Handler.shares
+	stalled  atomic.Bool     // broken off because A does not read
 	rec      Record
 
 	// Guarded by Handler.mu; see sweep.

@@ -103,6 +103,9 @@ type Handler struct {
 
 	buffers buffers
 
+	leaving chan struct{} // closed by Leave
+	leave   sync.Once     // of what closes it
+
 	mu sync.Mutex
 	// Guarded by mu.
 	stopping  bool
@@ -117,6 +120,7 @@ func New(c Config) (*Handler, error) {
 	h := &Handler{
 		cfg: c, log: c.Logger,
 		exchanges: make(map[*exchange]struct{}),
+		leaving:   make(chan struct{}),
 	}
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)

@@ -114,7 +114,7 @@ func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Respo
 	} else {
 		timeout.start()
 	}
-	e.rec.Session, e.rec.Known = up.ID(), true
+	e.upstream, e.rec.Session, e.rec.Known = up, up.ID(), true
 	resp, err := up.RoundTrip(out)
 	inTime := timeout.stop()
 	if err == nil {

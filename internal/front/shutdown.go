@@ -15,10 +15,25 @@ func (h *Handler) InFlight() int {
 	return len(h.exchanges)
 }
 
-// Stop makes every new request a 503, and those that wait for their turn. Those
-// that are running go on; what waits for an origin is let go by the table's own
-// Stop.
+// Leave has visitors come by other connections from now on: each of HTTP/1 ends
+// with the request that it has, or its next one. Upgraded connections end on which
+// nothing was said for some time. Requests that come are served all the same.
+func (h *Handler) Leave() { h.leave.Do(func() { close(h.leaving) }) }
+
+func (h *Handler) isLeaving() bool {
+	select {
+	case <-h.leaving:
+		return true
+	default:
+		return false
+	}
+}
+
+// Stop does what Leave does, and makes every new request a 503, and those that
+// wait for their turn. Those that are running go on; what waits for an origin is
+// let go by the table's own Stop.
 func (h *Handler) Stop() {
+	h.Leave()
 	h.mu.Lock()
 	h.stopping = true
 	h.mu.Unlock()

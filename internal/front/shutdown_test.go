@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bufio"
 	"io"
 	"net/http"
 	"testing"
@@ -37,4 +38,30 @@ func TestShutdownLetsRequestsEnd(t *testing.T) {
 	if err := await(t, "Shutdown", ended); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
+}
+
+// A proxy that leaves serves what comes by open connections, and has each of
+// HTTP/1 end.
+func TestLeave(t *testing.T) {
+	ok := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "here") }
+	inBubble(t, 100, nil, ok, func(b *bubble) {
+		conn := b.dial("192.0.2.1")
+		defer conn.Close()
+		r := bufio.NewReader(conn)
+		for _, leaving := range []bool{false, true} {
+			if leaving {
+				b.h.Leave()
+			}
+			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil || resp.StatusCode != http.StatusOK || resp.Close != leaving {
+				b.Fatalf("leaving %v: got %v, %v, want 200, and the connection's end %v", leaving, resp, err, leaving)
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			b.Errorf("after the last answer: %v, want EOF", err)
+		}
+	})
 }

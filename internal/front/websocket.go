@@ -19,6 +19,14 @@ import (
 // side that is gone for good looks no different from one that is slow with it.
 const upgradeGrace = 30 * time.Second
 
+const (
+	// upgradeIdle is how long nothing was said on an upgraded connection that is
+	// not waited for when the proxy or its origin stops.
+	upgradeIdle = 5 * time.Second
+	// idleLook is how often that is looked at then.
+	idleLook = time.Second / 2
+)
+
 // wantsWebSocket reports whether r asks for the one upgrade that is passed on.
 // It is for HTTP/1 alone: the connection of h2 and SPDY is not one request's to
 // switch.
@@ -36,7 +44,7 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 		e.failed(&responseError{"a 101 without a connection"})
 		return
 	}
-	e.duplex = &duplex{ReadWriteCloser: rwc}
+	e.duplex = &duplex{ReadWriteCloser: rwc, since: time.Now()}
 	defer e.duplex.Close()
 	e.w.begin()
 	if httpfield.HasToken(e.in.Header["Expect"], "100-continue") {
@@ -74,13 +82,10 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 	// and are waited for.
 	passing.Go(func() { ended <- pass(visitorConn{conn, &e.w}, e.duplex) })
 	passing.Go(func() { ended <- pass(e.duplex, io.MultiReader(bytes.NewReader(early), conn)) })
-	if err := <-ended; err == nil {
+	if err := e.untilEnded(ended, nil); err == nil {
 		// One side has said all that it will, and the other was told so.
 		timer := time.NewTimer(upgradeGrace)
-		select {
-		case <-ended:
-		case <-timer.C:
-		}
+		e.untilEnded(ended, timer.C)
 		timer.Stop()
 	}
 	conn.Close()
@@ -92,19 +97,31 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 type duplex struct {
 	io.ReadWriteCloser
 	in, out atomic.Int64 // bytes from A and to A
+	since   time.Time    // when it was made; fixed
+	last    atomic.Int64 // when something was passed, a time.Duration after since
 }
 
 func (d *duplex) Read(p []byte) (int, error) {
 	n, err := d.ReadWriteCloser.Read(p)
-	d.out.Add(int64(n))
+	d.passed(&d.out, n)
 	return n, err
 }
 
 func (d *duplex) Write(p []byte) (int, error) {
 	n, err := d.ReadWriteCloser.Write(p)
-	d.in.Add(int64(n))
+	d.passed(&d.in, n)
 	return n, err
 }
+
+func (d *duplex) passed(count *atomic.Int64, n int) {
+	if n > 0 {
+		count.Add(int64(n))
+		d.last.Store(int64(time.Since(d.since)))
+	}
+}
+
+// idle returns for how long nothing was passed.
+func (d *duplex) idle() time.Duration { return time.Since(d.since) - time.Duration(d.last.Load()) }
 
 // CloseWrite ends the direction to C.
 func (d *duplex) CloseWrite() error {
@@ -112,6 +129,40 @@ func (d *duplex) CloseWrite() error {
 		return c.CloseWrite()
 	}
 	return d.Close()
+}
+
+var errNotWaitedFor = errors.New("an upgraded connection is not waited for")
+
+// untilEnded returns what comes from ended. It does not wait longer than until
+// limit, nor for a connection on which nothing is said when the proxy or its
+// origin is about to stop: whoever has it can open another.
+func (e *exchange) untilEnded(ended <-chan error, limit <-chan time.Time) error {
+	proxy, org := (<-chan struct{})(e.h.leaving), e.upstream.GoingAway()
+	var look <-chan time.Time
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-limit:
+			return errNotWaitedFor
+		case <-proxy:
+			proxy = nil
+		case <-org:
+			org = nil
+			if !e.upstream.Leaves() {
+				continue
+			}
+		case <-look:
+		}
+		if e.duplex.idle() >= upgradeIdle && e.w.writes.Load()%2 == 0 {
+			return errNotWaitedFor
+		}
+		if look == nil {
+			tick := time.NewTicker(idleLook)
+			defer tick.Stop()
+			look = tick.C
+		}
+	}
 }
 
 // visitorConn is A's connection after a 101, whose writes are counted as those

@@ -10,9 +10,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/amahi/spdy"
 	"github.com/amahi/spdy/spdytest"
+
+	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
 // socket is a service's side of a WebSocket: what it does when it is open.
@@ -428,3 +432,75 @@ type joined struct{}
 func (joined) Read([]byte) (int, error)    { return 0, io.EOF }
 func (joined) Write(p []byte) (int, error) { return 0, io.ErrClosedPipe }
 func (joined) Close() error                { return nil }
+
+// When P or the origin is about to stop, an upgraded connection on which nothing
+// is said does not hold it up; one on which something is goes on.
+func TestIdleUpgradeWhenSomebodyStops(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		stop func(b *bubble)
+	}{
+		{"P leaves", func(b *bubble) { b.h.Leave() }},
+		{"P stops", func(b *bubble) { b.h.Stop() }},
+		{"C stops", func(b *bubble) { go b.origin.Shutdown(context.Background()) }}, // ends with the last connection
+		{"C has another session", func(b *bubble) {
+			near, far := spdytest.Pipe(spdytest.PipeConfig{})
+			b.Cleanup(func() { near.Close(); far.Close() })
+			if _, err := b.table.Register(origin.Registration{Session: new(spdy.Config).NewClientSession(near)}); err != nil {
+				b.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var left chan struct{}
+			serve := func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Upgrade", "websocket")
+				w.WriteHeader(http.StatusSwitchingProtocols)
+				io.Copy(promptly{w}, r.Body)
+				left <- struct{}{}
+			}
+			inBubble(t, 100, nil, serve, func(b *bubble) {
+				left = make(chan struct{}, 2)
+				idle, _ := b.webSocket()
+				defer idle.Close()
+				busy, r := b.webSocket()
+				defer busy.Close()
+				echo := func() {
+					b.Helper()
+					io.WriteString(busy, "echo")
+					got := make([]byte, 4)
+					if _, err := io.ReadFull(r, got); err != nil || string(got) != "echo" {
+						b.Fatalf("the connection in use: %q, %v", got, err)
+					}
+				}
+				for range 60 {
+					time.Sleep(time.Second)
+					echo()
+				}
+				if n := b.h.InFlight(); n != 2 {
+					b.Fatalf("%d are open before the stop, want 2", n)
+				}
+				start := time.Now()
+				test.stop(b)
+				<-left
+				if took := time.Since(start); took > 2*time.Second {
+					b.Errorf("the idle one was open for %v, want 2s at most", took)
+				}
+				for range 20 {
+					time.Sleep(time.Second)
+					echo()
+				}
+				// From here on it is idle, too.
+				start = time.Now()
+				<-left
+				if took := time.Since(start); took < upgradeIdle || took > upgradeIdle+2*idleLook {
+					b.Errorf("the other was open for %v after its last byte, want %v and some", took, upgradeIdle)
+				}
+				synctest.Wait()
+				if n := b.h.InFlight(); n != 0 {
+					b.Errorf("%d are open, want none", n)
+				}
+			})
+		})
+	}
+}

@@ -29,6 +29,11 @@ type Upstream interface {
 	RoundTrip(*http.Request) (*http.Response, error)
 	// ID tells sessions apart, as SessionInfo.ID. It is not 0.
 	ID() uint64
+	// GoingAway is closed when it takes no new request. Leaves says whether that is
+	// so because C stops or has another session: not because its stream ids are
+	// used up.
+	GoingAway() <-chan struct{}
+	Leaves() bool
 }
 
 // Acquire returns the session of q.Name with the fewest open streams. If there

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -54,6 +55,12 @@ func (m *Member) goingAway() bool {
 	default:
 		return false
 	}
+}
+
+// Leaves implements Upstream.
+func (m *Member) Leaves() bool {
+	se, ok := errors.AsType[*spdy.SessionError](m.Err())
+	return m.goingAway() && ok && (se.Remote || se.Cause == spdy.ErrGoingAway)
 }
 
 // ID is the number of the registration, from 1.
