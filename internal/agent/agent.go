@@ -87,10 +87,9 @@ type Config struct {
 // Agent keeps the connections of a C.
 type Agent struct {
 	// Fixed when it is made.
-	cfg    Config
-	server *http.Server
-	lines  *loglimit.Logger // what visitors can cause
-	id     string           // random, the first part of the instances
+	cfg   Config
+	lines *loglimit.Logger // what visitors can cause
+	id    string           // random, the first part of the instances
 
 	mu       sync.Mutex
 	identity Identity      // guarded by mu
@@ -142,8 +141,6 @@ func New(cfg Config) (*Agent, error) {
 	if a.cfg.Session.Logger == nil {
 		a.cfg.Session.Logger = slog.New(a.lines.Handler())
 	}
-	// No ErrorLog: the sessions' Logger is told of a handler's panic.
-	a.server = &http.Server{Handler: cfg.Handler}
 	var id [8]byte
 	rand.Read(id[:])
 	a.id = hex.EncodeToString(id[:])

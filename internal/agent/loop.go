@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -14,6 +15,15 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/originname"
+)
+
+const (
+	// leastBeside is how long a connection must have held when P asks for another
+	// one, or there is a pause before it.
+	leastBeside = time.Second
+	// longestBeside is how long P may take new requests on a connection beside
+	// which it has another one.
+	longestBeside = time.Minute
 )
 
 // loop keeps one connection to one P. All of it is owned by run, but for what
@@ -28,6 +38,32 @@ type loop struct {
 	sessions sync.WaitGroup // goroutines of sessions
 	backoff  backoff
 	state    string // what was said last, see say
+	before   *again // of the session that P wants another one beside, nil if none
+}
+
+// again is how P asks for another connection, on a session that stays.
+type again struct {
+	ask   sync.Once
+	asked chan struct{} // closed when P has asked
+	there chan struct{} // closed when there is another connection
+}
+
+// handler is h for one session, but for what P asks by itself, until stop ends.
+func (a *again) handler(stop context.Context, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !control.AsksAgain(r) {
+			h.ServeHTTP(w, r)
+			return
+		}
+		a.ask.Do(func() { close(a.asked) })
+		select {
+		case <-a.there:
+			w.WriteHeader(http.StatusNoContent)
+		case <-stop.Done():
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case <-r.Context().Done():
+		}
+	})
 }
 
 func newLoop(a *Agent, addr string, slot int) *loop {
@@ -51,6 +87,7 @@ func (l *loop) run(ctx, now context.Context) {
 			Name:        l.agent.cfg.Name,
 			Instance:    l.instance,
 			Token:       identity.Token,
+			Again:       true,
 			TLS:         identity.TLS,
 			DialContext: l.agent.cfg.DialContext,
 			Wrap:        spdy.Corkable,
@@ -68,11 +105,20 @@ func (l *loop) run(ctx, now context.Context) {
 			l.failed(err)
 		} else {
 			began := time.Now()
+			if l.before != nil {
+				close(l.before.there)
+				l.before = nil
+			}
 			l.serve(ctx, now, conn)
 			if ctx.Err() != nil {
 				return
 			}
-			pause = l.backoff.lost(time.Since(began))
+			switch held := time.Since(began); {
+			case l.before == nil:
+				pause = l.backoff.lost(held)
+			case held < leastBeside:
+				pause = firstPause
+			}
 		}
 		if pause == 0 {
 			continue
@@ -92,13 +138,16 @@ func (l *loop) run(ctx, now context.Context) {
 
 // serve runs a session on conn and returns when it takes no new request: it was
 // lost, either side has said goodbye, or ctx ended. What it still serves then
-// goes on beside the loop.
+// goes on beside the loop. It also returns, having set before, when P wants
+// another connection, and then the session takes requests until P lets it go.
 func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	cfg := l.agent.cfg.Session
 	if trace := l.agent.cfg.Trace; trace != nil {
 		cfg.Trace = func(f spdy.FrameInfo) { trace(l.slot, f) }
 	}
-	s := cfg.NewServerSession(conn, l.agent.server)
+	beside := &again{asked: make(chan struct{}), there: make(chan struct{})}
+	// No ErrorLog: the session's Logger is told of a handler's panic.
+	s := cfg.NewServerSession(conn, &http.Server{Handler: beside.handler(ctx, l.agent.cfg.Handler)})
 	began := time.Now()
 	l.state = "connected"
 	l.log.Info("connected", "origin", originname.Name(l.agent.cfg.Name), "server", conn.Server)
@@ -111,6 +160,7 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	saidGoodbye := make(chan bool, 1)
 	// Ends with the session, and ends it after ctx; run waits for it.
 	l.sessions.Go(func() {
+		l.letGo(ctx, now, s, beside.there)
 		select {
 		case <-s.Done():
 			// serve is about to say the same, if it has not said goodbye before.
@@ -132,16 +182,44 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 		}
 		l.log.Info("disconnected", "held", since(began))
 	})
-	<-s.GoingAway()
+	select {
+	case <-s.GoingAway():
+	case <-beside.asked:
+		l.before = beside
+	}
 	held, err := since(began), s.Err()
-	saidGoodbye <- inGoodOrder(err)
+	saidGoodbye <- l.before != nil || inGoodOrder(err)
 	switch {
+	case l.before != nil:
+		l.log.Info("the proxy asks for another connection beside this one", "held", held)
 	case ctx.Err() != nil:
 		// The goroutine above has the last word.
 	case inGoodOrder(err):
 		l.log.Info("the proxy ends the connection, connecting anew", "held", held)
 	default:
 		l.log.Warn("connection lost", "held", held, "err", err)
+	}
+}
+
+// letGo says goodbye to a P that has another connection by now and does not let
+// this one go. It returns when s or ctx has ended.
+func (l *loop) letGo(ctx, now context.Context, s *spdy.Session, there <-chan struct{}) {
+	var late <-chan time.Time
+	for {
+		select {
+		case <-s.Done():
+			return
+		case <-ctx.Done():
+			return
+		case <-there:
+			there = nil
+			timer := time.NewTimer(longestBeside)
+			defer timer.Stop()
+			late = timer.C
+		case <-late:
+			// Ends with the session, which the caller ends after ctx; run waits for it.
+			l.sessions.Go(func() { s.Shutdown(now) })
+		}
 	}
 }
 

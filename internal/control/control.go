@@ -107,4 +107,5 @@ type Registration struct {
 	Instance   string     // as C gave it; "" if it gave none
 	Credential Credential // whose token it was; zero when none is asked for
 	RemoteAddr net.Addr
+	DialsAgain bool // C understands AskAgain
 }

@@ -28,6 +28,7 @@ type Dialer struct {
 	Name     string      // of the origin; "" for the default one
 	Instance string      // names this connection
 	Token    string      // "" sends none, for a P without authentication
+	Again    bool        // P is told that AskAgain is understood
 	TLS      *tls.Config // as made by [ClientTLS.Load]
 
 	// Timeout is the time for each of TCP connection, TLS handshake, and
@@ -154,6 +155,9 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 	}
 	if d.Instance != "" {
 		fmt.Fprintf(&b, "%s: %s\r\n", headerInstance, d.Instance)
+	}
+	if d.Again {
+		fmt.Fprintf(&b, "%s: %s\r\n", headerAgain, again)
 	}
 	fmt.Fprintf(&b, "Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(helloC), helloC)
 	if _, err := io.WriteString(tc, b.String()); err != nil {

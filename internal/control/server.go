@@ -387,6 +387,7 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 	}
 	if err == nil {
 		reg.Instance = req.Header.Get(headerInstance)
+		reg.DialsAgain = req.Header.Get(headerAgain) == again
 		err = checkInstance(reg.Instance)
 	}
 	if err != nil {

@@ -15,7 +15,8 @@ type fake struct {
 	name  string
 	going chan struct{}
 	done  chan struct{}
-	max   int // streams; set before it registers
+	max   int                                         // streams; set before it registers, as trip
+	trip  func(*http.Request) (*http.Response, error) // nil: it fails
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -78,7 +79,12 @@ func (f *fake) end(err error) {
 	close(f.done)
 }
 
-func (f *fake) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("not here") }
+func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
+	if f.trip != nil {
+		return f.trip(r)
+	}
+	return nil, errors.New("not here")
+}
 
 func (f *fake) PingContext(ctx context.Context) (time.Duration, error) {
 	f.mu.Lock()

@@ -37,6 +37,7 @@ type Member struct {
 	credential any
 	remote     string
 	since      time.Time
+	dialsAgain bool
 
 	// Guarded by Table.mu.
 	picked uint64 // entry.picks when it was last picked

@@ -14,6 +14,8 @@ type Registration struct {
 	// It is never printed.
 	Credential any
 	RemoteAddr string
+	// DialsAgain: it may be sent what Table.Ask asks.
+	DialsAgain bool
 	// Session must be running or about to be, and is the table's from the
 	// moment Register returns without an error; requests may come on it before.
 	Session Session
@@ -61,7 +63,7 @@ func replaces(r Registration, m *Member) bool {
 func (t *Table) Register(r Registration) (*Member, error) {
 	m := &Member{
 		Session: r.Session, name: r.Name, instance: r.Instance, credential: r.Credential,
-		remote: r.RemoteAddr, since: time.Now(),
+		remote: r.RemoteAddr, since: time.Now(), dialsAgain: r.DialsAgain,
 	}
 	t.mu.Lock()
 	if err := t.admitLocked(r); err != nil {

@@ -280,7 +280,7 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 	s := cfg.NewClientSession(reg.Conn)
 	if _, err := p.origins.Register(origin.Registration{
 		Name: origin.Name(reg.Name), Instance: reg.Instance, Credential: reg.Credential,
-		RemoteAddr: reg.RemoteAddr.String(), Session: s,
+		RemoteAddr: reg.RemoteAddr.String(), DialsAgain: reg.DialsAgain, Session: s,
 	}); err != nil {
 		return nil, err
 	}

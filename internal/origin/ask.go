@@ -1,0 +1,69 @@
+package origin
+
+import (
+	"context"
+	"net/http"
+	"sync"
+)
+
+// Ask sends a request of P's own, as request makes it, on each session whose
+// Registration says DialsAgain, and returns those that answered it with success
+// before ctx ended.
+func (t *Table) Ask(ctx context.Context, request func(context.Context) *http.Request) map[*Member]bool {
+	var mu sync.Mutex
+	answered := make(map[*Member]bool) // guarded by mu
+	var asking sync.WaitGroup
+	for _, m := range t.serving() {
+		if !m.dialsAgain {
+			continue
+		}
+		// Ends with the answer, the session or ctx; waited for below.
+		asking.Go(func() {
+			resp, err := m.RoundTrip(request(ctx))
+			if err != nil {
+				return
+			}
+			resp.Body.Close()
+			if resp.StatusCode/100 == 2 {
+				mu.Lock()
+				defer mu.Unlock()
+				answered[m] = true
+			}
+		})
+	}
+	asking.Wait()
+	return answered
+}
+
+// Dismiss has each session finish what it serves, but those to keep, as if another
+// had replaced it. It waits for none.
+func (t *Table) Dismiss(keep map[*Member]bool) {
+	for _, m := range t.serving() {
+		if keep[m] {
+			continue
+		}
+		t.mu.Lock()
+		stopped := t.stopped
+		if !stopped {
+			t.running.Add(1)
+			m.told = true
+		}
+		t.mu.Unlock()
+		if stopped {
+			return // Shutdown sees to them
+		}
+		// Ends within Drain, or with ctx; Shutdown waits for it.
+		go t.retire(m)
+	}
+}
+
+// serving returns the sessions that take requests.
+func (t *Table) serving() []*Member {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var members []*Member
+	for _, e := range t.entries {
+		members = append(members, e.serving...)
+	}
+	return members
+}
