@@ -24,7 +24,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Name: "p",
 		About: "Takes requests on a front port and hands them to origin servers (c) that\n" +
 			"connected to its control port. Reads the tokens from SPDY_PROXY_TOKEN or\n" +
-			"--token-file. SIGHUP reads certificates, tokens and passwords again.",
+			"--token-file. SIGHUP reads certificates, tokens and passwords again; SIGUSR2 has a\n" +
+			"new process of p take over.",
 		Daemon: true,
 		Flags:  o.flags,
 		Run:    o.run,

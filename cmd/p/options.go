@@ -3,18 +3,21 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/proxy"
+	"github.com/amahi/spdy-proxy/internal/upgrade"
 )
 
 // options are the values of p's flags.
 type options struct {
 	proxy.Config
-	debug bool
+	debug   bool
+	pidFile string
 }
 
 func (o *options) flags(fs *pflag.FlagSet) {
@@ -39,6 +42,7 @@ func (o *options) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.PProf, "pprof", false, "Go's profiles on the admin port")
 	fs.DurationVar(&o.KeepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, an origin is dead; 0: never")
 	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "how long open requests may finish when p stops")
+	fs.StringVar(&o.pidFile, "pid-file", "", "keep the process's id in `FILE`, at a hand-over the new one's")
 	fs.BoolVarP(&o.debug, "spdy-debug", "s", false, "print one line a SPDY frame on standard error")
 }
 
@@ -53,7 +57,16 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 	if o.debug {
 		cfg.Trace = p.Trace
 	}
-	px, err := proxy.New(cfg)
+	var px *proxy.Proxy
+	life, err := upgrade.Begin(upgrade.Options{
+		PIDFile: o.pidFile, Ports: proxy.Ports, Works: func(ctx context.Context) error { return px.Answers(ctx) }, Log: p.Log,
+	})
+	if err != nil {
+		return cli.Usage(err)
+	}
+	defer life.End()
+	cfg.Inherited, cfg.Started = life.Listener, life.Started
+	px, err = proxy.New(cfg)
 	if err == nil {
 		err = px.Listen()
 	}
@@ -63,6 +76,13 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		}
 		return err
 	}
-	p.OnReload(px.Reload)
+	p.OnReload(func() { life.Reload(px.Reload) })
+	p.OnHandOver(func() {
+		life.HandOver(ctx, func() error {
+			return px.HandOver(ctx, func(ports map[string]net.Listener) (proxy.Successor, error) {
+				return life.Start(ctx, upgrade.Handover{Ports: ports})
+			})
+		})
+	})
 	return px.Run(ctx, p.Now)
 }

@@ -42,7 +42,7 @@ type Program struct {
 	About string // what it does, for the help; one or two lines
 
 	// Daemon adds what p and c have and a has not: each flag also from the
-	// environment, --log-format and --log-level, SIGHUP, and a standard error that
+	// environment, --log-format and --log-level, SIGHUP, SIGUSR2, and a standard error that
 	// neither holds it up nor ends it, whatever becomes of who reads that.
 	Daemon bool
 
@@ -76,7 +76,7 @@ type Process struct {
 	// be dropped at once. It never ends before Run's ctx, and not with it.
 	Now context.Context
 
-	reload *reloader
+	reload, handOver *reloader
 }
 
 // OnReload has f called at each SIGHUP from now on, in place of an earlier f,
@@ -84,6 +84,12 @@ type Process struct {
 // call that has begun. SIGHUP has no effect on a daemon before the first
 // OnReload.
 func (p *Process) OnReload(f func()) { p.reload.set(f) }
+
+// OnHandOver has f called at each SIGUSR2 from now on, one call at a time; one that
+// comes during a call becomes a call after it. The program's end waits for a call
+// that has begun: f must end soon after Run's ctx. SIGUSR2 has no effect on a
+// daemon before.
+func (p *Process) OnHandOver(f func()) { p.handOver.set(f) }
 
 // Token returns SPDY_PROXY_TOKEN, which stands in for the file that a flag
 // --token-file names, unless that flag was given. "" means: read the file.
@@ -148,7 +154,7 @@ func (p *Program) Main(ctx context.Context, args []string, stdout, stderr io.Wri
 
 	sig := watchSignals(ctx, p.Signals, p.Daemon)
 	defer sig.stop()
-	process.Now, process.reload = sig.now, &sig.reload
+	process.Now, process.reload, process.handOver = sig.now, &sig.reload, &sig.handOver
 	err = p.Run(sig.graceful, process)
 	switch {
 	case err == nil:

@@ -285,3 +285,29 @@ func TestReload(t *testing.T) {
 		}
 	})
 }
+
+func TestHandOver(t *testing.T) {
+	if handOverSignal == nil {
+		t.Skip("this system has no signal for it")
+	}
+	signalled(t, func(ctx context.Context, p *Process, send chan<- os.Signal) {
+		send <- handOverSignal // nobody is interested yet
+		begun, let := make(chan struct{}, 8), make(chan struct{})
+		p.OnHandOver(func() { begun <- struct{}{}; <-let })
+		send <- handOverSignal
+		<-begun
+		for range 3 {
+			send <- handOverSignal
+		}
+		// Another one, and a reload, do not wait for it.
+		reloaded := make(chan struct{})
+		p.OnReload(func() { close(reloaded) })
+		send <- syscall.SIGHUP
+		<-reloaded
+		close(let)
+		<-begun
+		if ctx.Err() != nil {
+			t.Error("it ended the program")
+		}
+	})
+}

@@ -13,18 +13,23 @@ type signals struct {
 	graceful context.Context // ends at the first SIGINT or SIGTERM
 	now      context.Context // ends at the second
 	reload   reloader
+	handOver reloader
 	stop     func() // ends the goroutines, and waits for them
 }
 
 // watchSignals starts to listen to source, or to the process's signals if it is
-// nil. SIGHUP keeps its usual effect, to end the program, unless hup is set.
-func watchSignals(ctx context.Context, source <-chan os.Signal, hup bool) *signals {
+// nil. SIGHUP and the signal for a hand-over keep their usual effect, to end the
+// program, unless it is a daemon.
+func watchSignals(ctx context.Context, source <-chan os.Signal, daemon bool) *signals {
 	unhook := func() {}
 	if source == nil {
 		c := make(chan os.Signal, 8)
 		signal.Notify(c, os.Interrupt, syscall.SIGTERM)
-		if hup {
+		if daemon {
 			signal.Notify(c, syscall.SIGHUP)
+			if handOverSignal != nil {
+				signal.Notify(c, handOverSignal)
+			}
 		}
 		source, unhook = c, func() { signal.Stop(c) }
 	}
@@ -32,7 +37,7 @@ func watchSignals(ctx context.Context, source <-chan os.Signal, hup bool) *signa
 	var endGraceful, endNow context.CancelFunc
 	s.graceful, endGraceful = context.WithCancel(ctx)
 	s.now, endNow = context.WithCancel(context.WithoutCancel(ctx))
-	s.reload.ask = make(chan struct{}, 1)
+	s.reload.ask, s.handOver.ask = make(chan struct{}, 1), make(chan struct{}, 1)
 
 	done := make(chan struct{})
 	var running sync.WaitGroup
@@ -46,6 +51,8 @@ func watchSignals(ctx context.Context, source <-chan os.Signal, hup bool) *signa
 				switch {
 				case sig == syscall.SIGHUP:
 					s.reload.wake()
+				case handOverSignal != nil && sig == handOverSignal:
+					s.handOver.wake()
 				case s.graceful.Err() == nil:
 					endGraceful()
 				default:
@@ -57,8 +64,10 @@ func watchSignals(ctx context.Context, source <-chan os.Signal, hup bool) *signa
 			}
 		}
 	})
-	// Ends when done is closed and the callback has returned; stop waits for it.
+	// These end when done is closed and the callback has returned; stop waits for
+	// them.
 	running.Go(func() { s.reload.run(done) })
+	running.Go(func() { s.handOver.run(done) })
 
 	s.stop = func() {
 		unhook()

@@ -39,7 +39,7 @@ const (
 // ends of the connection. originserver imports control and spdy to fill the fields
 // of its part's Config.
 var arrows = map[string][]string{
-	"cmd/p": {"internal/cli", "internal/proxy"},
+	"cmd/p": {"internal/cli", "internal/proxy", "internal/upgrade"},
 	"cmd/c": {"internal/cli", "internal/originserver"},
 	"cmd/a": {"internal/cli"},
 
@@ -60,6 +60,7 @@ var arrows = map[string][]string{
 	"internal/loglimit":   nil,
 	"internal/oneline":    nil,
 	"internal/originname": nil,
+	"internal/upgrade":    nil,
 	"internal/house":      nil,
 
 	"internal/devfiles": {"internal/cli"},

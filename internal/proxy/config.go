@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +50,13 @@ type Config struct {
 	KeepAlive time.Duration // a PING after this much silence; 0: never
 	Drain     time.Duration // how long open requests may finish at the end; 0: they may not
 
+	// Inherited returns a port by its name that the process was started with, nil
+	// if there is none. Nil: there is none.
+	Inherited func(name string) (net.Listener, error)
+	// Started, if set, is called when P takes Cs, and P takes visitors when it has
+	// returned. It must return soon after ctx ends.
+	Started func(ctx context.Context) error
+
 	Version string       // for the status page
 	Logger  *slog.Logger // nil: nothing is logged
 	Stdout  io.Writer    // nil: discarded
@@ -78,6 +86,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Stdout == nil {
 		c.Stdout = io.Discard
+	}
+	if c.Inherited == nil {
+		c.Inherited = func(string) (net.Listener, error) { return nil, nil }
+	}
+	if c.Started == nil {
+		c.Started = func(context.Context) error { return nil }
 	}
 	if c.MaxHeaderBytes == 0 {
 		c.MaxHeaderBytes = 64 << 10

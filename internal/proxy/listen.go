@@ -13,6 +13,21 @@ import (
 // visitorKeepAlive is TCP's on the connections of every port.
 const visitorKeepAlive = 30 * time.Second
 
+// inherited returns the port called what if the process was started with it.
+func (p *Proxy) inherited(what string) (net.Listener, error) {
+	ln, err := p.cfg.Inherited(what)
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	if sc, ok := ln.(syscall.Conn); ok && what == "front" {
+		// As bind does: systemd does not.
+		if raw, err := sc.SyscallConn(); err == nil {
+			limitUnsent("", "", raw)
+		}
+	}
+	return ln, nil
+}
+
 // bind listens on addr for the port called what, which is its flag's name too.
 // Its error says what would mend it.
 func bind(what, addr string) (net.Listener, error) {

@@ -62,9 +62,14 @@ type Proxy struct {
 	tls   atomic.Pointer[tls.Config]
 	ready atomic.Bool // listening and not stopping
 
+	// handedOver gets what HandOver has done, once: the sessions whose Cs have
+	// connected to the other process, too.
+	handedOver chan map[*origin.Member]bool
+	leaving    atomic.Bool // another process has the ports
+
 	// Fixed by Listen.
 	frontLn   *visitors
-	controlLn net.Listener
+	controlLn *pausable
 	adminLn   net.Listener
 
 	sessions sync.WaitGroup // one for each session's Serve
@@ -79,7 +84,10 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, log: cfg.Logger, started: time.Now(), events: origin.LogEvents(cfg.Logger)}
+	p := &Proxy{
+		cfg: cfg, log: cfg.Logger, started: time.Now(), events: origin.LogEvents(cfg.Logger),
+		handedOver: make(chan map[*origin.Member]bool, 1),
+	}
 	if p.trusted, err = prefixes(cfg.TrustedProxies); err != nil {
 		return nil, err
 	}
@@ -151,12 +159,15 @@ func (p *Proxy) Listen() (err error) {
 			return nil
 		}
 		var ln net.Listener
-		if ln, err = bind(what, addr); err == nil {
+		if ln, err = p.inherited(what); ln == nil && err == nil {
+			ln, err = bind(what, addr)
+		}
+		if err == nil {
 			bound = append(bound, ln)
 		}
 		return ln
 	}
-	p.controlLn = listen("control", p.cfg.Control)
+	controlLn := listen("control", p.cfg.Control)
 	frontLn := listen("front", p.cfg.Front)
 	if p.cfg.Admin != "" {
 		p.adminLn = listen("admin", p.cfg.Admin)
@@ -164,6 +175,7 @@ func (p *Proxy) Listen() (err error) {
 	if err != nil {
 		return err
 	}
+	p.controlLn = newPausable(controlLn)
 	// localhost is what /etc/hosts makes of it.
 	if tcp, ok := p.controlLn.Addr().(*net.TCPAddr); p.cfg.NoAuth && (!ok || !tcp.IP.IsLoopback()) {
 		return configErrorf("--no-auth: --control %s became %v, which is not a loopback address: give 127.0.0.1 or [::1]", p.cfg.Control, p.controlLn.Addr())
@@ -187,9 +199,10 @@ func (p *Proxy) AdminAddr() net.Addr {
 	return p.adminLn.Addr()
 }
 
-// Run serves until ctx ends, then stops in good order within Config.Drain, or
-// at once when now ends, and returns nil when nothing is left running. An error
-// means that a port failed; everything is stopped then too.
+// Run serves until ctx ends, or HandOver has succeeded, then stops in good order
+// within Config.Drain, or at once when now ends, and returns nil when nothing is
+// left running. An error means that a port failed, or what Config.Started says;
+// everything is stopped then too.
 func (p *Proxy) Run(ctx, now context.Context) error {
 	defer p.access.Close()
 	ctx, fail := context.WithCancelCause(ctx)
@@ -198,12 +211,21 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	serve := func(what string, f func() error) {
 		// Ends when stop has closed the port; waited for below.
 		running.Go(func() {
-			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && !p.leaving.Load() {
 				fail(fmt.Errorf("the %s port failed: %w", what, err))
 			}
 		})
 	}
 	serve("control", func() error { return p.control.Serve(p.controlLn) })
+	if err := p.cfg.Started(ctx); err != nil {
+		p.stop(now, 0)
+		p.frontLn.Close()
+		if p.adminLn != nil {
+			p.adminLn.Close()
+		}
+		running.Wait()
+		return err
+	}
 	if p.cfg.TLS {
 		serve("front", func() error { return p.front.ServeTLS(p.frontLn, "", "") })
 	} else {
@@ -220,36 +242,49 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 		p.log.Warn("any program on this machine can be an origin: --no-auth is given")
 	}
 
-	<-ctx.Done()
+	drain := p.cfg.Drain
+	select {
+	case <-ctx.Done():
+	case both := <-p.handedOver:
+		begun := time.Now()
+		p.linger(ctx, both)
+		drain -= time.Since(begun)
+	}
 	var failed error
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		failed = cause
 	}
-	p.stop(now)
+	p.stop(now, drain)
 	running.Wait()
 	p.log.Info("p has stopped")
 	return failed
 }
 
-// stop ends everything in order, within Config.Drain and until now ends.
-func (p *Proxy) stop(now context.Context) {
+// stop ends everything in order, within drain and until now ends.
+func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	p.ready.Store(false)
-	limit, cancel := context.WithTimeout(now, p.cfg.Drain)
+	limit, cancel := context.WithTimeout(now, drain)
 	defer cancel()
 	if n := p.handler.InFlight(); n > 0 {
-		p.log.Info("p is stopping, open requests finish", "open", n, "limit", p.cfg.Drain)
+		p.log.Info("p is stopping, open requests finish", "open", n, "limit", drain.Round(time.Millisecond))
 	} else {
 		p.log.Info("p is stopping")
+	}
+	var closing sync.WaitGroup
+	if p.leaving.Load() {
+		// Those who ask before they hear of the end are served.
+		told, cancel := context.WithTimeout(limit, goAwayTime)
+		closing.Go(func() { p.front.Shutdown(limit); cancel() }) // as below
+		<-told.Done()
 	}
 	// No new connection of either kind; who comes by one that is open gets 503.
 	p.control.Stop()
 	p.origins.Stop()
 	p.handler.Stop()
-	var closing sync.WaitGroup
 	// Ends within limit; waited for below.
 	closing.Go(func() { p.front.Shutdown(limit) })
 	if err := p.handler.Shutdown(limit); err != nil {
-		p.log.Warn("open requests were cut off", "limit", p.cfg.Drain)
+		p.log.Warn("open requests were cut off", "limit", drain.Round(time.Millisecond))
 	}
 	closing.Wait()
 	p.front.Close()

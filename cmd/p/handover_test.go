@@ -1,0 +1,435 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
+)
+
+// These tests run p as processes of its own: this test's program is p if the
+// environment says so, for the successors that it starts, too.
+func TestMain(m *testing.M) {
+	if os.Getenv("TEST_IS_P") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// patience is how long a test waits for what must happen.
+const patience = 30 * time.Second
+
+// world is a p that runs, with all its successors, and a C in this process.
+type world struct {
+	t       *testing.T
+	dir     string
+	cmd     *exec.Cmd
+	ended   chan error // of cmd
+	program string     // the file that cmd was started from
+	env     []string
+	front   string
+	control string
+	cDir    string
+}
+
+// startWorld starts p with args, and a C that serves h. wrap, if not nil, makes
+// the command out of the program and its arguments.
+func startWorld(t *testing.T, h http.Handler, wrap func(w *world, args []string) *exec.Cmd, args ...string) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
+	ca := controltest.NewCA(t)
+	ca.WriteCA(t, w.dir, "ca.pem")
+	controltest.Write(t, ca.Issue(t, "localhost", "127.0.0.1"), w.dir, "p")
+	w.write("token", "sesame *\n")
+	w.program = filepath.Join(w.dir, "p-program")
+	w.install()
+	args = append([]string{
+		"--front", "127.0.0.1:0", "--control", "127.0.0.1:0", "--admin", "", "--cert", w.path("p.pem"), "--key", w.path("p.key"),
+		"--token-file", w.path("token"), "--pid-file", w.path("pid"), "--drain", "60s",
+	}, args...)
+	if wrap != nil {
+		w.cmd = wrap(w, args)
+	} else {
+		w.cmd = exec.Command(w.program, args...)
+	}
+	w.cmd.Env = append(append(os.Environ(), "TEST_IS_P=1"), w.env...)
+	// A file: what successors print comes when their parent is gone, too.
+	log, err := os.Create(w.path("log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	w.cmd.Stderr = log
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Ends with the process, which the cleanup ends.
+	go func() { w.ended <- w.cmd.Wait() }()
+	t.Cleanup(func() {
+		for _, pid := range w.pids() {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		w.cmd.Process.Kill()
+		if t.Failed() {
+			t.Logf("p's log:\n%s", w.log())
+		}
+	})
+	w.wait("msg=\"p listens\"", 1)
+	found := regexp.MustCompile(`front=(\S+) .*control=(\S+)`).FindStringSubmatch(w.log())
+	w.front, w.control = found[1], found[2]
+	if h != nil {
+		w.connect(h)
+	}
+	return w
+}
+
+// install puts a fresh copy of the program in the place of the one that was there.
+func (w *world) install() {
+	w.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b, err := os.ReadFile(exe)
+	if err == nil {
+		err = os.WriteFile(w.program+".new", b, 0o700)
+	}
+	if err == nil {
+		err = os.Rename(w.program+".new", w.program)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// log is what all of them have printed.
+func (w *world) log() string {
+	b, err := os.ReadFile(w.path("log"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// logged returns how often part was printed.
+func (w *world) logged(part string) int { return strings.Count(w.log(), part) }
+
+func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+
+func (w *world) write(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// wait returns when part was logged n times in all.
+func (w *world) wait(part string, n int) {
+	w.t.Helper()
+	waitFor(w.t, fmt.Sprintf("%q %d times in p's log", part, n), func() bool { return w.logged(part) >= n })
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+var pidLine = regexp.MustCompile(`taken over, .* pid=(\d+)`)
+
+// pids are those of the processes, in their order.
+func (w *world) pids() []int {
+	pids := []int{w.cmd.Process.Pid}
+	for _, m := range pidLine.FindAllStringSubmatch(w.log(), -1) {
+		pid, _ := strconv.Atoi(m[1])
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// pid is that of the process that is p now.
+func (w *world) pid() int { pids := w.pids(); return pids[len(pids)-1] }
+
+// inFile is what the pid file says, 0 if there is none.
+func (w *world) inFile() int {
+	b, _ := os.ReadFile(w.path("pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid
+}
+
+func (w *world) signal(pid int, sig syscall.Signal) {
+	w.t.Helper()
+	if err := syscall.Kill(pid, sig); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// handOver has the next process take over, the n-th.
+func (w *world) handOver(n int) {
+	w.t.Helper()
+	w.signal(w.pid(), syscall.SIGUSR2)
+	w.wait("another process has taken over", n)
+	waitFor(w.t, "the pid file", func() bool { return w.inFile() == w.pid() })
+}
+
+// connect runs a C.
+func (w *world) connect(h http.Handler) {
+	w.t.Helper()
+	a, err := agent.New(agent.Config{
+		Proxies: []string{w.control}, Handler: h, Drain: time.Second,
+		Load: func() (agent.Identity, error) {
+			conf, err := control.ClientTLS{CAFile: w.path("ca.pem"), ServerName: "localhost"}.Load()
+			return agent.Identity{Token: "sesame", TLS: conf}, err
+		},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	// Ends in the cleanup.
+	go func() { a.Run(ctx, ctx); close(done) }()
+	w.t.Cleanup(func() { cancel(); <-done })
+}
+
+// client is a visitor's connection, which is used for as long as it lasts. It sends
+// nothing twice.
+type client struct {
+	addr string
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+// get asks for a path, and returns what is wrong.
+func (c *client) get(path, want string) error {
+	if c.conn == nil {
+		conn, err := net.Dial("tcp", c.addr)
+		if err != nil {
+			return err
+		}
+		c.conn, c.r = conn, bufio.NewReader(conn)
+	}
+	c.conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c.conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		return fmt.Errorf("asking: %w", err)
+	}
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || resp.StatusCode != 200 || string(body) != want {
+		return fmt.Errorf("got %d %.100q, %v; want %q", resp.StatusCode, body, err, want)
+	}
+	if resp.Close {
+		c.close()
+	}
+	return nil
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+// origin answers with the path, and streams of which the test says when they end.
+type origin struct {
+	end     chan struct{} // closed to end the streams
+	streams atomic.Int32
+}
+
+func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/stream" {
+		io.WriteString(w, "hello "+r.URL.Path)
+		return
+	}
+	io.WriteString(w, "begin ")
+	http.NewResponseController(w).Flush()
+	o.streams.Add(1)
+	select {
+	case <-o.end:
+		io.WriteString(w, "end")
+	case <-r.Context().Done():
+	}
+}
+
+// Nobody sees that P was replaced, by a file that lies in the place of its own by
+// now, again and again: not who asks on a connection that stays, nor by one for
+// each request, nor who is in the middle of a download.
+func TestHandOver(t *testing.T) {
+	o := &origin{end: make(chan struct{})}
+	w := startWorld(t, o, nil)
+	stop := make(chan struct{})
+	var asked atomic.Int64
+	var visitors sync.WaitGroup
+	for i := range 4 {
+		// Ends when stop is closed; waited for below.
+		visitors.Go(func() {
+			c := &client{addr: w.front}
+			defer c.close()
+			pause := time.NewTicker(5 * time.Millisecond)
+			defer pause.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-pause.C:
+				}
+				if err := c.get("/x", "hello /x"); err != nil {
+					t.Errorf("visitor %d: %v", i, err)
+					return
+				}
+				asked.Add(1)
+				if i%2 == 1 {
+					c.close()
+				}
+			}
+		})
+	}
+	waitFor(t, "requests", func() bool { return asked.Load() > 20 })
+	if w.inFile() != w.pid() {
+		t.Errorf("the pid file has %d, want %d", w.inFile(), w.pid())
+	}
+	downloads := make(chan error, 3)
+	for n := 1; n <= 3; n++ {
+		// Ends with the stream; waited for below.
+		go func() { downloads <- (&client{addr: w.front}).get("/stream", "begin end") }()
+		waitFor(t, "a download", func() bool { return o.streams.Load() == int32(n) })
+		w.install()
+		before := asked.Load()
+		w.handOver(n)
+		waitFor(t, "requests", func() bool { return asked.Load() > before+50 })
+	}
+	if pids := w.pids(); len(pids) != 4 {
+		t.Errorf("the processes were %v, want 4", pids)
+	} else if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", w.pid())); err == nil && exe != w.program {
+		t.Errorf("the last one runs %s, want the file that lies there now", exe)
+	}
+	// The first ones are still there for the downloads.
+	close(o.end)
+	for range 3 {
+		if err := <-downloads; err != nil {
+			t.Errorf("a download: %v", err)
+		}
+	}
+	close(stop)
+	visitors.Wait()
+	if err := <-w.ended; err != nil {
+		t.Errorf("the first process ended with %v, want status 0", err)
+	}
+	if w.inFile() != w.pid() {
+		t.Errorf("the pid file has %d, want %d", w.inFile(), w.pid())
+	}
+	w.signal(w.pid(), syscall.SIGTERM)
+	waitFor(t, "the end of the pid file", func() bool { return w.inFile() == 0 })
+	if n := w.logged("level=ERROR") + w.logged("level=WARN"); n != 0 {
+		t.Errorf("%d warnings", n)
+	}
+}
+
+// A new process that cannot start leaves the old one as it was, and there is
+// another try.
+func TestHandOverFails(t *testing.T) {
+	w := startWorld(t, &origin{}, nil)
+	c := &client{addr: w.front}
+	defer c.close()
+	ask := func() {
+		t.Helper()
+		if err := c.get("/x", "hello /x"); err != nil {
+			t.Error(err)
+		}
+	}
+	ask()
+	w.write("token", "broken\n")
+	w.signal(w.pid(), syscall.SIGUSR2)
+	w.wait("the hand-over failed, this process goes on", 1)
+	if w.logged("exit status 2") != 1 || w.logged("line 1: a token without a name") != 1 {
+		t.Error("it is not said why")
+	}
+	ask()
+	w.write("token", "sesame *\n")
+	w.handOver(1)
+	ask()
+}
+
+// A hand-over of one that has done so is refused; its successor hands over at once,
+// whatever the first one still has to do.
+func TestHandOverDuringDrain(t *testing.T) {
+	o := &origin{end: make(chan struct{})}
+	w := startWorld(t, o, nil)
+	download := make(chan error, 1)
+	// Ends with the stream; waited for below.
+	go func() { download <- (&client{addr: w.front}).get("/stream", "begin end") }()
+	waitFor(t, "a download", func() bool { return o.streams.Load() == 1 })
+	w.handOver(1)
+	w.signal(w.pids()[0], syscall.SIGUSR2)
+	w.wait("no hand-over: another process has taken over already", 1)
+	w.handOver(2)
+	close(o.end)
+	if err := <-download; err != nil {
+		t.Error(err)
+	}
+}
+
+// SIGTERM in the middle of a hand-over ends both processes. A second SIGUSR2 in the
+// middle waits.
+func TestStopDuringHandOver(t *testing.T) {
+	w := startWorld(t, &origin{}, nil)
+	// The new process reads its tokens until somebody has written some.
+	if err := os.Remove(w.path("token")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(w.path("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.signal(w.pid(), syscall.SIGUSR2)
+	w.wait("a new process is started", 1)
+	w.signal(w.pid(), syscall.SIGUSR2)
+	if err := (&client{addr: w.front}).get("/x", "hello /x"); err != nil {
+		t.Error(err)
+	}
+	w.signal(w.pid(), syscall.SIGTERM)
+	if err := <-w.ended; err != nil {
+		t.Errorf("p ended with %v, want status 0, and no other process", err)
+	}
+	if n := w.logged("this process goes on"); n != 1 {
+		t.Errorf("%d hand-overs were begun, want one", n)
+	}
+	if w.inFile() != 0 {
+		t.Error("the pid file is still there")
+	}
+	if conn, err := net.Dial("tcp", w.front); err == nil {
+		conn.Close()
+		t.Error("somebody still listens")
+	}
+}

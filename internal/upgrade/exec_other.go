@@ -1,0 +1,14 @@
+//go:build !unix
+
+package upgrade
+
+import (
+	"errors"
+	"net"
+	"os"
+)
+
+// closeOnExec: no descriptor is inherited by number here.
+func closeOnExec(int) bool { return false }
+
+func duplicate(net.Listener, string) (*os.File, error) { return nil, errors.ErrUnsupported }
