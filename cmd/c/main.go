@@ -25,7 +25,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Name: "c",
 		About: "Serves the files of a folder, or a local web service, through a proxy p.\n" +
 			"Reads the token from SPDY_PROXY_TOKEN or --token-file. SIGHUP reads the token\n" +
-			"and the certificates again.",
+			"and the certificates again; SIGUSR2 has a new process of c take over.",
 		Daemon: true,
 		Flags:  o.flags,
 		Run:    o.run,

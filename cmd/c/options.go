@@ -8,12 +8,14 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/originserver"
+	"github.com/amahi/spdy-proxy/internal/upgrade"
 )
 
 // options are the values of c's flags.
 type options struct {
 	originserver.Config
-	debug bool
+	debug   bool
+	pidFile string
 }
 
 func (o *options) flags(fs *pflag.FlagSet) {
@@ -38,6 +40,7 @@ func (o *options) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Serve.Fallback, "fallback", "", "`FILE` in the folder that answers for a missing path: with 404 if it is 404.html, else with 200")
 	fs.DurationVar(&o.KeepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, the proxy is dead; 0: never")
 	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "how long open requests may finish when c stops")
+	fs.StringVar(&o.pidFile, "pid-file", "", "keep the process's id in `FILE`, at a hand-over the new one's")
 	fs.BoolVarP(&o.debug, "spdy-debug", "s", false, "print one line a SPDY frame on standard error")
 }
 
@@ -55,11 +58,31 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 	if o.debug {
 		cfg.Trace = p.Trace
 	}
-	server, err := originserver.New(cfg)
+	life, err := upgrade.Begin(upgrade.Options{PIDFile: o.pidFile, Log: p.Log})
 	if err != nil {
 		return cli.Usage(err)
 	}
-	p.OnReload(server.Reload)
-	server.Run(ctx, p.Now)
-	return nil
+	defer life.End()
+	var server *originserver.Server
+	cfg.ID = life.State()
+	cfg.Started = func(ctx context.Context) error {
+		if life.TakesOver() {
+			if err := server.Connected(ctx); err != nil {
+				return err
+			}
+		}
+		return life.Started(ctx)
+	}
+	if server, err = originserver.New(cfg); err != nil {
+		return cli.Usage(err)
+	}
+	p.OnReload(func() { life.Reload(server.Reload) })
+	p.OnHandOver(func() {
+		life.HandOver(ctx, func() error {
+			return server.HandOver(func(id string) (originserver.Successor, error) {
+				return life.Start(ctx, upgrade.Handover{State: id})
+			})
+		})
+	})
+	return server.Run(ctx, p.Now)
 }

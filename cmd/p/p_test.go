@@ -68,6 +68,7 @@ func TestExitStatus(t *testing.T) {
 		{"a bad address", []string{"--front", "nowhere"}, 2, `--front "nowhere"`, ""},
 		{"a missing certificate", []string{"--cert", missing}, 2, missing, ""},
 		{"--no-auth for everybody", []string{"--no-auth", "--control", ":0"}, 2, "--no-auth", ""},
+		{"a pid file in no folder", []string{"--pid-file", filepath.Join(missing, "pid")}, 2, "--pid-file", ""},
 		{"a bad log level", []string{"--log-level", "loud"}, 2, "--log-level", ""},
 	} {
 		var stdout, stderr bytes.Buffer

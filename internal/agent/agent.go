@@ -40,6 +40,9 @@ const (
 	defaultMaxHeaderBytes = 1<<20 + 64<<10
 	defaultMaxHeaderPairs = 8192
 
+	// othersLate is how long after the first connection the others are waited for.
+	othersLate = 5 * time.Second
+
 	// linesAtOnce is how many lines of one message of a session's are logged as
 	// they come; a visitor may cause any number.
 	linesAtOnce = 3
@@ -74,6 +77,10 @@ type Config struct {
 	// the terms of spdy.Config.Trace, which it replaces.
 	Trace func(slot int, f spdy.FrameInfo)
 
+	// ID is the first part of the instances, which name the connections: those of an
+	// agent that has the same take the places of this one's. "": a random one.
+	ID string
+
 	// Drain is how long open requests may take to finish when Run's ctx ends.
 	Drain time.Duration
 
@@ -94,6 +101,10 @@ type Agent struct {
 	mu       sync.Mutex
 	identity Identity      // guarded by mu
 	retry    chan struct{} // guarded by mu; closed, and replaced, to end all pauses
+	held     chan struct{} // guarded by mu; nil, or closed to let loops dial again
+	missing  int           // guarded by mu; loops that have not been connected yet
+	all      chan struct{} // closed when there is none
+	one      chan struct{} // closed when a loop has been connected
 }
 
 // New checks cfg and loads the identity. Its errors are one line each that says
@@ -137,13 +148,18 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Session.FairKey == nil {
 		cfg.Session.FairKey = Visitor
 	}
-	a := &Agent{cfg: cfg, lines: loglimit.New(cfg.Logger, linesAtOnce), retry: make(chan struct{})}
+	a := &Agent{
+		cfg: cfg, lines: loglimit.New(cfg.Logger, linesAtOnce), retry: make(chan struct{}), id: cfg.ID,
+		missing: len(cfg.Proxies) * cfg.Connections, all: make(chan struct{}), one: make(chan struct{}),
+	}
 	if a.cfg.Session.Logger == nil {
 		a.cfg.Session.Logger = slog.New(a.lines.Handler())
 	}
-	var id [8]byte
-	rand.Read(id[:])
-	a.id = hex.EncodeToString(id[:])
+	if a.id == "" {
+		var id [8]byte
+		rand.Read(id[:])
+		a.id = hex.EncodeToString(id[:])
+	}
 	a.identity, err = cfg.Load()
 	if err != nil {
 		return nil, err
@@ -181,6 +197,73 @@ func (a *Agent) current() (Identity, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.identity, a.retry
+}
+
+// ID is Config.ID, or the random one that took its place.
+func (a *Agent) ID() string { return a.id }
+
+// Connected returns nil when every connection has been there once, or, some time
+// after the first, those that can be; ctx's error when that ends before.
+func (a *Agent) Connected(ctx context.Context) error {
+	var late <-chan time.Time
+	one := a.one
+	for {
+		select {
+		case <-a.all:
+			return nil
+		case <-one:
+			one = nil
+			timer := time.NewTimer(othersLate)
+			defer timer.Stop()
+			late = timer.C
+		case <-late:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// connected notes that a loop is, for the first time.
+func (a *Agent) connected() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.missing == len(a.cfg.Proxies)*a.cfg.Connections {
+		close(a.one)
+	}
+	if a.missing--; a.missing == 0 {
+		close(a.all)
+	}
+}
+
+// Hold keeps the agent from dialling until release is called: another one, with
+// the same ID, takes the places of its connections.
+func (a *Agent) Hold() (release func()) {
+	held := make(chan struct{})
+	a.mu.Lock()
+	a.held = held
+	a.mu.Unlock()
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.held == held {
+			close(held)
+			a.held = nil
+		}
+	}
+}
+
+// waitHeld returns when the agent may dial, or ctx ends.
+func (a *Agent) waitHeld(ctx context.Context) {
+	a.mu.Lock()
+	held := a.held
+	a.mu.Unlock()
+	if held != nil {
+		select {
+		case <-held:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // Run keeps the connections until ctx ends. Then it says goodbye to each P,

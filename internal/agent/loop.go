@@ -39,6 +39,7 @@ type loop struct {
 	backoff  backoff
 	state    string // what was said last, see say
 	before   *again // of the session that P wants another one beside, nil if none
+	dialled  bool   // with success, once
 }
 
 // again is how P asks for another connection, on a session that stays.
@@ -81,6 +82,7 @@ func newLoop(a *Agent, addr string, slot int) *loop {
 func (l *loop) run(ctx, now context.Context) {
 	defer l.sessions.Wait()
 	for {
+		l.agent.waitHeld(ctx)
 		identity, changed := l.agent.current()
 		d := &control.Dialer{
 			Addr:        l.addr,
@@ -105,6 +107,10 @@ func (l *loop) run(ctx, now context.Context) {
 			l.failed(err)
 		} else {
 			began := time.Now()
+			if !l.dialled {
+				l.dialled = true
+				l.agent.connected()
+			}
 			if l.before != nil {
 				close(l.before.there)
 				l.before = nil

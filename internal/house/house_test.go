@@ -40,7 +40,7 @@ const (
 // of its part's Config.
 var arrows = map[string][]string{
 	"cmd/p": {"internal/cli", "internal/proxy", "internal/upgrade"},
-	"cmd/c": {"internal/cli", "internal/originserver"},
+	"cmd/c": {"internal/cli", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
 	"internal/proxy":        {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog"},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -30,6 +31,12 @@ type Config struct {
 
 	// Serve says what to serve. Its Logger is the one below.
 	Serve serve.Config
+
+	// ID is of the process whose connections are taken over, "" if there is none; see
+	// agent.Config. Started, if set, is called when the connections are there, but
+	// for those that cannot be now. It must return soon after ctx ends.
+	ID      string
+	Started func(ctx context.Context) error
 
 	KeepAlive time.Duration // a PING after this much silence; 0: never
 	Drain     time.Duration // how long open requests may finish at the end; 0: they may not
@@ -63,6 +70,14 @@ type Server struct {
 	log     *slog.Logger
 	handler *serve.Handler
 	agent   *agent.Agent
+
+	handedOver chan struct{} // closed by HandOver, once
+}
+
+// Successor is a process that has taken the places of C's connections.
+type Successor interface {
+	// GoOn tells it that it is C now. An error means that it has ended.
+	GoOn() error
 }
 
 // New reads every file that cfg names and joins the parts. Its error is one line
@@ -75,7 +90,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Serve.Logger = cfg.Logger
-	s := &Server{cfg: cfg, log: cfg.Logger}
+	s := &Server{cfg: cfg, log: cfg.Logger, handedOver: make(chan struct{})}
 	var err error
 	if s.handler, err = serve.New(cfg.Serve); err != nil {
 		return nil, err
@@ -83,7 +98,7 @@ func New(cfg Config) (*Server, error) {
 	ac := agent.Config{
 		Proxies: cfg.Proxies, Connections: cfg.Connections, Name: cfg.Name,
 		Load: s.identity, Handler: s.handler, Session: spdy.Config{KeepAlive: cfg.KeepAlive},
-		Drain: cfg.Drain, Logger: s.log,
+		Drain: cfg.Drain, Logger: s.log, ID: cfg.ID,
 	}
 	if cfg.Trace != nil {
 		ac.Trace = func(slot int, f spdy.FrameInfo) { cfg.Trace(fmt.Sprintf("spdy %d: %v", slot, f)) }
@@ -110,14 +125,59 @@ func (s *Server) identity() (agent.Identity, error) {
 	return agent.Identity{Token: tokens.First(), TLS: tls}, err
 }
 
-// Run keeps the connections, and serves on them, until ctx ends. Then it stops in
-// good order within Config.Drain, or at once when now ends, and returns when
-// nothing is left running.
-func (s *Server) Run(ctx, now context.Context) {
+// Run keeps the connections, and serves on them, until ctx ends, or HandOver has
+// succeeded. Then it stops in good order within Config.Drain, or at once when now
+// ends, and returns when nothing is left running. Its error is what Config.Started
+// says.
+func (s *Server) Run(ctx, now context.Context) error {
 	defer s.handler.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	s.log.Info("c starts", "version", s.cfg.Version, "proxies", s.cfg.Proxies, "connections", s.cfg.Connections)
+	var watching sync.WaitGroup
+	// Ends with ctx or a hand-over; waited for below.
+	watching.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-s.handedOver:
+			cancel()
+		}
+	})
+	var failed error
+	if s.cfg.Started != nil {
+		// Ends soon after ctx; waited for below.
+		watching.Go(func() {
+			if failed = s.cfg.Started(ctx); failed != nil {
+				cancel()
+			}
+		})
+	}
 	s.agent.Run(ctx, now)
+	watching.Wait()
 	s.log.Info("c has stopped")
+	return failed
+}
+
+// Connected returns nil when the connections are there, but for those that cannot
+// be now.
+func (s *Server) Connected(ctx context.Context) error { return s.agent.Connected(ctx) }
+
+// HandOver has another process take over: start starts it with what is to be its
+// Config.ID, and returns when it has connections in the places of these. Then Run
+// ends when all that is open here has, within Config.Drain. After an error C goes
+// on as before.
+func (s *Server) HandOver(start func(id string) (Successor, error)) error {
+	release := s.agent.Hold()
+	next, err := start(s.agent.ID())
+	if err == nil {
+		err = next.GoOn()
+	}
+	if err != nil {
+		release()
+		return err
+	}
+	close(s.handedOver)
+	return nil
 }
 
 // Reload reads the token and the certificates again, for the connections to come.

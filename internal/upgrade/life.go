@@ -56,7 +56,10 @@ func Begin(o Options) (*Life, error) {
 	if l.works == nil {
 		l.works = func(context.Context) error { return nil }
 	}
-	var err error
+	err := CheckPIDFile(o.PIDFile)
+	if err != nil {
+		return nil, err
+	}
 	if l.inherited, err = Inherit(o.Ports...); err != nil {
 		return nil, err
 	}
@@ -67,6 +70,9 @@ func Begin(o Options) (*Life, error) {
 // Listener returns a socket that the process was started with, nil if there is
 // none of that name.
 func (l *Life) Listener(name string) (net.Listener, error) { return l.inherited.Listener(name) }
+
+// TakesOver reports whether another process hands its work over to this one.
+func (l *Life) TakesOver() bool { return l.inherited.TakesOver() }
 
 // State is what the process before wants this one to know, "" if there is none.
 func (l *Life) State() string { return l.inherited.State }

@@ -8,6 +8,24 @@ import (
 	"strings"
 )
 
+// CheckPIDFile returns an error, one line that says what would mend it, if file
+// could not be written. It leaves it as it is: it may be another process's yet.
+func CheckPIDFile(file string) error {
+	if file == "" {
+		return nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return badPIDFile(file, err)
+	}
+	tmp.Close()
+	return os.Remove(tmp.Name())
+}
+
+func badPIDFile(file string, err error) error {
+	return fmt.Errorf("--pid-file %s cannot be written: %w; name a file in a folder where this program may write", file, err)
+}
+
 // WritePIDFile puts this process's id into file, whole or not at all. "" is no
 // file. Its error is one line that says what would mend it.
 func WritePIDFile(file string) error {
@@ -29,7 +47,7 @@ func WritePIDFile(file string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("--pid-file %s cannot be written: %w; name a file in a folder where this program may write", file, err)
+		return badPIDFile(file, err)
 	}
 	return nil
 }

@@ -1,0 +1,219 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// manager is systemd's end of its protocol.
+type manager struct {
+	t    *testing.T
+	conn *net.UnixConn
+	path string
+}
+
+func newManager(t *testing.T) *manager {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &manager{t, conn, path}
+}
+
+// next returns what it is told next, the watchdog's food aside.
+func (m *manager) next() string {
+	m.t.Helper()
+	for {
+		if text := m.any(patience); text != "WATCHDOG=1" {
+			return text
+		}
+	}
+}
+
+// any returns what it is told next, "" if that is nothing for d.
+func (m *manager) any(d time.Duration) string {
+	buf := make([]byte, 4096)
+	m.conn.SetReadDeadline(time.Now().Add(d))
+	n, err := m.conn.Read(buf)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(buf[:n]))
+}
+
+func (m *manager) want(text string) {
+	m.t.Helper()
+	if got := m.next(); got != text {
+		m.t.Fatalf("systemd was told %q, want %q", got, text)
+	}
+}
+
+// wantReloading is a want with the time, of which systemd needs to know that it is
+// later than its own request.
+func (m *manager) wantReloading(since time.Duration) {
+	m.t.Helper()
+	got := m.next()
+	us, ok := strings.CutPrefix(got, "RELOADING=1\nMONOTONIC_USEC=")
+	n, err := strconv.ParseInt(us, 10, 64)
+	if !ok || err != nil || time.Duration(n)*time.Microsecond < since || time.Duration(n)*time.Microsecond > monotonic(m.t) {
+		m.t.Fatalf("systemd was told %q, want RELOADING=1 with a time after %v", got, since)
+	}
+}
+
+func monotonic(t *testing.T) time.Duration {
+	t.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ts.Nano()).Truncate(time.Microsecond)
+}
+
+// What systemd is told from the start to the end, with a reload, a hand-over that
+// fails, one that does not, and what the watchdog gets meanwhile.
+func TestSystemdIsTold(t *testing.T) {
+	m := newManager(t)
+	w := startWorld(t, nil, func(w *world, args []string) *exec.Cmd {
+		w.env = []string{"NOTIFY_SOCKET=" + m.path, "WATCHDOG_USEC=600000"}
+		return exec.Command("/bin/sh", append([]string{"-c", `WATCHDOG_PID=$$ exec "$0" "$@"`, w.program}, args...)...)
+	})
+	m.want("READY=1")
+	food := func() {
+		t.Helper()
+		waitFor(t, "the watchdog's food", func() bool { return m.any(patience) == "WATCHDOG=1" })
+	}
+	food()
+
+	before := monotonic(t)
+	w.signal(w.pid(), syscall.SIGHUP)
+	m.wantReloading(before)
+	m.want("READY=1")
+
+	w.write("token", "broken\n")
+	before = monotonic(t)
+	w.signal(w.pid(), syscall.SIGUSR2)
+	m.wantReloading(before)
+	m.want("READY=1")
+
+	w.write("token", "sesame *\n")
+	before = monotonic(t)
+	old := w.pid()
+	w.signal(old, syscall.SIGUSR2)
+	m.wantReloading(before)
+	text := m.next()
+	waitFor(t, "the new process", func() bool { return w.pid() != old })
+	if want := fmt.Sprintf("MAINPID=%d\nREADY=1", w.pid()); text != want {
+		t.Fatalf("systemd was told %q, want %q", text, want)
+	}
+	if err := <-w.ended; err != nil {
+		t.Errorf("the old process ended with %v", err)
+	}
+	food() // the new one's
+
+	w.signal(w.pid(), syscall.SIGTERM)
+	m.want("STOPPING=1")
+	if text := m.any(time.Second); text != "" && text != "WATCHDOG=1" {
+		t.Errorf("after the end systemd was told %q", text)
+	}
+}
+
+// The ports are systemd's, by their names, and the flags' addresses do not count;
+// also for a successor.
+func TestSocketActivation(t *testing.T) {
+	activate, err := exec.LookPath("systemd-socket-activate")
+	if err != nil {
+		t.Skip("there is no systemd-socket-activate")
+	}
+	free := func() string {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		return ln.Addr().String()
+	}
+	front, control := free(), free()
+	poked := make(chan struct{})
+	w := startWorld(t, &origin{}, func(w *world, args []string) *exec.Cmd {
+		// It starts the program at the first connection.
+		go func() { // ends when somebody listens
+			defer close(poked)
+			for range 1000 {
+				if conn, err := net.Dial("tcp", control); err == nil {
+					conn.Close()
+					return
+				}
+				<-time.After(10 * time.Millisecond)
+			}
+		}()
+		return exec.Command(activate, append([]string{"-l", front, "-l", control, "--fdname=front:control", "-E", "TEST_IS_P=1", w.program}, args...)...)
+	})
+	<-poked
+	if w.front != front || w.control != control {
+		t.Fatalf("p listens on %s and %s, want %s and %s", w.front, w.control, front, control)
+	}
+	c := &client{addr: front}
+	defer c.close()
+	for n := 1; n <= 2; n++ {
+		if err := c.get("/x", "hello /x"); err != nil {
+			t.Error(err)
+		}
+		w.handOver(n)
+	}
+	if err := c.get("/x", "hello /x"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A socket of a name that there is not, or twice, is said in one line.
+func TestBadSockets(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for names, want := range map[string]string{
+		"p.socket:front": `systemd hands over a socket named "p.socket": give it one of the names front, control, admin`,
+		"front:front":    `systemd hands over two sockets named "front"`,
+		"front":          `systemd hands over a socket named ""`,
+	} {
+		cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, exe)
+		cmd.Env = append(os.Environ(), "TEST_IS_P=1", "LISTEN_FDS=2", "LISTEN_FDNAMES="+names)
+		cmd.ExtraFiles = []*os.File{f, f}
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 2 || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v, %q; want status 2 and one line with %q", names, err, out, want)
+		}
+	}
+	// What is another process's is nobody's business.
+	cmd := exec.Command(exe, "--cert", "/nowhere")
+	cmd.Env = append(os.Environ(), "TEST_IS_P=1", "LISTEN_PID=1", "LISTEN_FDS=1", "LISTEN_FDNAMES=other")
+	if out, _ := cmd.CombinedOutput(); !regexp.MustCompile(`^p: .*/nowhere`).Match(out) {
+		t.Errorf("with another process's sockets p says %q", out)
+	}
+}

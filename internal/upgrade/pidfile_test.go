@@ -1,0 +1,44 @@
+package upgrade
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The file has this process's id, whole or not at all, and is removed by no other.
+func TestPIDFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "pid")
+	if err := WritePIDFile(file); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != fmt.Sprintln(os.Getpid()) {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 1 {
+		t.Errorf("there are %d files, want one", len(names))
+	}
+	RemovePIDFile(file)
+	if _, err := os.Stat(file); err == nil {
+		t.Error("it is still there")
+	}
+	if err := os.WriteFile(file, []byte("1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	RemovePIDFile(file)
+	if _, err := os.Stat(file); err != nil {
+		t.Error("another process's is gone")
+	}
+	RemovePIDFile(filepath.Join(dir, "never"))
+	err := WritePIDFile(filepath.Join(dir, "no-folder", "pid"))
+	if err == nil || !strings.Contains(err.Error(), "--pid-file") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("no folder: %v, want one line", err)
+	}
+	if WritePIDFile("") != nil {
+		t.Error("no file is an error")
+	}
+	RemovePIDFile("")
+}
