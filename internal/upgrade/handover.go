@@ -39,7 +39,7 @@ type Successor struct {
 // ready. After an error, one line that says why, there is no such process.
 func (h Handover) Start(ctx context.Context) (_ *Successor, err error) {
 	if os.Getpid() == 1 {
-		return nil, errors.New("this process is the first of its container, which ends with it: start a new container instead, or run p and c under an init")
+		return nil, errors.New("this process is the first of its container, which ends with it: start a new container instead")
 	}
 	path, err := exec.LookPath(os.Args[0])
 	if err != nil {

@@ -64,7 +64,8 @@ func (n *Notifier) send(lines ...string) {
 }
 
 // Watch tells systemd's watchdog until ctx ends that the program works, each time
-// that works says so. works is to give up when its context ends.
+// that works says so, not at once: of a process that has just taken over systemd
+// may not know yet. works is to give up when its context ends.
 func (n *Notifier) Watch(ctx context.Context, works func(context.Context) error) {
 	if n == nil || n.watchdog <= 0 {
 		return
@@ -74,6 +75,11 @@ func (n *Notifier) Watch(ctx context.Context, works func(context.Context) error)
 	defer tick.Stop()
 	failing := false
 	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 		limited, cancel := context.WithTimeout(ctx, every)
 		err := works(limited)
 		cancel()
@@ -86,10 +92,5 @@ func (n *Notifier) Watch(ctx context.Context, works func(context.Context) error)
 			n.log.Error("the watchdog of systemd is not fed", "err", fmt.Sprint(err))
 		}
 		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
 }
