@@ -11,6 +11,8 @@ FUZZTIME    ?= 30s
 BENCH       ?= .
 BENCHFLAGS  ?=
 ATTACKFLAGS ?=
+FAULTS      ?= quick
+FAULTSFLAGS ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.
@@ -36,7 +38,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run test integration browser-test clients race allocs attack bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run test integration browser-test clients race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -69,6 +71,9 @@ allocs: ## that nothing came to allocate more often than testdata/allocs.txt say
 
 attack: all ## what a stranger may try against p and c, in some 5 minutes; ATTACKFLAGS=--list
 	@$(GO) run ./integration-tests/attack $(ATTACKFLAGS)
+
+faults: all ## what becomes of requests when something fails, in some 5 minutes; FAULTS=all or soak, FAULTSFLAGS=--help
+	@$(GO) run ./integration-tests/faults --go $(GO) --set $(FAULTS) $(FAULTSFLAGS)
 
 bench: all ## p and c beside other ways to do the same, in some 12 minutes; BENCHFLAGS=--help
 	@$(GO) run ./integration-tests/bench $(BENCHFLAGS)
