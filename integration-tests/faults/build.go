@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,7 +41,7 @@ func (o *options) build(ctx context.Context, stderr io.Writer) error {
 			return fmt.Errorf("%w; run make, which builds the programs", err)
 		}
 	}
-	if o.raced, err = o.buildIn(ctx, filepath.Join(bin, "faults", "race"), "-race"); err != nil {
+	if o.raced, err = buildIn(ctx, filepath.Join(bin, "faults", "race"), o.goes, nil, "-race"); err != nil {
 		fmt.Fprintf(stderr, "faults: nothing is run with -race: %v\n", err)
 	}
 	if o.set != setSoak && slices.ContainsFunc(o.chosen(), func(f fault) bool { return f.clock }) {
@@ -52,25 +53,26 @@ func (o *options) build(ctx context.Context, stderr io.Writer) error {
 }
 
 func (o *options) buildClocked(ctx context.Context, dir string) (*programs, error) {
-	temp, err := os.MkdirTemp("", "spdy-proxy-faults-")
+	// The same each time, so that what was built of Go's own packages is found again.
+	at := dir + "-overlay"
+	if err := errors.Join(os.RemoveAll(at), os.MkdirAll(at, 0o755)); err != nil {
+		return nil, err
+	}
+	overlay, root, err := o.overlay(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(temp)
-	overlay, err := o.overlay(ctx, temp)
-	if err != nil {
-		return nil, err
-	}
-	return o.buildIn(ctx, dir, "-overlay", overlay)
+	return buildIn(ctx, dir, filepath.Join(root, "bin", "go"), []string{"GOROOT=" + root, "GOTOOLCHAIN=local"}, "-overlay", overlay)
 }
 
-// buildIn builds p and c in a folder.
-func (o *options) buildIn(ctx context.Context, dir string, flags ...string) (*programs, error) {
+// buildIn builds p and c in a folder, with a go command and some variables.
+func buildIn(ctx context.Context, dir, goes string, env []string, flags ...string) (*programs, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", dir + string(filepath.Separator)}, flags...)
-	cmd := exec.CommandContext(ctx, o.goes, append(args, "./cmd/p", "./cmd/c")...)
+	cmd := exec.CommandContext(ctx, goes, append(args, "./cmd/p", "./cmd/c")...)
+	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("go build %s: %w: %s", strings.Join(flags, " "), err, oneLine(out))
 	}

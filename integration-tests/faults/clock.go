@@ -85,13 +85,24 @@ func steppedNow(source []byte) ([]byte, error) {
 	return nil, errors.New("time.Now of this Go does not begin with the seconds, nanoseconds and monotonic time")
 }
 
-// overlay writes to dir what go build -overlay takes, and returns its name.
-func (o *options) overlay(ctx context.Context, dir string) (string, error) {
+// overlay writes to dir what go build -overlay takes, and returns its name and the
+// folder that is to be GOROOT. That is a link in dir to the real one: a Go that was
+// fetched as a module lies where nothing may be replaced.
+func (o *options) overlay(ctx context.Context, dir string) (file, root string, err error) {
 	out, err := exec.CommandContext(ctx, o.goes, "env", "GOROOT").Output()
 	if err != nil {
-		return "", fmt.Errorf("go env GOROOT: %w", err)
+		return "", "", fmt.Errorf("go env GOROOT: %w", err)
 	}
-	at := filepath.Join(strings.TrimSpace(string(out)), "src", "time")
+	root = filepath.Join(dir, "goroot")
+	if err := os.Symlink(strings.TrimSpace(string(out)), root); err != nil {
+		return "", "", err
+	}
+	file, err = writeOverlay(filepath.Join(root, "src", "time"), dir)
+	return file, root, err
+}
+
+// writeOverlay is overlay for the folder of package time.
+func writeOverlay(at, dir string) (string, error) {
 	source, err := os.ReadFile(filepath.Join(at, "time.go"))
 	if err != nil {
 		return "", err

@@ -11,7 +11,7 @@ import (
 // The sets of faults.
 const (
 	setQuick = "quick" // some 5 minutes, without root
-	setAll   = "all"   // more, that take longer or need root
+	setAll   = "all"   // more, that take longer or need namespaces
 	setSoak  = "soak"  // one pair for a long time, with faults at random
 )
 
@@ -31,6 +31,7 @@ type fault struct {
 	soak   bool   // in setSoak too: it needs nothing prepared
 	clock  bool   // the programs' wall clocks can be set
 	once   bool   // tried with released programs alone
+	inside bool   // in namespaces alone
 	mayDie bool   // a program may end by a fatal error
 }
 
@@ -44,7 +45,7 @@ func faults() []fault {
 	return slices.Concat([]fault{
 		{name: "nothing", about: "nothing is the matter: what the others are to be compared with", lasts: 2 * time.Second, spared: everything,
 			inflict: func(ctx context.Context, _ *lab) error { return pause(ctx, 2*time.Second) }},
-	}, wireFaults(), processFaults(), limitFaults(), fileFaults(), crowdFaults())
+	}, wireFaults(), processFaults(), limitFaults(), fileFaults(), crowdFaults(), packetFaults())
 }
 
 func faultNamed(name string) *fault {

@@ -320,7 +320,7 @@ func TestRow(t *testing.T) {
 // Go.
 func TestSteppedNow(t *testing.T) {
 	dir := t.TempDir()
-	list, err := (&options{goes: "go"}).overlay(t.Context(), dir)
+	list, _, err := (&options{goes: "go"}).overlay(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

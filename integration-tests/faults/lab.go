@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -64,6 +65,8 @@ type lab struct {
 	tally   *tally
 	service *service
 	wire    *wire
+	packets *packetLine // in place of the wire; nil: it is not
+	net     network     // for packets
 	visits  *visitors
 	admin   *http.Client
 	p       *daemon
@@ -194,10 +197,11 @@ func (l *lab) make(f fault) error {
 	if err := process.FreeAddrs(&l.front, &l.control, &l.adminAddr); err != nil {
 		return err
 	}
-	var err error
-	if l.service, err = newService(l.tally); err != nil {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		return err
 	}
+	l.service = newService(l.tally, ln)
 	if l.wire, err = newWire(l.control, l.seed); err != nil {
 		return err
 	}
@@ -209,7 +213,7 @@ func (l *lab) make(f fault) error {
 	}
 	to := []string{"--proxy", l.wire.addr(), "--ca", l.cert("ca.pem"), "--token-file", l.cert("token")}
 	l.c = l.newDaemon("c", programs.c, append(to, "--root", l.root, "--upload", l.uploads)...)
-	l.app = l.newDaemon("app", programs.c, append(to, "--name", "app", "--to", "http://"+l.service.ln.Addr().String())...)
+	l.app = l.newDaemon("app", programs.c, append(to, "--name", "app", "--to", "http://"+ln.Addr().String())...)
 	if f.prepare != nil {
 		return f.prepare(l)
 	}

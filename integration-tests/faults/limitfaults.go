@@ -41,7 +41,7 @@ func limitFaults() []fault {
 			inflict: noMemory(func(l *lab) *daemon { return l.c })},
 		{name: "file-size", about: "c may write no file of more than 300 kB, so that uploads of 700 kB fail: a disk that is full", lasts: 4 * time.Second,
 			spared: []kind{get, download, stream, sink, once, socket}, inflict: smallFiles},
-		{name: "disk-full", about: "the disk of the uploads, of 80 MB, is filled by another, and freed again", lasts: 5 * time.Second, slow: true,
+		{name: "disk-full", about: "the disk of the uploads, of 80 MiB, is filled by another, and freed again", lasts: 5 * time.Second, slow: true,
 			spared: []kind{get, download, stream, sink, once, socket}, prepare: smallDisk, inflict: fillDisk},
 	}
 }
@@ -177,7 +177,7 @@ func fillDisk(ctx context.Context, l *lab) error {
 		return err
 	}
 	// It ends where there is no more room.
-	_, err = io.Copy(f, io.LimitReader(body{1, 1 << 40}.reader(), 80<<20))
+	_, err = io.Copy(f, io.LimitReader(body{1, 1 << 40}.reader(), 100<<20))
 	f.Close()
 	if err == nil {
 		l.failf("the disk did not get full")

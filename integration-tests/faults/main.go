@@ -52,9 +52,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if err := o.begin(ctx, stderr); err != nil {
+	if os.Getenv(insideMark) != "" {
+		unfurnish, err := o.furnish()
+		if err != nil {
+			fmt.Fprintf(stderr, "faults: in namespaces: %v\n", err)
+			return 1
+		}
+		defer unfurnish()
+	}
+	said := stderr
+	if o.inside {
+		said = io.Discard // what cannot be built was said outside
+	}
+	if err := o.begin(ctx, said); err != nil {
 		fmt.Fprintf(stderr, "faults: %v\n", err)
 		return 1
+	}
+	// After begin, which may need a network, and finds everything built in there.
+	if !o.inside && o.set != setSoak && slices.ContainsFunc(o.chosen(), func(f fault) bool { return f.inside }) {
+		if status, ok := enter(ctx, args, stdout, stderr); ok {
+			return status
+		}
 	}
 	fmt.Fprintf(stdout, "seed %d\n", o.seed)
 	r := o.results(ctx, stdout)
@@ -95,6 +113,8 @@ type options struct {
 	released programs
 	raced    *programs // nil: none could be built
 	clocked  *programs // nil: none could be built
+	inside   bool      // this program has namespaces of its own
+	hosts    *hosts    // then
 }
 
 func parse(args []string) (*options, error) {
@@ -102,7 +122,7 @@ func parse(args []string) (*options, error) {
 	o.flags = pflag.NewFlagSet("faults", pflag.ContinueOnError)
 	o.flags.SortFlags = false
 	o.flags.Usage = func() {}
-	o.flags.StringVar(&o.set, "set", setQuick, "`SET` of faults: quick (some 5 minutes, no root), all (longer ones too), soak (faults at random)")
+	o.flags.StringVar(&o.set, "set", setQuick, "`SET` of faults: quick (some 5 minutes, no root), all (longer ones too, and packets where namespaces are allowed), soak (faults at random)")
 	o.flags.StringSliceVar(&o.only, "only", nil, "`NAMES` of faults, with commas between; see --list")
 	o.flags.BoolVar(&o.list, "list", false, "print the faults and exit")
 	o.flags.IntVar(&o.jobs, "jobs", 4, "how many runs go on at once; each mostly waits")

@@ -30,11 +30,7 @@ type service struct {
 	idle  map[net.Conn]bool
 }
 
-func newService(t *tally) (*service, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
+func newService(t *tally, ln net.Listener) *service {
 	s := &service{tally: t, ln: ln, done: make(chan struct{}), acted: map[string]int{}, idle: map[net.Conn]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stream", s.stream)
@@ -51,7 +47,7 @@ func newService(t *tally) (*service, error) {
 	}}
 	// Ends with close, which waits for it.
 	go func() { defer close(s.done); s.http.Serve(ln) }()
-	return s, nil
+	return s
 }
 
 func (s *service) close() {
