@@ -236,6 +236,9 @@ func (o *options) inTurn(ctx context.Context, all []*trial, stdout io.Writer) {
 		working.Go(func() {
 			for t := range next {
 				t.verdict = o.carryOut(ctx, t.fault, t.variant, t.seed)
+				if ctx.Err() != nil {
+					continue // what it found is that it was interrupted
+				}
 				mu.Lock()
 				fmt.Fprint(stdout, t.row())
 				mu.Unlock()

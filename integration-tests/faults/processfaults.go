@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,8 +44,8 @@ func processFaults() []fault {
 			prepare: logGone, inflict: cut(time.Second)},
 		{name: "clock", about: "the wall clocks of p and c go forward by an hour, back by two, and are put right; the connection is reset each time", lasts: 8 * time.Second,
 			spared: []kind{get}, clock: true, once: true, prepare: setClocks, inflict: stepClocks},
-		{name: "p-over", about: fmt.Sprintf("p hands over to a new p, %d times", handOvers), lasts: 20 * time.Second, spared: outlasted, inflict: handOver(p)},
-		{name: "c-over", about: fmt.Sprintf("both Cs hand over to new ones, %d times", handOvers), lasts: 20 * time.Second, spared: outlasted, inflict: handOver(cs)},
+		{name: "p-over", about: fmt.Sprintf("p hands over to a new p, %d times", handOvers), lasts: 20 * time.Second, spared: outlasted, prepare: heirs(p), inflict: handOver(p)},
+		{name: "c-over", about: fmt.Sprintf("both Cs hand over to new ones, %d times", handOvers), lasts: 20 * time.Second, spared: outlasted, prepare: heirs(cs), inflict: handOver(cs)},
 	}
 }
 
@@ -105,19 +104,23 @@ func logGone(l *lab) error {
 	return nil
 }
 
-// handsOver reports whether a program can.
-func handsOver(ctx context.Context, path string) bool {
-	text, _ := exec.CommandContext(ctx, path, "--help").CombinedOutput()
-	return strings.Contains(string(text), "SIGUSR2")
+// heirs has programs write down who is the one that runs, which those do that can
+// hand over.
+func heirs(which func(*lab) []*daemon) func(*lab) error {
+	return func(l *lab) error {
+		for _, d := range which(l) {
+			text, _ := exec.Command(d.path, "--help").CombinedOutput()
+			if !strings.Contains(string(text), "--pid-file") {
+				return fmt.Errorf("%w: this %s does not hand over", errSkip, filepath.Base(d.path))
+			}
+			d.args = append(d.args, "--pid-file", d.pidFile())
+		}
+		return nil
+	}
 }
 
 func handOver(which func(*lab) []*daemon) func(context.Context, *lab) error {
 	return func(ctx context.Context, l *lab) error {
-		for _, d := range which(l) {
-			if !handsOver(ctx, d.path) {
-				return fmt.Errorf("%w: %s --help does not name SIGUSR2", errSkip, filepath.Base(d.path))
-			}
-		}
 		for range handOvers {
 			for _, d := range which(l) {
 				if err := d.handOver(ctx); err != nil {
@@ -132,6 +135,8 @@ func handOver(which func(*lab) []*daemon) func(context.Context, *lab) error {
 	}
 }
 
+func (d *daemon) pidFile() string { return filepath.Join(d.lab.dir, d.name+".pid") }
+
 // handOver has a program hand over to another process of itself, and waits until the
 // old one has ended.
 func (d *daemon) handOver(ctx context.Context) error {
@@ -140,32 +145,20 @@ func (d *daemon) handOver(ctx context.Context) error {
 		return err
 	}
 	return until(ctx, drainAtMost, func() error {
-		heirs, err := d.others(old)
+		text, err := os.ReadFile(d.pidFile())
+		if err != nil {
+			return err
+		}
+		now, err := strconv.Atoi(strings.TrimSpace(string(text)))
 		switch {
 		case err != nil:
 			return err
-		case len(heirs) == 0:
-			return fmt.Errorf("%s does not start a successor: %s", d.name, d.now().Last())
+		case now == old:
+			return fmt.Errorf("%s has no successor: %s", d.name, d.now().Last())
 		case alive(old):
 			return fmt.Errorf("%s has a successor and does not end: %s", d.name, d.now().Last())
 		}
-		d.heir = heirs[len(heirs)-1]
+		d.heir = now
 		return nil
 	})
-}
-
-// others are the processes of a program, which all are of the group that the first
-// began, without one.
-func (d *daemon) others(than int) (pids []int, err error) {
-	names, err := filepath.Glob("/proc/[0-9]*")
-	for _, name := range names {
-		pid, _ := strconv.Atoi(filepath.Base(name))
-		if group, err := syscall.Getpgid(pid); err == nil && group == d.now().PID() && pid != than {
-			if exe, err := os.Readlink(name + "/exe"); err == nil && exe == d.path {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	slices.Sort(pids)
-	return pids, err
 }
