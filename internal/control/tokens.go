@@ -51,7 +51,10 @@ func (t *Tokens) String() string { return fmt.Sprintf("%d tokens", len(t.entries
 // stands for the default origin and "*" for any name; "#" starts a comment. A
 // token on several lines has the names of all of them. Errors name the line and
 // never quote a token.
-func ParseTokens(r io.Reader) (*Tokens, error) {
+func ParseTokens(r io.Reader) (*Tokens, error) { return parseTokens(r, false) }
+
+// parseTokens takes a token without a name, as a C may have it, if bare is set.
+func parseTokens(r io.Reader, bare bool) (*Tokens, error) {
 	t := &Tokens{}
 	lines := bufio.NewScanner(r)
 	n := 1
@@ -63,6 +66,9 @@ func ParseTokens(r io.Reader) (*Tokens, error) {
 		fields := strings.Fields(text)
 		if len(fields) == 0 {
 			continue
+		}
+		if len(fields) == 1 && bare {
+			fields = append(fields, "*")
 		}
 		if err := t.add(fields[0], fields[1:]); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
@@ -154,13 +160,25 @@ type TokenSource struct {
 }
 
 // Load reads the tokens. Its error is one line that says what would mend it.
-func (s TokenSource) Load() (*Tokens, error) {
+func (s TokenSource) Load() (*Tokens, error) { return s.load(false) }
+
+// First reads the token that a C shows: the first one. Which names it may register
+// is written in P's file, and need not be in C's. The error is as Load's.
+func (s TokenSource) First() (string, error) {
+	t, err := s.load(true)
+	if err != nil {
+		return "", err
+	}
+	return t.First(), nil
+}
+
+func (s TokenSource) load(bare bool) (*Tokens, error) {
 	if s.Value != "" {
 		text := s.Value
 		if words := strings.Fields(text); len(words) == 1 {
 			text = words[0] + " *"
 		}
-		t, err := ParseTokens(strings.NewReader(text))
+		t, err := parseTokens(strings.NewReader(text), bare)
 		if err != nil {
 			return nil, fmt.Errorf("tokens from the environment: %w", err)
 		}
@@ -170,7 +188,7 @@ func (s TokenSource) Load() (*Tokens, error) {
 	if err != nil {
 		return nil, unreadable("token file", s.File, err)
 	}
-	t, err := ParseTokens(bytes.NewReader(data))
+	t, err := parseTokens(bytes.NewReader(data), bare)
 	if err != nil {
 		return nil, fmt.Errorf("token file %s: %w", s.File, err)
 	}

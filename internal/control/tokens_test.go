@@ -128,6 +128,34 @@ func TestTokenSource(t *testing.T) {
 	}
 }
 
+// A C's file needs no names beside its token; P's does.
+func TestTokenSourceFirst(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	for text, want := range map[string]string{
+		"bare\n": "bare", "# mine\n\n  bare  # of home\n": "bare", "named a\nother *\n": "named", "bare\nother a\n": "bare", "a\nb": "a",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []TokenSource{{File: file}, {File: "none", Value: text}} {
+			if got, err := s.First(); err != nil || got != want {
+				t.Errorf("%q: %q, %v; want %q", text, got, err, want)
+			}
+		}
+	}
+	if _, err := (TokenSource{File: file}).Load(); err == nil || !strings.Contains(err.Error(), "without a name") {
+		t.Errorf("P takes a file without names: %v", err)
+	}
+	for _, text := range []string{"", "# none\n", "to\x00ken\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := (TokenSource{File: file}).First(); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %q, %v; want an error of one line", text, got, err)
+		}
+	}
+}
+
 // TestFiles holds that a file which is missing or wrong is said in one line.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()

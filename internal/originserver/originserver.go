@@ -113,7 +113,7 @@ func New(cfg Config) (*Server, error) {
 // identity reads what C shows to P, and warns of files with secrets that others
 // may read.
 func (s *Server) identity() (agent.Identity, error) {
-	tokens, err := s.cfg.Tokens.Load()
+	token, err := s.cfg.Tokens.First()
 	if err != nil {
 		return agent.Identity{}, err
 	}
@@ -122,7 +122,7 @@ func (s *Server) identity() (agent.Identity, error) {
 	}
 	control.WarnReadable(s.log, "private key", s.cfg.TLS.KeyFile)
 	tls, err := s.cfg.TLS.Load()
-	return agent.Identity{Token: tokens.First(), TLS: tls}, err
+	return agent.Identity{Token: token, TLS: tls}, err
 }
 
 // Run keeps the connections, and serves on them, until ctx ends, or HandOver has
