@@ -30,6 +30,9 @@ const (
 
 	drain = 5 * time.Second // p's and c's
 
+	// hold is p's. It is longer than as delivered: a c that starts on a slow machine may take ten seconds.
+	hold = 45 * time.Second
+
 	// comeback is how long everything may take to be as before once a fault is
 	// over. C's pauses between attempts are 10 s at most; the rest is for a slow machine.
 	comeback = 2 * time.Minute
@@ -207,7 +210,7 @@ func (l *lab) make(f fault) error {
 	}
 	programs := l.options.programs(l.variant, f)
 	l.p = l.newDaemon("p", programs.p, "--front", l.front, "--control", l.control, "--admin", l.adminAddr, "--domain", "lab.test",
-		"--cert", l.cert("p.pem"), "--key", l.cert("p.key"), "--token-file", l.cert("tokens"), "--response-timeout", "30s", "--stall", "30s")
+		"--cert", l.cert("p.pem"), "--key", l.cert("p.key"), "--token-file", l.cert("tokens"), "--hold", hold.String(), "--response-timeout", "30s", "--stall", "30s")
 	if l.variant.tls {
 		l.p.args = append(l.p.args, "-t")
 	}
@@ -278,7 +281,7 @@ func (l *lab) ready(ctx context.Context, limit time.Duration) error {
 			return errors.New("the files are not answered for")
 		}
 		probe.once(ctx, probe.fresh)
-		if probe.tally.rights(once) == 0 {
+		if probe.tally.count(once, right) == 0 {
 			return errors.New("the service is not answered for")
 		}
 		return nil

@@ -145,7 +145,7 @@ func limit(d *daemon, resource int, n uint64) (lift func() error, err error) {
 }
 
 func smallFiles(ctx context.Context, l *lab) error {
-	kept := l.tally.rights(upload)
+	kept := l.tally.count(upload, right)
 	lift, err := limit(l.c, unix.RLIMIT_FSIZE, 300_000)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func smallFiles(ctx context.Context, l *lab) error {
 		return err
 	}
 	// Those that were under way when it was set may have been through.
-	if n := l.tally.rights(upload) - kept; n > 4 {
+	if n := l.tally.count(upload, right) - kept; n > 4 {
 		l.failf("%d uploads were kept that there was no room for", n)
 	}
 	return lift()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +32,7 @@ func processFaults() []fault {
 	cs := func(l *lab) []*daemon { return l.cs() }
 	return []fault{
 		{name: "p-term", about: "p is told to end, and started again when it has", lasts: drain, soak: true, inflict: again(p, syscall.SIGTERM)},
-		{name: "p-kill", about: "p is killed, and started again at once", lasts: time.Second, soak: true, inflict: again(p, syscall.SIGKILL)},
+		{name: "p-kill", about: "p is killed, and started again at once", lasts: time.Second, soak: true, inflict: killP},
 		{name: "p-stop", about: "p stands still for 4 s", lasts: 4 * time.Second, spared: everything, soak: true, inflict: still(p, 4*time.Second)},
 		{name: "p-stop-long", about: "p stands still for 14 s: c takes it for dead", lasts: longFreeze, spared: held, soak: true, inflict: still(p, longFreeze)},
 		{name: "c-term", about: "both Cs are told to end, and started again when they have", lasts: drain, spared: held, soak: true, inflict: again(cs, syscall.SIGTERM)},
@@ -70,6 +71,29 @@ func again(which func(*lab) []*daemon, s syscall.Signal) func(context.Context, *
 		}
 		return nil
 	}
+}
+
+// killP also counts what fails from the moment that the new p listens: that is p's own
+// doing, and no longer the system's, which refuses while nobody listens.
+func killP(ctx context.Context, l *lab) error {
+	if err := again(func(l *lab) []*daemon { return []*daemon{l.p} }, syscall.SIGKILL)(ctx, l); err != nil {
+		return err
+	}
+	if err := until(ctx, comeback, func() error {
+		conn, err := net.Dial("tcp", l.front)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	before := l.tally.count(get, visible)
+	if err := l.ready(ctx, comeback); err != nil {
+		return err
+	}
+	l.notef("%d GETs failed after p listened", l.tally.count(get, visible)-before)
+	return nil
 }
 
 // still stops programs for a time, as a machine that swaps or is moved does.

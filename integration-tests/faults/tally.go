@@ -139,12 +139,12 @@ func (t *tally) sum() (sum [outcomes]int) {
 	return sum
 }
 
-// rights is how many of a kind were right.
-func (t *tally) rights(k kind) int {
+// count is how many of a kind had an outcome.
+func (t *tally) count(k kind, o outcome) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n := t.n[k]; n != nil {
-		return n[right]
+		return n[o]
 	}
 	return 0
 }

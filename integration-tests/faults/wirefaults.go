@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// longFreeze is more than the two --keepalive after which a silent peer is dead, and
-// leaves p's --hold time for the next connection.
+// longFreeze is more than the two --keepalive after which a silent peer is dead.
 const longFreeze = 14 * time.Second
 
 func wireFaults() []fault {
