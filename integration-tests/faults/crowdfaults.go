@@ -23,7 +23,7 @@ const crowd = 200
 
 func crowdFaults() []fault {
 	return []fault{
-		{name: "crowd", about: fmt.Sprintf("%d Cs more are connected when p is killed, and started again at once: all must come back", crowd), lasts: 10 * time.Second,
+		{name: "crowd", about: fmt.Sprintf("%d Cs more are connected when p is killed, and started again at once: all must come back", crowd), lasts: 10 * time.Second, once: true, // handshakes with -race are not what is asked for
 			inflict: crowdBack},
 		{name: "visitors-gone", about: "40 visitors at a time reset their connections in the midst of downloads and uploads", lasts: 4 * time.Second,
 			spared: everything, soak: true, inflict: leavers},
