@@ -53,8 +53,9 @@ func (o *options) build(ctx context.Context, stderr io.Writer) error {
 }
 
 func (o *options) buildClocked(ctx context.Context, dir string) (*programs, error) {
-	// The same each time, so that what was built of Go's own packages is found again.
-	at := dir + "-overlay"
+	// The same each time, so that what was built of Go's own packages is found again;
+	// hidden, as it is none of our own Go.
+	at := filepath.Join(filepath.Dir(dir), ".overlay")
 	if err := errors.Join(os.RemoveAll(at), os.MkdirAll(at, 0o755)); err != nil {
 		return nil, err
 	}
