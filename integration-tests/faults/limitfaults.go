@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // Files that p and c may open where there are few. A c with a session has a dozen,
@@ -103,12 +105,11 @@ func noMemory(which func(*lab) *daemon) func(context.Context, *lab) error {
 			all.Go(func() { l.visits.get(ctx, download, l.visits.fresh, downloadRate) })
 		}
 		all.Wait()
-		if err := lift(); err == nil {
-			return nil // it bore it
-		} else if !errors.Is(err, unix.ESRCH) {
+		if err := lift(); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
 		}
-		if err := d.awaitEnd(ctx, comeback); err != nil {
+		// It bore it, has ended, or is about to.
+		if err := l.ready(ctx, comeback); !errors.Is(err, process.ErrEnded) {
 			return err
 		}
 		l.notef("%s ended: %s", d.name, firstFatal(d.now().Log()))

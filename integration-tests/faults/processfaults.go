@@ -34,7 +34,7 @@ func processFaults() []fault {
 		{name: "p-term", about: "p is told to end, and started again when it has", lasts: drain, soak: true, inflict: again(p, syscall.SIGTERM)},
 		{name: "p-kill", about: "p is killed, and started again at once", lasts: time.Second, soak: true, inflict: killP},
 		{name: "p-stop", about: "p stands still for 4 s", lasts: 4 * time.Second, spared: everything, soak: true, inflict: still(p, 4*time.Second)},
-		{name: "p-stop-long", about: "p stands still for 14 s: c takes it for dead", lasts: longFreeze, spared: held, soak: true, inflict: still(p, longFreeze)},
+		{name: "p-stop-long", about: "p stands still for 14 s: c takes it for dead, and its own time limits for handshakes pass", lasts: longFreeze, soak: true, inflict: still(p, longFreeze)},
 		{name: "c-term", about: "both Cs are told to end, and started again when they have", lasts: drain, spared: held, soak: true, inflict: again(cs, syscall.SIGTERM)},
 		{name: "c-kill", about: "both Cs are killed, and started again at once", lasts: time.Second, spared: held, soak: true, inflict: again(cs, syscall.SIGKILL)},
 		{name: "c-stop", about: "both Cs stand still for 4 s", lasts: 4 * time.Second, spared: everything, soak: true, inflict: still(cs, 4*time.Second)},
