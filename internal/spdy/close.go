@@ -55,10 +55,7 @@ func (s *Session) Close() {
 		}
 	}
 	if !served {
-		s.conn.Close()
-		s.stopTimers()
-		s.endBase()
-		close(s.done)
+		s.serve() // to say goodbye, as at any other time
 	}
 	<-s.done
 }

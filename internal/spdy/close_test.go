@@ -128,3 +128,38 @@ func TestShutdownRace(t *testing.T) {
 		})
 	}
 }
+
+// A session that is ended before it is served says goodbye too: the peer may send
+// again what it has sent meanwhile, for none of it was processed.
+func TestEndBeforeServe(t *testing.T) {
+	for what, end := range map[string]func(*spdy.Session) error{
+		"Shutdown": func(s *spdy.Session) error { return s.Shutdown(t.Context()) },
+		"Close":    func(s *spdy.Session) error { s.Close(); return nil },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := spdytest.Pipe(spdytest.PipeConfig{})
+			client := new(spdy.Config).NewClientSession(far)
+			go client.Serve()    // ends with the connection
+			defer client.Close() // and waits for it
+			got := make(chan error, 1)
+			go func() { // ends with the session
+				resp, err := client.RoundTrip(request(t, "POST", "/", strings.NewReader("x")))
+				if err == nil {
+					resp.Body.Close()
+				}
+				got <- err
+			}()
+			synctest.Wait()
+			s := new(spdy.Config).NewServerSession(near, &http.Server{})
+			if err := end(s); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if err := <-got; !spdy.Retryable(err) {
+				t.Errorf("%s: a request that was not taken failed with %v, want an error that is retryable", what, err)
+			}
+			if err := s.Serve(); err == nil {
+				t.Errorf("%s: Serve after it: got no error", what)
+			}
+		})
+	}
+}

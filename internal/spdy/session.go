@@ -141,6 +141,16 @@ func (s *Session) Serve() error {
 	}
 	s.served = true
 	s.unlock()
+	s.serve()
+	err := s.err // fixed by now
+	if errors.Is(err.Cause, errEOF) || err.Status == GoAwayOK && (errors.Is(err.Cause, ErrClosed) || errors.Is(err.Cause, ErrGoingAway)) {
+		return nil
+	}
+	return err
+}
+
+// serve runs the session to its end.
+func (s *Session) serve() {
 	s.startKeepAlive() // it bounds the handshake too
 	if hs, ok := s.conn.(interface {
 		Handshake() error
@@ -172,11 +182,6 @@ func (s *Session) Serve() error {
 	s.stopTimers()
 	s.endBase()
 	close(s.done)
-	err := s.err // fixed by now
-	if errors.Is(err.Cause, errEOF) || err.Status == GoAwayOK && (errors.Is(err.Cause, ErrClosed) || errors.Is(err.Cause, ErrGoingAway)) {
-		return nil
-	}
-	return err
 }
 
 // serveLogged is Serve for callers that nobody asks why the session ended.
