@@ -181,7 +181,7 @@ func TestBadStart(t *testing.T) {
 		{"root missing", []string{"--root", none}, []string{none, "make"}},
 		{"CA missing", []string{"--ca", none}, []string{none, "make"}},
 		{"token missing", []string{"--token-file", none}, []string{none, "make"}},
-		{"token without a name", []string{"--token-file", p.HelloFile}, []string{"hello.txt", "line 1"}},
+		{"token file is a folder", []string{"--token-file", p.Dir}, []string{p.Dir}},
 		{"certificate without key", []string{"--client-cert", none}, []string{"client certificate"}},
 		{"proxy without port", []string{"--proxy", "localhost"}, []string{"--proxy", "HOST:PORT"}},
 		{"name", []string{"--name", "a.b"}, []string{"--name"}},

@@ -143,6 +143,9 @@ func TestTokenSourceFirst(t *testing.T) {
 			}
 		}
 	}
+	if err := os.WriteFile(file, []byte("bare\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := (TokenSource{File: file}).Load(); err == nil || !strings.Contains(err.Error(), "without a name") {
 		t.Errorf("P takes a file without names: %v", err)
 	}
