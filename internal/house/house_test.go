@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	"cmd/c": {"internal/cli", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":        {"internal/front", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog"},
+	"internal/proxy":        {"internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog"},
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 
 	"internal/front":  {"internal/origin", "internal/addrkey", "internal/httpfield", "internal/spdy"},
@@ -62,6 +62,8 @@ var arrows = map[string][]string{
 	"internal/originname": nil,
 	"internal/upgrade":    nil,
 	"internal/house":      nil,
+
+	"internal/http1": nil,
 
 	"internal/devfiles": {"internal/cli"},
 

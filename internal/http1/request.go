@@ -1,0 +1,171 @@
+package http1
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// exchange is one request and the response to it: the handler's
+// http.ResponseWriter, and what its http.Request is made of.
+type exchange struct {
+	// Fixed before the handler is called.
+	c    *conn
+	req  *http.Request
+	head bool // the request's method is HEAD
+
+	ctx  requestContext
+	body body
+	url  url.URL
+
+	waits atomic.Bool // the client waits for 100 (Continue), and may get it
+
+	response
+
+	control sync.Mutex
+	// Guarded by control.
+	done     bool // the handler has returned
+	deadline bool // the handler has set one
+}
+
+// newExchange makes a request of a whole head. text is the head's, and every string
+// of the request a part of it.
+func (c *conn) newExchange(text string) (*exchange, *refusal) {
+	p := &c.parser
+	x := &exchange{c: c}
+	x.body.x = x
+	x.ctx.conn = c.ctx
+	x.length = -1
+	x.header, c.header = c.header, nil
+
+	f := framing{length: -1}
+	header := make(http.Header, len(p.fields))
+	values := make([]string, 0, len(p.fields))
+	for _, fd := range p.fields {
+		name, value := fd.name.of(text), fd.value.of(text)
+		taken, why := f.note(name, value)
+		if why != nil {
+			return nil, why
+		}
+		if taken {
+			continue
+		}
+		if before := header[name]; before != nil {
+			header[name] = append(before, value)
+			continue
+		}
+		values = append(values, value)
+		n := len(values)
+		header[name] = values[n-1 : n : n]
+	}
+	if why := f.judge(p.minor); why != nil {
+		return nil, why
+	}
+	if f.expect != "" && !f.continues && p.minor > 0 {
+		return nil, &refusal{http.StatusExpectationFailed, "what is expected is not known"} // RFC 9110, 10.1.1
+	}
+	r := http.Request{
+		Method: p.method.of(text), RequestURI: p.target.of(text),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: p.minor,
+		Header: header, Host: f.host, Body: http.NoBody,
+		RemoteAddr: c.remote, TLS: c.tls,
+		Close: f.closes || p.minor == 0 && !f.keeps,
+	}
+	if p.minor == 0 {
+		r.Proto = "HTTP/1.0"
+	}
+	x.head = r.Method == http.MethodHead
+	switch {
+	case f.coded:
+		x.body.chunked = true
+		r.ContentLength, r.TransferEncoding, r.Body = -1, []string{"chunked"}, &x.body
+		if r.Trailer = announced(header); r.Trailer != nil {
+			delete(header, "Trailer")
+		}
+	case f.length > 0:
+		if first := header["Content-Length"]; strings.IndexByte(first[0], ',') >= 0 {
+			first[0], _, _ = strings.Cut(first[0], ",")
+			first[0] = strings.TrimRight(first[0], " \t")
+		}
+		x.body.left = f.length
+		r.ContentLength, r.Body = f.length, &x.body
+	default:
+		x.body.whole.Store(true)
+	}
+	if f.continues && p.minor > 0 && !x.body.whole.Load() {
+		x.waits.Store(true)
+	}
+	if why := x.target(&r); why != nil {
+		return nil, why
+	}
+	x.keep = !r.Close
+	x.req = r.WithContext(&x.ctx)
+	return x, nil
+}
+
+// announced returns what a Trailer field names, without what cannot be one (RFC
+// 9110, 6.5.1).
+func announced(h http.Header) http.Header {
+	lists, ok := h["Trailer"]
+	if !ok {
+		return nil
+	}
+	names := make(http.Header)
+	for _, list := range lists {
+		for name := range strings.SplitSeq(list, ",") {
+			switch name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); name {
+			case "", "Transfer-Encoding", "Trailer", "Content-Length", "Host", "Connection":
+			default:
+				names[name] = nil
+			}
+		}
+	}
+	return names
+}
+
+// target reads the request's target, in one of its four forms (RFC 9112, 3.2).
+func (x *exchange) target(r *http.Request) *refusal {
+	t := r.RequestURI
+	r.URL = &x.url
+	switch {
+	case r.Method == http.MethodConnect:
+		host, port, ok := strings.Cut(t, ":")
+		if strings.HasPrefix(t, "[") {
+			host, port, ok = strings.Cut(t, "]:")
+		}
+		if !ok || host == "" || port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" || !all(t, &isHost) {
+			return bad("the target is no host with a port")
+		}
+		x.url.Host = t
+		r.Host = t
+		return nil
+	case t == "*":
+		if r.Method != http.MethodOptions {
+			return bad("this method has no target *")
+		}
+		x.url.Path = t
+		return nil
+	case t[0] == '/':
+		path, query, more := strings.Cut(t, "?")
+		if all(path, &isPlain) {
+			x.url.Path, x.url.RawQuery, x.url.ForceQuery = path, query, more && query == ""
+			return nil
+		}
+	case !strings.Contains(t, "://"):
+		return bad("the target is no path, and no URL")
+	}
+	u, err := url.ParseRequestURI(t)
+	if err != nil {
+		return bad("the target is not valid")
+	}
+	x.url = *u
+	if u.Host != "" {
+		if !all(u.Host, &isHost) {
+			return bad("the target's host is not valid")
+		}
+		r.Host = u.Host // whatever the Host field says (RFC 9112, 3.2.2)
+	}
+	return nil
+}

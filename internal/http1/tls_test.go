@@ -1,0 +1,100 @@
+package http1
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// What TLS chooses is served here or by the http.Server behind, by sockets: its
+// handshake is crypto/tls's.
+func TestTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"a"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	hs := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, r.Proto, " ", r.TLS != nil && r.TLS.HandshakeComplete)
+		}),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2", "http/1.1"}},
+		ErrorLog:  log.New(io.Discard, "", 0),
+	}
+	s := New(hs)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.ServeTLS(ln) }() // ends with Shutdown
+	for protos, want := range map[string]string{"h2": "HTTP/2.0 true", "http/1.1": "HTTP/1.1 true", "": "HTTP/1.1 true"} {
+		config := &tls.Config{RootCAs: roots, ServerName: "a"}
+		if protos != "" {
+			config.NextProtos = []string{protos}
+		}
+		tr := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
+		tr.Protocols.SetHTTP1(protos != "h2")
+		tr.Protocols.SetHTTP2(protos == "h2")
+		for range 2 {
+			res, err := tr.RoundTrip(must(http.NewRequest("GET", "https://"+ln.Addr().String(), nil)))
+			if err != nil {
+				t.Errorf("%q: %v", protos, err)
+				break
+			}
+			if body, err := io.ReadAll(res.Body); err != nil || string(body) != want {
+				t.Errorf("%q: got %q, %v; want %q", protos, body, err, want)
+			}
+			res.Body.Close()
+		}
+		tr.CloseIdleConnections()
+	}
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, next)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || res.StatusCode != 400 {
+		t.Errorf("HTTP where TLS is spoken: got %v, %v; want 400", res, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("ServeTLS: %v", err)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
