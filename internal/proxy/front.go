@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/http1"
 )
 
 // Limits of a visitor's connection. How long a body takes is the visitor's
@@ -44,7 +46,7 @@ func (p *Proxy) newFront() error {
 		p.access.Close()
 		return &ConfigError{err}
 	}
-	p.front = &http.Server{
+	server := &http.Server{
 		Handler:             p.handler,
 		ReadHeaderTimeout:   readHeaderTimeout,
 		IdleTimeout:         idleTimeout,
@@ -60,10 +62,22 @@ func (p *Proxy) newFront() error {
 		// "OPTIONS *" is C's to answer.
 		DisableGeneralOptionsHandler: true,
 	}
+	p.front = http1.New(server)
+	p.front.Refuse = badRequest
 	if p.cfg.TLS {
-		return p.configureTLS()
+		return p.configureTLS(server)
 	}
 	return nil
+}
+
+// badRequest is what the front port answers to what is no request, in the form of
+// the answers of package front.
+func badRequest(h http.Header, status int, detail string) string {
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Proxy-Status", fmt.Sprintf("spdy-proxy; error=http_request_error; details=%q", detail))
+	return fmt.Sprintf("%d %s: %s\n", status, http.StatusText(status), detail)
 }
 
 // slackHeaderBytes and slackHeaderLines are what the servers below the handler
@@ -87,8 +101,8 @@ func (p *Proxy) requestDone(r *front.Record) {
 }
 
 // configureTLS makes the front port speak what Config.ALPN lists.
-func (p *Proxy) configureTLS() error {
-	p.front.TLSConfig = &tls.Config{
+func (p *Proxy) configureTLS(server *http.Server) error {
+	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: p.cfg.ALPN,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -110,5 +124,5 @@ func (p *Proxy) configureTLS() error {
 	}
 	// It also sets Protocols: TLSNextProto alone, where the SPDYs go, would turn
 	// h2 off.
-	return spdy.ConfigureServer(p.front, &cfg)
+	return spdy.ConfigureServer(server, &cfg)
 }

@@ -122,9 +122,11 @@ func raw(t *testing.T, x *p, text string) string {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatal(err)
-	}
+	// What is long may be answered, and the connection closed, before its end.
+	go func() { // ends when all is written, or with the connection
+		io.WriteString(conn, text)
+		conn.(*net.TCPConn).CloseWrite()
+	}()
 	b, err := io.ReadAll(conn)
 	if err != nil && len(b) == 0 {
 		t.Fatal(err)
@@ -142,14 +144,29 @@ func TestFrontPortRaw(t *testing.T) {
 		{"400 two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", "HTTP/1.1 400 "},
 		{"400 no HTTP", "\x16\x03\x01\r\n\r\n", "HTTP/1.1 400 "},
 		{"400 a space before the colon", "GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", "HTTP/1.1 400 "},
+		{"400 a length beside chunks", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400 "},
+		{"400 chunks in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400 "},
+		{"400 a line that ends in LF", "GET / HTTP/1.1\nHost: a\r\n\r\n", "HTTP/1.1 400 "},
+		{"400 half a head", "GET / HTTP/1.1\r\nHost: a\r\n", "HTTP/1.1 400 "},
+		{"413 no number holds it", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", "HTTP/1.1 413 "},
+		{"414", "GET /" + strings.Repeat("x", 1<<20) + " HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 414 "},
+		{"417", "POST / HTTP/1.1\r\nHost: a\r\nExpect: more\r\nContent-Length: 1\r\n\r\nx", "HTTP/1.1 417 "},
+		{"431", "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X-A: b\r\n", 10_000) + "\r\n", "HTTP/1.1 431 "},
+		{"501 a method that nobody has", strings.Repeat("M", 100) + " / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 501 "},
+		{"505", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "HTTP/1.1 505 "},
 		{"501 an unknown coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 501 "},
 		{"405 CONNECT", "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\nConnection: close\r\n\r\n", "HTTP/1.1 405 "},
 		{"405 TRACE", "TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 405 "},
 		{"OPTIONS * is C's to answer", "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "c OPTIONS * 0"},
 		{"HTTP/1.0", "GET /old HTTP/1.0\r\n\r\n", "c GET /old 0"},
 	} {
-		if got := raw(t, x, c.request); !strings.Contains(got, c.want) {
+		got := raw(t, x, c.request)
+		if !strings.Contains(got, c.want) {
 			t.Errorf("%s: got %.200q, want %q", c.name, got, c.want)
+		}
+		// An answer of P's own says so.
+		if own := strings.HasPrefix(c.want, "HTTP/1.1 "); own != strings.Contains(got, "\r\nProxy-Status: spdy-proxy; error=http_request_error; details=\"") {
+			t.Errorf("%s: got %.200q, its Proxy-Status is not as it should be", c.name, got)
 		}
 	}
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/http1"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -52,7 +53,7 @@ type Proxy struct {
 	origins *origin.Table
 	handler *front.Handler
 	control *control.Server
-	front   *http.Server
+	front   *http1.Server
 	admin   *http.Server // nil without --admin
 	metrics *admin.Metrics
 	events  func(origin.Event) // writes them to the log
@@ -227,7 +228,7 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 		return err
 	}
 	if p.cfg.TLS {
-		serve("front", func() error { return p.front.ServeTLS(p.frontLn, "", "") })
+		serve("front", func() error { return p.front.ServeTLS(p.frontLn) })
 	} else {
 		serve("front", func() error { return p.front.Serve(p.frontLn) })
 	}

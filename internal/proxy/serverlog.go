@@ -7,13 +7,13 @@ import (
 )
 
 // serverLog is a slog.Handler for what the servers of the front port and the
-// admin port say: net/http's, for HTTP/1 and h2, and the engine's. Any visitor
+// admin port say: package http1's, net/http's, and the engine's. Any visitor
 // can have them say nearly all of it, as often as it likes, and an operator can
 // mend none of it: so it is for debugging, but for a panic, which is our own
 // fault.
 type serverLog struct{ slog.Handler }
 
-// panicking are the beginnings of net/http's lines about one.
+// panicking are the beginnings of lines about one.
 var panicking = []string{"http: panic serving ", "http2: panic serving "}
 
 // Enabled implements slog.Handler: the level is not known before the message.

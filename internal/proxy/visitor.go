@@ -44,7 +44,7 @@ type visitor struct {
 }
 
 // withLeave returns a context that ends when conn's visitor is given up, and
-// whose requests are told from http.Server's when the visitor leaves. It is
+// whose requests can be told when the visitor leaves. It is
 // http.Server.ConnContext.
 func withLeave(ctx context.Context, conn net.Conn) context.Context {
 	tc, secure := conn.(*tls.Conn)
@@ -112,15 +112,32 @@ func (c *visitor) leave() {
 }
 
 func (c *visitor) Write(p []byte) (int, error) {
+	c.beginWrite()
+	n, err := c.Conn.Write(p)
+	c.endWrite(err)
+	return n, err
+}
+
+func (c *visitor) beginWrite() {
 	c.written.Add(1)
 	c.writes.Add(1)
 	c.writing.Add(1)
-	n, err := c.Conn.Write(p)
+}
+
+func (c *visitor) endWrite(err error) {
 	c.writes.Add(1)
 	c.writing.Add(-1)
 	if err != nil {
 		c.broken.Store(true)
 	}
+}
+
+// WriteBuffers is Write of several buffers, by one system call where the system
+// has one for that.
+func (c *visitor) WriteBuffers(b *net.Buffers) (int64, error) {
+	c.beginWrite()
+	n, err := b.WriteTo(c.Conn)
+	c.endWrite(err)
 	return n, err
 }
 
@@ -157,7 +174,7 @@ func (c *visitor) Broken() bool {
 	return c.broken.Load()
 }
 
-// CloseWrite lets net/http close its side first, so that the last answer
+// CloseWrite lets the server close its side first, so that the last answer
 // arrives.
 func (c *visitor) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

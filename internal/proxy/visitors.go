@@ -112,9 +112,9 @@ func (v *visitors) Close() error {
 
 // watch ends what visitors do on whose connections nothing moves: a write that
 // they do not take, and requests whose body an origin does not take. In the
-// second case the visitor may have left long ago: net/http's HTTP/1 server
-// notices that by reading ahead, but never while a body has not been read, and
-// TCP has no way to say it behind what was not read.
+// second case the visitor may have left long ago: package http1 notices that by
+// reading ahead, but never while a body has not been read, and TCP has no way to
+// say it behind what was not read.
 //
 // It looks now and then, so that a read or a write costs neither a timer nor a
 // look at the clock.
