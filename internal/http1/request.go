@@ -100,7 +100,8 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	if why := x.target(&r); why != nil {
 		return nil, why
 	}
-	x.keep = !r.Close
+	// What follows CONNECT may be a tunnel's (RFC 9110, 9.3.6).
+	x.keep = !r.Close && r.Method != http.MethodConnect
 	x.req = r.WithContext(&x.ctx)
 	return x, nil
 }
