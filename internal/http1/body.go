@@ -221,7 +221,8 @@ func afterQuoted(s []byte) (rest []byte, ok bool) {
 }
 
 // trailersLocked reads the trailer section into the request's Trailer, without
-// what must not be in one because it says how a message is read (RFC 9110, 6.5.1).
+// what must not be in one because it says what becomes of a message (RFC 9110,
+// 6.5.1). What would say where it ends, or the connection, is refused.
 func (b *body) trailersLocked(in *input) error {
 	p := &b.x.c.parser
 	p.reset(true)
@@ -237,7 +238,6 @@ func (b *body) trailersLocked(in *input) error {
 			return unexpected(err)
 		}
 	}
-	b.whole.Store(true)
 	if len(p.fields) > 0 {
 		text := string(in.buf[in.r : in.r+p.pos])
 		if b.x.req.Trailer == nil {
@@ -245,13 +245,16 @@ func (b *body) trailersLocked(in *input) error {
 		}
 		for _, f := range p.fields {
 			switch name := f.name.of(text); name {
-			case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection":
+			case "Content-Length", "Transfer-Encoding", "Connection":
+				return errTrailers
+			case "Host", "Trailer":
 			default:
 				b.x.req.Trailer[name] = append(b.x.req.Trailer[name], f.value.of(text))
 			}
 		}
 	}
 	in.r += p.pos
+	b.whole.Store(true)
 	return nil
 }
 

@@ -1,13 +1,17 @@
 package http1
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,7 +40,7 @@ func see(r *http.Request) seen {
 		delete(h, name)
 	}
 	trailer := r.Trailer.Clone()
-	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection"} {
+	for _, name := range []string{"Host", "Trailer"} {
 		delete(trailer, name) // they must not be there (RFC 9110, 6.5.1)
 	}
 	return seen{r.Method, r.RequestURI, r.Host, lines(h), string(body), lines(trailer), err == nil}
@@ -123,6 +127,10 @@ var spacedExtension = regexp.MustCompile(`(?m)^[0-9a-fA-F]+[ \t]+;`)
 
 func containsFold(b []byte, s string) bool { return bytes.Contains(bytes.ToLower(b), []byte(s)) }
 
+// nodeMethods are all but CONNECT that Node's server takes.
+var nodeMethods = strings.Fields("ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS PATCH POST " +
+	"PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE")
+
 func onlyVersions(b []byte) bool {
 	for _, after := range bytes.Split(b, []byte("HTTP/1."))[1:] {
 		if len(after) > 0 && after[0] > '1' && after[0] <= '9' {
@@ -149,6 +157,126 @@ func FuzzDiffer(f *testing.F) {
 		for i, s := range a {
 			if !s.whole {
 				// Where a body is not whole, each has its own idea how much there was.
+				break
+			}
+			if i >= len(b) || b[i] != s {
+				t.Fatalf("request %d of %q:\nours   %v\ntheirs %v", i, sent, s, b[min(i, len(b)):])
+			}
+		}
+	})
+}
+
+// llhttp is Node's server, in a process of its own.
+type llhttp struct {
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func newLlhttp(f testing.TB) *llhttp {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		f.Skip("there is no Node here")
+	}
+	cmd := exec.Command(node, "testdata/llhttp.mjs")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		f.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	return &llhttp{in, bufio.NewReader(out)}
+}
+
+// ask is peer.ask.
+func (l *llhttp) ask(t testing.TB, sent []byte) (all []seen) {
+	l.in.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(sent))), sent...))
+	line, err := l.out.ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []struct {
+		Method, Target, Body string
+		Headers, Trailers    []string
+		Whole                bool
+	}
+	if err := json.Unmarshal(line, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range got {
+		header := fromPairs(g.Headers)
+		host := header.Get("Host")
+		delete(header, "Host")
+		delete(header, "Transfer-Encoding")
+		r := &http.Request{
+			Method: g.Method, RequestURI: g.Target, Host: host, Header: header,
+			Trailer: fromPairs(g.Trailers), Body: io.NopCloser(strings.NewReader(latin1(g.Body))),
+		}
+		s := see(r)
+		s.whole = g.Whole
+		all = append(all, s)
+	}
+	return all
+}
+
+func fromPairs(pairs []string) http.Header {
+	h := http.Header{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		h.Add(pairs[i], latin1(pairs[i+1]))
+	}
+	return h
+}
+
+// latin1 returns the bytes that s has a character for each.
+func latin1(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		b.WriteByte(byte(r))
+	}
+	return b.String()
+}
+
+// stricter says why llhttp may take less than is taken here, or see something else
+// in it, "" if for no reason that is known.
+func stricter(s seen, sent []byte) string {
+	switch {
+	case !slices.Contains(nodeMethods, s.method):
+		return "llhttp knows its own methods alone"
+	case strings.Contains(s.target, "://") || s.method == http.MethodConnect:
+		return "the host is the target's, and Node leaves that to who asks (RFC 9112, 3.2.2)"
+	case bytes.Count(bytes.ToLower(sent), []byte("content-length")) > 1 || containsFold(sent, "content-length") && bytes.IndexByte(sent, ',') >= 0:
+		return "equal lengths are one (9112, 6.3)"
+	case !onlyVersions(sent):
+		return "a higher minor version is HTTP/1.1 (9110, 2.5)"
+	case strings.ContainsFunc(s.target, func(r rune) bool { return r > '~' }):
+		return "clients send targets above ASCII as they are, and origins understand them"
+	case containsFold(sent, "upgrade"), containsFold(sent, "expect"), containsFold(sent, "proxy-connection"):
+		return "what Node makes of these is its server's, not the parser's"
+	case spacedExtension.Match(sent), bytes.Contains(sent, []byte(";")):
+		return "llhttp has chunk extensions of its own (9112, 7.1.1)"
+	}
+	return ""
+}
+
+// FuzzLlhttp: what is taken here, llhttp takes, and sees the same in it.
+func FuzzLlhttp(f *testing.F) {
+	for _, c := range cases {
+		f.Add([]byte(c.sent + next))
+	}
+	theirs := newLlhttp(f)
+	ours := newPeer(f, func(hs *http.Server) server { return New(hs) })
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		a, b := ours.ask(sent), theirs.ask(t, sent)
+		for i, s := range a {
+			if !s.whole || stricter(s, sent) != "" {
 				break
 			}
 			if i >= len(b) || b[i] != s {
