@@ -270,6 +270,9 @@ func (c *conn) next() (x *exchange, parked bool) {
 	c.empty = 0
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if len(in.buf) > bufferSize {
+		in.freeLocked() // it has grown for a head that was large
+	}
 	for {
 		b := in.buf[in.r:in.w]
 		for p.pos == 0 && len(b) > 1 && b[0] == '\r' && b[1] == '\n' && c.empty < maxEmptyLines {
@@ -461,15 +464,14 @@ func (c *conn) abort() {
 }
 
 // linger waits until the client has the last answer: a close while there is
-// something that nobody has read is a reset.
+// something that nobody has read is a reset, whatever the client has said about
+// its end.
 func (c *conn) linger() {
 	c.in.mu.Lock()
-	clean := c.in.err != nil || c.out.err != nil
-	c.in.mu.Unlock()
-	if clean {
-		return
+	defer c.in.mu.Unlock()
+	if c.in.err == nil && c.out.err == nil {
+		c.lingerLocked()
 	}
-	c.lingerLocked()
 }
 
 func (c *conn) lingerLocked() {

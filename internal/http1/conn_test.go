@@ -522,7 +522,7 @@ func (c counting) WriteBuffers(b *net.Buffers) (n int64, err error) {
 // The clock looks at connections at any time, and requests are served as if it did
 // not.
 func TestLookedAt(t *testing.T) {
-	hs := &http.Server{IdleTimeout: 1000 * time.Hour, ReadHeaderTimeout: 1000 * time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	hs := &http.Server{IdleTimeout: 100_000 * time.Hour, ReadHeaderTimeout: 100_000 * time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for range len(r.URL.Path) % 50 {
 			runtime.Gosched()
 		}
