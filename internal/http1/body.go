@@ -24,7 +24,6 @@ const (
 var (
 	errChunk    = errors.New("http1: the request's chunks are not valid")
 	errTrailers = errors.New("http1: the request's trailers are not valid")
-	errDone     = errors.New("http1: the handler has returned")
 )
 
 // body is a request's (RFC 9112, 6 and 7).

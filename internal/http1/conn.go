@@ -193,7 +193,7 @@ func (c *conn) look(tick uint32) {
 		c.interrupt(st, phaseExpired)
 	case p == phaseIdle && age > 1:
 		c.interrupt(st, phaseParking)
-	case p == phaseBusy && age > 0:
+	case p == phaseBusy && age > 1:
 		c.beginWatch(st)
 	}
 }
