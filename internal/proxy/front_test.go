@@ -361,7 +361,7 @@ func TestUpload(t *testing.T) {
 	content := pattern(20 << 20)
 	sum := sha256.Sum256(content)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
-		h, _ := folder(t, []byte("x"))
+		h := folder(t, []byte("x"))
 		startC(t, x, h, nil)
 		a := fetch(deadline(t), rt, "POST", x.url("/film.mp4"), bytes.NewReader(content), nil)
 		want(t, "POST", a, 200, "x")
@@ -412,7 +412,7 @@ func TestALPN(t *testing.T) {
 func TestSPDY3Front(t *testing.T) {
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS, c.ALPN = true, []string{"spdy/3"} })
 	content := pattern(1 << 20)
-	h, _ := folder(t, content)
+	h := folder(t, content)
 	startC(t, x, h, nil)
 	a := fetch(deadline(t), dialSPDY(t, x, "spdy/3"), "GET", x.url("/film.mp4"), nil, nil)
 	if a.err != nil {

@@ -125,7 +125,7 @@ func TestGarbageFrames(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	content := pattern(16 << 20)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
-		h, _ := folder(t, content)
+		h := folder(t, content)
 		startC(t, x, h, nil)
 		for range 4 {
 			begin(t, rt, x.url("/film.mp4"), "", 1) // and reads no more

@@ -179,7 +179,7 @@ func TestNodeVisitor(t *testing.T) {
 	const together = 20
 	film := pattern(3 << 20)
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = true })
-	files, _ := folder(t, film)
+	files := folder(t, film)
 	var arrived atomic.Int32
 	all := make(chan struct{}) // closed when all have arrived
 	startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -279,7 +279,7 @@ func TestPriority(t *testing.T) {
 func TestPriorityUplink(t *testing.T) {
 	content := pattern(8 << 20)
 	x := startP(t, newFiles(t), nil)
-	h, _ := folder(t, content)
+	h := folder(t, content)
 	y := startC(t, x, h, nil)
 	// A link on which every record takes a while: who is first is seen.
 	y.wire.delay(2e6)

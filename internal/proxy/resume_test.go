@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,27 +15,47 @@ import (
 	"github.com/amahi/spdy-proxy/internal/serve"
 )
 
-// folder serves a folder with one big file, as c does.
-func folder(t *testing.T, content []byte) (h http.Handler, file string) {
+// folder serves a folder with the file film.mp4, as c does.
+func folder(t *testing.T, content []byte) http.Handler {
 	t.Helper()
 	dir := t.TempDir()
-	file = filepath.Join(dir, "film.mp4")
-	if err := os.WriteFile(file, content, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "film.mp4"), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return serveFolder(t, dir)
+}
+
+func serveFolder(t *testing.T, dir string) http.Handler {
+	t.Helper()
 	s, err := serve.New(serve.Config{Root: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	// A file that was written a moment ago may be written on, and has no validator
-	// to go on with.
-	waitFor(t, "the file to be at rest", func() bool {
-		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest("HEAD", "/film.mp4", nil))
-		return strings.HasPrefix(w.Header().Get("Etag"), `"`)
-	})
-	return s, file
+	return s
+}
+
+// atRest serves a folder with n files of this content, which can be gone on with:
+// one that was written a moment ago may be written on, and has no validator to go
+// on with. That takes its time, once for all of them.
+func atRest(t *testing.T, content []byte, n int) (h http.Handler, files []string) {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range n {
+		files = append(files, filepath.Join(dir, fmt.Sprintf("film%d.mp4", i)))
+		if err := os.WriteFile(files[i], content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h = serveFolder(t, dir)
+	for _, file := range files {
+		waitFor(t, "the file to be at rest", func() bool {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("HEAD", "/"+filepath.Base(file), nil))
+			return strings.HasPrefix(w.Header().Get("Etag"), `"`)
+		})
+	}
+	return h, files
 }
 
 // begin fetches the first n bytes of a download and leaves the rest to come.
@@ -61,7 +82,7 @@ func begin(t *testing.T, rt http.RoundTripper, url, rng string, n int) (res *htt
 // A film goes on playing over its origin's reconnect.
 func TestDownloadSurvivesReconnect(t *testing.T) {
 	content := pattern(24 << 20)
-	h, _ := folder(t, content)
+	h, _ := atRest(t, content, 1)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
 		for _, c := range []struct {
 			name, rng string
@@ -75,7 +96,7 @@ func TestDownloadSurvivesReconnect(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				origin := startC(t, x, h, nil)
 				before := x.metric(`spdy_proxy_resumed_total{origin="@"}`)
-				res, head := begin(t, rt, x.url("/film.mp4"), c.rng, 100_000)
+				res, head := begin(t, rt, x.url("/film0.mp4"), c.rng, 100_000)
 				if res.StatusCode != c.status {
 					t.Fatalf("got %d, want %d", res.StatusCode, c.status)
 				}
@@ -97,9 +118,9 @@ func TestDownloadSurvivesReconnect(t *testing.T) {
 func TestDownloadSurvivesReconnects(t *testing.T) {
 	content := pattern(32 << 20)
 	x := startP(t, newFiles(t), nil)
-	h, _ := folder(t, content)
+	h, _ := atRest(t, content, 1)
 	current := startC(t, x, h, nil)
-	res, body := begin(t, transport(t, nil, false), x.url("/film.mp4"), "", 50_000)
+	res, body := begin(t, transport(t, nil, false), x.url("/film0.mp4"), "", 50_000)
 	for range 3 {
 		current.crash()
 		current = startC(t, x, h, nil)
@@ -120,58 +141,50 @@ func TestDownloadSurvivesReconnects(t *testing.T) {
 // is none: a truncated body never looks complete.
 func TestDownloadBreaks(t *testing.T) {
 	content := pattern(24 << 20)
+	// Each file is changed, and serves one download.
+	films, files := atRest(t, content, 2*len(clients))
 	for _, c := range []struct {
 		name    string
-		handler func(t *testing.T) (h http.Handler, change func())
+		handler http.HandlerFunc        // nil: the next of films
+		change  func(file string) error // of the next of films
 	}{
-		{"the file was replaced by one of the same length", func(t *testing.T) (http.Handler, func()) {
-			h, file := folder(t, content)
-			return h, func() {
-				other := append([]byte("other"), content[5:]...)
-				if err := os.WriteFile(file+".new", other, 0o600); err != nil {
-					t.Error(err)
-				}
-				if err := os.Rename(file+".new", file); err != nil {
-					t.Error(err)
-				}
+		{"the file was replaced by one of the same length", nil, func(file string) error {
+			other := append([]byte("other"), content[5:]...)
+			if err := os.WriteFile(file+".new", other, 0o600); err != nil {
+				return err
 			}
+			return os.Rename(file+".new", file)
 		}},
-		{"the file is gone", func(t *testing.T) (http.Handler, func()) {
-			h, file := folder(t, content)
-			return h, func() {
-				if err := os.Remove(file); err != nil {
-					t.Error(err)
-				}
-			}
-		}},
-		{"there is no validator", func(t *testing.T) (http.Handler, func()) {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Length", "25165824")
-				w.Write(content)
-			}), func() {}
-		}},
-		{"the validator is weak", func(t *testing.T) (http.Handler, func()) {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Etag", `W/"v1"`)
-				w.Header().Set("Content-Length", "25165824")
-				w.Write(content)
-			}), func() {}
-		}},
-		{"there is no length", func(t *testing.T) (http.Handler, func()) {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Etag", `"v1"`)
-				w.Write(content[:100_000])
-				http.NewResponseController(w).Flush()
-				w.Write(content[100_000:])
-			}), func() {}
-		}},
+		{"the file is gone", nil, os.Remove},
+		{"there is no validator", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "25165824")
+			w.Write(content)
+		}, nil},
+		{"the validator is weak", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Etag", `W/"v1"`)
+			w.Header().Set("Content-Length", "25165824")
+			w.Write(content)
+		}, nil},
+		{"there is no length", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Etag", `"v1"`)
+			w.Write(content[:100_000])
+			http.NewResponseController(w).Flush()
+			w.Write(content[100_000:])
+		}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
-				h, change := c.handler(t)
+				h, path, change := http.Handler(c.handler), "/film.mp4", func() error { return nil }
+				if c.handler == nil {
+					file := files[0]
+					files = files[1:]
+					h, path, change = films, "/"+filepath.Base(file), func() error { return c.change(file) }
+				}
 				origin := startC(t, x, h, nil)
-				res, head := begin(t, rt, x.url("/film.mp4"), "", 100_000)
-				change()
+				res, head := begin(t, rt, x.url(path), "", 100_000)
+				if err := change(); err != nil {
+					t.Fatal(err)
+				}
 				origin.wire.cut()
 				tail, err := io.ReadAll(res.Body)
 				if err == nil {
@@ -191,9 +204,9 @@ func TestDownloadBreaks(t *testing.T) {
 func TestDownloadBreaksAfterHold(t *testing.T) {
 	content := pattern(24 << 20)
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.Hold = 200 * time.Millisecond })
-	h, _ := folder(t, content)
+	h, _ := atRest(t, content, 1)
 	origin := startC(t, x, h, nil)
-	res, head := begin(t, transport(t, nil, false), x.url("/film.mp4"), "", 100_000)
+	res, head := begin(t, transport(t, nil, false), x.url("/film0.mp4"), "", 100_000)
 	origin.crash()
 	start := time.Now()
 	tail, err := io.ReadAll(res.Body)
