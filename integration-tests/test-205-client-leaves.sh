@@ -2,7 +2,7 @@
 . "$(dirname "$0")/functions"
 begin "a client that leaves mid-body"
 own_root
-big_file
+big_file 60000000
 own_pair
 
 leavers=''
