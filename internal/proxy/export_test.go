@@ -1,6 +1,15 @@
 package proxy
 
-import "log/slog"
+import (
+	"log/slog"
+	"net"
+)
+
+// ListenOn is Listen with listeners of the test's.
+func (p *Proxy) ListenOn(control, front, admin net.Listener) {
+	p.controlLn, p.adminLn = control, admin
+	p.frontLn = newVisitors(front, p.log, p.trusted, visitorStall, p.cfg.Stall)
+}
 
 // CloseFront takes the front port's listener away, as no operator can.
 func (p *Proxy) CloseFront() { p.frontLn.Close() }

@@ -183,9 +183,27 @@ func startSocketEcho(t *testing.T) string {
 // "A visitor that is really gone is still noticed": at once where that can be
 // known, and in silence after a few seconds.
 func TestVisitorGone(t *testing.T) {
+	t.Parallel()
 	x := startP(t, newFiles(t), nil)
-	told, asked := make(chan string, 10), make(chan struct{}, 10)
+	cases := []struct {
+		path  string
+		reset bool
+		soon  bool
+		begun time.Time      // when the visitor went
+		told  chan time.Time // when C's handler was told
+	}{
+		{path: "/silent"},
+		{path: "/begun"},
+		{path: "/reset", reset: true, soon: true},
+		{path: "/writes", soon: true},
+	}
+	told, asked := map[string]chan time.Time{}, make(chan struct{}, len(cases))
+	for i := range cases {
+		cases[i].told = make(chan time.Time, 1)
+		told[cases[i].path] = cases[i].told
+	}
 	startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
 		switch r.URL.Path {
 		case "/begun":
 			io.WriteString(w, "begin")
@@ -195,20 +213,11 @@ func TestVisitorGone(t *testing.T) {
 				_, err = w.Write(make([]byte, 64<<10))
 			}
 		}
-		asked <- struct{}{}
 		<-r.Context().Done()
-		told <- r.URL.Path
+		told[r.URL.Path] <- time.Now()
 	}), nil)
-	for _, c := range []struct {
-		path  string
-		reset bool
-		soon  bool
-	}{
-		{"/silent", false, false},
-		{"/begun", false, false},
-		{"/silent", true, true},
-		{"/writes", false, true},
-	} {
+	for i := range cases {
+		c := &cases[i]
 		conn, err := net.Dial("tcp", x.FrontAddr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -216,11 +225,11 @@ func TestVisitorGone(t *testing.T) {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(patience))
 		io.WriteString(conn, "GET "+c.path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+		<-asked
 		switch c.path {
 		case "/writes":
 			io.ReadFull(conn, make([]byte, 1<<20))
 		case "/begun":
-			<-asked
 			var head []byte
 			for !bytes.HasSuffix(head, []byte("begin\r\n")) {
 				head = append(head, 0)
@@ -228,29 +237,27 @@ func TestVisitorGone(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-		default:
-			<-asked
 		}
 		if c.reset {
 			conn.(*net.TCPConn).SetLinger(0)
 		}
-		start := time.Now()
+		c.begun = time.Now()
 		conn.Close()
+	}
+	for _, c := range cases {
 		limit := 7 * time.Second // 5, until it is watched, and until it has not answered
 		if c.soon {
 			limit = 2 * time.Second
 		}
 		select {
-		case <-told:
-			t.Logf("%s, reset %v: told after %v", c.path, c.reset, time.Since(start))
-			if took := time.Since(start); took > limit {
-				t.Errorf("%s, reset %v: told after %v, want it within %v", c.path, c.reset, took, limit)
+		case at := <-c.told:
+			took := at.Sub(c.begun)
+			t.Logf("%s: told after %v", c.path, took)
+			if took > limit {
+				t.Errorf("%s: told after %v, want it within %v", c.path, took, limit)
 			}
 		case <-time.After(patience):
-			t.Errorf("%s, reset %v: C was not told", c.path, c.reset)
-		}
-		if c.path == "/writes" {
-			<-asked
+			t.Errorf("%s: C was not told", c.path)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,14 +30,20 @@ import (
 // on a machine that works; it is the difference between a failure and a hang.
 const patience = 20 * time.Second
 
-// These tests use real sockets: TLS, net/http's server and h2 are what is put
-// together here, and half-open TCP connections are part of what must be found.
+// aLongTimeAgo is a deadline that has passed, in a bubble too.
+var aLongTimeAgo = time.Unix(1, 0)
+
+// Most of these tests use real sockets: TLS, net/http's server and h2 are what is
+// put together here. Those that wait for time to pass, and in which nothing is
+// TCP's affair alone, run in bubbles: see everyClientInBubble.
 
 // files are certificates and tokens in a folder of the test's.
 type files struct {
 	t   *testing.T
 	dir string
 	ca  *controltest.CA
+
+	network *network // in a bubble; nil: the system's
 }
 
 func newFiles(t *testing.T) *files {
@@ -46,6 +53,14 @@ func newFiles(t *testing.T) *files {
 	f.leaf("p", f.ca, "localhost")
 	f.write("token", "good-token *\n")
 	return f
+}
+
+// dial connects to a P that uses f.
+func (f *files) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if f.network != nil {
+		return f.network.dial(ctx, network, addr)
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr)
 }
 
 func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
@@ -141,6 +156,7 @@ type p struct {
 	files *files
 	log   *journal
 	cfg   proxy.Config
+	admin *http.Client // asks the admin port
 
 	cancel, cancelNow context.CancelFunc
 	done              chan struct{} // closed when Run has returned
@@ -151,6 +167,7 @@ type p struct {
 func startP(t *testing.T, f *files, edit func(*proxy.Config)) *p {
 	t.Helper()
 	x := &p{t: t, files: f, log: newJournal(t, "p"), done: make(chan struct{})}
+	x.admin = &http.Client{Transport: x.transport(nil, false)}
 	x.cfg = proxy.Config{
 		Front: "127.0.0.1:0", Control: "127.0.0.1:0", Admin: "127.0.0.1:0",
 		CertFile: f.path("p.pem"), KeyFile: f.path("p.key"), Tokens: control.TokenSource{File: f.path("token")},
@@ -164,7 +181,9 @@ func startP(t *testing.T, f *files, edit func(*proxy.Config)) *p {
 	if x.Proxy, err = proxy.New(x.cfg); err != nil {
 		t.Fatal(err)
 	}
-	if err := x.Listen(); err != nil {
+	if f.network != nil {
+		x.ListenOn(f.network.listen(), f.network.listen(), f.network.listen())
+	} else if err := x.Listen(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -204,7 +223,7 @@ func (x *p) url(path string) string {
 // adminGet asks the admin port.
 func (x *p) adminGet(path string) (int, string) {
 	x.t.Helper()
-	res, err := http.Get("http://" + x.AdminAddr().String() + path)
+	res, err := x.admin.Get("http://" + x.AdminAddr().String() + path)
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -250,7 +269,7 @@ func startC(t *testing.T, x *p, handler http.Handler, edit func(*agent.Config)) 
 // launchC is startC that does not wait.
 func launchC(t *testing.T, x *p, handler http.Handler, edit func(*agent.Config)) *c {
 	t.Helper()
-	y := &c{t: t, log: newJournal(t, "c"), wire: &wire{}, done: make(chan struct{})}
+	y := &c{t: t, log: newJournal(t, "c"), wire: &wire{via: x.files.dial}, done: make(chan struct{})}
 	cfg := agent.Config{
 		Proxies: []string{x.ControlAddr().String()},
 		Load: func() (agent.Identity, error) {
@@ -308,11 +327,9 @@ func (y *c) wait() {
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	limit := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
+	for pause := 5 * time.Millisecond; !ok(); pause = min(pause*5/4, 100*time.Millisecond) {
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-limit:
 			t.Fatalf("waited in vain for: %s", what)
 		}
@@ -328,12 +345,12 @@ type client struct {
 }
 
 var clients = []client{
-	{"HTTP/1.1", false, func(t *testing.T, x *p) http.RoundTripper { return transport(t, nil, false) }},
+	{"HTTP/1.1", false, func(t *testing.T, x *p) http.RoundTripper { return x.transport(nil, false) }},
 	{"HTTP/1.1 over TLS", true, func(t *testing.T, x *p) http.RoundTripper {
-		return transport(t, &tls.Config{RootCAs: x.files.roots(), NextProtos: []string{"http/1.1"}}, false)
+		return x.transport(&tls.Config{RootCAs: x.files.roots(), NextProtos: []string{"http/1.1"}}, false)
 	}},
 	{"h2", true, func(t *testing.T, x *p) http.RoundTripper {
-		return transport(t, &tls.Config{RootCAs: x.files.roots()}, true)
+		return x.transport(&tls.Config{RootCAs: x.files.roots()}, true)
 	}},
 	{"SPDY", true, func(t *testing.T, x *p) http.RoundTripper { return dialSPDY(t, x, "spdy/3.1") }},
 }
@@ -344,11 +361,25 @@ func transport(t *testing.T, conf *tls.Config, h2 bool) http.RoundTripper {
 	return tr
 }
 
+// transport is one with connections of its own to x.
+func (x *p) transport(conf *tls.Config, h2 bool) *http.Transport {
+	tr := transport(x.t, conf, h2).(*http.Transport)
+	tr.DialContext = x.files.dial
+	return tr
+}
+
 // dialSPDY opens a SPDY session to the front port.
 func dialSPDY(t *testing.T, x *p, alpn string) *spdy.Session {
 	t.Helper()
-	conn, err := tls.Dial("tcp", x.FrontAddr().String(), &tls.Config{RootCAs: x.files.roots(), ServerName: "localhost", NextProtos: []string{alpn}})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	tcp, err := x.files.dial(ctx, "tcp", x.FrontAddr().String())
 	if err != nil {
+		t.Fatal(err)
+	}
+	conn := tls.Client(tcp, &tls.Config{RootCAs: x.files.roots(), ServerName: "localhost", NextProtos: []string{alpn}})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		tcp.Close()
 		t.Fatal(err)
 	}
 	if got := conn.ConnectionState().NegotiatedProtocol; got != alpn {
@@ -428,7 +459,7 @@ func (x *p) get(path string) answer {
 	if x.cfg.TLS {
 		conf = &tls.Config{RootCAs: x.files.roots()}
 	}
-	return fetch(ctx, transport(x.t, conf, false), "GET", x.url(path), nil, nil)
+	return fetch(ctx, x.transport(conf, false), "GET", x.url(path), nil, nil)
 }
 
 // hello answers every request with its own name, method and path.

@@ -107,22 +107,24 @@ func TestHold(t *testing.T) {
 
 // 503 after the hold.
 func TestHoldExpired503(t *testing.T) {
-	x := startP(t, newFiles(t), func(c *proxy.Config) { c.Hold = 150 * time.Millisecond })
-	startC(t, x, hello("c"), nil).stop()
-	start := time.Now()
-	a := x.get("/")
-	want(t, "GET after the hold", a, 503, "")
-	if a.header.Get("Retry-After") == "" {
-		t.Error("no Retry-After")
-	}
-	if d := time.Since(start); d < 150*time.Millisecond {
-		t.Errorf("it took %v, want at least the hold, 150ms", d)
-	}
+	inBubble(t, func(t *testing.T, f *files) {
+		x := startP(t, f, func(c *proxy.Config) { c.Hold = 150 * time.Millisecond })
+		startC(t, x, hello("c"), nil).stop()
+		start := time.Now()
+		a := x.get("/")
+		want(t, "GET after the hold", a, 503, "")
+		if a.header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+		if d := time.Since(start); d < 150*time.Millisecond {
+			t.Errorf("it took %v, want at least the hold, 150ms", d)
+		}
+	})
 }
 
 // Held requests leave when A leaves.
 func TestHeldRequestLeaves(t *testing.T) {
-	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
+	everyClientInBubble(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
 		startC(t, x, hello("c"), nil).stop()
 		ctx, cancel := context.WithCancel(deadline(t))
 		get := async(ctx, rt, "GET", x.url("/"), nil)

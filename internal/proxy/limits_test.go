@@ -36,7 +36,8 @@ func endless(gone chan<- struct{}) http.Handler {
 // A response that a visitor does not read at all for --stall is ended, over every
 // protocol, and its stream to C with it.
 func TestStall(t *testing.T) {
-	everyClient(t, func(c *proxy.Config) { c.Stall = time.Second }, func(t *testing.T, x *p, rt http.RoundTripper) {
+	stall := func(c *proxy.Config) { c.Stall = time.Second }
+	body := func(t *testing.T, x *p, rt http.RoundTripper) {
 		gone := make(chan struct{}, 1)
 		startC(t, x, endless(gone), nil)
 		res, _ := begin(t, rt, x.url("/"), "", 1)
@@ -49,6 +50,12 @@ func TestStall(t *testing.T) {
 		if _, err := io.Copy(io.Discard, res.Body); err == nil {
 			t.Error("what was broken off looks whole")
 		}
+	}
+	everyClientInBubble(t, stall, body)
+	// What TCP has acknowledged is asked of a socket alone.
+	t.Run("over a socket", func(t *testing.T) {
+		x := startP(t, newFiles(t), stall)
+		body(t, x, clients[0].make(t, x))
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,71 +16,77 @@ import (
 
 // A half-open peer is found by both sides in two intervals, and C is back.
 func TestHalfOpen(t *testing.T) {
-	const interval = 500 * time.Millisecond
-	x := startP(t, newFiles(t), func(c *proxy.Config) { c.KeepAlive = interval })
-	y := startC(t, x, hello("c"), func(c *agent.Config) { c.Session.KeepAlive = interval })
-	want(t, "before", x.get("/"), 200, "c GET /")
-	frozen := time.Now()
-	y.wire.fail(errNoNetwork) // or C would be back before P has noticed, and replace
-	y.wire.freeze()
+	inBubble(t, func(t *testing.T, f *files) {
+		const interval = 500 * time.Millisecond
+		x := startP(t, f, func(c *proxy.Config) { c.KeepAlive = interval })
+		y := startC(t, x, hello("c"), func(c *agent.Config) { c.Session.KeepAlive = interval })
+		want(t, "before", x.get("/"), 200, "c GET /")
+		frozen := time.Now()
+		y.wire.fail(errNoNetwork) // or C would be back before P has noticed, and replace
+		y.wire.freeze()
 
-	x.log.wait(`msg="origin disconnected"`, 1)
-	atP := time.Since(frozen)
-	y.log.wait(`msg="connection lost"`, 1)
-	atC := time.Since(frozen)
-	// Closing a connection on which nothing goes through takes some 2 s more.
-	for who, took := range map[string]time.Duration{"P": atP, "C": atC} {
-		if took < interval || took > 2*interval+3*time.Second {
-			t.Errorf("%s: gone after %v, want one to two intervals of %v, and 3 s to close", who, took, interval)
+		x.log.wait(`msg="origin disconnected"`, 1)
+		atP := time.Since(frozen)
+		y.log.wait(`msg="connection lost"`, 1)
+		atC := time.Since(frozen)
+		// Closing a connection on which nothing goes through takes some 2 s more.
+		for who, took := range map[string]time.Duration{"P": atP, "C": atC} {
+			if took < interval || took > 2*interval+3*time.Second {
+				t.Errorf("%s: gone after %v, want one to two intervals of %v, and 3 s to close", who, took, interval)
+			}
 		}
-	}
-	t.Logf("gone after %v at P, %v at C", atP, atC)
-	y.wire.fail(nil)
-	want(t, "after", x.get("/"), 200, "c GET /")
+		t.Logf("gone after %v at P, %v at C", atP, atC)
+		y.wire.fail(nil)
+		want(t, "after", x.get("/"), 200, "c GET /")
+	})
 }
 
 // What was in flight on a half-open session goes on elsewhere or fails; nobody
 // waits for ever.
 func TestHalfOpenInFlight(t *testing.T) {
-	const interval = 300 * time.Millisecond
-	x := startP(t, newFiles(t), func(c *proxy.Config) { c.KeepAlive = interval })
-	arrived := make(chan string, 8)
-	gone := make(chan struct{})
-	t.Cleanup(func() { close(gone) })
-	var y *c
-	y = startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if y.wire.dials() > 1 {
-			hello("c").ServeHTTP(w, r)
-			return
-		}
-		arrived <- r.Method
-		select {
-		case <-gone:
-		case <-r.Context().Done():
-		}
-	}), func(c *agent.Config) { c.Session.KeepAlive = interval })
-	rt := transport(t, nil, false)
-	get := async(deadline(t), rt, "GET", x.url("/"), nil)
-	<-arrived
-	post := async(deadline(t), rt, "POST", x.url("/"), strings.NewReader("x"))
-	<-arrived
-	y.wire.freeze()
-	want(t, "GET", <-get, 200, "c GET /")
-	want(t, "POST", <-post, 502, "")
+	inBubble(t, func(t *testing.T, f *files) {
+		const interval = 300 * time.Millisecond
+		x := startP(t, f, func(c *proxy.Config) { c.KeepAlive = interval })
+		arrived := make(chan string, 8)
+		gone := make(chan struct{})
+		t.Cleanup(func() { close(gone) })
+		var y *c
+		y = startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if y.wire.dials() > 1 {
+				hello("c").ServeHTTP(w, r)
+				return
+			}
+			arrived <- r.Method
+			select {
+			case <-gone:
+			case <-r.Context().Done():
+			}
+		}), func(c *agent.Config) { c.Session.KeepAlive = interval })
+		rt := x.transport(nil, false)
+		get := async(deadline(t), rt, "GET", x.url("/"), nil)
+		<-arrived
+		post := async(deadline(t), rt, "POST", x.url("/"), strings.NewReader("x"))
+		<-arrived
+		y.wire.freeze()
+		want(t, "GET", <-get, 200, "c GET /")
+		want(t, "POST", <-post, 502, "")
+	})
 }
 
 // A slow link, on which every write arrives late, is not a dead one.
 func TestSlowLinkIsAlive(t *testing.T) {
-	const interval = 200 * time.Millisecond
-	x := startP(t, newFiles(t), func(c *proxy.Config) { c.KeepAlive = interval })
-	y := startC(t, x, hello("c"), func(c *agent.Config) { c.Session.KeepAlive = interval })
-	y.wire.delay(interval / 2)
-	for i := range 8 {
-		want(t, "GET over a slow link", x.get(fmt.Sprint("/", i)), 200, "c GET")
-	}
-	if n := x.log.count("origin disconnected"); n != 0 {
-		t.Errorf("the session ended %d times, want never", n)
-	}
+	inBubble(t, func(t *testing.T, f *files) {
+		const interval = 200 * time.Millisecond
+		x := startP(t, f, func(c *proxy.Config) { c.KeepAlive = interval })
+		y := startC(t, x, hello("c"), func(c *agent.Config) { c.Session.KeepAlive = interval })
+		y.wire.delay(interval / 2)
+		for i := range 8 {
+			want(t, "GET over a slow link", x.get(fmt.Sprint("/", i)), 200, "c GET")
+		}
+		if n := x.log.count("origin disconnected"); n != 0 {
+			t.Errorf("the session ended %d times, want never", n)
+		}
+	})
 }
 
 // Garbage on the connection ends the session, and the next one serves.
@@ -152,7 +157,7 @@ func clientLike(t *testing.T, x *p) http.RoundTripper {
 
 // A request whose A leaves is reset (CANCEL), and C's handler is told.
 func TestVisitorLeaves(t *testing.T) {
-	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
+	everyClientInBubble(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
 		told := make(chan error, 2)
 		arrived := make(chan struct{}, 2)
 		startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -185,29 +190,27 @@ func TestVisitorLeaves(t *testing.T) {
 
 // A visitor whose head or TLS hello does not come is let go.
 func TestSilentVisitor(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes the 10 s of the deadline")
-	}
 	for _, tls := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %v", tls), func(t *testing.T) {
-			t.Parallel()
-			x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = tls })
-			conn, err := net.Dial("tcp", x.FrontAddr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if _, err := io.WriteString(conn, "\x16"); err != nil { // of either, a beginning
-				t.Fatal(err)
-			}
-			conn.SetReadDeadline(time.Now().Add(patience))
-			start := time.Now()
-			if _, err := io.ReadAll(conn); err != nil && !strings.Contains(err.Error(), "reset") {
-				t.Errorf("%v, want an end", err)
-			}
-			if d := time.Since(start); d > 15*time.Second {
-				t.Errorf("let go after %v, want some 10 s", d)
-			}
+			inBubble(t, func(t *testing.T, f *files) {
+				x := startP(t, f, func(c *proxy.Config) { c.TLS = tls })
+				conn, err := f.dial(deadline(t), "tcp", x.FrontAddr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if _, err := io.WriteString(conn, "\x16"); err != nil { // of either, a beginning
+					t.Fatal(err)
+				}
+				conn.SetReadDeadline(time.Now().Add(patience))
+				start := time.Now()
+				if _, err := io.ReadAll(conn); err != nil && !strings.Contains(err.Error(), "reset") {
+					t.Errorf("%v, want an end", err)
+				}
+				if d := time.Since(start); d > 15*time.Second {
+					t.Errorf("let go after %v, want some 10 s", d)
+				}
+			})
 		})
 	}
 }

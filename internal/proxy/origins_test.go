@@ -214,15 +214,17 @@ func TestSharingIsStable(t *testing.T) {
 // At each registration P pings the others and drops within 2 s those that do
 // not answer.
 func TestSilentSessionIsDropped(t *testing.T) {
-	x := startP(t, newFiles(t), nil)
-	silent := startC(t, x, hello("silent"), nil)
-	silent.wire.fail(errNoNetwork)
-	silent.wire.freeze()
-	startC(t, x, hello("new"), nil)
-	x.log.wait("origin dropped, it does not answer", 1)
-	for range 5 {
-		want(t, "GET", x.get("/"), 200, "new GET /")
-	}
+	inBubble(t, func(t *testing.T, f *files) {
+		x := startP(t, f, nil)
+		silent := startC(t, x, hello("silent"), nil)
+		silent.wire.fail(errNoNetwork)
+		silent.wire.freeze()
+		startC(t, x, hello("new"), nil)
+		x.log.wait("origin dropped, it does not answer", 1)
+		for range 5 {
+			want(t, "GET", x.get("/"), 200, "new GET /")
+		}
+	})
 }
 
 // Once C's MAX_CONCURRENT_STREAMS is reached, requests wait their turn.
@@ -277,31 +279,33 @@ func TestPriority(t *testing.T) {
 
 // Priority decides who gets C's uplink first.
 func TestPriorityUplink(t *testing.T) {
-	content := pattern(8 << 20)
-	x := startP(t, newFiles(t), nil)
-	h := folder(t, content)
-	y := startC(t, x, h, nil)
-	// A link on which every record takes a while: who is first is seen.
-	y.wire.delay(2e6)
-	at := func(u string) <-chan answer {
-		ch := make(chan answer, 1)
-		go func() { // ends with the answer
-			ch <- fetch(deadline(t), transport(t, nil, false), "GET", x.url("/film.mp4"), nil, func(r *http.Request) { r.Header.Set("Priority", u) })
-		}()
-		return ch
-	}
-	last := at("u=7")
-	waitFor(t, "the download of low priority", func() bool { return x.metric(`spdy_proxy_body_bytes_total{direction="from_origin"}`) != "0" })
-	first := at("u=0")
-	select {
-	case a := <-first:
-		same(t, "the urgent one", a.body, content)
-	case a := <-last:
-		t.Errorf("the download of low priority ended first: %v", a)
-		<-first
-		return
-	}
-	same(t, "the other one", (<-last).body, content)
+	inBubble(t, func(t *testing.T, f *files) {
+		content := pattern(8 << 20)
+		x := startP(t, f, nil)
+		h := folder(t, content)
+		y := startC(t, x, h, nil)
+		// A link on which every record takes a while: who is first is seen.
+		y.wire.delay(2e6)
+		at := func(u string) <-chan answer {
+			ch := make(chan answer, 1)
+			go func() { // ends with the answer
+				ch <- fetch(deadline(t), x.transport(nil, false), "GET", x.url("/film.mp4"), nil, func(r *http.Request) { r.Header.Set("Priority", u) })
+			}()
+			return ch
+		}
+		last := at("u=7")
+		waitFor(t, "the download of low priority", func() bool { return x.metric(`spdy_proxy_body_bytes_total{direction="from_origin"}`) != "0" })
+		first := at("u=0")
+		select {
+		case a := <-first:
+			same(t, "the urgent one", a.body, content)
+		case a := <-last:
+			t.Errorf("the download of low priority ended first: %v", a)
+			<-first
+			return
+		}
+		same(t, "the other one", (<-last).body, content)
+	})
 }
 
 // The control port's table, from outside.

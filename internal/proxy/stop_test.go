@@ -112,7 +112,7 @@ func TestStopping503(t *testing.T) {
 
 // What has not finished within --drain is cut off, and looks it.
 func TestDrainEnds(t *testing.T) {
-	everyClient(t, func(c *proxy.Config) { c.Drain = 300 * time.Millisecond }, func(t *testing.T, x *p, rt http.RoundTripper) {
+	everyClientInBubble(t, func(c *proxy.Config) { c.Drain = 300 * time.Millisecond }, func(t *testing.T, x *p, rt http.RoundTripper) {
 		h, arrived, _ := blocking()
 		startC(t, x, h, func(c *agent.Config) { c.Drain = 0 })
 		stream := async(deadline(t), rt, "GET", x.url("/stream"), nil)

@@ -10,6 +10,8 @@ import (
 
 // wire makes C's connections, and can do to them what networks do.
 type wire struct {
+	via func(ctx context.Context, network, addr string) (net.Conn, error) // fixed; what dials
+
 	mu     sync.Mutex
 	broken error     // guarded by mu; what every dial fails with
 	conns  []*faulty // guarded by mu
@@ -22,8 +24,7 @@ func (w *wire) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	if broken != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: broken}
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, addr)
+	conn, err := w.via(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +141,11 @@ func (f *faulty) Close() error {
 
 func (f *faulty) cut() {
 	f.once.Do(func() { close(f.closed) })
-	if tcp, ok := f.Conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
+	switch conn := f.Conn.(type) {
+	case *net.TCPConn:
+		conn.SetLinger(0)
+	case *memoryConn:
+		conn.Reset()
 	}
 	f.Conn.Close()
 }
