@@ -80,6 +80,7 @@ func askOften(t *testing.T, x *p, rt http.RoundTripper, times int) {
 // Requests do not wait for who reads the access log. What it does not take is
 // left out, counted and said once, and what comes after is there again.
 func TestAccessLogThatStandsStill(t *testing.T) {
+	t.Parallel()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

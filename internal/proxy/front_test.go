@@ -481,20 +481,22 @@ func TestTrace(t *testing.T) {
 // Nothing of a request whose client leaves stays, though its handler read none of
 // its body. (What fits the stream's window is taken from A all the same.)
 func TestNothingStays(t *testing.T) {
-	x := startP(t, newFiles(t), nil)
-	startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(c *agent.Config) { c.Connections = 2 })
-	before := goroutines(x)
-	ctx, cancel := context.WithCancel(deadline(t))
-	var open []<-chan answer
-	for range 50 {
-		open = append(open, async(ctx, transport(t, nil, false), "POST", x.url("/"), bytes.NewReader(pattern(50_000))))
-	}
-	waitFor(t, "50 under way", func() bool { return x.metric("spdy_proxy_requests_in_flight") == "50" })
-	cancel()
-	for _, o := range open {
-		<-o
-	}
-	waitFor(t, "as many goroutines as before, or nearly", func() bool { return goroutines(x) <= before+10 })
+	inBubble(t, func(t *testing.T, f *files) {
+		x := startP(t, f, nil)
+		startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(c *agent.Config) { c.Connections = 2 })
+		before := goroutines(x)
+		ctx, cancel := context.WithCancel(deadline(t))
+		var open []<-chan answer
+		for range 50 {
+			open = append(open, async(ctx, x.transport(nil, false), "POST", x.url("/"), bytes.NewReader(pattern(50_000))))
+		}
+		waitFor(t, "50 under way", func() bool { return x.metric("spdy_proxy_requests_in_flight") == "50" })
+		cancel()
+		for _, o := range open {
+			<-o
+		}
+		waitFor(t, "as many goroutines as before, or nearly", func() bool { return goroutines(x) <= before+10 })
+	})
 }
 
 func goroutines(x *p) int {

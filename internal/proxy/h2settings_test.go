@@ -20,6 +20,7 @@ import (
 // program by a concurrent write to a map, which -race sees long before (RFC 7541,
 // 4.2; GO-2026-6617). Every answer arrives.
 func TestHeaderTableSizes(t *testing.T) {
+	t.Parallel()
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = true })
 	startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// New to the table each time.

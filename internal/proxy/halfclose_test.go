@@ -46,6 +46,7 @@ func halfClosed(t *testing.T, x *p, bare bool, text string) *bufio.Reader {
 
 // "A visitor that closes its sending side still gets its answer."
 func TestHalfClose(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"TCP", "TLS", "TLS, without its own"} {
 		t.Run(end, func(t *testing.T) {
 			x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = end != "TCP" })

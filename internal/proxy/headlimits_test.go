@@ -15,6 +15,7 @@ import (
 // Heads above a limit, by bytes or by lines, are P's to refuse with 431, and what
 // is below arrives, whatever --max-header-bytes says.
 func TestHeadLimits(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []int{1024, 65536, 1 << 20} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			everyClient(t, func(c *proxy.Config) { c.MaxHeaderBytes = limit }, func(t *testing.T, x *p, rt http.RoundTripper) {
@@ -90,6 +91,7 @@ func TestHeadsFarAboveTheLimits(t *testing.T) {
 
 // An answer whose head is too large is 502 that says so, and the session goes on.
 func TestAnswerHeadLimits(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []int{1024, 65536, 1 << 20} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			x := startP(t, newFiles(t), func(c *proxy.Config) { c.MaxHeaderBytes = limit })

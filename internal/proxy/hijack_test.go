@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy"
+	"github.com/amahi/spdy/spdytest"
 	"github.com/coder/websocket"
 	xwebsocket "golang.org/x/net/websocket"
 )
@@ -84,7 +84,7 @@ func TestLibrariesUpgradeOverSPDY(t *testing.T) {
 
 // spdyPair returns a client session whose server runs h.
 func spdyPair(t *testing.T, h http.Handler) *spdy.Session {
-	near, far := net.Pipe()
+	near, far := spdytest.Pipe(spdytest.PipeConfig{})
 	client := (*spdy.Config)(nil).NewClientSession(near)
 	server := (*spdy.Config)(nil).NewServerSession(far, &http.Server{Handler: h})
 	var serving sync.WaitGroup

@@ -212,6 +212,7 @@ func TestGracefulRestart(t *testing.T) {
 
 // Requests go on all the while, and C comes and goes: nobody notices.
 func TestRestartsUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		end  func(*c)

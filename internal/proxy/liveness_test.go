@@ -128,6 +128,7 @@ func TestGarbageFrames(t *testing.T) {
 // A reader who does not read stops nobody else, on the same connection or
 // another.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	content := pattern(16 << 20)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
 		h := folder(t, content)

@@ -176,6 +176,7 @@ func (n *nodeVisitor) want(what string, a nodeAnswer, body []byte) {
 
 // spdy/3.1 on the front port by ALPN, with a client that is not ours.
 func TestNodeVisitor(t *testing.T) {
+	t.Parallel()
 	const together = 20
 	film := pattern(3 << 20)
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = true })

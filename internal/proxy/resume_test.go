@@ -81,6 +81,7 @@ func begin(t *testing.T, rt http.RoundTripper, url, rng string, n int) (res *htt
 
 // A film goes on playing over its origin's reconnect.
 func TestDownloadSurvivesReconnect(t *testing.T) {
+	t.Parallel()
 	content := pattern(24 << 20)
 	h, _ := atRest(t, content, 1)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
@@ -116,6 +117,7 @@ func TestDownloadSurvivesReconnect(t *testing.T) {
 
 // More than once, and by another process of C's too.
 func TestDownloadSurvivesReconnects(t *testing.T) {
+	t.Parallel()
 	content := pattern(32 << 20)
 	x := startP(t, newFiles(t), nil)
 	h, _ := atRest(t, content, 1)
@@ -140,6 +142,7 @@ func TestDownloadSurvivesReconnects(t *testing.T) {
 // The connection is broken, if the validator does not match any more or there
 // is none: a truncated body never looks complete.
 func TestDownloadBreaks(t *testing.T) {
+	t.Parallel()
 	content := pattern(24 << 20)
 	// Each file is changed, and serves one download.
 	films, files := atRest(t, content, 2*len(clients))
@@ -202,6 +205,7 @@ func TestDownloadBreaks(t *testing.T) {
 
 // With no session within the hold, the connection is broken too.
 func TestDownloadBreaksAfterHold(t *testing.T) {
+	t.Parallel()
 	content := pattern(24 << 20)
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.Hold = 200 * time.Millisecond })
 	h, _ := atRest(t, content, 1)

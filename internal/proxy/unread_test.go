@@ -35,6 +35,7 @@ func tcpPair(t *testing.T) (near, far *net.TCPConn) {
 // A reader who takes a part of a write is slow, not gone, though the write does
 // not return.
 func TestSlowReaderIsNotStalled(t *testing.T) {
+	t.Parallel()
 	near, far := tcpPair(t)
 	if near.SetWriteBuffer(4096); ackedBytes(near) == 0 {
 		if near.Write([]byte("x")); !eventually(func() bool { return ackedBytes(near) > 0 }) {

@@ -181,6 +181,7 @@ func TestWebSocketDropped(t *testing.T) {
 
 // Fifty sockets at once share C's one connection.
 func TestWebSocketsAtOnce(t *testing.T) {
+	t.Parallel()
 	overSockets(t, func(t *testing.T, y *c, s *socketService, dial func() *websocket.Conn) {
 		const n = 50
 		var open []*websocket.Conn
