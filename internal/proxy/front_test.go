@@ -26,6 +26,7 @@ import (
 
 // The front port's table: what A sees, and when.
 func TestFrontPort(t *testing.T) {
+	t.Parallel()
 	everyClient(t, func(c *proxy.Config) {
 		c.ResponseTimeout = 200 * time.Millisecond
 		c.MaxHeaderBytes = 8192
@@ -358,6 +359,7 @@ func isHTTP1(rt http.RoundTripper) bool {
 
 // A big upload arrives whole.
 func TestUpload(t *testing.T) {
+	t.Parallel()
 	content := pattern(20 << 20)
 	sum := sha256.Sum256(content)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {

@@ -36,6 +36,7 @@ func endless(gone chan<- struct{}) http.Handler {
 // A response that a visitor does not read at all for --stall is ended, over every
 // protocol, and its stream to C with it.
 func TestStall(t *testing.T) {
+	t.Parallel()
 	stall := func(c *proxy.Config) { c.Stall = time.Second }
 	body := func(t *testing.T, x *p, rt http.RoundTripper) {
 		gone := make(chan struct{}, 1)

@@ -37,7 +37,8 @@ func serveFolder(t *testing.T, dir string) http.Handler {
 
 // atRest serves a folder with n files of this content, which can be gone on with:
 // one that was written a moment ago may be written on, and has no validator to go
-// on with. That takes its time, once for all of them.
+// on with. The test goes on in parallel, and most of that time has passed when it
+// does.
 func atRest(t *testing.T, content []byte, n int) (h http.Handler, files []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -48,6 +49,7 @@ func atRest(t *testing.T, content []byte, n int) (h http.Handler, files []string
 		}
 	}
 	h = serveFolder(t, dir)
+	t.Parallel()
 	for _, file := range files {
 		waitFor(t, "the file to be at rest", func() bool {
 			w := httptest.NewRecorder()
@@ -81,7 +83,6 @@ func begin(t *testing.T, rt http.RoundTripper, url, rng string, n int) (res *htt
 
 // A film goes on playing over its origin's reconnect.
 func TestDownloadSurvivesReconnect(t *testing.T) {
-	t.Parallel()
 	content := pattern(24 << 20)
 	h, _ := atRest(t, content, 1)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
@@ -117,7 +118,6 @@ func TestDownloadSurvivesReconnect(t *testing.T) {
 
 // More than once, and by another process of C's too.
 func TestDownloadSurvivesReconnects(t *testing.T) {
-	t.Parallel()
 	content := pattern(32 << 20)
 	x := startP(t, newFiles(t), nil)
 	h, _ := atRest(t, content, 1)
@@ -142,7 +142,6 @@ func TestDownloadSurvivesReconnects(t *testing.T) {
 // The connection is broken, if the validator does not match any more or there
 // is none: a truncated body never looks complete.
 func TestDownloadBreaks(t *testing.T) {
-	t.Parallel()
 	content := pattern(24 << 20)
 	// Each file is changed, and serves one download.
 	films, files := atRest(t, content, 2*len(clients))
@@ -205,7 +204,6 @@ func TestDownloadBreaks(t *testing.T) {
 
 // With no session within the hold, the connection is broken too.
 func TestDownloadBreaksAfterHold(t *testing.T) {
-	t.Parallel()
 	content := pattern(24 << 20)
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.Hold = 200 * time.Millisecond })
 	h, _ := atRest(t, content, 1)
