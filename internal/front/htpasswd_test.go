@@ -7,12 +7,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -383,11 +381,7 @@ func TestGuessesBehindProxy(t *testing.T) {
 		defer h.mu.Unlock()
 		return h.guesses.one[netip.MustParseAddr(client)].requests
 	}
-	for end := time.Now().Add(patience); counted("192.0.2.66") < maxGuesses; runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("%d guesses are counted", counted("192.0.2.66"))
-		}
-	}
+	waitFor(t, "the guesses are counted", func() bool { return counted("192.0.2.66") >= maxGuesses })
 	ask("192.0.2.66", "one more", 429)
 	if r := s.record(t); r.Status != 429 || r.Client != netip.MustParseAddr("192.0.2.66") {
 		t.Errorf("one guess more: %d for %v", r.Status, r.Client)

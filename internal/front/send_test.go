@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -256,12 +257,7 @@ func TestHeld(t *testing.T) {
 	s.connect(t, "", "", echo).gone()
 	held := func(want int) {
 		t.Helper()
-		for end := time.Now().Add(patience); s.table.Waiting() != want; {
-			if time.Now().After(end) {
-				t.Fatalf("%d requests are held, want %d", s.table.Waiting(), want)
-			}
-			time.Sleep(time.Millisecond)
-		}
+		waitFor(t, fmt.Sprintf("%d held requests", want), func() bool { return s.table.Waiting() == want })
 	}
 	answers := make(chan reply, 10)
 	cancels := make(map[string]context.CancelFunc)

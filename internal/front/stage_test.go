@@ -182,6 +182,20 @@ func await[T any](t *testing.T, what string, ch <-chan T) (v T) {
 	return v
 }
 
+// waitFor asks again and again, for what no event tells.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	limit, again := time.After(patience), time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for !ok() {
+		select {
+		case <-again.C:
+		case <-limit:
+			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
 // request makes a request whose target is sent as it is written.
 func (v *visitor) request(t *testing.T, method, target string, body io.Reader) *http.Request {
 	t.Helper()
