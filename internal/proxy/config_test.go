@@ -1,0 +1,75 @@
+package proxy_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/proxy"
+)
+
+// A bad flag, file or address is said in one line that says what would mend it.
+func TestConfigErrors(t *testing.T) {
+	f := newFiles(t)
+	f.write("bad-token", "token-without-a-name\n")
+	f.write("bad.pem", "no certificate\n")
+	good := proxy.Config{
+		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFile: f.path("p.pem"), KeyFile: f.path("p.key"),
+		Tokens: control.TokenSource{File: f.path("token")},
+	}
+	for _, c := range []struct {
+		name string
+		edit func(*proxy.Config)
+		want string
+	}{
+		{"front without a port", func(c *proxy.Config) { c.Front = "localhost" }, `--front "localhost"`},
+		{"front with a bad port", func(c *proxy.Config) { c.Front = "localhost:99999" }, `--front "localhost:99999"`},
+		{"no control", func(c *proxy.Config) { c.Control = "" }, `--control ""`},
+		{"bad admin", func(c *proxy.Config) { c.Admin = "::1:80" }, `--admin "::1:80"`},
+		{"negative hold", func(c *proxy.Config) { c.Hold = -1 }, "--hold"},
+		{"negative drain", func(c *proxy.Config) { c.Drain = -1 }, "--drain"},
+		{"no header bytes", func(c *proxy.Config) { c.MaxHeaderBytes = 10 }, "--max-header-bytes 10"},
+		{"more header bytes than a C takes", func(c *proxy.Config) { c.MaxHeaderBytes = 1<<20 + 1 }, "--max-header-bytes 1048577"},
+		{"an ALPN that is not spoken", func(c *proxy.Config) { c.ALPN = []string{"h3"} }, `--alpn: "h3"`},
+		{"an ALPN twice", func(c *proxy.Config) { c.ALPN = []string{"h2", "h2"} }, "--alpn"},
+		{"an empty ALPN", func(c *proxy.Config) { c.ALPN = []string{} }, "--alpn"},
+		{"--no-auth on every address", func(c *proxy.Config) { c.NoAuth, c.Control = true, ":1444" }, "--no-auth"},
+		{"--no-auth on a name", func(c *proxy.Config) { c.NoAuth, c.Control = true, "example.org:1444" }, "--no-auth"},
+		{"a missing certificate", func(c *proxy.Config) { c.CertFile = f.path("missing.pem") }, "make"},
+		{"a bad certificate", func(c *proxy.Config) { c.CertFile = f.path("bad.pem") }, f.path("bad.pem")},
+		{"a bad client CA", func(c *proxy.Config) { c.ClientCAFile = f.path("bad.pem") }, f.path("bad.pem")},
+		{"a missing token file", func(c *proxy.Config) { c.Tokens.File = f.path("missing") }, "make"},
+		{"a token without a name", func(c *proxy.Config) { c.Tokens.File = f.path("bad-token") }, "line 1"},
+		{"a missing htpasswd", func(c *proxy.Config) { c.Htpasswd = f.path("missing") }, f.path("missing")},
+		{"a bad domain", func(c *proxy.Config) { c.Domain = "a b" }, "domain"},
+		{"a bad network", func(c *proxy.Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, "--trusted-proxy"},
+		{"an access log in no folder", func(c *proxy.Config) { c.AccessLog = f.path("missing/log") }, "--access-log"},
+	} {
+		cfg := good
+		c.edit(&cfg)
+		_, err := proxy.New(cfg)
+		if _, ok := err.(*proxy.ConfigError); !ok || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want a *ConfigError of one line with %q", c.name, err, c.want)
+		} else if strings.Contains(err.Error(), "token-without-a-name") {
+			t.Errorf("%s: the token is in the error: %v", c.name, err)
+		}
+	}
+	if _, err := proxy.New(good); err != nil {
+		t.Errorf("the good one: %v", err)
+	}
+	cfg := good
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	cfg.Front = ln.Addr().String()
+	x, err := proxy.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Listen(); err == nil || !strings.Contains(err.Error(), "another program listens there") {
+		t.Errorf("a port in use: got %v", err)
+	}
+}
