@@ -33,6 +33,11 @@ func TestAdminPort(t *testing.T) {
 	open := async(deadline(t), rt, "GET", x.url("/open"), nil)
 	<-arrived
 	want(t, "POST", fetch(deadline(t), rt, "POST", x.url("/"), bytes.NewReader(pattern(5000)), nil), 200, "5000")
+	// It is over for P, and for C's session, a little after A has its answer.
+	waitFor(t, "one request in flight", func() bool {
+		_, text := x.adminGet("/debug")
+		return strings.Contains(text, "incoming: 1\nserving: 1\n") && x.metric(`spdy_proxy_requests_total{class="2xx",origin="@"}`) == "1"
+	})
 	for _, c := range []struct {
 		path   string
 		status int

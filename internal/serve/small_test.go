@@ -17,6 +17,10 @@ func setClock(h *Handler, ahead time.Duration) {
 	h.serve.(*folder).now = func() time.Time { return time.Now().Add(ahead) }
 }
 
+// stopClock has that clock stand at a time from before the files of the test were
+// written: none of them is at rest, however long the test takes.
+func stopClock(h *Handler, at time.Time) { h.serve.(*folder).now = func() time.Time { return at } }
+
 // smallOf returns what h has in memory of the file of that name.
 func smallOf(h *Handler, name string) *smallContent { return h.serve.(*folder).small.files[name] }
 
