@@ -39,8 +39,8 @@ type port struct {
 	regs chan *Registration
 }
 
-// startPort starts a Server on ln, or on a loopback port if ln is nil: the
-// half-close and the reset that refusals are about exist only on real sockets.
+// startPort starts a Server on ln, or on a loopback port if ln is nil: net.Pipe has
+// neither the half-close nor the reset that refusals are about.
 // When the test ends it is closed, and its log searched for secrets.
 func startPort(t testing.TB, ln net.Listener, change func(*Server)) *port {
 	t.Helper()

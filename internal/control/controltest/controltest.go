@@ -148,11 +148,19 @@ func (l *Listener) DialFrom(addr string) (net.Conn, error) {
 		}
 		there = &connFrom{there, net.TCPAddrFromAddrPort(from)}
 	}
+	if err := l.Take(there); err != nil {
+		return nil, err
+	}
+	return here, nil
+}
+
+// Take has Accept return conn.
+func (l *Listener) Take(conn net.Conn) error {
 	select {
-	case l.conns <- there:
-		return here, nil
+	case l.conns <- conn:
+		return nil
 	case <-l.done:
-		return nil, net.ErrClosed
+		return net.ErrClosed
 	}
 }
 
