@@ -6,6 +6,7 @@ export GOWORK := off
 
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+MISSPELL    := github.com/golangci/misspell/cmd/misspell@v0.8.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 30s
 BENCH       ?= .
@@ -92,7 +93,7 @@ fuzz: ## each fuzz target of both modules for FUZZTIME (30s)
 	  done; \
 	done; done
 
-lint: ## gofmt, go vet, go mod tidy and staticcheck, for both modules; the shell scripts' syntax
+lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both modules; spelling; the shell scripts' syntax
 	@bad=$$(find cmd internal integration-tests -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
 	  if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; fi
 	@set -e; for m in $(MODULES); do \
@@ -100,6 +101,11 @@ lint: ## gofmt, go vet, go mod tidy and staticcheck, for both modules; the shell
 	  $(GO) -C $$m mod tidy -diff; \
 	  $(GO) -C $$m run $(STATICCHECK) ./...; \
 	done
+	@$(GO) -C internal/lint mod tidy -diff
+	@$(GO) -C internal/lint build -o $(CURDIR)/bin/lint .
+	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./...); done
+	@find README.md .github cmd internal integration-tests -name node_modules -prune -o \( -name '*.go' -o -name '*.md' -o -name '*.sh' -o -name '*.html' \) -print0 | \
+	  xargs -0 $(GO) run $(MISSPELL) -error
 	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/*.sh; do bash -n $$f; done
 
 vuln: export GO := $(GO)

@@ -48,7 +48,6 @@ type world struct {
 	env     []string
 	front   string
 	control string
-	cDir    string
 }
 
 // startWorld starts p with args, and a C that serves h. wrap, if not nil, makes

@@ -151,7 +151,7 @@ func (b *bench) compare(ctx context.Context, stdout io.Writer) error {
 				if err != nil {
 					fmt.Fprintf(b.log, "round %d  %-6s  %-5s  FAILED: %v\n", round+1, w.name, y.name, err)
 					c.samples, c.failed = append(c.samples, nil), append(c.failed, err.Error())
-					if _, wrong := errors.AsType[*wrongBody](err); wrong || y.name == pair {
+					if _, wrong := errors.AsType[*wrongBodyError](err); wrong || y.name == pair {
 						bad = append(bad, fmt.Errorf("%s, %s: %w", w.name, y.name, err))
 					}
 					continue

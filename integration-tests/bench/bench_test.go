@@ -47,7 +47,7 @@ func TestPattern(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := p.check(tt.got, tt.at)
-			if _, ok := errors.AsType[*wrongBody](err); !ok {
+			if _, ok := errors.AsType[*wrongBodyError](err); !ok {
 				t.Errorf("got %v, want a wrong body", err)
 			}
 		})
@@ -286,7 +286,7 @@ func TestClient(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			got := 0
 			err := answered(t, tt.answer).get(getRequest("x", "/"), 5000, func(n int) { got += n })
-			if _, wrong := errors.AsType[*wrongBody](err); wrong != tt.wrong || (err != nil) != tt.fails {
+			if _, wrong := errors.AsType[*wrongBodyError](err); wrong != tt.wrong || (err != nil) != tt.fails {
 				t.Errorf("got %v; want an error: %v, about the body: %v", err, tt.fails, tt.wrong)
 			}
 			if err == nil && got != 5000 {

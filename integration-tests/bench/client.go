@@ -104,7 +104,7 @@ func (c *client) some(at, length int64, limit int) (int, error) {
 			if errors.As(err, &timeout) && timeout.Timeout() {
 				return 0, fmt.Errorf("after %d of %d bytes of a body: %w", at, length, err)
 			}
-			return 0, &wrongBody{fmt.Sprintf("it ends after %d of %d bytes (%v)", at, length, err)}
+			return 0, &wrongBodyError{fmt.Sprintf("it ends after %d of %d bytes (%v)", at, length, err)}
 		}
 		c.w = n
 	}
@@ -125,7 +125,7 @@ func (c *client) get(request []byte, want int64, moved func(n int)) error {
 		return err
 	}
 	if length != want {
-		return &wrongBody{fmt.Sprintf("it is %d bytes long, want %d", length, want)}
+		return &wrongBodyError{fmt.Sprintf("it is %d bytes long, want %d", length, want)}
 	}
 	for at := int64(0); at < length; {
 		n, err := c.some(at, length, len(c.buf))

@@ -101,7 +101,7 @@ func load(ctx context.Context, _ []string, stdin io.Reader, stdout io.Writer) er
 	}
 	if err != nil {
 		r.Error = err.Error()
-		_, r.WrongBody = errors.AsType[*wrongBody](err)
+		_, r.WrongBody = errors.AsType[*wrongBodyError](err)
 		r.Late = ctx.Err() != nil
 	}
 	return out.Encode(report{Result: &r})
@@ -318,7 +318,7 @@ func (l *loader) rate(ctx context.Context) (r result, err error) {
 			unanswered.Add(1)
 			mu.Lock()
 			defer mu.Unlock()
-			if _, wrong := errors.AsType[*wrongBody](err); failed == nil && wrong {
+			if _, wrong := errors.AsType[*wrongBodyError](err); failed == nil && wrong {
 				failed = err
 			}
 		})
@@ -395,7 +395,7 @@ func (l *loader) sips(ctx context.Context, c *client, request []byte, pace time.
 		return 0, 0, err
 	}
 	if length != l.Size {
-		return 0, 0, &wrongBody{fmt.Sprintf("it is %d bytes long, want %d", length, l.Size)}
+		return 0, 0, &wrongBodyError{fmt.Sprintf("it is %d bytes long, want %d", length, l.Size)}
 	}
 	var start time.Time
 	tick := time.NewTicker(pace)
@@ -436,7 +436,7 @@ func (l *loader) upload(ctx context.Context) (r result, err error) {
 		return r, err
 	}
 	if got != want {
-		return r, &wrongBody{fmt.Sprintf("the digest of what was received is %q, want %q", got, want)}
+		return r, &wrongBodyError{fmt.Sprintf("the digest of what was received is %q, want %q", got, want)}
 	}
 	r.Requests, r.Bytes, r.Seconds = 1, l.Size, took.Seconds()
 	return r, nil

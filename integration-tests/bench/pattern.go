@@ -39,7 +39,7 @@ func (p *pattern) check(b []byte, at int64) error {
 		if !bytes.Equal(b[:n], p.twice[from:from+n]) {
 			for i := range b[:n] {
 				if b[i] != p.twice[from+i] {
-					return &wrongBody{fmt.Sprintf("byte %d is %#02x, want %#02x", at+int64(i), b[i], p.twice[from+i])}
+					return &wrongBodyError{fmt.Sprintf("byte %d is %#02x, want %#02x", at+int64(i), b[i], p.twice[from+i])}
 				}
 			}
 		}
@@ -73,8 +73,8 @@ func (p *pattern) file(name string, size int64) error {
 	return f.Close()
 }
 
-// wrongBody is a body that is not what was sent: the one thing that a fast
+// wrongBodyError is a body that is not what was sent: the one thing that a fast
 // program must not do.
-type wrongBody struct{ what string }
+type wrongBodyError struct{ what string }
 
-func (e *wrongBody) Error() string { return "a wrong body: " + e.what }
+func (e *wrongBodyError) Error() string { return "a wrong body: " + e.what }

@@ -84,7 +84,7 @@ func (l *loadProcess) wait(ctx context.Context) (result, error) {
 	}
 	switch {
 	case r.WrongBody:
-		return r, &wrongBody{strings.TrimPrefix(r.Error, "a wrong body: ")}
+		return r, &wrongBodyError{strings.TrimPrefix(r.Error, "a wrong body: ")}
 	case r.Late:
 		return r, fmt.Errorf("%w: %s", errStuck, r.Error)
 	case r.Error != "":

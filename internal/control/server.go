@@ -61,7 +61,7 @@ type Server struct {
 	ID string
 
 	// Handle takes a C over that may come in, before it is told so: whoever has
-	// the answer 200 can rely on being known. Its error refuses, a *Refusal as it
+	// the answer 200 can rely on being known. Its error refuses, a *RefusalError as it
 	// says, any other with 503. Without one the answer is sent, and serve called,
 	// which must return soon, having started whatever serves the connection; that
 	// is closed then if the answer could not be sent. Close waits for both.
@@ -97,15 +97,15 @@ type Server struct {
 	closed    bool
 }
 
-// Refusal is an answer that keeps a C out, for Admit.
-type Refusal struct {
+// RefusalError is an answer that keeps a C out, for Admit.
+type RefusalError struct {
 	Status     int           // of HTTP, 4xx or 5xx
 	RetryAfter time.Duration // in whole seconds; 0: not said
 	Reason     string        // one line for the person at C
 	header     [2]string     // one more field, if [0] is not empty
 }
 
-func (r *Refusal) Error() string {
+func (r *RefusalError) Error() string {
 	return fmt.Sprintf("%d %s: %s", r.Status, http.StatusText(r.Status), r.Reason)
 }
 
@@ -296,10 +296,10 @@ func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*
 		case limit.err != nil:
 			return nil, nil, limit.err
 		case limit.left <= 0:
-			return nil, nil, s.refuse(tc, &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge,
+			return nil, nil, s.refuse(tc, &RefusalError{Status: http.StatusRequestHeaderFieldsTooLarge,
 				Reason: fmt.Sprintf("a request's head has at most %d bytes", maxHead)})
 		}
-		return nil, nil, s.refuse(tc, &Refusal{Status: http.StatusBadRequest, Reason: "this is not an HTTP request"})
+		return nil, nil, s.refuse(tc, &RefusalError{Status: http.StatusBadRequest, Reason: "this is not an HTTP request"})
 	}
 
 	reg := &Registration{RemoteAddr: addr}
@@ -327,9 +327,9 @@ func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*
 	}
 	serve, err := s.Handle(reg)
 	if err != nil {
-		r, ok := errors.AsType[*Refusal](err)
+		r, ok := errors.AsType[*RefusalError](err)
 		if !ok {
-			r = &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
+			r = &RefusalError{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
 		}
 		s.lines.Log("not admitted", slog.LevelInfo, "control port: refused", slog.String("remote", addr.String()),
 			slog.String("origin", nameOf(reg.Name)), slog.String("answer", r.Error()))
@@ -357,12 +357,12 @@ func (s *Server) logFailure(ctx context.Context, msg string, addr net.Addr, err 
 // A token that is known lets in whatever else came from its address: of those
 // behind one address, none can lock out another. Guessing costs a TLS handshake
 // a guess, and says 401 or 429 by the number of guesses alone.
-func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal {
+func (s *Server) judge(req *http.Request, reg *Registration, from site) *RefusalError {
 	if req.Method != http.MethodPut {
-		return &Refusal{Status: http.StatusMethodNotAllowed, header: [2]string{"Allow", http.MethodPut},
+		return &RefusalError{Status: http.StatusMethodNotAllowed, header: [2]string{"Allow", http.MethodPut},
 			Reason: "this is the control port of a spdy-proxy: it takes PUT alone"}
 	}
-	refused := func(r *Refusal, name string) *Refusal {
+	refused := func(r *RefusalError, name string) *RefusalError {
 		s.lines.Log(strconv.Itoa(r.Status), slog.LevelWarn, "control port: refused", slog.String("remote", reg.RemoteAddr.String()),
 			slog.String("origin", name), slog.String("answer", r.Error()))
 		return r
@@ -370,10 +370,10 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 	var ok bool
 	if reg.Credential, ok = s.Auth.known(bearer(req.Header)); !ok {
 		if wait := s.refused.take(from, time.Now()); wait > 0 {
-			return refused(&Refusal{Status: http.StatusTooManyRequests, RetryAfter: wait,
+			return refused(&RefusalError{Status: http.StatusTooManyRequests, RetryAfter: wait,
 				Reason: "too many refused attempts from this address"}, "")
 		}
-		return refused(&Refusal{Status: http.StatusUnauthorized, header: [2]string{"WWW-Authenticate", "Bearer"},
+		return refused(&RefusalError{Status: http.StatusUnauthorized, header: [2]string{"WWW-Authenticate", "Bearer"},
 			Reason: "no token, or not one that this proxy knows"}, "")
 	}
 	path, slash := strings.CutPrefix(req.RequestURI, "/")
@@ -391,24 +391,24 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 		err = checkInstance(reg.Instance)
 	}
 	if err != nil {
-		return refused(&Refusal{Status: http.StatusBadRequest, Reason: err.Error()}, "")
+		return refused(&RefusalError{Status: http.StatusBadRequest, Reason: err.Error()}, "")
 	}
 	if !s.Auth.Valid(reg.Credential, reg.Name) {
-		return refused(&Refusal{Status: http.StatusForbidden,
+		return refused(&RefusalError{Status: http.StatusForbidden,
 			Reason: "this token may not register " + nameOf(reg.Name)}, nameOf(reg.Name))
 	}
 	if req.ContentLength > maxBody {
-		return tooLarge
+		return errTooLarge
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
-		return &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: "this proxy is stopping"}
+		return &RefusalError{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: "this proxy is stopping"}
 	}
 	return nil
 }
 
-var tooLarge = &Refusal{Status: http.StatusRequestEntityTooLarge, Reason: fmt.Sprintf("a body has at most %d bytes", maxBody)}
+var errTooLarge = &RefusalError{Status: http.StatusRequestEntityTooLarge, Reason: fmt.Sprintf("a body has at most %d bytes", maxBody)}
 
 // nameOf is an origin's name for people.
 func nameOf(name string) string {
@@ -434,7 +434,7 @@ func bearer(h http.Header) string {
 
 // readBody reads a request's body to its end, so that what follows it is the
 // next protocol's.
-func readBody(w io.Writer, req *http.Request) *Refusal {
+func readBody(w io.Writer, req *http.Request) *RefusalError {
 	if strings.EqualFold(req.Header.Get("Expect"), "100-continue") {
 		// A failure shows when the body does not come.
 		io.WriteString(w, "HTTP/1.1 100 Continue\r\n\r\n")
@@ -442,9 +442,9 @@ func readBody(w io.Writer, req *http.Request) *Refusal {
 	n, err := io.Copy(io.Discard, io.LimitReader(req.Body, maxBody+1))
 	switch {
 	case n > maxBody:
-		return tooLarge
+		return errTooLarge
 	case err != nil:
-		return &Refusal{Status: http.StatusBadRequest, Reason: "the body is not what its head announces"}
+		return &RefusalError{Status: http.StatusBadRequest, Reason: "the body is not what its head announces"}
 	}
 	return nil
 }
@@ -452,7 +452,7 @@ func readBody(w io.Writer, req *http.Request) *Refusal {
 // refuse sends an answer and closes, so that it arrives: a TCP socket that is
 // closed with something unread sends a reset, and the peer loses the answer.
 // It returns r.
-func (s *Server) refuse(tc *tls.Conn, r *Refusal) error {
+func (s *Server) refuse(tc *tls.Conn, r *RefusalError) error {
 	var b strings.Builder
 	body := r.Reason + "\n"
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n",

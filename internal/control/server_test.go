@@ -209,7 +209,7 @@ func isRefused(err error, status int) bool {
 // Handle decides last.
 func TestHandleRefuses(t *testing.T) {
 	refusals := map[string]error{
-		"full":   &Refusal{Status: 429, RetryAfter: 1500 * time.Millisecond, Reason: "this token has too many origins"},
+		"full":   &RefusalError{Status: 429, RetryAfter: 1500 * time.Millisecond, Reason: "this token has too many origins"},
 		"broken": errors.New("no table"),
 	}
 	p := startPort(t, nil, func(s *Server) {

@@ -62,6 +62,7 @@ var arrows = map[string][]string{
 	"internal/originname": nil,
 	"internal/upgrade":    nil,
 	"internal/house":      nil,
+	"internal/lint":       nil,
 
 	"internal/http1": nil,
 

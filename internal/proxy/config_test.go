@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func TestConfigErrors(t *testing.T) {
 		cfg := good
 		c.edit(&cfg)
 		_, err := proxy.New(cfg)
-		if _, ok := err.(*proxy.ConfigError); !ok || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+		if _, ok := errors.AsType[*proxy.ConfigError](err); !ok || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want a *ConfigError of one line with %q", c.name, err, c.want)
 		} else if strings.Contains(err.Error(), "token-without-a-name") {
 			t.Errorf("%s: the token is in the error: %v", c.name, err)

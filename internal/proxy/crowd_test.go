@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -79,7 +80,7 @@ func (c caller) asks(x *p, idle int) caller {
 func (c caller) gone(what string) {
 	c.t.Helper()
 	_, err := io.Copy(io.Discard, c.r)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 		c.t.Errorf("%s was not closed", what)
 	}
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"testing"
@@ -86,7 +87,7 @@ func TestSlowReaderIsNotStalled(t *testing.T) {
 	}
 	select {
 	case err := <-written:
-		if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
+		if ne, ok := errors.AsType[net.Error](err); !ok || !ne.Timeout() {
 			t.Errorf("a write that gets nowhere ended with %v, want a timeout", err)
 		}
 	case <-time.After(10 * time.Second):

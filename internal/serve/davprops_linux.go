@@ -2,5 +2,5 @@ package serve
 
 import "golang.org/x/sys/unix"
 
-// noAttribute is the error for an attribute that a file does not have.
-const noAttribute = unix.ENODATA
+// errNoAttribute is the error for an attribute that a file does not have.
+const errNoAttribute = unix.ENODATA

@@ -48,7 +48,7 @@ func readAttribute(file *os.File) ([]byte, error) {
 			return buf[:n], nil
 		case errors.Is(err, unix.ERANGE) && len(buf) < maxDeadProps:
 			buf = make([]byte, maxDeadProps)
-		case errors.Is(err, noAttribute):
+		case errors.Is(err, errNoAttribute):
 			return nil, nil
 		default:
 			return nil, err

@@ -46,7 +46,7 @@ func (d *folder) sendEncoded(w http.ResponseWriter, r *http.Request, name string
 		}
 		return weights["*"]
 	}
-	// Without a word on it, the file as it is is acceptable, but asked for least.
+	// Without a word on it, the file as it is may be sent, but is asked for least.
 	least, named := weights["identity"]
 	best := -1
 	for i, e := range encodings {

@@ -97,7 +97,7 @@ func (s *Stream) proxy(r *http.Request, w http.ResponseWriter) (wrote bool, err 
 // session can open none.
 func (s *Stream) do(r *http.Request) (*http.Response, error) {
 	if r == nil {
-		return nil, incompleteURL("")
+		return nil, incompleteURLError("")
 	}
 	if s.s.server != nil {
 		if r.Body != nil {
@@ -137,10 +137,10 @@ func (s *Stream) wasOpened() bool {
 	return s.opened
 }
 
-// incompleteURL is the error for a request that does not say where it goes.
-type incompleteURL string
+// incompleteURLError is the error for a request that does not say where it goes.
+type incompleteURLError string
 
-func (e incompleteURL) Error() string {
+func (e incompleteURLError) Error() string {
 	return fmt.Sprintf("Incomplete path provided to resource: URL %q needs a scheme and a host", string(e))
 }
 
@@ -148,10 +148,10 @@ func (e incompleteURL) Error() string {
 func outgoing(r *http.Request) (*http.Request, error) {
 	u := r.URL
 	if u == nil {
-		return nil, incompleteURL("")
+		return nil, incompleteURLError("")
 	}
 	if u.Scheme == "" || u.Host == "" {
-		return nil, incompleteURL(u.String())
+		return nil, incompleteURLError(u.String())
 	}
 	req := r.WithContext(r.Context())
 	if req.Host == "" {

@@ -217,7 +217,7 @@ func TestHijackDeadlines(t *testing.T) {
 	onHijack(t, setup{}, func(h *serverTest, conn net.Conn, _ *bufio.ReadWriter) {
 		isTimeout := func(what string, err error) {
 			h.Helper()
-			if ne, ok := err.(net.Error); !ok || !ne.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
+			if ne, ok := errors.AsType[net.Error](err); !ok || !ne.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
 				h.Errorf("%s: got %v, want a timeout", what, err)
 			}
 		}

@@ -1,5 +1,7 @@
 package spdy
 
+import "errors"
+
 // removeLocked takes st out of the session. err is nil if both sides ended it;
 // otherwise unlock tells whoever reads its body, and its handler.
 func (s *Session) removeLocked(st *Stream, err error) {
@@ -57,7 +59,7 @@ func (st *Stream) notifyEnd() {
 	err, whole, cancel := st.err, st.recv.fin, st.cancel
 	st.s.unlock()
 	if !whole {
-		if se, ok := err.(*StreamError); ok && !se.Remote {
+		if se, ok := errors.AsType[*StreamError](err); ok && !se.Remote {
 			st.recv.buf.abort(err)
 		} else {
 			st.recv.buf.end(err)

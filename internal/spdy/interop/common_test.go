@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -198,7 +199,7 @@ func asClient(t *testing.T, s *spdy.Session, cookies bool) {
 
 // isReset returns nil if err is a StreamError of the other side with that status.
 func isReset(err error, status spdy.Status, remote bool) error {
-	if se, ok := err.(*spdy.StreamError); !ok || se.Status != status || se.Remote != remote {
+	if se, ok := errors.AsType[*spdy.StreamError](err); !ok || se.Status != status || se.Remote != remote {
 		return fmt.Errorf("%v, want a StreamError with %v, remote: %t", err, status, remote)
 	}
 	return nil
