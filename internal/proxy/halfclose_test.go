@@ -26,22 +26,29 @@ func halfClosed(t *testing.T, x *p, bare bool, text string) *bufio.Reader {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tcp.Close() })
-	tcp.SetDeadline(time.Now().Add(patience))
-	conn := tcp
+	conn := net.Conn(patientConn{tcp})
 	if x.cfg.TLS {
-		conn = tls.Client(tcp, &tls.Config{RootCAs: x.files.roots(), ServerName: "localhost", NextProtos: []string{"http/1.1"}})
+		conn = tls.Client(conn, &tls.Config{RootCAs: x.files.roots(), ServerName: "localhost", NextProtos: []string{"http/1.1"}})
 	}
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
 	half := conn
-	if bare {
+	if bare || !x.cfg.TLS {
 		half = tcp
 	}
 	if err := half.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	return bufio.NewReader(conn)
+}
+
+// patientConn is a connection on which something comes within patience.
+type patientConn struct{ net.Conn }
+
+func (c patientConn) Read(p []byte) (int, error) {
+	c.SetReadDeadline(time.Now().Add(patience))
+	return c.Conn.Read(p)
 }
 
 // "A visitor that closes its sending side still gets its answer."

@@ -438,6 +438,7 @@ func fetch(ctx context.Context, rt http.RoundTripper, method, url string, body i
 	if err != nil {
 		return answer{err: err}
 	}
+	req.Body = moving(ctx, req.Body)
 	if edit != nil {
 		edit(req)
 	}
@@ -446,7 +447,7 @@ func fetch(ctx context.Context, rt http.RoundTripper, method, url string, body i
 		return answer{err: err}
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
+	b, err := io.ReadAll(moving(ctx, res.Body))
 	return answer{res.StatusCode, res.Header, b, err}
 }
 

@@ -16,11 +16,44 @@ import (
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
 
+// deadline returns a context that ends when nothing has moved for patience. How long
+// a large body takes is the machine's affair: see moving.
 func deadline(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
+	ctx, cancel := context.WithCancelCause(context.Background())
+	timer := time.AfterFunc(patience, func() { cancel(context.DeadlineExceeded) })
+	t.Cleanup(func() {
+		timer.Stop()
+		cancel(nil)
+	})
+	return patient{ctx, timer}
+}
+
+// patient is what deadline returns.
+type patient struct {
+	context.Context
+	timer *time.Timer
+}
+
+// moving returns body; what is read of it puts ctx's end off, if that is deadline's.
+func moving(ctx context.Context, body io.ReadCloser) io.ReadCloser {
+	if p, ok := ctx.(patient); ok && body != nil && body != http.NoBody {
+		return movingBody{body, p.timer}
+	}
+	return body
+}
+
+type movingBody struct {
+	io.ReadCloser
+	timer *time.Timer
+}
+
+func (m movingBody) Read(p []byte) (int, error) {
+	n, err := m.ReadCloser.Read(p)
+	if n > 0 {
+		m.timer.Reset(patience)
+	}
+	return n, err
 }
 
 // async fetches on a goroutine of its own, which ends with the answer.

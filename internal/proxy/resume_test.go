@@ -63,7 +63,8 @@ func atRest(t *testing.T, content []byte, n int) (h http.Handler, files []string
 // begin fetches the first n bytes of a download and leaves the rest to come.
 func begin(t *testing.T, rt http.RoundTripper, url, rng string, n int) (res *http.Response, head []byte) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(deadline(t), "GET", url, nil)
+	ctx := deadline(t)
+	req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +74,7 @@ func begin(t *testing.T, rt http.RoundTripper, url, rng string, n int) (res *htt
 	if res, err = rt.RoundTrip(req); err != nil {
 		t.Fatal(err)
 	}
+	res.Body = moving(ctx, res.Body)
 	t.Cleanup(func() { res.Body.Close() })
 	head = make([]byte, n)
 	if _, err := io.ReadFull(res.Body, head); err != nil {

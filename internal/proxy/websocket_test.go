@@ -188,13 +188,12 @@ func TestWebSocketsAtOnce(t *testing.T) {
 		for range n {
 			open = append(open, dial())
 		}
-		ctx := deadline(t)
 		var talking sync.WaitGroup
 		for i, ws := range open {
 			talking.Go(func() {
 				for round := range 10 {
 					msg := append(fmt.Appendf(nil, "socket %d round %d ", i, round), pattern(1000*i)...)
-					if err := say(ctx, ws, websocket.MessageBinary, msg); err != nil {
+					if err := say(deadline(t), ws, websocket.MessageBinary, msg); err != nil {
 						t.Errorf("socket %d, round %d: %v", i, round, err)
 						return
 					}
