@@ -31,20 +31,20 @@ func (s *Session) unavailableLocked() *SessionError {
 		e := *s.err
 		e.NotProcessed = true
 		return &e
+	case s.usedUpLocked():
+		return &SessionError{Cause: errNoMoreIDs, NotProcessed: true}
 	case s.closing.got:
 		return &SessionError{Status: s.closing.gotStatus, Remote: true, Cause: ErrGoingAway, NotProcessed: true}
 	case s.closing.sent:
-		return &SessionError{Cause: s.goAwayCauseLocked(), NotProcessed: true}
+		return &SessionError{Cause: ErrGoingAway, NotProcessed: true}
 	}
 	return nil
 }
 
-// goAwayCauseLocked says why this side sent GOAWAY.
-func (s *Session) goAwayCauseLocked() error {
-	if s.admission.nextID > maxStreamID {
-		return errNoMoreIDs
-	}
-	return ErrGoingAway
+// usedUpLocked reports whether the session ends because this side's stream ids are
+// used up. The peer answers a GOAWAY with its own, which is not the reason then.
+func (s *Session) usedUpLocked() bool {
+	return s.closing.sent && s.admission.nextID > maxStreamID && s.closing.gotStatus == GoAwayOK
 }
 
 // Available returns how many streams could be opened now without waiting, 0

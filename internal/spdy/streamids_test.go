@@ -46,6 +46,11 @@ func TestStreamIDsRunOut(t *testing.T) {
 			h.Errorf("a request without an id: got %v, want an error that says it was not processed", err)
 		}
 		h.p.WantIdle("nothing for it on the wire")
+		h.p.Send(goAway(lastID, 0)) // the peer answers in kind
+		synctest.Wait()
+		if err := h.s.Err(); err == nil || !strings.Contains(err.Error(), "stream ids are used up") {
+			h.Errorf("Err, after the peer's GOAWAY: got %v, want that the ids are used up", err)
+		}
 
 		h.answer(last, lastID)
 		h.p.WantIdle("a stream is still open")
@@ -53,6 +58,9 @@ func TestStreamIDsRunOut(t *testing.T) {
 		h.p.WantEOF("nothing is open")
 		if err := h.wantServed(); err != nil {
 			h.Errorf("Serve: got %v, want nil", err)
+		}
+		if err := h.s.Err(); !strings.Contains(err.Error(), "stream ids are used up") {
+			h.Errorf("Err in the end: got %v, want that the ids are used up", err)
 		}
 	})
 }

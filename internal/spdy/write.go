@@ -66,9 +66,9 @@ func (s *Session) writeLoop() {
 		}
 		if s.drainedLocked() {
 			e := &SessionError{Status: s.closing.gotStatus, Remote: s.closing.got, Cause: ErrGoingAway}
-			if !e.Remote {
-				e.Cause = s.goAwayCauseLocked()
-			} else if e.Status != GoAwayOK {
+			if s.usedUpLocked() {
+				e.Remote, e.Cause = false, errNoMoreIDs
+			} else if e.Remote && e.Status != GoAwayOK {
 				e.Cause = errPeerStatus
 			}
 			s.unlock()
