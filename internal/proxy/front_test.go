@@ -26,8 +26,7 @@ import (
 
 // The front port's table: what A sees, and when.
 func TestFrontPort(t *testing.T) {
-	t.Parallel()
-	everyClient(t, func(c *proxy.Config) {
+	everyClientInBubble(t, func(c *proxy.Config) {
 		c.ResponseTimeout = 200 * time.Millisecond
 		c.MaxHeaderBytes = 8192
 	}, func(t *testing.T, x *p, rt http.RoundTripper) {
@@ -80,12 +79,12 @@ func TestFrontPort(t *testing.T) {
 			{"405 TRACE", "TRACE", "/", nil, 405, true},
 			{"431", "GET", "/", func(r *http.Request) { r.Header.Set("X-Long", strings.Repeat("x", 9000)) }, 431, true},
 		} {
-			t.Run(c.name, func(t *testing.T) {
+			func() { // a bubble has no subtests
 				if c.status == 0 {
 					res, _ := begin(t, rt, x.url(c.path), "", 500)
 					seen <- struct{}{}
 					if rest, err := io.ReadAll(res.Body); err == nil {
-						t.Errorf("the body ended as if whole, after %d more bytes", len(rest))
+						t.Errorf("%s: the body ended as if whole, after %d more bytes", c.name, len(rest))
 					}
 					return
 				}
@@ -101,15 +100,15 @@ func TestFrontPort(t *testing.T) {
 					}
 				})
 				if a.err != nil || a.status != c.status {
-					t.Fatalf("got %v, want %d", a, c.status)
+					t.Fatalf("%s: got %v, want %d", c.name, a, c.status)
 				}
 				if c.status == 200 && !strings.Contains(string(a.body), c.method+" "+c.path) {
-					t.Errorf("got %q, want it with %q", a.body, c.path)
+					t.Errorf("%s: got %q, want it with %q", c.name, a.body, c.path)
 				}
 				if c.ours && (a.header.Get("Proxy-Status") == "" || strings.Count(string(a.body), "\n") != 1) {
-					t.Errorf("got Proxy-Status %q, body %q; want one, and one line", a.header.Get("Proxy-Status"), a.body)
+					t.Errorf("%s: got Proxy-Status %q, body %q; want one, and one line", c.name, a.header.Get("Proxy-Status"), a.body)
 				}
-			})
+			}()
 		}
 	})
 }
