@@ -33,7 +33,7 @@ func TestAccessLogToANamedPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	x = startP(t, f, func(c *proxy.Config) { c.AccessLog = pipe })
+	x = startP(t, f, func(c *proxy.Config) { c.AccessLog = pipe; noDefault(c) }) // nobody is waited for
 	x.get("/line")
 	line, err := bufio.NewReader(r).ReadString('\n')
 	if err != nil || !strings.Contains(line, "/line") {
