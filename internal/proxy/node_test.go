@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -18,53 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/amahi/spdy/interop"
+
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
-
-// interop has package.json and package-lock.json of what these tests and the
-// engine's use of Node.js.
-const interop = "../spdy/interop"
-
-// nodeModules returns a folder that has spdy-transport. It skips the test on a
-// machine without Node.js.
-func nodeModules(t *testing.T) string {
-	t.Helper()
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not on this machine", program)
-		}
-	}
-	installed, err := filepath.Abs(filepath.Join(interop, "node_modules"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// npm writes this file last.
-	if _, err := os.Stat(filepath.Join(installed, ".package-lock.json")); err == nil {
-		return installed
-	}
-	// The engine's tests may be installing there at this moment.
-	dir := t.TempDir()
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		b, err := os.ReadFile(filepath.Join(interop, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-		t.Skipf("spdy-transport could not be installed: npm ci: %v\n%s", err, out)
-	}
-	return filepath.Join(dir, "node_modules")
-}
 
 // nodeRequest is what testdata/visitor.js is told, nodeAnswer what it tells.
 type nodeRequest struct {
@@ -93,7 +49,7 @@ type nodeVisitor struct {
 
 func startNode(t *testing.T, x *p) *nodeVisitor {
 	t.Helper()
-	modules := nodeModules(t)
+	modules := interop.NodeModules(t, "../spdy/interop")
 	cmd := exec.Command("node", filepath.Join("testdata", "visitor.js"), fmt.Sprint(x.FrontAddr().(*net.TCPAddr).Port), x.files.path("ca.pem"))
 	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
 	cmd.Stderr = os.Stderr

@@ -10,26 +10,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/amahi/spdy"
 )
-
-// install makes node_modules what package-lock.json says, once.
-var install = sync.OnceValue(func() error {
-	// npm writes this file last.
-	if _, err := os.Stat(filepath.Join("node_modules", ".package-lock.json")); err == nil {
-		return nil
-	}
-	out, err := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("npm ci: %w\n%s", err, out)
-	}
-	return nil
-})
 
 // event is what the peer tells.
 type event struct {
@@ -71,17 +56,7 @@ type nodePeer struct {
 // startNode runs peer.js in a role, connected to us.
 func startNode(t *testing.T, role string) *nodePeer {
 	t.Helper()
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not on this machine", program)
-		}
-	}
-	if err := install(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("the peer could not be installed: %v", err)
-	}
+	NodeModules(t, ".")
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
