@@ -18,6 +18,8 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 	"github.com/amahi/spdy-proxy/internal/originname"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // Defaults of Server.
@@ -426,7 +428,7 @@ func bearer(h http.Header) string {
 		return ""
 	}
 	scheme, token, _ := strings.Cut(v[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	if !httpfield.Equal(scheme, "Bearer") {
 		return ""
 	}
 	return strings.TrimLeft(token, " ")
@@ -435,7 +437,7 @@ func bearer(h http.Header) string {
 // readBody reads a request's body to its end, so that what follows it is the
 // next protocol's.
 func readBody(w io.Writer, req *http.Request) *RefusalError {
-	if strings.EqualFold(req.Header.Get("Expect"), "100-continue") {
+	if httpfield.Equal(req.Header.Get("Expect"), "100-continue") {
 		// A failure shows when the body does not come.
 		io.WriteString(w, "HTTP/1.1 100 Continue\r\n\r\n")
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // resume asks the origin's next session for the rest, after cause ended the one
@@ -64,7 +66,7 @@ func resumable(resp *http.Response) (s span, ok bool) {
 	s.etag = etags[0]
 	switch resp.StatusCode {
 	case http.StatusOK:
-		if strings.EqualFold(strings.TrimSpace(resp.Header.Get("Accept-Ranges")), "none") || len(resp.Header["Content-Range"]) > 0 {
+		if httpfield.Equal(strings.TrimSpace(resp.Header.Get("Accept-Ranges")), "none") || len(resp.Header["Content-Range"]) > 0 {
 			return s, false
 		}
 		s.last, s.total = resp.ContentLength-1, resp.ContentLength
@@ -85,7 +87,7 @@ func (s *span) parse(v string) bool {
 	unit, rest, _ := strings.Cut(v, " ")
 	pair, total, ok1 := strings.Cut(rest, "/")
 	first, last, ok2 := strings.Cut(pair, "-")
-	if !strings.EqualFold(unit, "bytes") || !ok1 || !ok2 {
+	if !httpfield.Equal(unit, "bytes") || !ok1 || !ok2 {
 		return false
 	}
 	for _, f := range []struct {

@@ -158,7 +158,7 @@ var errAnswerTooLarge = errors.New("the head of the origin's answer is too large
 func checkResponse(resp *http.Response, upgrade bool) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusSwitchingProtocols:
-		if to := resp.Header["Upgrade"]; !upgrade || len(to) != 1 || !strings.EqualFold(strings.TrimSpace(to[0]), "websocket") {
+		if to := resp.Header["Upgrade"]; !upgrade || len(to) != 1 || !httpfield.Equal(strings.TrimSpace(to[0]), "websocket") {
 			return &responseError{"it switches to a protocol that was not asked for"}
 		}
 	case code > 599: // RFC 9110, 15

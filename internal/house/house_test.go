@@ -50,7 +50,7 @@ var arrows = map[string][]string{
 	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/originname", "internal/spdy"},
 	"internal/agent":  {"internal/addrkey", "internal/control", "internal/loglimit", "internal/originname", "internal/spdy"},
 
-	"internal/control":    {"internal/addrkey", "internal/loglimit", "internal/oneline", "internal/originname"},
+	"internal/control":    {"internal/addrkey", "internal/httpfield", "internal/loglimit", "internal/oneline", "internal/originname"},
 	"internal/serve":      {"internal/httpfield", "internal/loglimit", "internal/oneline"},
 	"internal/addrkey":    nil,
 	"internal/httpfield":  nil,
@@ -64,7 +64,7 @@ var arrows = map[string][]string{
 	"internal/house":      nil,
 	"internal/lint":       nil,
 
-	"internal/http1": nil,
+	"internal/http1": {"internal/httpfield"},
 
 	"internal/devfiles": {"internal/cli"},
 
@@ -437,6 +437,36 @@ func TestDurationsAreMonotonic(t *testing.T) {
 				}
 				if x, ok := sel.X.(*ast.Ident); !ok || x.Name != "time" { // time.Unix makes a Time
 					t.Errorf("%s calls %s: use time.Since, or Time.Sub, or name the file here if it is no duration", file, sel.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+}
+
+// What others sent is compared as HTTP says, in ASCII: strings.EqualFold folds more,
+// so that P would read a message as no one else does.
+func TestHeaderFieldsAreComparedInASCII(t *testing.T) {
+	for dir := range packages(t) {
+		if !strings.HasPrefix(dir, "internal/") {
+			continue
+		}
+		names, err := filepath.Glob(filepath.Join(root(t), filepath.FromSlash(dir), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			file := path.Join(dir, filepath.Base(name))
+			if strings.HasSuffix(name, "_test.go") || file == "internal/proxy/config.go" { // a flag's value
+				continue
+			}
+			src, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(src, func(n ast.Node) bool {
+				if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "EqualFold" {
+					t.Errorf("%s calls EqualFold: use httpfield.Equal, or name the file here if the text is no one else's", file)
 				}
 				return true
 			})

@@ -187,6 +187,7 @@ var cases = []struct{ section, about, sent, want string }{
 	{"9112, 6.3", "a coding without chunked", post + "Transfer-Encoding: gzip\r\n\r\n" + end, "400 the Transfer-Encoding is not valid; " + closed},
 	{"9112, 6.3", "chunked is not last", post + "Transfer-Encoding: chunked, gzip\r\n\r\n" + end, "400 the Transfer-Encoding is not valid; " + closed},
 	{"9112, 6.3", "identity", post + "Transfer-Encoding: identity\r\n\r\n" + end, "400 the Transfer-Encoding is not valid; " + closed},
+	{"9112, 6.1", "the Kelvin sign is no k", post + "Transfer-Encoding: chun\u212aed\r\n\r\n" + end, "400 the Transfer-Encoding is not valid; " + closed},
 	{"9112, 7.1", "chunked twice", post + "Transfer-Encoding: chunked, chunked\r\n\r\n" + end, "400 the Transfer-Encoding is not valid; " + closed},
 	{"9112, 7.1", "chunked in two lines", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + end, "400 the Transfer-Encoding is not valid; " + closed},
 	{"9112, 7.1", "a parameter", post + "Transfer-Encoding: chunked;q=1\r\n\r\n" + end, "400 the Transfer-Encoding is not valid; " + closed},

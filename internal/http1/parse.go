@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // Limits of a head beside those of Server.
@@ -265,15 +267,15 @@ func (f *framing) note(name, value string) (taken bool, why *refusal) {
 		for {
 			token, rest, more := strings.Cut(value, ",")
 			token = strings.Trim(token, " \t")
-			f.closes = f.closes || strings.EqualFold(token, "close")
-			f.keeps = f.keeps || strings.EqualFold(token, "keep-alive")
+			f.closes = f.closes || httpfield.Equal(token, "close")
+			f.keeps = f.keeps || httpfield.Equal(token, "keep-alive")
 			if !more {
 				return false, nil
 			}
 			value = rest
 		}
 	case "Expect":
-		f.continues = f.expect == "" && strings.EqualFold(value, "100-continue")
+		f.continues = f.expect == "" && httpfield.Equal(value, "100-continue")
 		f.expect += value
 	}
 	return false, nil
@@ -327,7 +329,7 @@ func (f *framing) judge(minor int) *refusal {
 		return bad("HTTP/1.0 has no Transfer-Encoding") // RFC 9112, 6.1
 	case f.length >= 0:
 		return bad("there is a Content-Length beside Transfer-Encoding") // RFC 9112, 6.1
-	case strings.EqualFold(f.coding, "chunked"):
+	case httpfield.Equal(f.coding, "chunked"):
 	default:
 		return f.judgeCoding()
 	}
@@ -341,7 +343,7 @@ func (f *framing) judgeCoding() *refusal {
 	codings := strings.Split(f.coding, ",")
 	for i, coding := range codings {
 		name, _, parameters := strings.Cut(coding, ";")
-		chunked := strings.EqualFold(strings.Trim(name, " \t"), "chunked")
+		chunked := httpfield.Equal(strings.Trim(name, " \t"), "chunked")
 		if !isToken(strings.Trim(name, " \t")) || chunked && parameters || chunked != (i == len(codings)-1) {
 			return bad("the Transfer-Encoding is not valid")
 		}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // maxHeld is how much of a body without a length is kept until its end, to say
@@ -121,7 +123,7 @@ func (x *exchange) writeHeadLocked(status int) {
 	x.keep = x.keep && !waited && status != http.StatusSwitchingProtocols && !x.c.s.closing.Load() && x.body.atHand()
 	for _, list := range x.header["Connection"] {
 		for token := range strings.SplitSeq(list, ",") {
-			if strings.EqualFold(strings.Trim(token, " \t"), "close") {
+			if httpfield.Equal(strings.Trim(token, " \t"), "close") {
 				x.keep, x.closes = false, true
 			}
 		}

@@ -96,3 +96,26 @@ func HasToken(lists []string, token string) bool {
 // IsToken reports whether s is a token (RFC 9110, 5.6.2), as each name of a field
 // is.
 func IsToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }
+
+// Equal reports whether a and b are the same but for the case of their ASCII
+// letters, which is how names, tokens and codings are compared (RFC 9110, 5.6.2).
+// strings.EqualFold takes the Kelvin sign for a k, too, which no other program does:
+// one that reads "chun\u212aed" as chunked ends a message where others do not.
+func Equal(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}

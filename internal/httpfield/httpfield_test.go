@@ -106,3 +106,17 @@ func TestHasToken(t *testing.T) {
 		t.Error("the kelvin sign is a k")
 	}
 }
+
+func TestEqual(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "", true}, {"chunked", "CHUNKED", true}, {"close", "Close", true}, {"a", "", false}, {"[", "{", false}, {"@", "`", false},
+		{"chunked", "chun\u212aed", false}, {"close", "clo\u017fe", false}, {"\xff", "\xff", true},
+	} {
+		if got := Equal(test.a, test.b); got != test.want {
+			t.Errorf("Equal(%q, %q): got %t", test.a, test.b, got)
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // weighted yields the elements of an Accept or Accept-Encoding header, in lower
@@ -21,7 +23,7 @@ func weighted(headers []string) iter.Seq2[string, float64] {
 				weight := 1.0
 				for param := range strings.SplitSeq(params, ";") {
 					key, value, found := strings.Cut(strings.Trim(param, " \t"), "=")
-					if found && strings.EqualFold(key, "q") {
+					if found && httpfield.Equal(key, "q") {
 						q, err := strconv.ParseFloat(value, 64)
 						if err != nil || !(q >= 0 && q <= 1) {
 							q = 0

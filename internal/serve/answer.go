@@ -27,7 +27,7 @@ func checkAnswer(resp *http.Response, webSocket bool) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusSwitchingProtocols:
 		// RFC 9110, 15.2.2; RFC 6455, 4.1 on what a 101 must hold.
-		if !webSocket || !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket") {
+		if !webSocket || !httpfield.Equal(resp.Header.Get("Upgrade"), "websocket") {
 			return badAnswer("it switches to a protocol that was not asked for")
 		}
 		if !httpfield.HasToken(resp.Header["Connection"], "upgrade") {

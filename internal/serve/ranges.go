@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // maxRanges is the number of parts above which a Range header is ignored, as
@@ -22,7 +24,7 @@ type byteRange struct{ first, last int64 }
 // or of too many parts. A valid one of which the file has no part returns none.
 func parseRange(value string, size int64) (parts []byteRange, ok bool) {
 	unit, set, found := strings.Cut(value, "=")
-	if !found || !strings.EqualFold(unit, "bytes") {
+	if !found || !httpfield.Equal(unit, "bytes") {
 		return nil, false
 	}
 	specs := 0

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/httpfield"
@@ -16,7 +15,7 @@ const closeWait = 30 * time.Second
 // isWebSocket tells whether r asks for a WebSocket. SPDY has no Connection
 // header that would say so once more.
 func isWebSocket(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	return r.Method == http.MethodGet && httpfield.Equal(r.Header.Get("Upgrade"), "websocket")
 }
 
 // switchProtocols passes on the service's 101, and then bytes both ways until

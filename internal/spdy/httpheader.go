@@ -134,11 +134,12 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// hasToken reports whether the comma-separated values hold token, in any case.
+// hasToken reports whether the comma-separated values hold token, which is in lower
+// case, in any case of ASCII's letters: strings.EqualFold folds others as well.
 func hasToken(values []string, token string) bool {
 	for _, v := range values {
 		for part := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.TrimSpace(part), token) {
+			if part = strings.Trim(part, " \t"); len(part) == len(token) && strings.ToLower(part) == token {
 				return true
 			}
 		}
