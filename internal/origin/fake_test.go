@@ -24,6 +24,7 @@ type fake struct {
 	available int
 	err       error
 	silent    bool // answers no PING
+	ending    bool // as a session is whose connection is being closed: it sends none
 	chatty    bool // sends other frames all the same
 	stubborn  bool // does not finish what it serves
 	shut      int  // calls of Shutdown
@@ -88,11 +89,14 @@ func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (f *fake) PingContext(ctx context.Context) (time.Duration, error) {
 	f.mu.Lock()
-	silent, chatty := f.silent, f.chatty
+	silent, chatty, ending := f.silent, f.chatty, f.ending
 	if chatty {
 		f.frames++
 	}
 	f.mu.Unlock()
+	if ending {
+		return 0, spdy.ErrClosed
+	}
 	if !silent {
 		return time.Millisecond, nil
 	}

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -22,9 +23,10 @@ func (t *Table) probe(m *Member) {
 		heard := m.Stats().FramesReceived
 		ctx, cancel := context.WithTimeout(t.ctx, t.cfg.PingTimeout)
 		_, err := m.PingContext(ctx)
+		silent := errors.Is(ctx.Err(), context.DeadlineExceeded)
 		cancel()
-		if err == nil || t.ctx.Err() != nil {
-			return
+		if err == nil || !silent {
+			return // it has answered, or it ends: that is told elsewhere
 		}
 		select {
 		case <-m.Done():

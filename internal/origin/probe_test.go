@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy"
 )
 
 func TestSilentIsDroppedAtRegistration(t *testing.T) {
@@ -37,5 +39,18 @@ func TestSilentIsDroppedWhenReplaced(t *testing.T) {
 		b.log.reset()
 		time.Sleep(2 * time.Second)
 		b.log.want(t, "dead: origin dropped, it does not answer (1)", "dead: origin disconnected (1)")
+	})
+}
+
+// A session that ends while it is asked has not been silent: it went as it should.
+func TestEndingIsNotSilent(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		old := newFake("old")
+		old.stubborn, old.ending = true, true
+		b.register("films", "x.0", old)
+		b.register("films", "x.0", newFake("new"))
+		synctest.Wait()
+		old.die(spdy.ErrGoingAway)
+		b.log.want(t, "old: origin connected (1)", "new: origin connected (1)", "old: origin replaced by a newer connection (1)", "old: origin disconnected (1)")
 	})
 }
