@@ -41,13 +41,7 @@ func TestAgain(t *testing.T) {
 			t.Fatal("C does not say that it dials again")
 		}
 		time.Sleep(time.Minute)
-		refuse := true
-		w.setDial(func(int) (net.Conn, error) {
-			if refuse {
-				return nil, errors.New("not yet")
-			}
-			return w.ln.Dial()
-		})
+		w.setDial(func(int) (net.Conn, error) { return nil, errors.New("not yet") })
 		began := time.Now()
 		answered := old.again(context.Background(), nil)
 		time.Sleep(20 * time.Millisecond)
@@ -57,7 +51,7 @@ func TestAgain(t *testing.T) {
 		default:
 		}
 		old.wantServing(t)
-		refuse = false
+		w.setDial(nil)
 		next := w.registered()
 		if status := <-answered; status != http.StatusNoContent || time.Since(began) > 200*time.Millisecond {
 			t.Errorf("got %d after %v, want 204 and no long wait", status, time.Since(began))
