@@ -231,13 +231,12 @@ func all(s string, in *[256]bool) bool {
 type framing struct {
 	host      string
 	hosts     int
-	length    int64 // of Content-Length, -1 without
-	coded     bool  // there is a Transfer-Encoding
-	coding    string
-	closes    bool // Connection: close
-	keeps     bool // Connection: keep-alive
-	expect    string
-	continues bool // Expect: 100-continue, nothing else
+	length    int64    // of Content-Length, -1 without
+	codings   []string // of each Transfer-Encoding
+	closes    bool     // Connection: close
+	keeps     bool     // Connection: keep-alive
+	expects   bool     // there is an Expect that is not empty
+	continues bool     // Expect: 100-continue, nothing else
 }
 
 // note takes in a field. It reports whether that is no part of the header any
@@ -257,11 +256,7 @@ func (f *framing) note(name, value string) (taken bool, why *refusal) {
 		f.length = n
 		return taken, why
 	case "Transfer-Encoding":
-		if f.coded {
-			f.coding += ","
-		}
-		f.coded = true
-		f.coding += value
+		f.codings = append(f.codings, value)
 		return true, nil
 	case "Connection":
 		for {
@@ -275,8 +270,8 @@ func (f *framing) note(name, value string) (taken bool, why *refusal) {
 			value = rest
 		}
 	case "Expect":
-		f.continues = f.expect == "" && httpfield.Equal(value, "100-continue")
-		f.expect += value
+		f.continues = !f.expects && httpfield.Equal(value, "100-continue")
+		f.expects = f.expects || value != ""
 	}
 	return false, nil
 }
@@ -324,12 +319,12 @@ func (f *framing) judge(minor int) *refusal {
 		return bad("there is no Host") // RFC 9112, 3.2
 	case !all(f.host, &isHost):
 		return bad("the Host is not valid")
-	case !f.coded:
+	case len(f.codings) == 0:
 	case minor == 0:
 		return bad("HTTP/1.0 has no Transfer-Encoding") // RFC 9112, 6.1
 	case f.length >= 0:
 		return bad("there is a Content-Length beside Transfer-Encoding") // RFC 9112, 6.1
-	case httpfield.Equal(f.coding, "chunked"):
+	case len(f.codings) == 1 && httpfield.Equal(f.codings[0], "chunked"):
 	default:
 		return f.judgeCoding()
 	}
@@ -340,7 +335,7 @@ func (f *framing) judge(minor int) *refusal {
 // has no end (RFC 9112, 6.3); chunked has no parameters, and comes once (7.1).
 // Empty elements of the list are refused: others read them in different ways.
 func (f *framing) judgeCoding() *refusal {
-	codings := strings.Split(f.coding, ",")
+	codings := strings.Split(strings.Join(f.codings, ","), ",")
 	for i, coding := range codings {
 		name, _, parameters := strings.Cut(coding, ";")
 		chunked := httpfield.Equal(strings.Trim(name, " \t"), "chunked")

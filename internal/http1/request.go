@@ -63,7 +63,7 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	if why := f.judge(p.minor); why != nil {
 		return nil, why
 	}
-	if f.expect != "" && !f.continues && p.minor > 0 {
+	if f.expects && !f.continues && p.minor > 0 {
 		return nil, &refusal{http.StatusExpectationFailed, "what is expected is not known"} // RFC 9110, 10.1.1
 	}
 	r := http.Request{
@@ -78,7 +78,7 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	}
 	x.head = r.Method == http.MethodHead
 	switch {
-	case f.coded:
+	case len(f.codings) > 0:
 		x.body.chunked = true
 		r.ContentLength, r.TransferEncoding, r.Body = -1, []string{"chunked"}, &x.body
 		if r.Trailer = announced(header); r.Trailer != nil {
