@@ -455,6 +455,7 @@ func (c *conn) abort() {
 	if !x.hijacked {
 		c.out.flush()
 	}
+	x.over = true
 	x.mu.Unlock()
 	c.cur.Store(nil)
 	x.ctx.end()

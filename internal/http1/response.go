@@ -37,6 +37,7 @@ type response struct {
 	trailers []string // that the header announces
 	held     []byte   // the body, while open; a buffer of conn's
 	hijacked bool
+	over     bool // the handler has returned: what the connection sends is not x's any more
 }
 
 var errLate = errors.New("http1: the handler has returned")
@@ -64,10 +65,21 @@ func (x *exchange) WriteHeader(status int) {
 	}
 }
 
+// goneLocked returns an error if the connection is not the handler's to write to.
+func (x *exchange) goneLocked() error {
+	switch {
+	case x.hijacked:
+		return http.ErrHijacked
+	case x.over:
+		return errLate
+	}
+	return nil
+}
+
 // interimLocked sends an interim response, which an HTTP/1.0 client must not get
 // (RFC 9110, 15.2).
 func (x *exchange) interimLocked(status int) {
-	if x.hijacked || x.status != 0 || x.req.ProtoMinor == 0 {
+	if x.goneLocked() != nil || x.status != 0 || x.req.ProtoMinor == 0 {
 		return
 	}
 	if status == http.StatusContinue {
@@ -102,7 +114,7 @@ func appendStatus(b []byte, status int) []byte {
 // writeHeadLocked writes the head, but for the last lines if how the body ends is
 // not known yet.
 func (x *exchange) writeHeadLocked(status int) {
-	if x.hijacked || x.status != 0 {
+	if x.goneLocked() != nil || x.status != 0 {
 		return
 	}
 	x.status = status
@@ -223,8 +235,8 @@ func appendField(b []byte, name, value string) []byte {
 func (x *exchange) Write(p []byte) (int, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.hijacked {
-		return 0, http.ErrHijacked
+	if err := x.goneLocked(); err != nil {
+		return 0, err
 	}
 	if x.status == 0 {
 		x.writeHeadLocked(http.StatusOK)
@@ -289,8 +301,8 @@ func (x *exchange) writeBodyLocked(p []byte) (int, error) {
 func (x *exchange) FlushError() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.hijacked {
-		return http.ErrHijacked
+	if err := x.goneLocked(); err != nil {
+		return err
 	}
 	if x.status == 0 {
 		x.writeHeadLocked(http.StatusOK)
@@ -325,6 +337,7 @@ func (x *exchange) finishLocked() bool {
 		out.buf = append(b, "\r\n"...)
 	}
 	out.flush()
+	x.over = true
 	// A body that is too short must look so.
 	short := x.length >= 0 && x.written < x.length && !x.head && !x.bodyless
 	return x.keep && !short && out.err == nil
@@ -361,9 +374,9 @@ func (x *exchange) appendTrailers(b []byte) []byte {
 // the reader.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	x.mu.Lock()
-	if x.hijacked {
+	if err := x.goneLocked(); err != nil {
 		x.mu.Unlock()
-		return nil, nil, http.ErrHijacked
+		return nil, nil, err
 	}
 	if x.open {
 		x.settleLocked()

@@ -282,3 +282,51 @@ func TestHijack(t *testing.T) {
 		}
 	})
 }
+
+// Who still has a response when its handler has returned, or panicked, does nothing
+// to the next one.
+func TestLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		first := make(chan http.ResponseWriter, 1)
+		goOn := make(chan struct{})
+		b := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/first":
+				w.(http.Flusher).Flush() // its end is in chunks
+				first <- w
+			case "/panic":
+				first <- w
+				panic(http.ErrAbortHandler)
+			default:
+				io.WriteString(w, "next")
+				<-goOn
+			}
+		}, nil)
+		defer b.close()
+		late := func() {
+			t.Helper()
+			w := <-first
+			if _, err := io.WriteString(w, "late"); !errors.Is(err, errLate) {
+				t.Errorf("Write: got %v", err)
+			}
+			if err := http.NewResponseController(w).Flush(); !errors.Is(err, errLate) {
+				t.Errorf("Flush: got %v", err)
+			}
+			w.WriteHeader(http.StatusContinue)
+			if _, _, err := http.NewResponseController(w).Hijack(); !errors.Is(err, errLate) {
+				t.Errorf("Hijack: got %v", err)
+			}
+		}
+		cl := b.dial(spdytest.PipeConfig{})
+		defer cl.Close()
+		cl.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n" + next)
+		late()
+		goOn <- struct{}{}
+		cl.want("both", "200; 200 next; open")
+		cl = b.dial(spdytest.PipeConfig{})
+		defer cl.Close()
+		cl.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n")
+		late()
+		cl.want("a panic", "closed")
+	})
+}
