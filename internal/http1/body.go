@@ -71,7 +71,32 @@ func (b *body) Read(p []byte) (int, error) {
 // Close implements io.Closer. What is left is the server's to see to.
 func (b *body) Close() error { return nil }
 
+// readLocked reads what has come, or waits for more. Small chunks are read together.
 func (b *body) readLocked(in *input, p []byte) (n int, err error) {
+	n, err = b.readPartLocked(in, p)
+	for err == nil && n > 0 && n < len(p) && b.chunkAtHandLocked(in) {
+		var m int
+		m, err = b.readPartLocked(in, p[n:])
+		n += m
+	}
+	return n, err
+}
+
+// chunkAtHandLocked reports whether a chunk was read to its end, and the begin of
+// another, with some of its data, has come.
+func (b *body) chunkAtHandLocked(in *input) bool {
+	if !b.chunked || b.left > 0 || in.w-in.r < 2 {
+		return false
+	}
+	line := in.buf[in.r+2 : in.w]
+	if i := bytes.IndexByte(line, '\n'); i < 0 || i == len(line)-1 {
+		return false
+	}
+	return unhex(bytes.TrimLeft(line, "0")[0]) >= 0 // the last has size 0, and trailers that may not be there
+}
+
+// readPartLocked reads of one chunk, or of a body that has none.
+func (b *body) readPartLocked(in *input, p []byte) (n int, err error) {
 	if b.chunked && b.left == 0 {
 		if err := b.nextChunkLocked(in); err != nil {
 			return 0, err

@@ -365,6 +365,38 @@ func TestBodyAfterHandler(t *testing.T) {
 	})
 }
 
+// Chunks that have come are read together: each Read may become a frame to an
+// origin, which small ones are not to make many of.
+func TestSmallChunks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+			n, reads := 0, 0
+			for buf := make([]byte, 8<<10); ; reads++ {
+				m, err := r.Body.Read(buf)
+				if n += m; err != nil {
+					fmt.Fprintf(w, "%d %v", n, err)
+					break
+				}
+			}
+			if reads > 8 {
+				t.Errorf("%d bytes took %d reads", n, reads)
+			}
+		}, nil)
+		defer b.close()
+		for _, c := range []struct{ sent, want string }{
+			{in + strings.Repeat("1\r\nx\r\n", 1000) + end + next, "200 1000 EOF; 200 0 EOF; open"},
+			{in + strings.Repeat("2;a\r\nxx\r\n", 500) + "0\r\nX-T: u\r\n\r\n" + next, "200 1000 EOF; 200 0 EOF; open"},
+			{in + "1\r\nx\r\n2\r\nxxX\r\n" + end, "200 3 http1: the request's chunks are not valid; closed"},
+			{in + "1\r\nx\r\nx\r\n" + end, "200 1 http1: the request's chunks are not valid; closed"},
+		} {
+			cl := b.dial(spdytest.PipeConfig{})
+			cl.send(c.sent)
+			cl.want(fmt.Sprintf("%.70q", c.sent), c.want)
+			cl.Close()
+		}
+	})
+}
+
 // What a client still sends is read for a while after the last answer.
 func TestLinger(t *testing.T) {
 	bubble(t, func(t *testing.T) {
