@@ -523,6 +523,16 @@ func (c *conn) close() {
 	}
 }
 
+// cut ends the connection at once, whoever uses it. Of a tls.Conn, Close may wait
+// for its client to take the alert that it sends.
+func (c *conn) cut() {
+	if tc, ok := c.rwc.(*tls.Conn); ok {
+		tc.NetConn().Close()
+		return
+	}
+	c.rwc.Close()
+}
+
 // release is for a connection that is not to be the server's any more. It reports
 // whether it was.
 func (c *conn) release(st http.ConnState) bool {

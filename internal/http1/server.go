@@ -253,7 +253,7 @@ func (s *Server) Close() error {
 	s.stop()
 	s.mu.Lock()
 	for c := range s.conns {
-		c.rwc.Close()
+		c.cut()
 	}
 	s.mu.Unlock()
 	return s.hs.Close()

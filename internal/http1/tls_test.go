@@ -17,31 +17,21 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/amahi/spdy/spdytest"
 )
 
 // What TLS chooses is served here or by the http.Server behind, by sockets: its
 // handshake is crypto/tls's.
 func TestTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"a"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	keyPair, cert := selfSigned(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
 	hs := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, r.Proto, " ", r.TLS != nil && r.TLS.HandshakeComplete)
 		}),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2", "http/1.1"}},
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{keyPair}, NextProtos: []string{"h2", "http/1.1"}},
 		ErrorLog:  log.New(io.Discard, "", 0),
 	}
 	s := New(hs)
@@ -90,6 +80,60 @@ func TestTLS(t *testing.T) {
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Errorf("ServeTLS: %v", err)
 	}
+}
+
+// Close waits for no client: TLS says its end first, which one that reads nothing
+// does not take. (The bubble stands still if it does: the clock waits for Close.)
+func TestCloseTLS(t *testing.T) {
+	keyPair, _ := selfSigned(t)
+	bubble(t, func(t *testing.T) {
+		full, release := make(chan error, 1), make(chan struct{})
+		b := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+			rc := http.NewResponseController(w)
+			rc.SetWriteDeadline(time.Now().Add(time.Second))
+			_, err := w.Write(make([]byte, 1<<20))
+			full <- err
+			<-release
+		}, nil)
+		for range 3 {
+			ours, theirs := spdytest.Pipe(spdytest.PipeConfig{Buffer: 4 << 10})
+			b.ln.conns <- tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{keyPair}})
+			cl := tls.Client(ours, &tls.Config{InsecureSkipVerify: true})
+			defer ours.Close()
+			if _, err := io.WriteString(cl, next); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-full; err == nil {
+				t.Fatal("the answer was taken")
+			}
+		}
+		begin := time.Now()
+		b.s.Close()
+		if d := time.Since(begin); d > 0 {
+			t.Errorf("Close took %v", d)
+		}
+		close(release)
+		b.close()
+	})
+}
+
+// selfSigned returns a certificate for the host a.
+func selfSigned(t *testing.T) (tls.Certificate, *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"a"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, cert
 }
 
 func must[T any](v T, err error) T {
