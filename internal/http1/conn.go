@@ -250,15 +250,12 @@ func (c *conn) requests() (kept bool) {
 		if hijacked {
 			return true
 		}
-		if !keep {
+		if !keep || c.s.closing.Load() {
 			c.linger()
 			return false
 		}
-		c.enter(phaseIdle)
+		c.enter(phaseIdle) // if the server stops from here on, look ends it
 		c.s.note(c.rwc, http.StateIdle)
-		if c.s.closing.Load() {
-			return false
-		}
 	}
 }
 

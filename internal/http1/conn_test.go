@@ -476,6 +476,36 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// A response that had begun before Shutdown arrives, though its client has sent
+// another request behind, which is not served.
+func TestShutdownPipelined(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		b := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+			w.(http.Flusher).Flush()
+			<-release
+			echo(w, r)
+		}, nil)
+		cl := b.dial(spdytest.PipeConfig{Delay: time.Millisecond})
+		defer cl.Close()
+		cl.send(next)
+		time.Sleep(10 * time.Millisecond)
+		cl.send(next)
+		time.Sleep(10 * time.Millisecond)
+		stopped := make(chan error, 1)
+		go func() { stopped <- b.s.Shutdown(context.Background()) }() // ends with the request
+		synctest.Wait()
+		close(release)
+		time.Sleep(10 * time.Millisecond)
+		cl.want("the answer", ok+"closed")
+		cl.Close()
+		if err := <-stopped; err != nil {
+			t.Errorf("Shutdown: got %v", err)
+		}
+		b.close()
+	})
+}
+
 // Shutdown ends with its context, and Close ends all.
 func TestClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
