@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// closeOnExec: no descriptor is inherited by number here.
-func closeOnExec(int) bool { return false }
+// take: no descriptor is inherited by number here.
+func take(int) bool { return false }
 
 func duplicate(net.Listener, string) (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closeOnExec reports whether fd is open, and has it closed in what this process
-// starts.
-func closeOnExec(fd int) bool {
+// take reports whether fd is open, has it closed in what this process starts, and
+// has a read of it end when this process closes it: one that blocks would not.
+func take(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC)
-	return err == nil
+	return err == nil && unix.SetNonblock(fd, true) == nil
 }
 
 // duplicate returns ln's socket as a file. Its own method File would make one that

@@ -110,7 +110,7 @@ func split(names string) []string {
 // file returns an inherited descriptor, nil if it is not open. What this process
 // starts does not inherit it.
 func file(fd int, name string) *os.File {
-	if !closeOnExec(fd) {
+	if !take(fd) {
 		return nil
 	}
 	return os.NewFile(uintptr(fd), name)
