@@ -47,7 +47,7 @@ type Config struct {
 	MaxWaitingBytes     int64
 
 	// Expect, if set, says which names somebody may register. For ExpectFor from
-	// NewTable on, a request for one of those waits although it was not connected
+	// NewTable, or Table.Open, on, a request for one of those waits although it was not connected
 	// yet: the origins of a proxy that has just started are on their way.
 	Expect    func(Name) bool
 	ExpectFor time.Duration

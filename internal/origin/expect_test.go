@@ -56,3 +56,22 @@ func TestExpected(t *testing.T) {
 		}
 	})
 }
+
+// A table that is opened late is young from there.
+func TestExpectedFromOpen(t *testing.T) {
+	run(t, Config{Expect: func(Name) bool { return true }, ExpectFor: 10 * time.Second}, func(b *bench) {
+		time.Sleep(30 * time.Second)
+		if b.Expected("films") {
+			b.Error("a name is expected 30s after the start")
+		}
+		b.Open()
+		time.Sleep(9 * time.Second)
+		if !b.Expected("films") {
+			b.Error("no name is expected 9s after the table was opened")
+		}
+		time.Sleep(2 * time.Second)
+		if b.Expected("films") {
+			b.Error("a name is expected 11s after the table was opened")
+		}
+	})
+}

@@ -18,6 +18,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,7 @@ import (
 type Table struct {
 	cfg     Config
 	started time.Time
+	opened  atomic.Int64 // by Open, a time.Duration after started
 
 	// ctx ends when sessions that are finishing may not go on.
 	ctx    context.Context
@@ -111,13 +113,17 @@ func (t *Table) knownLocked(e *entry) bool {
 	return e != nil && (len(e.serving) > 0 || time.Since(e.lost) <= t.cfg.Memory)
 }
 
+// Open says that requests come from now on, if they have not since NewTable:
+// Config.ExpectFor begins again.
+func (t *Table) Open() { t.opened.Store(int64(time.Since(t.started))) }
+
 // Expected reports whether a request for name is worth its wait, because the
 // table is young: see Config.Expect.
 func (t *Table) Expected(name Name) bool { return t.expected(name) > 0 }
 
 // expected returns for how long, 0 for not at all.
 func (t *Table) expected(name Name) time.Duration {
-	left := t.cfg.ExpectFor - time.Since(t.started)
+	left := t.cfg.ExpectFor - (time.Since(t.started) - time.Duration(t.opened.Load()))
 	if left <= 0 || t.cfg.Expect == nil || !t.cfg.Expect(name) {
 		return 0
 	}

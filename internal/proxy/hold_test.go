@@ -85,6 +85,20 @@ func TestFirstSeconds(t *testing.T) {
 	})
 }
 
+// The first seconds are the first in which visitors come: a P that takes over from
+// another waits for that first.
+func TestFirstSecondsOfASuccessor(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *files) {
+		x := startP(t, f, func(c *proxy.Config) {
+			c.Started = func(context.Context) error { time.Sleep(c.Hold + time.Second); return nil }
+		})
+		get := async(deadline(t), x.transport(nil, false), "GET", x.url("/a"), nil)
+		waitFor(t, "a held request", held(x, 1))
+		startC(t, x, hello("c"), nil)
+		want(t, "held GET", <-get, 200, "c GET /a")
+	})
+}
+
 // A C that has its 200 is in the table.
 func TestConnectedIsKnown(t *testing.T) {
 	x := startP(t, newFiles(t), nil)

@@ -227,6 +227,8 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 		running.Wait()
 		return err
 	}
+	// The process before may have taken its time.
+	p.origins.Open()
 	if p.cfg.TLS {
 		serve("front", func() error { return p.front.ServeTLS(p.frontLn) })
 	} else {
