@@ -84,7 +84,11 @@ func (l *Life) Started(ctx context.Context) error {
 		return err
 	}
 	if err := WritePIDFile(l.pidFile); err != nil {
-		return err
+		if !l.inherited.TakesOver() {
+			return err
+		}
+		// The process before makes way: who else is to do the work?
+		l.log.Error("this process has taken over, but its id is nowhere to be read", "err", err)
 	}
 	if !l.inherited.TakesOver() {
 		// The process before has said who is ready now, and nobody else is listened to

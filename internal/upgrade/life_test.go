@@ -1,0 +1,36 @@
+//go:build unix
+
+package upgrade
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/testlog"
+)
+
+// A process that takes over does so though its id cannot be written, on a full disk
+// for one: the process before has gone, and there is nobody else.
+func TestTakesOverWithoutPIDFile(t *testing.T) {
+	in, _, tell := handedTo(t)
+	if _, err := tell.Write([]byte{goOn}); err != nil {
+		t.Fatal(err)
+	}
+	var log testlog.Buffer
+	file := filepath.Join(t.TempDir(), "no-folder", "pid")
+	l := &Life{pidFile: file, inherited: in, log: slog.New(slog.NewTextHandler(&log, nil))}
+	if err := l.Started(t.Context()); err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), file) {
+		t.Errorf("the log has\n%s\nwant one error, with the file's name", &log)
+	}
+	l.End()
+
+	l = &Life{pidFile: file, log: slog.New(slog.DiscardHandler)}
+	if l.Started(t.Context()) == nil {
+		t.Error("one that takes over from nobody starts without its file")
+	}
+}
