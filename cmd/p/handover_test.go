@@ -432,3 +432,36 @@ func TestStopDuringHandOver(t *testing.T) {
 		t.Error("somebody still listens")
 	}
 }
+
+// A program that leaves others behind when it is ended holds up neither a hand-over
+// nor the end.
+func TestHandOverToOneThatStartsOthers(t *testing.T) {
+	w := startWorld(t, nil, nil)
+	script := fmt.Sprintf("#!/bin/sh\nsleep 100 &\necho $! >%[1]s.new\nmv %[1]s.new %[1]s\nwait\n", w.path("other"))
+	if err := os.Remove(w.program); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.signal(w.pid(), syscall.SIGUSR2)
+	waitFor(t, "the other process", func() bool { _, err := os.Stat(w.path("other")); return err == nil })
+	b, err := os.ReadFile(w.path("other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(other, syscall.SIGKILL)
+	w.signal(w.pid(), syscall.SIGTERM)
+	select {
+	case err := <-w.ended:
+		if err != nil {
+			t.Errorf("p ended with %v, want status 0", err)
+		}
+	case <-time.After(patience):
+		t.Error("p does not end")
+	}
+}

@@ -94,7 +94,8 @@ func (h Handover) Start(ctx context.Context) (_ *Successor, err error) {
 	outWrite.Close() // the new process has it: its end is the end of what outRead brings
 
 	heard := make(chan error, 1)
-	// Ends with what the new process says, or its end.
+	// Ends with what the new process says, or when outRead is closed: what the new
+	// process has started may have the other end, and outlive it.
 	go func() {
 		var b [1]byte
 		_, err := io.ReadFull(outRead, b[:])
@@ -118,6 +119,7 @@ func (h Handover) Start(ctx context.Context) (_ *Successor, err error) {
 		err = fmt.Errorf("the new process was not ready within %v", max(h.timeout, readyTimeout))
 	}
 	s.Kill()
+	outRead.Close()
 	<-heard
 	return nil, err
 }
