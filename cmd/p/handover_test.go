@@ -465,3 +465,48 @@ func TestHandOverToOneThatStartsOthers(t *testing.T) {
 		t.Error("p does not end")
 	}
 }
+
+// Who asks the process that it knows to read its files again means the program: a
+// token that is gone is gone for the successor that had read the file before, too,
+// whether that has taken over already or not.
+func TestReloadDuringHandOver(t *testing.T) {
+	o := &origin{end: make(chan struct{})}
+	w := startWorld(t, o, nil)
+	download := make(chan error, 1)
+	// Ends with the stream; waited for below.
+	go func() { download <- (&client{addr: w.front}).get("/stream", "begin end") }()
+	waitFor(t, "a download", func() bool { return o.streams.Load() == 1 })
+
+	// The new process reads its tokens until somebody has written some.
+	if err := os.Remove(w.path("token")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(w.path("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := w.pid()
+	w.signal(old, syscall.SIGUSR2)
+	fifo, err := os.OpenFile(w.path("token"), os.O_WRONLY, 0) // returns when it reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fifo.Close()
+	w.write("new", "sesame *\n")
+	if err := os.Rename(w.path("new"), w.path("token")); err != nil {
+		t.Fatal(err)
+	}
+	const read = "tokens and passwords were read again"
+	w.signal(old, syscall.SIGHUP)
+	w.wait(read, 1)
+	io.WriteString(fifo, "sesame *\nrevoked *\n")
+	fifo.Close()
+	w.wait("another process has taken over", 1)
+	w.wait(read, 2)
+
+	w.signal(old, syscall.SIGHUP)
+	w.wait(read, 4)
+	close(o.end)
+	if err := <-download; err != nil {
+		t.Error(err)
+	}
+}

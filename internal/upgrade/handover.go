@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -135,6 +136,9 @@ func (s *Successor) ended(when string) error {
 
 // PID is the new process's id.
 func (s *Successor) PID() int { return s.cmd.Process.Pid }
+
+// reload has the new process, if it is there yet, read its files again.
+func (s *Successor) reload() { s.cmd.Process.Signal(syscall.SIGHUP) }
 
 // GoOn tells the new process to take over. An error means that it has ended.
 func (s *Successor) GoOn() error {

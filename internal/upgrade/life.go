@@ -23,9 +23,10 @@ type Life struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	state state
-	pid   int                // the successor's
-	still context.CancelFunc // ends the watchdog's feeding; nil before Started
+	state   state
+	next    *Successor         // the last one that was ready
+	reloads int                // how many there were
+	still   context.CancelFunc // ends the watchdog's feeding; nil before Started
 }
 
 type state uint8
@@ -111,18 +112,26 @@ func (l *Life) Started(ctx context.Context) error {
 	return nil
 }
 
-// Reload does f, and tells systemd.
+// Reload does f, and tells systemd, and the successor, if there is one: it may have
+// read its files before.
 func (l *Life) Reload(f func()) {
 	l.notifier.Reloading()
 	defer l.notifier.Ready()
 	f()
+	l.mu.Lock()
+	l.reloads++
+	next := l.next
+	l.mu.Unlock()
+	if next != nil {
+		next.reload()
+	}
 }
 
 // HandOver does f, which starts a successor by Start and has it go on. There is one
 // line about an error, and the process goes on.
 func (l *Life) HandOver(ctx context.Context, f func() error) {
 	l.mu.Lock()
-	state, pid := l.state, l.pid
+	state, next := l.state, l.next
 	l.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
@@ -132,7 +141,7 @@ func (l *Life) HandOver(ctx context.Context, f func() error) {
 		l.log.Warn("no hand-over: this process has not started yet, try again")
 		return
 	case state == handedOver:
-		l.log.Warn("no hand-over: another process has taken over already, ask that", "pid", pid)
+		l.log.Warn("no hand-over: another process has taken over already, ask that", "pid", next.PID())
 		return
 	}
 	l.log.Info("a new process is started to take over")
@@ -146,7 +155,7 @@ func (l *Life) HandOver(ctx context.Context, f func() error) {
 	l.mu.Lock()
 	l.state = handedOver
 	l.still()
-	pid = l.pid
+	pid := l.next.PID()
 	l.mu.Unlock()
 	l.notifier.Successor(pid)
 	l.log.Info("another process has taken over, what is open here finishes", "pid", pid, "took", time.Since(began).Round(time.Millisecond))
@@ -154,13 +163,19 @@ func (l *Life) HandOver(ctx context.Context, f func() error) {
 
 // Start is h.Start, and remembers the successor.
 func (l *Life) Start(ctx context.Context, h Handover) (*Successor, error) {
+	l.mu.Lock()
+	reloads := l.reloads
+	l.mu.Unlock()
 	s, err := h.Start(ctx)
 	if err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pid = s.PID()
+	l.next = s
+	if l.reloads != reloads {
+		s.reload()
+	}
 	return s, nil
 }
 
