@@ -268,10 +268,10 @@ func (b *body) trailersLocked(in *input) error {
 			b.x.req.Trailer = make(http.Header, len(p.fields))
 		}
 		for _, f := range p.fields {
-			switch name := f.name.of(text); name {
-			case "Content-Length", "Transfer-Encoding", "Connection":
+			switch name := f.name.of(text); {
+			case name == "Host", name == "Trailer":
+			case frames(name):
 				return errTrailers
-			case "Host", "Trailer":
 			default:
 				b.x.req.Trailer[name] = append(b.x.req.Trailer[name], f.value.of(text))
 			}

@@ -189,7 +189,7 @@ func canonical(name []byte) bool {
 // bytes above ASCII among it, and origins understand them; a fragment (9112, 3.2)
 // is cut off by some and kept by others.
 var (
-	isTokenByte = table(func(c byte) bool { return isAlnum(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 })
+	isTokenByte = table(func(c byte) bool { return httpfield.IsToken(string(rune(c))) })
 	isValue     = table(func(c byte) bool { return c == '\t' || c >= ' ' && c != 0x7f })
 	isTarget    = table(func(c byte) bool { return c > ' ' && c != 0x7f && c != '#' })
 	isPlain     = table(func(c byte) bool { return isAlnum(c) || strings.IndexByte("/-._~", c) >= 0 }) // as it is in a path
@@ -227,14 +227,12 @@ func all(s string, in *[256]bool) bool {
 	return true
 }
 
-// framing is what a head says about where its message ends, and the connection.
+// framing is what a head says about where its message ends.
 type framing struct {
 	host      string
 	hosts     int
 	length    int64    // of Content-Length, -1 without
 	codings   []string // of each Transfer-Encoding
-	closes    bool     // Connection: close
-	keeps     bool     // Connection: keep-alive
 	expects   bool     // there is an Expect that is not empty
 	continues bool     // Expect: 100-continue, nothing else
 }
@@ -258,17 +256,6 @@ func (f *framing) note(name, value string) (taken bool, why *refusal) {
 	case "Transfer-Encoding":
 		f.codings = append(f.codings, value)
 		return true, nil
-	case "Connection":
-		for {
-			token, rest, more := strings.Cut(value, ",")
-			token = strings.Trim(token, " \t")
-			f.closes = f.closes || httpfield.Equal(token, "close")
-			f.keeps = f.keeps || httpfield.Equal(token, "keep-alive")
-			if !more {
-				return false, nil
-			}
-			value = rest
-		}
 	case "Expect":
 		f.continues = !f.expects && httpfield.Equal(value, "100-continue")
 		f.expects = f.expects || value != ""

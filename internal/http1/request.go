@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // exchange is one request and the response to it: the handler's
@@ -71,8 +73,9 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: p.minor,
 		Header: header, Host: f.host, Body: http.NoBody,
 		RemoteAddr: c.remote, TLS: c.tls,
-		Close: f.closes || p.minor == 0 && !f.keeps,
 	}
+	options := header["Connection"]
+	r.Close = httpfield.HasToken(options, "close") || p.minor == 0 && !httpfield.HasToken(options, "keep-alive")
 	if p.minor == 0 {
 		r.Proto = "HTTP/1.0"
 	}
@@ -116,14 +119,22 @@ func announced(h http.Header) http.Header {
 	names := make(http.Header)
 	for _, list := range lists {
 		for name := range strings.SplitSeq(list, ",") {
-			switch name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); name {
-			case "", "Transfer-Encoding", "Trailer", "Content-Length", "Host", "Connection":
-			default:
+			if name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); name != "" && !frames(name) {
 				names[name] = nil
 			}
 		}
 	}
 	return names
+}
+
+// frames reports whether a field says where a message goes or ends, or what becomes
+// of the connection, and so comes too late in trailers (RFC 9110, 6.5.1).
+func frames(name string) bool {
+	switch name {
+	case "Content-Length", "Transfer-Encoding", "Connection", "Host", "Trailer":
+		return true
+	}
+	return false
 }
 
 // target reads the request's target, in one of its four forms (RFC 9112, 3.2).

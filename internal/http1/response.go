@@ -133,12 +133,8 @@ func (x *exchange) writeHeadLocked(status int) {
 	// to send it may do so or not.
 	waited := x.waits.Swap(false)
 	x.keep = x.keep && !waited && status != http.StatusSwitchingProtocols && !x.c.s.closing.Load() && x.body.atHand()
-	for _, list := range x.header["Connection"] {
-		for token := range strings.SplitSeq(list, ",") {
-			if httpfield.Equal(strings.Trim(token, " \t"), "close") {
-				x.keep, x.closes = false, true
-			}
-		}
+	if x.closes = httpfield.HasToken(x.header["Connection"], "close"); x.closes {
+		x.keep = false
 	}
 	out := &x.c.out
 	b := appendStatus(out.room(), status)
@@ -354,14 +350,14 @@ func (x *exchange) hasTrailers() bool {
 
 func (x *exchange) appendTrailers(b []byte) []byte {
 	for _, name := range x.trailers {
-		if isToken(name) && name != "Content-Length" && name != "Transfer-Encoding" {
+		if isToken(name) && !frames(name) {
 			for _, value := range x.header[name] {
 				b = appendField(b, name, value)
 			}
 		}
 	}
 	for name, values := range x.header {
-		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && isToken(name) {
+		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && isToken(name) && !frames(http.CanonicalHeaderKey(name)) {
 			for _, value := range values {
 				b = appendField(b, name, value)
 			}

@@ -62,6 +62,12 @@ func TestResponse(t *testing.T) {
 			io.WriteString(w, "a")
 			w.Header().Set(http.TrailerPrefix+"X-U", "3")
 		}, "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n1\na\n0\nX-U: 3\n\n"},
+		{"trailers that frame", next, func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, "a")
+			w.Header().Set(http.TrailerPrefix+"content-length", "9")
+			w.Header().Set(http.TrailerPrefix+"Connection", "close")
+			w.Header().Set(http.TrailerPrefix+"X-U", "3")
+		}, "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n1\na\n0\nX-U: 3\n\n"},
 		{"HEAD", "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "5")
 			if n, err := io.WriteString(w, "hello"); n != 5 || err != nil {
