@@ -42,7 +42,6 @@ type Upstream interface {
 // with ctx's error; other errors are ErrNotConnected, ErrHoldExpired, ErrHoldFull
 // and ErrStopping.
 func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.Duration, err error) {
-	expected := t.expected(q.Name)
 	t.mu.Lock()
 	if t.stopped {
 		// Requests that were there before the stop end by themselves; new ones
@@ -59,7 +58,7 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 	}
 	hold, expired := q.Hold, ErrHoldExpired
 	if !t.knownLocked(e) {
-		hold, expired = min(hold, expected), ErrNotConnected
+		hold, expired = min(hold, t.expected(q.Name)), ErrNotConnected
 	}
 	if hold <= 0 {
 		t.mu.Unlock()

@@ -46,9 +46,10 @@ type Config struct {
 	MaxWaitingPerOrigin int
 	MaxWaitingBytes     int64
 
-	// Expect, if set, says which names somebody may register. For ExpectFor from
-	// NewTable, or Table.Open, on, a request for one of those waits although it was not connected
-	// yet: the origins of a proxy that has just started are on their way.
+	// Expect, if set, says which names somebody may register; it must not call the
+	// table. For ExpectFor from NewTable, or Table.Open, on, a request for one of
+	// those waits although it was not connected yet: the origins of a proxy that has
+	// just started are on their way.
 	Expect    func(Name) bool
 	ExpectFor time.Duration
 
