@@ -147,6 +147,8 @@ func FuzzDiffer(f *testing.F) {
 		f.Add([]byte(c.sent))
 		f.Add([]byte(c.sent + next))
 	}
+	f.Add([]byte(post + "Content-Length: 2\r\n\r\n00\r\n" + next + next))
+	f.Add([]byte(post + "Content-Length: 2\r\n\r\n00\r\n" + post + "Content-Length: 1\r\n\r\n0\r\n" + next))
 	ours := newPeer(f, func(hs *http.Server) server { return New(hs) })
 	theirs := newPeer(f, func(hs *http.Server) server { return hs })
 	f.Fuzz(func(t *testing.T, sent []byte) {
@@ -159,11 +161,35 @@ func FuzzDiffer(f *testing.F) {
 				// Where a body is not whole, each has its own idea how much there was.
 				break
 			}
+			for i >= len(b) {
+				// An empty line behind a body is ignored, too: without it both see the same.
+				less := withoutLineBefore(sent, s)
+				if less == nil || !slices.Equal(ours.ask(less), a) {
+					break
+				}
+				sent, b = less, theirs.ask(less)
+			}
 			if i >= len(b) || b[i] != s {
 				t.Fatalf("request %d of %q:\nours   %v\ntheirs %v", i, sent, s, b[min(i, len(b)):])
 			}
 		}
 	})
+}
+
+// withoutLineBefore returns sent without an empty line before the last request like
+// s that has one behind something else than a line's end; nil if none has.
+func withoutLineBefore(sent []byte, s seen) []byte {
+	line := []byte("\r\n" + s.method + " " + s.target + " HTTP/1.")
+	for end := len(sent); ; {
+		at := bytes.LastIndex(sent[:end], line)
+		if at <= 0 {
+			return nil
+		}
+		if sent[at-1] != '\n' {
+			return slices.Concat(sent[:at], sent[at+2:])
+		}
+		end = at + len(line) - 1
+	}
 }
 
 // llhttp is Node's server, in a process of its own.
