@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/upgrade/upgradetest"
 )
 
 // These tests run p as processes of its own: this test's program is p if the
@@ -35,16 +35,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
-
 // world is a p that runs, with all its successors, and a C in this process.
 type world struct {
+	*upgradetest.Program
 	t       *testing.T
-	dir     string
-	cmd     *exec.Cmd
-	ended   chan error // of cmd
-	program string     // the file that cmd was started from
+	program string // the file that it is started from
 	env     []string
 	front   string
 	control string
@@ -54,46 +49,25 @@ type world struct {
 // the command out of the program and its arguments.
 func startWorld(t *testing.T, h http.Handler, wrap func(w *world, args []string) *exec.Cmd, args ...string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
+	w := &world{Program: upgradetest.New(t), t: t}
 	ca := controltest.NewCA(t)
-	ca.WriteCA(t, w.dir, "ca.pem")
-	controltest.Write(t, ca.Issue(t, "localhost", "127.0.0.1"), w.dir, "p")
-	w.write("token", "sesame *\n")
-	w.program = filepath.Join(w.dir, "p-program")
+	ca.WriteCA(t, w.Dir, "ca.pem")
+	controltest.Write(t, ca.Issue(t, "localhost", "127.0.0.1"), w.Dir, "p")
+	w.Write("token", "sesame *\n")
+	w.program = w.Path("p-program")
 	w.install()
 	args = append([]string{
-		"--front", "127.0.0.1:0", "--control", "127.0.0.1:0", "--admin", "", "--cert", w.path("p.pem"), "--key", w.path("p.key"),
-		"--token-file", w.path("token"), "--pid-file", w.path("pid"), "--drain", "60s",
+		"--front", "127.0.0.1:0", "--control", "127.0.0.1:0", "--admin", "", "--cert", w.Path("p.pem"), "--key", w.Path("p.key"),
+		"--token-file", w.Path("token"), "--pid-file", w.Path("pid"), "--drain", "60s",
 	}, args...)
+	cmd := exec.Command(w.program, args...)
 	if wrap != nil {
-		w.cmd = wrap(w, args)
-	} else {
-		w.cmd = exec.Command(w.program, args...)
+		cmd = wrap(w, args)
 	}
-	w.cmd.Env = append(append(os.Environ(), "TEST_IS_P=1"), w.env...)
-	// A file: what successors print comes when their parent is gone, too.
-	log, err := os.Create(w.path("log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	w.cmd.Stderr = log
-	if err := w.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	// Ends with the process, which the cleanup ends.
-	go func() { w.ended <- w.cmd.Wait() }()
-	t.Cleanup(func() {
-		for _, pid := range w.pids() {
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
-		w.cmd.Process.Kill()
-		if t.Failed() {
-			t.Logf("p's log:\n%s", w.log())
-		}
-	})
+	cmd.Env = append(append(os.Environ(), "TEST_IS_P=1"), w.env...)
+	w.Start(cmd)
 	w.wait("msg=\"p listens\"", 1)
-	found := regexp.MustCompile(`front=(\S+) .*control=(\S+)`).FindStringSubmatch(w.log())
+	found := regexp.MustCompile(`front=(\S+) .*control=(\S+)`).FindStringSubmatch(w.Log())
 	w.front, w.control = found[1], found[2]
 	if h != nil {
 		w.connect(h)
@@ -120,82 +94,18 @@ func (w *world) install() {
 	}
 }
 
-// log is what all of them have printed.
-func (w *world) log() string {
-	b, err := os.ReadFile(w.path("log"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return string(b)
-}
-
-// logged returns how often part was printed.
-func (w *world) logged(part string) int { return strings.Count(w.log(), part) }
-
-func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
-
-func (w *world) write(name, text string) {
-	w.t.Helper()
-	if err := os.WriteFile(w.path(name), []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 // wait returns when part was logged n times in all.
 func (w *world) wait(part string, n int) {
 	w.t.Helper()
-	waitFor(w.t, fmt.Sprintf("%q %d times in p's log", part, n), func() bool { return w.logged(part) >= n })
-}
-
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(patience)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
-var pidLine = regexp.MustCompile(`taken over, .* pid=(\d+)`)
-
-// pids are those of the processes, in their order.
-func (w *world) pids() []int {
-	pids := []int{w.cmd.Process.Pid}
-	for _, m := range pidLine.FindAllStringSubmatch(w.log(), -1) {
-		pid, _ := strconv.Atoi(m[1])
-		pids = append(pids, pid)
-	}
-	return pids
-}
-
-// pid is that of the process that is p now.
-func (w *world) pid() int { pids := w.pids(); return pids[len(pids)-1] }
-
-// inFile is what the pid file says, 0 if there is none.
-func (w *world) inFile() int {
-	b, _ := os.ReadFile(w.path("pid"))
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	return pid
-}
-
-func (w *world) signal(pid int, sig syscall.Signal) {
-	w.t.Helper()
-	if err := syscall.Kill(pid, sig); err != nil {
-		w.t.Fatal(err)
-	}
+	upgradetest.WaitFor(w.t, fmt.Sprintf("%q %d times in p's log", part, n), func() bool { return w.Logged(part) >= n })
 }
 
 // handOver has the next process take over, the n-th.
 func (w *world) handOver(n int) {
 	w.t.Helper()
-	w.signal(w.pid(), syscall.SIGUSR2)
+	w.Signal(w.PID(), syscall.SIGUSR2)
 	w.wait("another process has taken over", n)
-	waitFor(w.t, "the pid file", func() bool { return w.inFile() == w.pid() })
+	upgradetest.WaitFor(w.t, "the pid file", func() bool { return w.InFile() == w.PID() })
 }
 
 // connect runs a C.
@@ -204,7 +114,7 @@ func (w *world) connect(h http.Handler) {
 	a, err := agent.New(agent.Config{
 		Proxies: []string{w.control}, Handler: h, Drain: time.Second,
 		Load: func() (agent.Identity, error) {
-			conf, err := control.ClientTLS{CAFile: w.path("ca.pem"), ServerName: "localhost"}.Load()
+			conf, err := control.ClientTLS{CAFile: w.Path("ca.pem"), ServerName: "localhost"}.Load()
 			return agent.Identity{Token: "sesame", TLS: conf}, err
 		},
 	})
@@ -235,7 +145,7 @@ func (c *client) get(path, want string) error {
 		}
 		c.conn, c.r = conn, bufio.NewReader(conn)
 	}
-	c.conn.SetDeadline(time.Now().Add(patience))
+	c.conn.SetDeadline(time.Now().Add(upgradetest.Patience))
 	if _, err := io.WriteString(c.conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 		return fmt.Errorf("asking: %w", err)
 	}
@@ -315,23 +225,23 @@ func TestHandOver(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "requests", func() bool { return asked.Load() > 20 })
-	if w.inFile() != w.pid() {
-		t.Errorf("the pid file has %d, want %d", w.inFile(), w.pid())
+	upgradetest.WaitFor(t, "requests", func() bool { return asked.Load() > 20 })
+	if w.InFile() != w.PID() {
+		t.Errorf("the pid file has %d, want %d", w.InFile(), w.PID())
 	}
 	downloads := make(chan error, 3)
 	for n := 1; n <= 3; n++ {
 		// Ends with the stream; waited for below.
 		go func() { downloads <- (&client{addr: w.front}).get("/stream", "begin end") }()
-		waitFor(t, "a download", func() bool { return o.streams.Load() == int32(n) })
+		upgradetest.WaitFor(t, "a download", func() bool { return o.streams.Load() == int32(n) })
 		w.install()
 		before := asked.Load()
 		w.handOver(n)
-		waitFor(t, "requests", func() bool { return asked.Load() > before+50 })
+		upgradetest.WaitFor(t, "requests", func() bool { return asked.Load() > before+50 })
 	}
-	if pids := w.pids(); len(pids) != 4 {
+	if pids := w.PIDs(); len(pids) != 4 {
 		t.Errorf("the processes were %v, want 4", pids)
-	} else if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", w.pid())); err == nil && exe != w.program {
+	} else if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", w.PID())); err == nil && exe != w.program {
 		t.Errorf("the last one runs %s, want the file that lies there now", exe)
 	}
 	// The first ones are still there for the downloads.
@@ -343,15 +253,15 @@ func TestHandOver(t *testing.T) {
 	}
 	close(stop)
 	visitors.Wait()
-	if err := <-w.ended; err != nil {
+	if err := <-w.Ended; err != nil {
 		t.Errorf("the first process ended with %v, want status 0", err)
 	}
-	if w.inFile() != w.pid() {
-		t.Errorf("the pid file has %d, want %d", w.inFile(), w.pid())
+	if w.InFile() != w.PID() {
+		t.Errorf("the pid file has %d, want %d", w.InFile(), w.PID())
 	}
-	w.signal(w.pid(), syscall.SIGTERM)
-	waitFor(t, "the end of the pid file", func() bool { return w.inFile() == 0 })
-	if n := w.logged("level=ERROR") + w.logged("level=WARN"); n != 0 {
+	w.Signal(w.PID(), syscall.SIGTERM)
+	upgradetest.WaitFor(t, "the end of the pid file", func() bool { return w.InFile() == 0 })
+	if n := w.Logged("level=ERROR") + w.Logged("level=WARN"); n != 0 {
 		t.Errorf("%d warnings", n)
 	}
 }
@@ -369,14 +279,14 @@ func TestHandOverFails(t *testing.T) {
 		}
 	}
 	ask()
-	w.write("token", "broken\n")
-	w.signal(w.pid(), syscall.SIGUSR2)
+	w.Write("token", "broken\n")
+	w.Signal(w.PID(), syscall.SIGUSR2)
 	w.wait("the hand-over failed, this process goes on", 1)
-	if w.logged("exit status 2") != 1 || w.logged("line 1: a token without a name") != 1 {
+	if w.Logged("exit status 2") != 1 || w.Logged("line 1: a token without a name") != 1 {
 		t.Error("it is not said why")
 	}
 	ask()
-	w.write("token", "sesame *\n")
+	w.Write("token", "sesame *\n")
 	w.handOver(1)
 	ask()
 }
@@ -389,9 +299,9 @@ func TestHandOverDuringDrain(t *testing.T) {
 	download := make(chan error, 1)
 	// Ends with the stream; waited for below.
 	go func() { download <- (&client{addr: w.front}).get("/stream", "begin end") }()
-	waitFor(t, "a download", func() bool { return o.streams.Load() == 1 })
+	upgradetest.WaitFor(t, "a download", func() bool { return o.streams.Load() == 1 })
 	w.handOver(1)
-	w.signal(w.pids()[0], syscall.SIGUSR2)
+	w.Signal(w.PIDs()[0], syscall.SIGUSR2)
 	w.wait("no hand-over: another process has taken over already", 1)
 	w.handOver(2)
 	close(o.end)
@@ -405,26 +315,26 @@ func TestHandOverDuringDrain(t *testing.T) {
 func TestStopDuringHandOver(t *testing.T) {
 	w := startWorld(t, &origin{}, nil)
 	// The new process reads its tokens until somebody has written some.
-	if err := os.Remove(w.path("token")); err != nil {
+	if err := os.Remove(w.Path("token")); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(w.path("token"), 0o600); err != nil {
+	if err := syscall.Mkfifo(w.Path("token"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.signal(w.pid(), syscall.SIGUSR2)
+	w.Signal(w.PID(), syscall.SIGUSR2)
 	w.wait("a new process is started", 1)
-	w.signal(w.pid(), syscall.SIGUSR2)
+	w.Signal(w.PID(), syscall.SIGUSR2)
 	if err := (&client{addr: w.front}).get("/x", "hello /x"); err != nil {
 		t.Error(err)
 	}
-	w.signal(w.pid(), syscall.SIGTERM)
-	if err := <-w.ended; err != nil {
+	w.Signal(w.PID(), syscall.SIGTERM)
+	if err := <-w.Ended; err != nil {
 		t.Errorf("p ended with %v, want status 0, and no other process", err)
 	}
-	if n := w.logged("this process goes on"); n != 1 {
+	if n := w.Logged("this process goes on"); n != 1 {
 		t.Errorf("%d hand-overs were begun, want one", n)
 	}
-	if w.inFile() != 0 {
+	if w.InFile() != 0 {
 		t.Error("the pid file is still there")
 	}
 	if conn, err := net.Dial("tcp", w.front); err == nil {
@@ -437,16 +347,16 @@ func TestStopDuringHandOver(t *testing.T) {
 // nor the end.
 func TestHandOverToOneThatStartsOthers(t *testing.T) {
 	w := startWorld(t, nil, nil)
-	script := fmt.Sprintf("#!/bin/sh\nsleep 100 &\necho $! >%[1]s.new\nmv %[1]s.new %[1]s\nwait\n", w.path("other"))
+	script := fmt.Sprintf("#!/bin/sh\nsleep 100 &\necho $! >%[1]s.new\nmv %[1]s.new %[1]s\nwait\n", w.Path("other"))
 	if err := os.Remove(w.program); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(w.program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	w.signal(w.pid(), syscall.SIGUSR2)
-	waitFor(t, "the other process", func() bool { _, err := os.Stat(w.path("other")); return err == nil })
-	b, err := os.ReadFile(w.path("other"))
+	w.Signal(w.PID(), syscall.SIGUSR2)
+	upgradetest.WaitFor(t, "the other process", func() bool { _, err := os.Stat(w.Path("other")); return err == nil })
+	b, err := os.ReadFile(w.Path("other"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,13 +365,13 @@ func TestHandOverToOneThatStartsOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Kill(other, syscall.SIGKILL)
-	w.signal(w.pid(), syscall.SIGTERM)
+	w.Signal(w.PID(), syscall.SIGTERM)
 	select {
-	case err := <-w.ended:
+	case err := <-w.Ended:
 		if err != nil {
 			t.Errorf("p ended with %v, want status 0", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(upgradetest.Patience):
 		t.Error("p does not end")
 	}
 }
@@ -475,35 +385,35 @@ func TestReloadDuringHandOver(t *testing.T) {
 	download := make(chan error, 1)
 	// Ends with the stream; waited for below.
 	go func() { download <- (&client{addr: w.front}).get("/stream", "begin end") }()
-	waitFor(t, "a download", func() bool { return o.streams.Load() == 1 })
+	upgradetest.WaitFor(t, "a download", func() bool { return o.streams.Load() == 1 })
 
 	// The new process reads its tokens until somebody has written some.
-	if err := os.Remove(w.path("token")); err != nil {
+	if err := os.Remove(w.Path("token")); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(w.path("token"), 0o600); err != nil {
+	if err := syscall.Mkfifo(w.Path("token"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	old := w.pid()
-	w.signal(old, syscall.SIGUSR2)
-	fifo, err := os.OpenFile(w.path("token"), os.O_WRONLY, 0) // returns when it reads
+	old := w.PID()
+	w.Signal(old, syscall.SIGUSR2)
+	fifo, err := os.OpenFile(w.Path("token"), os.O_WRONLY, 0) // returns when it reads
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer fifo.Close()
-	w.write("new", "sesame *\n")
-	if err := os.Rename(w.path("new"), w.path("token")); err != nil {
+	w.Write("new", "sesame *\n")
+	if err := os.Rename(w.Path("new"), w.Path("token")); err != nil {
 		t.Fatal(err)
 	}
 	const read = "tokens and passwords were read again"
-	w.signal(old, syscall.SIGHUP)
+	w.Signal(old, syscall.SIGHUP)
 	w.wait(read, 1)
 	io.WriteString(fifo, "sesame *\nrevoked *\n")
 	fifo.Close()
 	w.wait("another process has taken over", 1)
 	w.wait(read, 2)
 
-	w.signal(old, syscall.SIGHUP)
+	w.Signal(old, syscall.SIGHUP)
 	w.wait(read, 4)
 	close(o.end)
 	if err := <-download; err != nil {

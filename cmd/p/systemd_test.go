@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/amahi/spdy-proxy/internal/upgrade/upgradetest"
 )
 
 // manager is systemd's end of its protocol.
@@ -40,7 +42,7 @@ func newManager(t *testing.T) *manager {
 func (m *manager) next() string {
 	m.t.Helper()
 	for {
-		if text := m.any(patience); text != "WATCHDOG=1" {
+		if text := m.any(upgradetest.Patience); text != "WATCHDOG=1" {
 			return text
 		}
 	}
@@ -96,37 +98,37 @@ func TestSystemdIsTold(t *testing.T) {
 	m.want("READY=1")
 	food := func() {
 		t.Helper()
-		waitFor(t, "the watchdog's food", func() bool { return m.any(patience) == "WATCHDOG=1" })
+		upgradetest.WaitFor(t, "the watchdog's food", func() bool { return m.any(upgradetest.Patience) == "WATCHDOG=1" })
 	}
 	food()
 
 	before := monotonic(t)
-	w.signal(w.pid(), syscall.SIGHUP)
+	w.Signal(w.PID(), syscall.SIGHUP)
 	m.wantReloading(before)
 	m.want("READY=1")
 
-	w.write("token", "broken\n")
+	w.Write("token", "broken\n")
 	before = monotonic(t)
-	w.signal(w.pid(), syscall.SIGUSR2)
+	w.Signal(w.PID(), syscall.SIGUSR2)
 	m.wantReloading(before)
 	m.want("READY=1")
 
-	w.write("token", "sesame *\n")
+	w.Write("token", "sesame *\n")
 	before = monotonic(t)
-	old := w.pid()
-	w.signal(old, syscall.SIGUSR2)
+	old := w.PID()
+	w.Signal(old, syscall.SIGUSR2)
 	m.wantReloading(before)
 	text := m.next()
-	waitFor(t, "the new process", func() bool { return w.pid() != old })
-	if want := fmt.Sprintf("MAINPID=%d\nREADY=1", w.pid()); text != want {
+	upgradetest.WaitFor(t, "the new process", func() bool { return w.PID() != old })
+	if want := fmt.Sprintf("MAINPID=%d\nREADY=1", w.PID()); text != want {
 		t.Fatalf("systemd was told %q, want %q", text, want)
 	}
-	if err := <-w.ended; err != nil {
+	if err := <-w.Ended; err != nil {
 		t.Errorf("the old process ended with %v", err)
 	}
 	food() // the new one's
 
-	w.signal(w.pid(), syscall.SIGTERM)
+	w.Signal(w.PID(), syscall.SIGTERM)
 	m.want("STOPPING=1")
 	if text := m.any(time.Second); text != "" && text != "WATCHDOG=1" {
 		t.Errorf("after the end systemd was told %q", text)

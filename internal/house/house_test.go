@@ -74,6 +74,7 @@ var arrows = map[string][]string{
 	"internal/spdy/interop":   nil,
 
 	"internal/control/controltest":    nil,
+	"internal/upgrade/upgradetest":    nil,
 	"internal/originserver/proxytest": {"internal/control", "internal/control/controltest", "internal/spdy"},
 	"internal/testlog":                nil,
 
