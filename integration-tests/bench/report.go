@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // A target is what the pair is to reach: a figure as a ratio to another's in the
@@ -235,16 +236,16 @@ func (b *bench) versions(ctx context.Context, o *outcome) []string {
 	lines := []string{
 		fmt.Sprintf("Machine: %s, %d cores, %s of memory, Linux %s", fromFile("/proc/cpuinfo", "model name"), runtime.NumCPU(),
 			memory(fromFile("/proc/meminfo", "MemTotal")), strings.TrimSpace(string(kernel))),
-		firstLine(ctx, filepath.Join(b.opts.bin, "p"), "--version") + ", of the tree " + firstLine(ctx, "git", "describe", "--always", "--dirty", "--tags"),
+		process.FirstLine(ctx, filepath.Join(b.opts.bin, "p"), "--version") + ", of the tree " + process.FirstLine(ctx, "git", "describe", "--always", "--dirty", "--tags"),
 		strings.Replace(runtime.Version(), "go", "Go ", 1),
 	}
 	for _, y := range o.yardsticks {
 		switch {
 		case o.missing[y.name] != "":
 		case y.name == ngx:
-			lines = append(lines, strings.TrimPrefix(firstLine(ctx, find("nginx"), "-v"), "nginx version: "))
+			lines = append(lines, strings.TrimPrefix(process.FirstLine(ctx, find("nginx"), "-v"), "nginx version: "))
 		case y.name == ssh:
-			lines = append(lines, firstLine(ctx, find("ssh"), "-V"))
+			lines = append(lines, process.FirstLine(ctx, find("ssh"), "-V"))
 		}
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -275,16 +276,4 @@ func memory(text string) string {
 		return text
 	}
 	return fmt.Sprintf("%.0f GiB", kb/(1<<20))
-}
-
-// firstLine is what a program says first, on either of its outputs.
-func firstLine(ctx context.Context, name string, args ...string) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
-	if err != nil {
-		return "unknown"
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	return line
 }

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 func main() {
@@ -39,7 +41,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args)
 	if errors.Is(err, pflag.ErrHelp) {
-		fmt.Fprint(stdout, o.usage())
+		fmt.Fprint(stdout, o.flags.Help())
 		return 0
 	}
 	if err != nil {
@@ -106,7 +108,7 @@ type options struct {
 	bin  string
 	goes string // the go command
 
-	flags *pflag.FlagSet
+	flags *process.Flags
 
 	// Fixed by begin.
 	ca       *authority
@@ -119,9 +121,7 @@ type options struct {
 
 func parse(args []string) (*options, error) {
 	o := new(options)
-	o.flags = pflag.NewFlagSet("faults", pflag.ContinueOnError)
-	o.flags.SortFlags = false
-	o.flags.Usage = func() {}
+	o.flags = process.NewFlags("faults", "Breaks what p and c stand on. Run it from the repository's root, after make.")
 	o.flags.StringVar(&o.set, "set", setQuick, "`SET` of faults: quick (some 5 minutes, no root), all (longer ones too, and packets where namespaces are allowed), soak (faults at random)")
 	o.flags.StringSliceVar(&o.only, "only", nil, "`NAMES` of faults, with commas between; see --list")
 	o.flags.BoolVar(&o.list, "list", false, "print the faults and exit")
@@ -134,9 +134,6 @@ func parse(args []string) (*options, error) {
 	o.flags.StringVar(&o.goes, "go", "go", "the go `COMMAND`")
 	if err := o.flags.Parse(args); err != nil {
 		return o, err
-	}
-	if o.flags.NArg() > 0 {
-		return o, fmt.Errorf("%q is not understood: faults has flags only; see --help", o.flags.Arg(0))
 	}
 	if !slices.Contains([]string{setQuick, setAll, setSoak}, o.set) {
 		return o, fmt.Errorf("--set %q: there are quick, all and soak", o.set)
@@ -162,10 +159,6 @@ func parse(args []string) (*options, error) {
 		o.seed = rand.Uint64N(1<<32) + 1
 	}
 	return o, nil
-}
-
-func (o *options) usage() string {
-	return "Breaks what p and c stand on. Run it from the repository's root, after make.\n\n" + o.flags.FlagUsages()
 }
 
 // begin makes what all runs share.

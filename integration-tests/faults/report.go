@@ -6,11 +6,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // A report is all that came of it.
@@ -118,18 +119,6 @@ func machine(ctx context.Context, o *options) []string {
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	return []string{
 		fmt.Sprintf("Machine: %d cores, Linux %s", runtime.NumCPU(), strings.TrimSpace(string(kernel))),
-		firstLine(ctx, o.released.p, "--version") + ", of the tree " + firstLine(ctx, "git", "describe", "--always", "--dirty", "--tags"),
+		process.FirstLine(ctx, o.released.p, "--version") + ", of the tree " + process.FirstLine(ctx, "git", "describe", "--always", "--dirty", "--tags"),
 	}
-}
-
-// firstLine is what a program says first.
-func firstLine(ctx context.Context, name string, args ...string) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
-	if err != nil {
-		return "unknown"
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	return line
 }
