@@ -120,17 +120,26 @@ func TestTally(t *testing.T) {
 	tl.begin(get).end(context.Canceled)
 	tl.begin(get).end(errHung)
 	tl.begin(get).end(wrongf("w"))
-	if want := [outcomes]int{1, 4, 1, 1}; tl.sum() != want {
+	before := tl.begin(upload)
+	tl.spare(upload, true)
+	before.end(errors.New("begun before"))
+	within, after := tl.begin(upload), tl.begin(upload)
+	within.end(errors.New("within"))
+	tl.spare(upload, false)
+	after.end(errors.New("ended after"))
+	if want := [outcomes]int{1, 7, 1, 1}; tl.sum() != want {
 		t.Errorf("sum %v, want %v", tl.sum(), want)
 	}
 	all := strings.Join(tl.problems(), "\n")
-	for _, want := range []string{"nothing was the matter: x", "should not have noticed: spared", "HUNG get", "WRONG get: w"} {
+	for _, want := range []string{"nothing was the matter: x", "should not have noticed: spared", "should not have noticed: within", "HUNG get", "WRONG get: w"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in\n%s", want, all)
 		}
 	}
-	if strings.Contains(all, ": y") || strings.Contains(all, ": z") {
-		t.Errorf("failures while something was the matter are told:\n%s", all)
+	for _, not := range []string{": y", ": z", "begun before", "ended after"} {
+		if strings.Contains(all, not) {
+			t.Errorf("%q, which happened while something was the matter, is told:\n%s", not, all)
+		}
 	}
 }
 

@@ -73,8 +73,8 @@ func again(which func(*lab) []*daemon, s syscall.Signal) func(context.Context, *
 	}
 }
 
-// killP also counts what fails from the moment that the new p listens: that is p's own
-// doing, and no longer the system's, which refuses while nobody listens.
+// killP spares the GETs that begin when the new p listens: what fails before is the
+// system's doing, which refuses while nobody listens.
 func killP(ctx context.Context, l *lab) error {
 	if err := again(func(l *lab) []*daemon { return []*daemon{l.p} }, syscall.SIGKILL)(ctx, l); err != nil {
 		return err
@@ -88,12 +88,9 @@ func killP(ctx context.Context, l *lab) error {
 	}); err != nil {
 		return err
 	}
-	before := l.tally.count(get, visible)
-	if err := l.ready(ctx, comeback); err != nil {
-		return err
-	}
-	l.notef("%d GETs failed after p listened", l.tally.count(get, visible)-before)
-	return nil
+	l.tally.spare(get, true)
+	defer l.tally.spare(get, false)
+	return l.ready(ctx, comeback)
 }
 
 // still stops programs for a time, as a machine that swaps or is moved does.

@@ -63,18 +63,26 @@ func (t *tally) setCalm(calm bool) {
 	t.phase++
 }
 
+// spare says whether requests of kind k that begin, and end, from now on may fail.
+func (t *tally) spare(k kind, spared bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.spared[k] = spared
+}
+
 // A request is one that has begun.
 type request struct {
-	t     *tally
-	kind  kind
-	calm  bool
-	phase int
+	t      *tally
+	kind   kind
+	calm   bool
+	phase  int
+	spared bool
 }
 
 func (t *tally) begin(k kind) *request {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return &request{t, k, t.calm, t.phase}
+	return &request{t, k, t.calm, t.phase, t.spared[k]}
 }
 
 // errHung is why a request was given up.
@@ -116,7 +124,7 @@ func (r *request) end(err error) outcome {
 		t.why[fmt.Sprintf("HUNG %s: %v", r.kind, err)]++
 	case o == visible && r.calm && r.phase == t.phase:
 		t.why[fmt.Sprintf("%s failed though nothing was the matter: %v", r.kind, err)]++
-	case o == visible && t.spared[r.kind]:
+	case o == visible && r.spared && t.spared[r.kind]:
 		t.why[fmt.Sprintf("%s failed, and should not have noticed: %v", r.kind, err)]++
 	}
 	return o

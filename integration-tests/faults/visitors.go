@@ -51,16 +51,26 @@ type visitors struct {
 
 func newVisitors(l *lab) *visitors {
 	v := &visitors{lab: l, tally: l.tally, seeds: new(atomic.Uint64)}
-	client := func(h2, keep bool) *http.Client {
-		t := &http.Transport{
+	transport := func(h2, keep bool) *http.Transport {
+		return &http.Transport{
 			DialContext:       (&net.Dialer{Timeout: patience}).DialContext,
 			TLSClientConfig:   &tls.Config{RootCAs: l.ca.pool(), ServerName: serverName},
 			ForceAttemptHTTP2: h2, DisableKeepAlives: !keep, DisableCompression: true,
 		}
+	}
+	client := func(t http.RoundTripper) *http.Client {
 		return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	v.kept, v.fresh, v.h1 = client(true, true), client(true, false), client(false, false)
+	v.kept, v.fresh, v.h1 = client(transport(true, true)), client(fresh{transport(true, false)}), client(transport(false, false))
 	return v
+}
+
+// fresh makes a connection for each request. One transport would not: it hands a new
+// connection of h2 to whoever comes first, and it may be about to close then.
+type fresh struct{ like *http.Transport }
+
+func (f fresh) RoundTrip(r *http.Request) (*http.Response, error) {
+	return f.like.Clone().RoundTrip(r)
 }
 
 // A visit is a load that goes on.
