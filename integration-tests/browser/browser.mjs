@@ -32,6 +32,7 @@ export async function withBrowser(test) {
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM,
     headless: true,
+    ignoreHTTPSErrors: true,
     viewport: { width: 1100, height: 750 },
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--no-proxy-server"],
