@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
 )
@@ -17,6 +18,14 @@ import (
 const (
 	crowdedPart = 2
 	crowdedRate = 0.3
+)
+
+// Nobody is put out while P has its part to do, nor before its peer was awaited for
+// answerTime, some round trips: many Cs that come back at once shall not put each
+// other out. That holds for a network that has no more than 1/modestPart of all places.
+const (
+	answerTime = 500 * time.Millisecond
+	modestPart = 32
 )
 
 // errCrowded ends a handshake that had to make room for another.
@@ -42,7 +51,8 @@ func siteOf(addr net.Addr) site {
 // handshakes are those that are not finished, a bounded number of them. No
 // newcomer is refused: another one goes, of the address that has most in the
 // network that has most, so that whoever wants to keep the others out has to come
-// again and again, from as many networks as there are places.
+// again and again, from as many networks as there are places. A newcomer waits
+// while nobody may go.
 //
 // When there is no room it is the oldest of those, and a random one goes early when
 // it is crowded. With the first rule alone, somebody who fills all the places anew
@@ -58,6 +68,7 @@ type handshakes struct {
 	waiting []*pending      // oldest first
 	held    map[string]*int // how many there are of each address and network
 	most    []*pending      // takeLocked's
+	left    chan struct{}   // closed, and replaced, when there is room again
 }
 
 // pending is one of the handshakes.
@@ -65,30 +76,49 @@ type pending struct {
 	// Fixed when it is made.
 	site site
 	drop context.CancelCauseFunc // ends it
-	// How many there are of its address, and of its network. Guarded by
-	// handshakes.mu.
-	addr, net *int
+	// Guarded by handshakes.mu.
+	addr, net *int      // how many there are of its address, and of its network
+	awaits    time.Time // since when its peer is awaited; zero: it is not
 }
 
 func newHandshakes(full int) *handshakes {
-	return &handshakes{full: full, chance: rand.Float64, held: make(map[string]*int)}
+	return &handshakes{full: full, chance: rand.Float64, held: make(map[string]*int), left: make(chan struct{})}
 }
 
 // enter adds a handshake, and returns those that have to go for it, seldom more
-// than one. They are already taken out; the caller drops them.
-func (h *handshakes) enter(s site, drop context.CancelCauseFunc) (newcomer *pending, victims []*pending) {
+// than one. They are already taken out; the caller drops them. It waits while there
+// is no room; a nil newcomer says that ctx ended before.
+func (h *handshakes) enter(ctx context.Context, s site, drop context.CancelCauseFunc) (newcomer *pending, victims []*pending) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	newcomer = &pending{site: s, drop: drop, addr: h.countLocked("addr " + s.addr), net: h.countLocked("net " + s.net)}
 	*newcomer.addr++
 	*newcomer.net++
-	n, crowded := len(h.waiting), h.full/crowdedPart
-	if n >= h.full {
-		victims = append(victims, h.takeLocked(func(int) int { return 0 }))
+	for len(h.waiting) >= h.full {
+		victim, soon := h.takeLocked(func(int) int { return 0 })
+		if victim != nil {
+			victims = append(victims, victim)
+			break
+		}
+		left := h.left
+		h.mu.Unlock()
+		timer := time.NewTimer(soon)
+		select {
+		case <-left:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		h.mu.Lock()
+		if ctx.Err() != nil {
+			h.uncountLocked(newcomer)
+			return nil, nil
+		}
 	}
+	n, crowded := len(h.waiting)+len(victims), h.full/crowdedPart
 	if n > crowded && h.chance() < crowdedRate+(1-crowdedRate)*float64(n-crowded)/float64(h.full-crowded) {
-		if len(h.waiting) > 0 {
-			victims = append(victims, h.takeLocked(func(n int) int { return int(h.chance() * float64(n)) }))
+		if victim, _ := h.takeLocked(func(n int) int { return int(h.chance() * float64(n)) }); victim != nil {
+			victims = append(victims, victim)
 		}
 	}
 	h.waiting = append(h.waiting, newcomer)
@@ -105,12 +135,24 @@ func (h *handshakes) countLocked(key string) *int {
 	return n
 }
 
-// takeLocked takes out a handshake of the addresses that have most; choose says
-// which of so many, in the order of their age.
-func (h *handshakes) takeLocked(choose func(n int) int) *pending {
+// takeLocked takes out a handshake of the addresses that have most, of those that may
+// go; choose says which of so many, in the order of their age. If there is none, soon
+// says when that may have changed.
+func (h *handshakes) takeLocked(choose func(n int) int) (victim *pending, soon time.Duration) {
 	var net, addr int // the most that a network has, and an address in it
 	most := h.most[:0]
+	now := time.Now()
+	soon = answerTime
 	for _, x := range h.waiting {
+		if *x.net <= h.full/modestPart {
+			if x.awaits.IsZero() {
+				continue
+			}
+			if rest := answerTime - now.Sub(x.awaits); rest > 0 {
+				soon = min(soon, rest)
+				continue
+			}
+		}
 		if *x.net > net || *x.net == net && *x.addr > addr {
 			net, addr, most = *x.net, *x.addr, most[:0]
 		}
@@ -118,11 +160,28 @@ func (h *handshakes) takeLocked(choose func(n int) int) *pending {
 			most = append(most, x)
 		}
 	}
-	victim := most[choose(len(most))]
+	if len(most) == 0 {
+		return nil, soon
+	}
+	victim = most[choose(len(most))]
 	clear(most)
 	h.most = most
 	h.removeLocked(victim)
-	return victim
+	return victim, 0
+}
+
+// await says that a handshake awaits its peer from now on, proceed that it does not.
+func (h *handshakes) await(x *pending) {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x.awaits = now
+}
+
+func (h *handshakes) proceed(x *pending) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x.awaits = time.Time{}
 }
 
 // leave takes a handshake out, and reports whether it was still in.
@@ -137,14 +196,22 @@ func (h *handshakes) removeLocked(x *pending) bool {
 	if i < 0 {
 		return false
 	}
+	if len(h.waiting) == h.full {
+		close(h.left)
+		h.left = make(chan struct{})
+	}
 	h.waiting = slices.Delete(h.waiting, i, i+1)
+	h.uncountLocked(x)
+	return true
+}
+
+func (h *handshakes) uncountLocked(x *pending) {
 	if *x.addr--; *x.addr == 0 {
 		delete(h.held, "addr "+x.site.addr)
 	}
 	if *x.net--; *x.net == 0 {
 		delete(h.held, "net "+x.site.net)
 	}
-	return true
 }
 
 // size returns how many there are.

@@ -1,16 +1,26 @@
 package control
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func at(addr string) site {
 	return siteOf(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr)))
+}
+
+// awaited enters a handshake whose peer was awaited for long.
+func awaited(h *handshakes, addr string) (*pending, []*pending) {
+	x, victims := h.enter(context.Background(), at(addr), nil)
+	x.awaits = time.Now().Add(-answerTime)
+	return x, victims
 }
 
 // The one that is dropped when there is no room is the oldest of those who have
@@ -20,7 +30,7 @@ func TestOldestIsDropped(t *testing.T) {
 	h.chance = func() float64 { return 2 } // nothing goes early
 	enter := func(addr string) (*pending, *pending) {
 		t.Helper()
-		x, victims := h.enter(at(addr), nil)
+		x, victims := awaited(h, addr)
 		if len(victims) == 0 {
 			return x, nil
 		}
@@ -53,6 +63,62 @@ func TestOldestIsDropped(t *testing.T) {
 	}
 }
 
+// Nobody goes who has done its part, or may not have had the time to. A newcomer waits.
+func TestNobodyGoesTooSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHandshakes(4 * modestPart)
+		h.chance = func() float64 { return 0 } // one goes early whenever it may
+		var all []*pending
+		enter := func(i int) []*pending {
+			t.Helper()
+			x, victims := h.enter(t.Context(), at(fmt.Sprintf("10.0.%d.1:1", i)), nil)
+			all = append(all, x)
+			return victims
+		}
+		for i := range h.full {
+			if victims := enter(i); len(victims) > 0 {
+				t.Fatalf("newcomer %d put out %v", i, victims[0].site)
+			}
+			if i < 3 {
+				h.await(all[i])
+			}
+		}
+		began := time.Now()
+		victims := enter(200)
+		if took := time.Since(began); took != answerTime || len(victims) != 2 || victims[0] != all[0] || victims[1] != all[1] {
+			t.Errorf("one more put out %d after %v, want the first two after %v", len(victims), took, answerTime)
+		}
+		h.proceed(all[2])
+		enter(201) // there was room for it
+		ended, end := context.WithTimeout(t.Context(), time.Minute)
+		defer end()
+		if x, _ := h.enter(ended, at("10.0.202.1:1"), nil); x != nil {
+			t.Error("one more came in while nobody may go")
+		}
+		// Ends when the newcomer below has come in.
+		go func() {
+			time.Sleep(time.Second)
+			h.leave(all[7])
+		}()
+		began = time.Now()
+		if victims := enter(203); len(victims) > 0 || time.Since(began) != time.Second {
+			t.Errorf("one more put out %d after %v, want none after 1 s, when another has left", len(victims), time.Since(began))
+		}
+		// A network that has more than its part has no such claim.
+		for i := range 4 {
+			h.leave(all[10+i])
+			h.enter(t.Context(), at(fmt.Sprintf("10.9.9.%d:1", i)), nil)
+		}
+		h.leave(all[20])
+		if _, victims := h.enter(t.Context(), at("10.9.9.9:1"), nil); len(victims) != 1 || victims[0].site.net != "10.9.9.0" {
+			t.Errorf("%d were put out for one more of a network that has more than its part, want one of that", len(victims))
+		}
+		if len(h.held) > 2*h.full {
+			t.Errorf("%d counts for %d places", len(h.held), h.full)
+		}
+	})
+}
+
 // Beyond half of the places some go early, whatever their age.
 func TestDroppedEarly(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
@@ -62,7 +128,7 @@ func TestDroppedEarly(t *testing.T) {
 	for i := range 2000 {
 		n := h.size()
 		was := append([]*pending(nil), h.waiting...)
-		_, victims := h.enter(at(fmt.Sprintf("10.%d.%d.1:1", i/256, i%256)), nil)
+		_, victims := awaited(h, fmt.Sprintf("10.%d.%d.1:1", i/256, i%256))
 		if n <= 50 && len(victims) > 0 {
 			t.Fatalf("dropped at %d of 100", n)
 		}
@@ -96,13 +162,13 @@ func TestFloodThatIsQuickerThanAHandshake(t *testing.T) {
 		attack := func(times int) {
 			for range times {
 				n++
-				h.enter(at(fmt.Sprintf("%d.%d.%d.1:1", 11+n>>16, n>>8&0xff, n&0xff)), nil)
+				awaited(h, fmt.Sprintf("%d.%d.%d.1:1", 11+n>>16, n>>8&0xff, n&0xff))
 			}
 		}
 		attack(2 * full)
 		in := 0
 		for range tries {
-			c, _ := h.enter(at("9.9.9.9:1"), nil)
+			c, _ := awaited(h, "9.9.9.9:1")
 			attack(int(tt.rounds * full))
 			if h.leave(c) {
 				in++

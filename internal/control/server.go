@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ import (
 // Defaults of Server.
 const (
 	defaultTimeout    = 10 * time.Second
-	defaultMaxPending = 512
+	defaultMaxPending = 1024
 
 	// Answers 401 that an address gets: so many at once, then one an interval,
 	// and 429 beyond that. A network gets netFactor times as many.
@@ -81,7 +82,7 @@ type Server struct {
 	Timeout time.Duration
 
 	// MaxPending is how many connections may be in the handshake; for one more,
-	// another is dropped. Zero: 512.
+	// another is dropped. Zero: 1024.
 	MaxPending int
 
 	once    sync.Once
@@ -90,6 +91,7 @@ type Server struct {
 	refused *throttle
 	lines   *loglimit.Logger
 	pending *handshakes
+	turns   turns
 	rooms   chan struct{}  // as many goroutines as it holds serve connections
 	running sync.WaitGroup // one for each of them
 
@@ -122,6 +124,7 @@ func (s *Server) init() {
 			full = defaultMaxPending
 		}
 		s.pending = newHandshakes(full)
+		s.turns = make(turns, runtime.GOMAXPROCS(0))
 		// Those that were dropped and have not noticed yet need some, too.
 		s.rooms = make(chan struct{}, 2*full)
 	})
@@ -158,6 +161,10 @@ func (s *Server) Serve(ln net.Listener) error {
 		conn, err := ln.Accept()
 		if err == nil {
 			pause = 0
+			// Nobody comes in before those who have waited longer.
+			if s.turns.take(s.base) {
+				s.turns.give()
+			}
 			select {
 			case s.rooms <- struct{}{}:
 				s.start(conn)
@@ -204,7 +211,8 @@ func (s *Server) Close() {
 }
 
 // start serves an accepted connection on a goroutine of its own, for which there
-// is room in rooms. If there are too many handshakes, another one ends for it.
+// is room in rooms. If there are too many handshakes, another one ends for it, or it
+// waits until one may.
 func (s *Server) start(conn net.Conn) {
 	s.mu.Lock()
 	if s.closed {
@@ -216,7 +224,14 @@ func (s *Server) start(conn net.Conn) {
 	s.mu.Unlock()
 
 	ctx, cancel := context.WithCancelCause(s.base)
-	place, victims := s.pending.enter(siteOf(conn.RemoteAddr()), cancel)
+	place, victims := s.pending.enter(ctx, siteOf(conn.RemoteAddr()), cancel)
+	if place == nil {
+		conn.Close()
+		cancel(nil)
+		<-s.rooms
+		s.running.Done()
+		return
+	}
 	for _, v := range victims {
 		v.drop(errCrowded)
 		s.lines.Log("crowded", slog.LevelWarn, "control port: crowded, an unfinished handshake was dropped for another",
@@ -242,16 +257,18 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
 	if s.Wrap != nil {
 		conn = s.Wrap(raw)
 	}
+	turn := &turnConn{Conn: conn, ctx: ctx, turns: s.turns, pending: s.pending, place: place}
 	release := context.AfterFunc(ctx, func() {
 		if tcp, ok := raw.(*net.TCPConn); ok && context.Cause(ctx) == errCrowded {
 			tcp.SetLinger(0) // nor shall the system be left with it
 		}
 		conn.Close()
 	})
-	reg, serve, err := s.handshake(ctx, conn, place)
+	reg, serve, err := s.handshake(ctx, turn, place)
 	if err == nil {
 		err = s.welcome(reg.Conn)
 	}
+	turn.finish()
 	if !release() || err != nil {
 		conn.Close()
 	} else {
@@ -472,7 +489,7 @@ func (s *Server) refuse(tc *tls.Conn, r *RefusalError) error {
 	now := time.Now()
 	tc.SetDeadline(now.Add(drainTime))
 	if _, err := io.WriteString(tc, b.String()); err == nil && tc.CloseWrite() == nil {
-		if half, ok := tc.NetConn().(interface{ CloseWrite() error }); ok {
+		if half, ok := tc.NetConn().(*turnConn).Conn.(interface{ CloseWrite() error }); ok {
 			half.CloseWrite()
 		}
 		// Below TLS: what it was is of no interest now.

@@ -700,6 +700,24 @@ func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 	}
 }
 
+// Cs that come at the same moment, from as many networks, do not put each other out,
+// though there are many more of them than places.
+func TestHerd(t *testing.T) {
+	inBubble(t, func(s *Server) { s.MaxPending = 2 * modestPart }, func(t *testing.T, p *port, ln *controltest.Listener) {
+		const herd = 500
+		failed := make(chan error, herd)
+		for i := range herd {
+			// Ends with the attempt, which the dialer's limits end.
+			go func() { failed <- p.try(t, p.bubbleDialer(ln, fmt.Sprintf("10.%d.%d.1:1", i/256, i%256)), anyToken) }()
+		}
+		for range herd {
+			if err := <-failed; err != nil {
+				t.Errorf("one of many: %v", err)
+			}
+		}
+	})
+}
+
 // Those who are in do not count.
 func TestPendingEndsWithTheHandshake(t *testing.T) {
 	p := startPort(t, nil, func(s *Server) { s.MaxPending = 1 })

@@ -16,7 +16,7 @@ func TestTCPOptions(t *testing.T) {
 	}
 	defer c.Close()
 	r := <-p.regs
-	for end, conn := range map[string]net.Conn{"C": c.NetConn(), "P": r.Conn.NetConn()} {
+	for end, conn := range map[string]net.Conn{"C": c.NetConn(), "P": r.Conn.NetConn().(*turnConn).NetConn()} {
 		raw, err := conn.(*net.TCPConn).SyscallConn()
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,70 @@
+package control
+
+import (
+	"context"
+	"net"
+)
+
+// turns are how many handshakes may compute at once, one a CPU. When thousands of Cs
+// come back at the same moment, the others wait for their turns, in the order in
+// which they came, and newcomers in the system's queue. Without turns all of them
+// would be slow together, until their places, or the time for a handshake, are
+// gone, and what had been computed for them with that.
+type turns chan struct{}
+
+// take waits for a turn, unless ctx ends before, and reports whether it came.
+func (t turns) take(ctx context.Context) bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (t turns) give() { <-t }
+
+// turnConn is the connection of a handshake. Whoever handles it has a turn between
+// two reads, until finish: what is written meanwhile fits into the system's
+// buffers, and waits for nobody.
+type turnConn struct {
+	net.Conn
+
+	// Fixed when it is made.
+	ctx     context.Context // of the handshake
+	turns   turns
+	pending *handshakes
+	place   *pending
+
+	// Owned by whoever reads.
+	has      bool // a turn
+	finished bool
+}
+
+func (c *turnConn) Read(p []byte) (int, error) {
+	if c.finished {
+		return c.Conn.Read(p)
+	}
+	c.give()
+	c.pending.await(c.place)
+	n, err := c.Conn.Read(p)
+	c.pending.proceed(c.place)
+	c.has = c.turns.take(c.ctx)
+	return n, err
+}
+
+func (c *turnConn) give() {
+	if c.has {
+		c.turns.give()
+		c.has = false
+	}
+}
+
+// finish says that what is read from now on belongs to no handshake.
+func (c *turnConn) finish() {
+	c.give()
+	c.finished = true
+}
+
+// NetConn returns the connection inside.
+func (c *turnConn) NetConn() net.Conn { return c.Conn }
