@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -36,11 +38,17 @@ func origins(ctx context.Context, args []string, _ io.Reader, _ io.Writer) error
 	flags := pflag.NewFlagSet("origins", pflag.ContinueOnError)
 	proxy := flags.String("proxy", "", "")
 	certs := flags.String("certs", "", "")
+	tokenFile := flags.String("token-file", "", "")
 	root := flags.String("root", "", "")
 	n := flags.Int("n", 1, "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	text, err := os.ReadFile(*tokenFile)
+	if err != nil {
+		return err
+	}
+	tokens := strings.Split(string(text), "\n")
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	handler, err := serve.New(serve.Config{Root: *root, Logger: log})
 	if err != nil {
@@ -49,35 +57,26 @@ func origins(ctx context.Context, args []string, _ io.Reader, _ io.Writer) error
 	defer handler.Close()
 	var running sync.WaitGroup
 	defer running.Wait()
-	// P limits how many of one address may be in the handshake at once.
-	pace := time.NewTicker(5 * time.Millisecond)
-	defer pace.Stop()
 	for i := range *n {
 		a, err := agent.New(agent.Config{
 			Proxies: []string{*proxy},
 			Name:    originName(i),
 			Load: func() (agent.Identity, error) {
-				tokens, err := control.TokenSource{File: filepath.Join(*certs, "token")}.Load()
-				if err != nil {
-					return agent.Identity{}, err
-				}
 				tls, err := control.ClientTLS{CAFile: filepath.Join(*certs, "ca.pem")}.Load()
-				return agent.Identity{Token: tokens.First(), TLS: tls}, err
+				token, _, _ := strings.Cut(tokens[i/originsPerToken], " ")
+				return agent.Identity{Token: token, TLS: tls}, err
 			},
-			Handler: handler,
-			Session: spdy.Config{KeepAlive: 15 * time.Second}, // as c has it
-			Logger:  log,
+			// Each is in a network of its own, as they are in the world.
+			DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+i>>8), byte(i), 1)}}).DialContext,
+			Handler:     handler,
+			Session:     spdy.Config{KeepAlive: 15 * time.Second}, // as c has it
+			Logger:      log,
 		})
 		if err != nil {
 			return err
 		}
 		// Ends with ctx; waited for above.
 		running.Go(func() { a.Run(ctx, ctx) })
-		select {
-		case <-pace.C:
-		case <-ctx.Done():
-			return nil
-		}
 	}
 	<-ctx.Done()
 	return nil
@@ -139,38 +138,91 @@ func steps(n ...int) (points []point) {
 	return points
 }
 
-// upOrigins starts p and n origins, and returns when p has all of them.
-func upOrigins(ctx context.Context, b *bench, n int) (*setup, []string, error) {
-	s := new(setup)
-	var controlAddr, admin string
-	if err := process.FreeAddrs(&s.front, &controlAddr, &admin); err != nil {
-		return nil, nil, err
+// A many is p with many origins.
+type many struct {
+	setup
+	n     int
+	admin string
+	args  []string // p's
+}
+
+// upMany starts p and n origins, and returns when p has all of them.
+func upMany(ctx context.Context, b *bench, n int) (*many, error) {
+	m := &many{n: n}
+	tokens := filepath.Join(b.dir, "tokens")
+	if err := writeTokens(tokens, n); err != nil {
+		return nil, err
 	}
-	err := b.run(&s.public, "p", filepath.Join(b.opts.bin, "p"), "--front", s.front, "--control", controlAddr, "--admin", admin, "--domain", growthDomain,
-		"--cert", b.cert("p.pem"), "--key", b.cert("p.key"), "--token-file", b.cert("token"))
+	var controlAddr string
+	if err := process.FreeAddrs(&m.front, &controlAddr, &m.admin); err != nil {
+		return nil, err
+	}
+	m.args = []string{"--front", m.front, "--control", controlAddr, "--admin", m.admin, "--domain", growthDomain,
+		"--cert", b.cert("p.pem"), "--key", b.cert("p.key"), "--token-file", tokens}
+	err := m.startP(b)
 	if err == nil {
 		err = process.Listening(ctx, controlAddr)
 	}
 	if err == nil {
-		err = b.run(&s.origin, "origins", b.self, "origins", "--proxy", controlAddr, "--certs", b.opts.certs, "--root", b.root, "--n", strconv.Itoa(n))
+		err = b.run(&m.origin, "origins", b.self, "origins", "--proxy", controlAddr, "--certs", b.opts.certs, "--token-file", tokens, "--root", b.root, "--n", strconv.Itoa(n))
 	}
-	var hosts []string
-	for i := 0; i < n && err == nil; i += 50 {
-		asked := url.Values{}
-		for j := i; j < min(i+50, n); j++ {
-			asked.Add("origin", originName(j))
-			hosts = append(hosts, originName(j)+"."+growthDomain)
-		}
-		err = process.Poll(ctx, func() error { return isReady(ctx, "http://"+admin+"/readyz?"+asked.Encode()) })
+	if err == nil {
+		err = m.present(ctx)
 	}
 	if err != nil {
-		s.stop()
-		for _, p := range s.all() {
+		m.stop()
+		for _, p := range m.all() {
 			err = fmt.Errorf("%w; %s: %s", err, p.Name, p.Last())
 		}
+		return nil, err
+	}
+	return m, nil
+}
+
+// originsPerToken is as many origins as p lets one token serve.
+const originsPerToken = 1000
+
+// writeTokens writes a token file for n origins, a line for each originsPerToken.
+func writeTokens(file string, n int) error {
+	var text strings.Builder
+	for range n/originsPerToken + 1 {
+		fmt.Fprintf(&text, "%s *\n", rand.Text())
+	}
+	return os.WriteFile(file, []byte(text.String()), 0o600)
+}
+
+func (m *many) startP(b *bench) error {
+	return b.run(&m.public, "p", filepath.Join(b.opts.bin, "p"), m.args...)
+}
+
+// present returns when p has all origins.
+func (m *many) present(ctx context.Context) error {
+	for i := 0; i < m.n; i += 50 {
+		asked := url.Values{}
+		for j := i; j < min(i+50, m.n); j++ {
+			asked.Add("origin", originName(j))
+		}
+		err := errors.New("not asked")
+		for err != nil && !errors.Is(err, process.ErrEnded) && ctx.Err() == nil {
+			err = process.Poll(ctx, func() error { return isReady(ctx, "http://"+m.admin+"/readyz?"+asked.Encode()) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func upOrigins(ctx context.Context, b *bench, n int) (*setup, []string, error) {
+	m, err := upMany(ctx, b, n)
+	if err != nil {
 		return nil, nil, err
 	}
-	return s, hosts, nil
+	var hosts []string
+	for i := range n {
+		hosts = append(hosts, originName(i)+"."+growthDomain)
+	}
+	return &m.setup, hosts, nil
 }
 
 func isReady(ctx context.Context, url string) error {
@@ -218,7 +270,26 @@ func (b *bench) grow(ctx context.Context, stdout io.Writer) error {
 			}
 		}
 	}
-	text := b.growthTables(ctx, all, began, time.Since(began))
+	back := comebacks()
+	for round := range b.opts.rounds {
+		for i := range back {
+			c := &back[i]
+			s, err := c.sample(ctx, b)
+			if ctx.Err() != nil {
+				return errors.New("interrupted; nothing was written")
+			}
+			if err != nil {
+				fmt.Fprintf(b.log, "round %d  %d origins back  FAILED: %v\n", round+1, c.n, err)
+				c.samples, c.failed = append(c.samples, nil), append(c.failed, err.Error())
+				bad = append(bad, fmt.Errorf("%d origins back: %w", c.n, err))
+				continue
+			}
+			fmt.Fprintf(b.log, "round %d  %d origins back  after %s s  CPU of p %s s, of the origins %s s  p %s KB an idle origin\n", round+1, c.n,
+				number(s[comebackTook]), number(s[comebackPublic]), number(s[comebackOrigin]), number(s[comebackIdle]))
+			c.samples = append(c.samples, s)
+		}
+	}
+	text := b.growthTables(ctx, all, began, time.Since(began)) + comebackTable(back)
 	if b.opts.out == "-" {
 		_, err := io.WriteString(stdout, text)
 		return errors.Join(append(bad, err)...)

@@ -87,6 +87,12 @@ func (p *Process) Stop() {
 	<-p.done
 }
 
+// Kill ends it, and what it has started, as a crash does.
+func (p *Process) Kill() {
+	signalGroup(p.PID(), syscall.SIGKILL)
+	<-p.done
+}
+
 // Log is what it printed until now.
 func (p *Process) Log() string {
 	text, _ := os.ReadFile(p.log)
