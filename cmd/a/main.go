@@ -9,8 +9,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/spf13/pflag"
-
 	"github.com/amahi/spdy-proxy/internal/cli"
 )
 
@@ -22,7 +20,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Name:  "a",
 		Args:  "[URL]",
 		About: "Fetches URL (default " + defaultURL + ") slowly, and says on standard error\nhow many bytes were received.",
-		Flags: func(fs *pflag.FlagSet) {
+		Flags: func(fs *cli.Flags) {
 			fs.Int64Var(&o.rate, "rate", 16384, "read this many `BYTES/S`")
 			fs.StringVarP(&o.output, "output", "o", "", "write to `FILE` (default: standard output)")
 		},

@@ -22,10 +22,16 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var o options
 	program := &cli.Program{
-		Name: "c",
+		Name:  "c",
+		Short: "the origin server of spdy-proxy, which needs no open port",
 		About: "Serves the files of a folder, or a local web service, through a proxy p.\n" +
-			"Reads the token from SPDY_PROXY_TOKEN or --token-file. SIGHUP reads the token\n" +
-			"and the certificates again; SIGUSR2 has a new process of c take over.",
+			"SIGHUP reads the token and the certificates again; SIGUSR2 has a new process of c take over. " +
+			"SPDY_PROXY_TOKEN, if set, stands for the content of --token-file.",
+		Examples: []cli.Example{
+			{Line: "c", About: "after make, from the repository's root, beside p: serves ./testdata"},
+			{Line: "c --proxy example.org:1444 --ca system --token-file token \\\n  -n photos -r ~/Pictures", About: "a folder"},
+			{Line: "c --proxy example.org:1444 --ca system --token-file token \\\n  -n wiki --to http://localhost:8080", About: "a local web service"},
+		},
 		Daemon: true,
 		Flags:  o.flags,
 		Run:    o.run,

@@ -2,17 +2,21 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
+	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/originserver/proxytest"
 	"github.com/amahi/spdy-proxy/internal/testlog"
 )
@@ -20,7 +24,7 @@ import (
 // The contract's table of c's flags, with their defaults.
 func TestFlags(t *testing.T) {
 	var o options
-	fs := pflag.NewFlagSet("c", pflag.ContinueOnError)
+	fs := cli.NewFlags("c")
 	o.flags(fs)
 	want := map[string]string{
 		"proxy": "[localhost:1444]", "connections": "1", "ca": "certs/ca.pem", "server-name": "", "client-cert": "", "client-key": "",
@@ -213,4 +217,32 @@ func TestBadStart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What help prints fits a terminal, of every command.
+func TestHelp(t *testing.T) {
+	help := func(args ...string) string {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), args, &stdout, &stderr); status != 0 {
+			t.Errorf("%q: exit status %d, %q", args, status, stderr.String())
+		}
+		for line := range strings.Lines(stdout.String()) {
+			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 {
+				t.Errorf("%q: a line of more than 80 columns: %q", args, line)
+			}
+		}
+		return stdout.String()
+	}
+	var below func(text string, path []string)
+	below = func(text string, path []string) {
+		_, list, _ := strings.Cut(text, "\nCommands:\n")
+		list, _, _ = strings.Cut(list, "\n\n")
+		for line := range strings.Lines(list) {
+			if words := strings.Fields(line); len(words) > 0 && !strings.HasPrefix(line, "   ") {
+				command := append(slices.Clone(path), words[0])
+				below(help(append(command, "--help")...), command)
+			}
+		}
+	}
+	below(help("--help"), nil)
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/originserver"
 	"github.com/amahi/spdy-proxy/internal/upgrade"
@@ -18,15 +16,17 @@ type options struct {
 	pidFile string
 }
 
-func (o *options) flags(fs *pflag.FlagSet) {
+func (o *options) flags(fs *cli.Flags) {
+	fs.Group("Proxy")
 	fs.StringSliceVar(&o.Proxies, "proxy", []string{"localhost:1444"}, "control port `ADDR` of a proxy; several: a connection to each")
-	fs.IntVar(&o.Connections, "connections", 1, "parallel connections to each proxy")
+	fs.IntVar(&o.Connections, "connections", 1, "`N` parallel connections to each proxy")
 	fs.StringVar(&o.TLS.CAFile, "ca", "certs/ca.pem", "`FILE` that the proxy's certificate is verified against, or \"system\"")
 	fs.StringVar(&o.TLS.ServerName, "server-name", "", "`NAME` that the proxy's certificate must bear (default: the host dialled)")
 	fs.StringVar(&o.TLS.CertFile, "client-cert", "", "certificate `FILE` for a proxy that asks for one")
 	fs.StringVar(&o.TLS.KeyFile, "client-key", "", "`FILE` with its private key")
 	fs.StringVar(&o.Tokens.File, "token-file", "certs/token", "`FILE` whose first token is shown to the proxy")
 	fs.StringVarP(&o.Name, "name", "n", "", "the origin's `NAME` (default: the default origin)")
+	fs.Group("What is served")
 	fs.StringVarP(&o.Serve.Root, "root", "r", "./testdata", "folder `DIR` to serve")
 	fs.StringVar(&o.Serve.To, "to", "", "local web service `URL` to serve in place of a folder: http://, https:// or unix:/PATH")
 	fs.StringVar(&o.Serve.Upload, "upload", "", "keep the bodies of POST and PUT in the folder `DIR`")
@@ -38,6 +38,7 @@ func (o *options) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.Serve.CORS, "cors", false, "let pages of any site read the files")
 	fs.StringVar(&o.Serve.CacheControl, "cache-control", "", "`VALUE` of the Cache-Control header of files")
 	fs.StringVar(&o.Serve.Fallback, "fallback", "", "`FILE` in the folder that answers for a missing path: with 404 if it is 404.html, else with 200")
+	fs.Group("Running")
 	fs.DurationVar(&o.KeepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, the proxy is dead; 0: never")
 	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "how long open requests may finish when c stops")
 	fs.StringVar(&o.pidFile, "pid-file", "", "keep the process's id in `FILE`, at a hand-over the new one's")

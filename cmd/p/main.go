@@ -21,11 +21,16 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var o options
 	program := &cli.Program{
-		Name: "p",
-		About: "Takes requests on a front port and hands them to origin servers (c) that\n" +
-			"connected to its control port. Reads the tokens from SPDY_PROXY_TOKEN or\n" +
-			"--token-file. SIGHUP reads certificates, tokens and passwords again; SIGUSR2 has a\n" +
-			"new process of p take over.",
+		Name:  "p",
+		Short: "the proxy of spdy-proxy, which visitors come to",
+		About: "Takes requests on a front port and hands them to origin servers (c) that connected to its control port.\n" +
+			"SIGHUP reads certificates, tokens and passwords again; SIGUSR2 has a new process of p take over. " +
+			"SPDY_PROXY_TOKEN, if set, stands for the content of --token-file.",
+		Examples: []cli.Example{
+			{Line: "p", About: "after make, from the repository's root: http://localhost:1443/"},
+			{Line: "p --front :443 -t --control :1444 --domain example.org \\\n  --cert fullchain.pem --key privkey.pem --token-file tokens",
+				About: "on the internet: https://NAME.example.org/ is what the c of that name serves"},
+		},
 		Daemon: true,
 		Flags:  o.flags,
 		Run:    o.run,

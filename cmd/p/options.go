@@ -6,8 +6,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 	"github.com/amahi/spdy-proxy/internal/upgrade"
@@ -20,25 +18,31 @@ type options struct {
 	pidFile string
 }
 
-func (o *options) flags(fs *pflag.FlagSet) {
+func (o *options) flags(fs *cli.Flags) {
+	fs.Group("Ports")
 	fs.StringVar(&o.Front, "front", "localhost:1443", "front port `ADDR`: requests from visitors")
 	fs.StringVar(&o.Control, "control", "localhost:1444", "control port `ADDR`: connections from origin servers, always TLS")
 	fs.StringVar(&o.Admin, "admin", "localhost:1445", "admin port `ADDR`: status page, metrics, health; empty turns it off")
 	fs.BoolVarP(&o.TLS, "tls", "t", false, "TLS on the front port")
 	fs.StringSliceVar(&o.ALPN, "alpn", []string{"h2", "http/1.1", "spdy/3.1"}, "`LIST` of what the front port speaks over TLS: h2, http/1.1, spdy/3.1, spdy/3")
+	fs.Group("Certificates")
 	fs.StringVar(&o.CertFile, "cert", "certs/p.pem", "certificate `FILE` of the control port, and of the front port with -t")
 	fs.StringVar(&o.KeyFile, "key", "certs/p.key", "`FILE` with its private key")
 	fs.StringVar(&o.ClientCAFile, "client-ca", "", "an origin server must show a certificate signed by the CA in `FILE`")
+	fs.Group("Origins and tokens")
 	fs.StringVar(&o.Tokens.File, "token-file", "certs/token", "`FILE` with the tokens of origin servers")
 	fs.BoolVar(&o.NoAuth, "no-auth", false, "take any origin server; only with a control port on a loopback address")
 	fs.StringVar(&o.Domain, "domain", "", "origins are reached as ORIGIN.`NAME`")
+	fs.Group("Time and size")
 	fs.DurationVar(&o.Hold, "hold", 10*time.Second, "how long a request waits for an origin that was connected in the last minute, or may come in as long after p's start")
 	fs.DurationVar(&o.ResponseTimeout, "response-timeout", 60*time.Second, "from the request's end to the response's headers; 0: no limit")
 	fs.DurationVar(&o.Stall, "stall", 60*time.Second, "how long a visitor may read nothing of a response before it is broken off; 0: no limit")
 	fs.IntVar(&o.MaxHeaderBytes, "max-header-bytes", 65536, "largest head of a request, and of an origin's answer, in bytes (`N`), at most 1048576")
+	fs.Group("Visitors")
 	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxy", nil, "believe the X-Forwarded-* and Forwarded of peers in the network `CIDR`; may be repeated")
 	fs.StringVar(&o.Htpasswd, "htpasswd", "", "ask visitors for a name and password of `FILE` (bcrypt)")
 	fs.StringVar(&o.AccessLog, "access-log", "", "one line a request to `FILE`; - is standard output")
+	fs.Group("Running")
 	fs.BoolVar(&o.PProf, "pprof", false, "Go's profiles on the admin port")
 	fs.DurationVar(&o.KeepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, an origin is dead; 0: never")
 	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "how long open requests may finish when p stops")

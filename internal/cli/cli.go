@@ -1,5 +1,5 @@
 // Package cli is what the programs have in common around their work: flags and
-// the environment, the log, signals, and the exit status.
+// the environment, commands, help, the log, signals, and the exit status.
 //
 // A program is a [Program] value, and its main is
 //
@@ -16,10 +16,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
-	"runtime/debug"
-	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/amahi/spdy-proxy/internal/oneline"
@@ -37,9 +35,11 @@ const EnvPrefix = "SPDY_PROXY_"
 
 // Program describes a program. Name and Run are needed.
 type Program struct {
-	Name  string // as it is typed: "p"
-	Args  string // the arguments after the flags, for the help: "[URL]"; empty: none are taken
-	About string // what it does, for the help; one or two lines
+	Name     string    // as it is typed: "p"
+	Args     string    // the arguments after the flags, for the help: "[URL]"; empty: none are taken
+	Short    string    // what it is, for the head of its manual page: "reverse proxy"
+	About    string    // what it does, for the help; a paragraph a line
+	Examples []Example // two or three, for the help
 
 	// Daemon adds what p and c have and a has not: each flag also from the
 	// environment, --log-format and --log-level, SIGHUP, SIGUSR2, and a standard error that
@@ -48,7 +48,7 @@ type Program struct {
 
 	// Flags adds the program's own flags. Nil adds none. A flag named in back
 	// quotes in its usage text gets that word as the name of its value.
-	Flags func(*pflag.FlagSet)
+	Flags func(*Flags)
 
 	// Run does the work, until it is done or ctx ends. ctx ends at the first
 	// SIGINT or SIGTERM, and with Main's ctx: Run then stops in good order and
@@ -56,9 +56,38 @@ type Program struct {
 	// any other 1.
 	Run func(ctx context.Context, p *Process) error
 
+	// Commands are what it does in place of Run when one of their names is given.
+	// A program with any, or a Daemon, has version, help, completion and man, too.
+	Commands []*Command
+
 	// Signals replaces the signals of the process, for tests. Nil: those.
 	Signals <-chan os.Signal
 }
+
+// Command is something else that a program can do. It is no daemon. The program's
+// flags are its, too, from the environment as well.
+type Command struct {
+	Name     string // as it is typed
+	Args     string // the arguments after the flags, for the help; empty: none are taken
+	About    string // what it does; the first sentence is shown in the program's help
+	Examples []Example
+	Hidden   bool // not shown in the program's help
+
+	// Bare takes nothing from the environment: what it does has nothing to do with
+	// the program's flags.
+	Bare bool
+
+	// Flags adds flags that only this command has. Nil adds none.
+	Flags func(*Flags)
+
+	// Run and Commands are as a Program's. Without Run one of Commands is to be
+	// given.
+	Run      func(ctx context.Context, p *Process) error
+	Commands []*Command
+}
+
+// Example is what somebody may type, on lines that fit the help, and what it does.
+type Example struct{ Line, About string }
 
 // Process is what a running program is given.
 type Process struct {
@@ -103,90 +132,60 @@ func (p *Process) Token() string {
 // Main runs the program with the arguments args (without the program's name)
 // and returns its exit status.
 func (p *Program) Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fail := func(status int, msg string) int {
-		fmt.Fprintf(stderr, "%s: %s\n", p.Name, oneline.Clean(msg))
-		return status
+	in := newInvocation(ctx, p, stdout, stderr)
+	in.root.SetArgs(append([]string{}, args...)) // nil would mean the process's
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		in.unquoteUsage()
 	}
+	if _, err := in.root.ExecuteC(); err != nil {
+		return in.fail(err)
+	}
+	return in.status
+}
 
-	fs := pflag.NewFlagSet(p.Name, pflag.ContinueOnError)
-	fs.SortFlags = false
-	if p.Flags != nil {
-		p.Flags(fs)
-	}
-	var logs logOptions
-	if p.Daemon {
-		logs.flags(fs)
-	}
-	help := fs.BoolP("help", "h", false, "print this and exit")
-	version := fs.Bool("version", false, "print the version and exit")
-	hint := fmt.Sprintf("; %s --help lists the flags", p.Name)
-	if err := fs.Parse(args); err != nil {
-		return fail(ExitUsage, flagError(err)+hint)
-	}
-	switch {
-	case *help:
-		fmt.Fprint(stdout, p.help(fs))
-		return ExitOK
-	case *version:
-		fmt.Fprintf(stdout, "%s %s\n", p.Name, Version())
-		return ExitOK
-	case p.Args == "" && fs.NArg() > 0:
-		return fail(ExitUsage, fmt.Sprintf("unexpected argument %q", fs.Arg(0))+hint)
-	}
-	if p.Daemon {
-		if err := applyEnv(fs, os.LookupEnv); err != nil {
-			return fail(ExitUsage, err.Error())
+// work does what was asked for, be it the program's own work or a command's.
+func (in *invocation) work(what task, flags *pflag.FlagSet, args []string) int {
+	daemon := in.program.Daemon && what.command == nil
+	if in.program.Daemon && !what.bare() {
+		if err := applyEnv(in.own, os.LookupEnv); err != nil {
+			return in.fail(Usage(err))
 		}
 	}
-	process := &Process{Args: fs.Args(), Flags: fs, Stdout: stdout, Stderr: stderr}
-	if p.Daemon {
+	process := &Process{Args: args, Flags: flags, Stdout: in.stdout, Stderr: in.stderr}
+	if daemon {
 		lines := process.outliveReaders()
 		defer lines.Close()
 	}
 	var err error
-	if process.Log, err = logs.logger(process.Stderr); err != nil {
-		return fail(ExitUsage, err.Error())
+	if process.Log, err = in.logs.logger(process.Stderr); err != nil {
+		return in.fail(Usage(err))
 	}
-	if p.Daemon {
+	if daemon {
 		adoptLog(process.Log)
 	}
-	stderr = process.Stderr
+	in.stderr = process.Stderr
 
-	sig := watchSignals(ctx, p.Signals, p.Daemon)
+	sig := watchSignals(in.ctx, in.program.Signals, daemon)
 	defer sig.stop()
 	process.Now, process.reload, process.handOver = sig.now, &sig.reload, &sig.handOver
-	err = p.Run(sig.graceful, process)
-	switch {
-	case err == nil:
-		return ExitOK
-	case IsUsage(err):
-		return fail(ExitUsage, err.Error())
-	case logs.json():
+	err = what.run(sig.graceful, process)
+	if err != nil && !IsUsage(err) && daemon && in.logs.json() {
 		// Whoever reads the log as JSON must be able to read its last line.
-		process.Log.Error(p.Name + ": " + oneline.Clean(err.Error()))
+		process.Log.Error(in.program.Name + ": " + oneline.Clean(err.Error()))
 		return ExitRun
 	}
-	return fail(ExitRun, err.Error())
+	return in.fail(err)
 }
 
-func (p *Program) help(fs *pflag.FlagSet) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Usage: %s [flags]", p.Name)
-	if p.Args != "" {
-		fmt.Fprintf(&b, " %s", p.Args)
+// fail says what went wrong and returns the exit status for it; ExitOK without a
+// word if nothing did.
+func (in *invocation) fail(err error) int {
+	if err == nil {
+		return ExitOK
 	}
-	fmt.Fprintf(&b, "\n\n%s\n\nFlags:\n%s", p.About, fs.FlagUsages())
-	if p.Daemon {
-		fmt.Fprintf(&b, "\nEach flag can also be given in the environment, --log-level as %s; the flag wins.\n", envName("log-level"))
+	fmt.Fprintf(in.stderr, "%s: %s\n", in.program.Name, oneline.Clean(err.Error()))
+	if IsUsage(err) {
+		return ExitUsage
 	}
-	return b.String()
-}
-
-// Version returns the version of the running program as it was built, and of Go.
-func Version() string {
-	v := "(devel)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v = info.Main.Version
-	}
-	return v + " " + runtime.Version()
+	return ExitRun
 }

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/spf13/pflag"
 )
 
 // values are the flags of the tests' program, one of each kind.
@@ -25,8 +23,10 @@ type values struct {
 	list []string
 }
 
-func (v *values) flags(fs *pflag.FlagSet) {
+func (v *values) flags(fs *Flags) {
+	fs.Group("Places")
 	fs.StringVarP(&v.addr, "addr", "a", "localhost:1", "`ADDR` to use")
+	fs.Group("Numbers")
 	fs.DurationVar(&v.hold, "hold", 10*time.Second, "how long")
 	fs.IntVar(&v.n, "max-n", 3, "how many")
 	fs.BoolVarP(&v.tls, "tls", "t", false, "whether")
@@ -94,6 +94,7 @@ func TestExit(t *testing.T) {
 	}{
 		{name: "done", status: 0},
 		{name: "unknown flag", args: []string{"--nonsense"}, status: 2, says: []string{"x: ", "--nonsense", "x --help"}},
+		{name: "a mistyped flag", args: []string{"--hodl", "1s"}, status: 2, says: []string{"--hodl", "did you mean --hold?", "x --help"}},
 		{name: "unknown letter", args: []string{"-z"}, status: 2, says: []string{"-z", "x --help"}},
 		{name: "no value", args: []string{"--addr"}, status: 2, says: []string{"--addr"}},
 		{name: "not a duration", args: []string{"--hold", "ten"}, status: 2, says: []string{"--hold", `"ten"`, "15s"}},
@@ -209,7 +210,7 @@ func TestToken(t *testing.T) {
 	}{{nil, "from-env"}, {[]string{"--token-file=f"}, ""}} {
 		got := "not run"
 		p := &Program{Name: "x", Daemon: true,
-			Flags: func(fs *pflag.FlagSet) { fs.String("token-file", "certs/token", "f") },
+			Flags: func(fs *Flags) { fs.String("token-file", "certs/token", "f") },
 			Run:   func(_ context.Context, p *Process) error { got = p.Token(); return nil }}
 		p.Main(t.Context(), tt.args, io.Discard, io.Discard)
 		if got != tt.want {

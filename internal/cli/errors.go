@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/nearest"
 )
 
 // UsageError says that the program was started wrongly: a bad flag, file or
@@ -37,10 +39,16 @@ func IsUsage(err error) bool {
 }
 
 // flagError words an error of pflag's. A value that does not parse is said with
-// what would: pflag gives the name of the strconv function instead.
-func flagError(err error) string {
+// what would: pflag gives the name of the strconv function instead. A flag that is
+// none of flags is said with the one that is most like it.
+func flagError(err error, flags *pflag.FlagSet) string {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		return fmt.Sprintf("--%s: %q is not %s", e.GetFlag().Name, e.GetValue(), wanted(e.GetFlag()))
+	}
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && e.GetSpecifiedShortnames() == "" {
+		var all []string
+		flags.VisitAll(func(f *pflag.Flag) { all = append(all, f.Name) })
+		return err.Error() + nearest.Hint(e.GetSpecifiedName(), all, func(w string) string { return "--" + w })
 	}
 	return err.Error()
 }

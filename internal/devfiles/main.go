@@ -18,8 +18,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/amahi/spdy-proxy/internal/cli"
 )
 
@@ -31,7 +29,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Name:  "devfiles",
 		Args:  "[HOST...]",
 		About: "Makes the development certificates, token and sample files that are missing.",
-		Flags: func(fs *pflag.FlagSet) {
+		Flags: func(fs *cli.Flags) {
 			fs.StringVar(&certs, "certs", "certs", "`DIR` of certificates, keys and the token")
 			fs.StringVar(&media, "media", "integration-tests/media", "`DIR` of the sample media")
 			fs.StringVar(&testdata, "testdata", "testdata", "`DIR` to copy the sample media to")

@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/nearest"
+)
+
+// invocation is one call of Main.
+type invocation struct {
+	// Fixed when it is made.
+	ctx     context.Context
+	program *Program
+	root    *cobra.Command
+	own     *pflag.FlagSet // the program's flags, and the log's
+	parts   map[*cobra.Command]part
+	stdout  io.Writer
+
+	// Owned by Main's goroutine.
+	logs   logOptions
+	status int
+	stderr io.Writer // a daemon's never blocks, once it runs
+}
+
+// task is what was asked for: a command, or the program itself.
+type task struct {
+	program *Program
+	command *Command // nil: the program itself
+}
+
+func (t task) run(ctx context.Context, p *Process) error {
+	if t.command != nil {
+		return t.command.Run(ctx, p)
+	}
+	return t.program.Run(ctx, p)
+}
+
+func (t task) bare() bool { return t.command != nil && t.command.Bare }
+
+// part is what a cobra command was made of.
+type part struct {
+	*Command
+	flags *Flags // those of the command alone
+}
+
+// newInvocation makes cobra's commands of the program's.
+func newInvocation(ctx context.Context, p *Program, stdout, stderr io.Writer) *invocation {
+	in := &invocation{ctx: ctx, program: p, parts: make(map[*cobra.Command]part), stdout: stdout, stderr: stderr}
+	flags := NewFlags(p.Name)
+	if p.Flags != nil {
+		p.Flags(flags)
+	}
+	if p.Daemon {
+		flags.Group("Log")
+		in.logs.flags(flags.FlagSet)
+	}
+	flags.Group("")
+	in.own = flags.FlagSet
+
+	root := &cobra.Command{
+		Use: p.Name, Args: cobra.ArbitraryArgs, SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	in.root = root
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return Usagef("%s%s", flagError(err, c.Flags()), in.hint(c, "flags"))
+	})
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { io.WriteString(stdout, in.help(c)) })
+	root.PersistentFlags().SortFlags = false
+	root.PersistentFlags().AddFlagSet(in.own)
+	root.PersistentFlags().BoolP("help", "h", false, "print this and exit")
+	root.Flags().SortFlags = false
+	version := root.Flags().Bool("version", false, "print the version and exit")
+	root.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case *version:
+			fmt.Fprintf(stdout, "%s %s\n", p.Name, Version())
+		case p.Args == "" && len(args) > 0:
+			return in.unknown(c, args[0])
+		default:
+			in.status = in.work(task{program: p}, c.Flags(), args)
+		}
+		return nil
+	}
+	commands := p.Commands
+	if p.Daemon || len(commands) > 0 {
+		commands = append(append([]*Command{}, commands...), in.common()...)
+		root.SetHelpCommand(in.add(root, in.helpCommand()))
+	}
+	for _, c := range commands {
+		in.add(root, c)
+	}
+	return in
+}
+
+// add makes a cobra command of cmd, below parent.
+func (in *invocation) add(parent *cobra.Command, cmd *Command) *cobra.Command {
+	c := &cobra.Command{Use: cmd.Name, Short: firstSentence(cmd.About), Hidden: cmd.Hidden, Args: cobra.ArbitraryArgs}
+	flags := NewFlags(cmd.Name)
+	if cmd.Flags != nil {
+		cmd.Flags(flags)
+	}
+	flags.Group("")
+	c.Flags().SortFlags = false
+	c.Flags().AddFlagSet(flags.FlagSet)
+	in.parts[c] = part{cmd, flags}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case cmd.Run == nil && len(args) > 0, cmd.Args == "" && len(args) > 0:
+			return in.unknown(c, args[0])
+		case cmd.Run == nil:
+			return Usagef("%s: give one of its commands: %s%s", c.CommandPath(), strings.Join(names(c), ", "), in.hint(c, "commands"))
+		}
+		in.status = in.work(task{in.program, cmd}, c.Flags(), args)
+		return nil
+	}
+	parent.AddCommand(c)
+	for _, sub := range cmd.Commands {
+		in.add(c, sub)
+	}
+	return c
+}
+
+// unquoteUsage takes the marks out of what flags do: a shell shows it as it is.
+func (in *invocation) unquoteUsage() {
+	plain := func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) }
+	in.own.VisitAll(plain)
+	for _, part := range in.parts {
+		part.flags.VisitAll(plain)
+	}
+}
+
+// unknown is about a word where a command was expected, or nothing.
+func (in *invocation) unknown(c *cobra.Command, word string) error {
+	if len(names(c)) == 0 {
+		return Usagef("unexpected argument %q%s", word, in.hint(c, "flags"))
+	}
+	return Usagef("%q is not a command of %s%s%s", word, c.CommandPath(), nearest.Hint(word, names(c), func(w string) string { return fmt.Sprintf("%q", w) }),
+		in.hint(c, "commands"))
+}
+
+func (in *invocation) hint(c *cobra.Command, what string) string {
+	return fmt.Sprintf("; %s --help lists the %s", c.CommandPath(), what)
+}
+
+// names are those of the commands below c that help shows.
+func names(c *cobra.Command) (all []string) {
+	for _, sub := range c.Commands() {
+		if !sub.Hidden {
+			all = append(all, sub.Name())
+		}
+	}
+	return all
+}
+
+// helpCommand prints what --help prints.
+func (in *invocation) helpCommand() *Command {
+	return &Command{
+		Name: "help", Args: "[COMMAND...]", About: "Prints what a command does, and its flags.", Bare: true,
+		Run: func(_ context.Context, p *Process) error {
+			c := in.root
+			for _, word := range p.Args {
+				next := (*cobra.Command)(nil)
+				for _, sub := range c.Commands() {
+					if sub.Name() == word {
+						next = sub
+					}
+				}
+				if next == nil {
+					return in.unknown(c, word)
+				}
+				c = next
+			}
+			_, err := io.WriteString(p.Stdout, in.help(c))
+			return err
+		},
+	}
+}
+
+// common are the commands that every program with commands has.
+func (in *invocation) common() []*Command {
+	var asJSON bool
+	return []*Command{
+		{
+			Name: "version", About: "Prints the version, of the program and of Go.", Bare: true,
+			Flags: func(fs *Flags) { fs.BoolVar(&asJSON, "json", false, "as one JSON object") },
+			Run: func(_ context.Context, p *Process) error {
+				if asJSON {
+					return writeVersion(p.Stdout, in.program.Name)
+				}
+				_, err := fmt.Fprintf(p.Stdout, "%s %s\n", in.program.Name, Version())
+				return err
+			},
+		},
+		{
+			Name: "completion", Args: "bash|zsh|fish", About: "Prints a script by which a shell completes commands and flags.", Hidden: true, Bare: true,
+			Examples: []Example{{"source <(" + in.program.Name + " completion bash)", "for this shell"}},
+			Run: func(_ context.Context, p *Process) error {
+				shells := map[string]func(io.Writer) error{
+					"bash": func(w io.Writer) error { return in.root.GenBashCompletionV2(w, true) },
+					"zsh":  in.root.GenZshCompletion,
+					"fish": func(w io.Writer) error { return in.root.GenFishCompletion(w, true) },
+				}
+				if len(p.Args) != 1 || shells[p.Args[0]] == nil {
+					return Usagef("completion: give one shell: bash, zsh or fish")
+				}
+				return shells[p.Args[0]](p.Stdout)
+			},
+		},
+		{
+			Name: "man", About: "Prints the manual page, for man(1).", Hidden: true, Bare: true,
+			Examples: []Example{{in.program.Name + " man | man -l -", "read it"}},
+			Run: func(_ context.Context, p *Process) error {
+				_, err := io.WriteString(p.Stdout, in.manual())
+				return err
+			},
+		},
+	}
+}
