@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -172,16 +174,41 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// A configuration file says it all; what to serve may be overridden.
+func TestConfigFile(t *testing.T) {
+	p := proxytest.Start(t)
+	file := filepath.Join(p.Dir, "c.toml")
+	text := fmt.Sprintf("proxy = [%q]\nca = %q\ntoken-file = %q\nname = 'films'\nto = 'http://127.0.0.1:9'\n", p.Addr, p.CAFile, p.TokenFile)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := start(t, "--config", file, "--root", p.Dir)
+	r := <-p.Registrations
+	if r.Name != "films" {
+		t.Errorf("registered as %q, want films", r.Name)
+	}
+	if status, body := proxytest.Get(t, r, "/hello.txt"); status != 200 || body != "hello\n" {
+		t.Errorf("got %d %q, want 200 and the file", status, body)
+	}
+	if status := stop(); status != 0 {
+		t.Errorf("exit status %d after a stop, want 0", status)
+	}
+}
+
 func TestBadStart(t *testing.T) {
 	p := proxytest.Start(t)
 	good := []string{"--ca", p.CAFile, "--token-file", p.TokenFile, "--root", p.Dir}
-	none := filepath.Join(p.Dir, "none")
+	none, config := filepath.Join(p.Dir, "none"), filepath.Join(p.Dir, "c.toml")
+	if err := os.WriteFile(config, []byte("roott = 'x'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name string
 		args []string // after the good ones
 		says []string
 	}{
 		{"root and service", []string{"--to", "http://localhost:8080"}, []string{"--root", "--to"}},
+		{"a mistyped key", []string{"--config", config}, []string{config + `:1: unknown key "roott"; did you mean "root"?`}},
 		{"root missing", []string{"--root", none}, []string{none, "make"}},
 		{"CA missing", []string{"--ca", none}, []string{none, "make"}},
 		{"token missing", []string{"--token-file", none}, []string{none, "make"}},

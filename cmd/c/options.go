@@ -48,10 +48,14 @@ func (o *options) flags(fs *cli.Flags) {
 func (o *options) run(ctx context.Context, p *cli.Process) error {
 	cfg := o.Config
 	if cfg.Serve.To != "" {
-		if p.Flags.Changed("root") {
+		switch root, to := p.Source("root"), p.Source("to"); {
+		case root == to:
 			return cli.Usagef("--root and --to exclude each other: give one of them")
+		case root > to:
+			cfg.Serve.To = "" // it was given less directly
+		default:
+			cfg.Serve.Root = ""
 		}
-		cfg.Serve.Root = "" // the flag's default
 	}
 	cfg.Tokens.Value = p.Token()
 	cfg.Version = cli.Version()

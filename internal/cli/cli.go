@@ -12,6 +12,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,7 +43,7 @@ type Program struct {
 	Examples []Example // two or three, for the help
 
 	// Daemon adds what p and c have and a has not: each flag also from the
-	// environment, --log-format and --log-level, SIGHUP, SIGUSR2, and a standard error that
+	// environment and from a configuration file, --log-format and --log-level, SIGHUP, SIGUSR2, and a standard error that
 	// neither holds it up nor ends it, whatever becomes of who reads that.
 	Daemon bool
 
@@ -55,6 +56,11 @@ type Program struct {
 	// returns nil. An error of [Usage] or [Usagef] becomes exit status 2,
 	// any other 1.
 	Run func(ctx context.Context, p *Process) error
+
+	// Tables and Each are what a configuration file may have beside the flags: see
+	// config.Spec.
+	Tables any
+	Each   map[string]func() *pflag.FlagSet
 
 	// Commands are what it does in place of Run when one of their names is given.
 	// A program with any, or a Daemon, has version, help, completion and man, too.
@@ -73,9 +79,12 @@ type Command struct {
 	Examples []Example
 	Hidden   bool // not shown in the program's help
 
-	// Bare takes nothing from the environment: what it does has nothing to do with
-	// the program's flags.
+	// Bare takes nothing from the environment and reads no configuration file: what
+	// it does has nothing to do with the program's flags.
 	Bare bool
+
+	// Lenient runs even if there is something wrong with those: see Process.Faults.
+	Lenient bool
 
 	// Flags adds flags that only this command has. Nil adds none.
 	Flags func(*Flags)
@@ -97,6 +106,10 @@ type Process struct {
 	Stdout io.Writer
 	Stderr io.Writer // for lines; a daemon's never blocks, and drops what is not taken
 
+	// Faults are what is wrong with the environment and the configuration file. There
+	// is none but for a Lenient command.
+	Faults []error
+
 	// Trace writes a line to a daemon's Stderr. It is for lines that there may be
 	// very many of: they are dropped before others are.
 	Trace func(line string)
@@ -105,8 +118,17 @@ type Process struct {
 	// be dropped at once. It never ends before Run's ctx, and not with it.
 	Now context.Context
 
+	settings         *settings
 	reload, handOver *reloader
 }
+
+// Source tells where the value of a flag comes from.
+func (p *Process) Source(flag string) Source { return p.settings.source[flag] }
+
+// ReadTables reads the configuration file again, if there is one, and puts its
+// tables into a struct as Program.Tables is. The flags keep their values. Its error
+// is one line.
+func (p *Process) ReadTables(into any) error { return p.settings.readTables(into) }
 
 // OnReload has f called at each SIGHUP from now on, in place of an earlier f,
 // one call at a time. f must not block for long: the program's end waits for a
@@ -121,9 +143,10 @@ func (p *Process) OnReload(f func()) { p.reload.set(f) }
 func (p *Process) OnHandOver(f func()) { p.handOver.set(f) }
 
 // Token returns SPDY_PROXY_TOKEN, which stands in for the file that a flag
-// --token-file names, unless that flag was given. "" means: read the file.
+// --token-file names, unless that flag was given, by the environment at least. ""
+// means: read the file.
 func (p *Process) Token() string {
-	if p.Flags.Changed("token-file") {
+	if p.Source("token-file") >= Environment {
 		return ""
 	}
 	return os.Getenv(EnvPrefix + "TOKEN")
@@ -146,12 +169,13 @@ func (p *Program) Main(ctx context.Context, args []string, stdout, stderr io.Wri
 // work does what was asked for, be it the program's own work or a command's.
 func (in *invocation) work(what task, flags *pflag.FlagSet, args []string) int {
 	daemon := in.program.Daemon && what.command == nil
+	process := &Process{Args: args, Flags: flags, Stdout: in.stdout, Stderr: in.stderr, settings: newSettings(in.program, in.own)}
 	if in.program.Daemon && !what.bare() {
-		if err := applyEnv(in.own, os.LookupEnv); err != nil {
-			return in.fail(Usage(err))
+		process.Faults = process.settings.read(os.LookupEnv)
+		if len(process.Faults) > 0 && !what.lenient() {
+			return in.fail(Usagef("%w%s", process.Faults[0], more(len(process.Faults)-1, in.program)))
 		}
 	}
-	process := &Process{Args: args, Flags: flags, Stdout: in.stdout, Stderr: in.stderr}
 	if daemon {
 		lines := process.outliveReaders()
 		defer lines.Close()
@@ -164,6 +188,9 @@ func (in *invocation) work(what task, flags *pflag.FlagSet, args []string) int {
 		adoptLog(process.Log)
 	}
 	in.stderr = process.Stderr
+	if in.program.Daemon && !what.bare() {
+		warnUnknown(process.Log, in.own, os.Environ())
+	}
 
 	sig := watchSignals(in.ctx, in.program.Signals, daemon)
 	defer sig.stop()
@@ -177,13 +204,27 @@ func (in *invocation) work(what task, flags *pflag.FlagSet, args []string) int {
 	return in.fail(err)
 }
 
-// fail says what went wrong and returns the exit status for it; ExitOK without a
-// word if nothing did.
+// more says that there are n faults beside the one that is said.
+func more(n int, p *Program) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (and %d more: %s config lists them)", n, p.Name)
+}
+
+// fail says what went wrong, each of [Faults] in a line, and returns the exit
+// status for it; ExitOK without a word if nothing did.
 func (in *invocation) fail(err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	fmt.Fprintf(in.stderr, "%s: %s\n", in.program.Name, oneline.Clean(err.Error()))
+	lines := []error{err}
+	if faults, ok := errors.AsType[Faults](err); ok {
+		lines = faults
+	}
+	for _, line := range lines {
+		fmt.Fprintf(in.stderr, "%s: %s\n", in.program.Name, oneline.Clean(line.Error()))
+	}
 	if IsUsage(err) {
 		return ExitUsage
 	}

@@ -41,7 +41,8 @@ func (t task) run(ctx context.Context, p *Process) error {
 	return t.program.Run(ctx, p)
 }
 
-func (t task) bare() bool { return t.command != nil && t.command.Bare }
+func (t task) bare() bool    { return t.command != nil && t.command.Bare }
+func (t task) lenient() bool { return t.command != nil && t.command.Lenient }
 
 // part is what a cobra command was made of.
 type part struct {
@@ -57,7 +58,8 @@ func newInvocation(ctx context.Context, p *Program, stdout, stderr io.Writer) *i
 		p.Flags(flags)
 	}
 	if p.Daemon {
-		flags.Group("Log")
+		flags.Group("Configuration and log")
+		flags.String("config", "", "configuration `FILE` in TOML: flags by their long names, and tables")
 		in.logs.flags(flags.FlagSet)
 	}
 	flags.Group("")
@@ -188,7 +190,11 @@ func (in *invocation) helpCommand() *Command {
 // common are the commands that every program with commands has.
 func (in *invocation) common() []*Command {
 	var asJSON bool
-	return []*Command{
+	var all []*Command
+	if in.program.Daemon {
+		all = append(all, in.configCommand())
+	}
+	return append(all, []*Command{
 		{
 			Name: "version", About: "Prints the version, of the program and of Go.", Bare: true,
 			Flags: func(fs *Flags) { fs.BoolVar(&asJSON, "json", false, "as one JSON object") },
@@ -223,5 +229,5 @@ func (in *invocation) common() []*Command {
 				return err
 			},
 		},
-	}
+	}...)
 }

@@ -28,7 +28,7 @@ func withCommands(v *values, ran *[]string) *Program {
 		Commands: []*Command{
 			{Name: "check", About: "Says what is wrong. In detail.", Run: note("check")},
 			{Name: "fails", About: "Fails.", Run: func(context.Context, *Process) error { return errors.New("it broke") }},
-			{Name: "secret", About: "Is not shown.", Hidden: true, Run: note("secret")},
+			{Name: "hidden", About: "Is not shown.", Hidden: true, Run: note("hidden")},
 			{Name: "list", About: "Edits a list.", Commands: []*Command{
 				{Name: "add", Args: "ITEM...", About: "Adds to it.", Run: note("add"),
 					Flags: func(fs *Flags) { fs.BoolVarP(&force, "force", "f", false, "even if `IT` is there") }},
@@ -56,7 +56,7 @@ func TestCommands(t *testing.T) {
 		{args: "--addr check", ran: "x", n: 3},
 		{args: "list add -f a b", ran: "add a b", n: 3},
 		{args: "list --max-n=4 add --force a", ran: "add a", n: 4},
-		{args: "secret", ran: "secret", n: 3},
+		{args: "hidden", ran: "hidden", n: 3},
 		{args: "version", env: "nonsense", n: 3},
 		{args: "help list", env: "nonsense", n: 3},
 
@@ -118,7 +118,7 @@ func TestHelp(t *testing.T) {
 	}{
 		{"--help", []string{"Usage: x [flags]\n       x COMMAND [flags]\n\nDoes it. And more.\n\nIn two", "\nExamples:\n  x -t\n      does it safely\n",
 			"\nCommands:\n  check         Says what is wrong\n", "  help  ", "  list  ", "  version  ",
-			"\nPlaces:\n  -a, --addr ADDR", "\nNumbers:\n      --hold DURATION", "(default 10s)", "\nLog:\n", "(default info)", "\nOthers:\n  -h, --help "}, "secret"},
+			"\nPlaces:\n  -a, --addr ADDR", "\nNumbers:\n      --hold DURATION", "(default 10s)", "\nConfiguration and log:\n", "--config FILE", "(default info)", "\nOthers:\n  -h, --help "}, "hidden"},
 		{"list --help", []string{"Usage: x list COMMAND [flags]\n", "Edits a list.", "  add  ", "  remove  ", "x --help"}, "--addr"},
 		{"list add -h", []string{"Usage: x list add [flags] ITEM...\n", "\nFlags:\n  -f, --force IT"}, "--addr"},
 		{"version --help", []string{"Usage: x version [flags]\n", "--json"}, "x --help"},
@@ -191,7 +191,7 @@ func TestCompletion(t *testing.T) {
 				t.Errorf("%q: got %q, want %q among them", args, got, w)
 			}
 		}
-		if slices.Contains(got, "secret") {
+		if slices.Contains(got, "hidden") {
 			t.Errorf("%q: a hidden command is shown", args)
 		}
 	}
@@ -221,7 +221,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("want %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "secret") || strings.Contains(text, inText) {
+	if strings.Contains(text, "hidden") || strings.Contains(text, inText) {
 		t.Errorf("a hidden command, or a mark of ours, is in\n%s", text)
 	}
 	path, err := exec.LookPath("mandoc")

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -31,8 +30,14 @@ func (f *Flags) Group(title string) {
 	f.group = title
 }
 
-// noteGroup annotates a flag with its group.
-const noteGroup = "group"
+// Secret has the value of a flag shown nowhere.
+func (f *Flags) Secret(name string) { f.SetAnnotation(name, noteSecret, nil) }
+
+// Annotations of flags.
+const (
+	noteGroup  = "group"
+	noteSecret = "secret"
+)
 
 // group returns a flag's group, "" if it has none.
 func group(f *pflag.Flag) string { return strings.Join(f.Annotations[noteGroup], "") }
@@ -41,27 +46,4 @@ func group(f *pflag.Flag) string { return strings.Join(f.Annotations[noteGroup],
 // SPDY_PROXY_LOG_LEVEL.
 func envName(flag string) string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// applyEnv gives each flag that the command line did not its value from the
-// environment. An empty variable is a value for a text (SPDY_PROXY_ADMIN= turns
-// the admin port off, as --admin= does); for any other flag it counts as
-// absent, since a compose file cannot leave a variable out. Other variables with our
-// prefix are not an error: p and c are often started from one environment.
-func applyEnv(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
-	var first error
-	fs.VisitAll(func(f *pflag.Flag) {
-		if first != nil || f.Changed {
-			return
-		}
-		name := envName(f.Name)
-		v, ok := lookup(name)
-		if !ok || v == "" && f.Value.Type() != "string" {
-			return
-		}
-		if err := fs.Set(f.Name, v); err != nil {
-			first = fmt.Errorf("%s: %q is not %s", name, v, wanted(f))
-		}
-	})
-	return first
 }

@@ -1,0 +1,356 @@
+// Package config reads a configuration file, in TOML: its top-level keys are a
+// program's flags by their long names, and it may have tables beside them.
+//
+// It is strict. A key that is not known and a value of the wrong type are faults,
+// each with file, line and what would mend it, and nobody finds out weeks later
+// that a limit was never in force.
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/nearest"
+)
+
+// Spec says what a file may hold.
+type Spec struct {
+	// Flags are the top-level keys, but for those in Never. A value is that of a
+	// flag that was not Changed before.
+	Flags *pflag.FlagSet
+	Never []string
+
+	// Tables is a pointer to a struct whose fields' toml tags name the tables beside
+	// the flags. Nil: there are none. It is as go-toml leaves it.
+	Tables any
+
+	// Each names arrays of tables, [[name]], whose keys are flags themselves. It is
+	// called for each table in turn and returns the flags, which get their values.
+	Each map[string]func() *pflag.FlagSet
+}
+
+// Faults are what is wrong with a file, in the order of their lines, each in one
+// line. Its own text is the first.
+type Faults []error
+
+func (f Faults) Error() string {
+	if len(f) == 1 {
+		return f[0].Error()
+	}
+	return fmt.Sprintf("%v (and %d more)", f[0], len(f)-1)
+}
+
+// Unwrap returns them all.
+func (f Faults) Unwrap() []error { return f }
+
+// Load reads a file. Its error is [Faults]; what is not wrong has its value then,
+// too. set are the flags of Spec.Flags that got theirs from the file.
+func Load(file string, spec Spec) (set []string, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, Faults{unreadable(file, err)}
+	}
+	d := &document{file: file, data: bytes.TrimPrefix(data, []byte("\ufeff")), spec: spec}
+	d.decode()
+	if !d.malformed {
+		d.walk()
+	}
+	if len(d.faults) == 0 {
+		return d.set, nil
+	}
+	slices.SortStableFunc(d.faults, func(a, b fault) int { return cmp.Compare(a.line, b.line) })
+	var faults Faults
+	for _, f := range d.faults {
+		faults = append(faults, fmt.Errorf("%s:%d: %s", file, f.line, f.text))
+	}
+	return d.set, faults
+}
+
+func unreadable(file string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("configuration file %s is missing: name yours with --config", file)
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return fmt.Errorf("configuration file %s cannot be read: %w", file, err)
+}
+
+// document is a file that is being read.
+type document struct {
+	file      string
+	data      []byte
+	spec      Spec
+	set       []string
+	faults    []fault
+	malformed bool
+}
+
+type fault struct {
+	line int
+	text string
+}
+
+func (d *document) fault(line int, format string, a ...any) {
+	d.faults = append(d.faults, fault{line, fmt.Sprintf(format, a...)})
+}
+
+// decode reads the tables of Spec.Tables, and finds what is no TOML, or twice
+// there. The keys that are flags are walk's.
+func (d *document) decode() {
+	into := d.spec.Tables
+	if into == nil {
+		into = &struct{}{}
+	}
+	err := toml.NewDecoder(bytes.NewReader(d.data)).DisallowUnknownFields().Decode(into)
+	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		for _, e := range unknown.Errors {
+			if key := e.Key(); len(key) > 1 && tags(reflect.TypeOf(into))[key[0]] {
+				line, _ := e.Position()
+				d.fault(line, "unknown key %q%s", strings.Join(key, "."), nearest.Hint(key[len(key)-1], below(reflect.TypeOf(into), key), strconv.Quote))
+			}
+		}
+		return
+	}
+	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, _ := e.Position()
+		text := strings.TrimPrefix(e.Error(), "toml: ")
+		if key := e.Key(); len(key) > 0 {
+			text = strings.Join(key, ".") + ": " + text
+		}
+		d.fault(line, "%s", text)
+		d.malformed = true
+	} else if err != nil {
+		d.fault(1, "%s", strings.TrimPrefix(err.Error(), "toml: "))
+		d.malformed = true
+	}
+}
+
+// tags are the names that a struct's fields have in a file.
+func tags(t reflect.Type) map[string]bool {
+	names := make(map[string]bool)
+	for _, name := range below(t, nil) {
+		names[name] = true
+	}
+	return names
+}
+
+// below returns the names of the keys that stand beside the last one of key,
+// sorted as the struct is. Tables and arrays of tables are looked into.
+func below(t reflect.Type, key []string) (names []string) {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+		if f.Anonymous && name == "" {
+			names = append(names, below(f.Type, key)...)
+			continue
+		}
+		if len(key) > 1 && name == key[0] {
+			return below(f.Type, key[1:])
+		}
+		if name != "" && name != "-" && len(key) <= 1 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// walk gives the flags their values. The package that it uses is called unstable
+// because its interface may change with go-toml's version; go-toml itself keeps no
+// positions of what it puts into a map.
+func (d *document) walk() {
+	var p unstable.Parser
+	p.Reset(d.data)
+	var table string      // that the keys are in, "" at the top
+	var fs *pflag.FlagSet // their flags; nil in a table of others
+	fs = d.spec.Flags
+	for p.NextExpression() {
+		e := p.Expression()
+		key, line := path(&p, e)
+		switch e.Kind {
+		case unstable.KeyValue:
+			switch {
+			case fs == nil:
+			case table == "" && d.isTable(key[0]):
+				d.inline(&p, key[0], e.Value(), line)
+			default:
+				d.value(&p, fs, table, key, e.Value(), line)
+			}
+		case unstable.Table, unstable.ArrayTable:
+			table, fs = key[0], nil
+			begin := d.spec.Each[table]
+			switch {
+			case begin != nil && len(key) == 1 && e.Kind == unstable.ArrayTable:
+				fs = begin()
+			case begin != nil && len(key) == 1:
+				d.fault(line, "[%s] is one table of several: write [[%[1]s]]", table)
+			case begin != nil:
+				d.fault(line, "unknown table %q", strings.Join(key, "."))
+			case d.spec.Flags.Lookup(table) != nil:
+				d.fault(line, "%q is no table: write %[1]s = ..., above all tables", table)
+			case !d.isTable(table):
+				d.fault(line, "unknown table %q%s", strings.Join(key, "."), nearest.Hint(table, d.tables(), strconv.Quote))
+			}
+		}
+	}
+}
+
+// path returns the parts of an expression's key, and its line.
+func path(p *unstable.Parser, e *unstable.Node) (key []string, line int) {
+	for it := e.Key(); it.Next(); {
+		if len(key) == 0 {
+			line = p.Shape(it.Node().Raw).Start.Line
+		}
+		key = append(key, string(it.Node().Data))
+	}
+	return key, line
+}
+
+// tables are the names that tables may have.
+func (d *document) tables() (names []string) {
+	if d.spec.Tables != nil {
+		names = below(reflect.TypeOf(d.spec.Tables), nil)
+	}
+	for name := range d.spec.Each {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (d *document) isTable(name string) bool { return slices.Contains(d.tables(), name) }
+
+// inline reads tables that are written as a value: name = [{...}, {...}].
+func (d *document) inline(p *unstable.Parser, name string, v *unstable.Node, line int) {
+	begin := d.spec.Each[name]
+	if begin == nil {
+		return // one of Spec.Tables
+	}
+	if v.Kind != unstable.Array {
+		d.fault(line, "%q is no value: write [[%[1]s]]", name)
+		return
+	}
+	for it := v.Children(); it.Next(); {
+		if it.Node().Kind != unstable.InlineTable {
+			d.fault(line, "%q is no value: write [[%[1]s]]", name)
+			return
+		}
+		fs := begin()
+		for keys := it.Node().Children(); keys.Next(); {
+			key, line := path(p, keys.Node())
+			d.value(p, fs, name, key, keys.Node().Value(), line)
+		}
+	}
+}
+
+// value gives a flag of fs its value, unless it has one of those that win. table is
+// where the key stands.
+func (d *document) value(p *unstable.Parser, fs *pflag.FlagSet, table string, key []string, v *unstable.Node, line int) {
+	name := strings.Join(key, ".")
+	f := fs.Lookup(name)
+	top := table == ""
+	if f == nil || top && slices.Contains(d.spec.Never, name) {
+		d.fault(line, "unknown key %q%s", name, nearest.Hint(name, d.keys(fs, top), strconv.Quote))
+		return
+	}
+	text, list, ok := literal(f, v)
+	switch {
+	case !ok:
+		d.fault(line, "%s is not %s", name, wanted(f))
+		return
+	case top && f.Changed:
+		return
+	}
+	if s, isList := f.Value.(pflag.SliceValue); isList {
+		if s.Replace(list) != nil {
+			d.fault(line, "%s is not %s", name, wanted(f))
+			return
+		}
+		f.Changed = true
+	} else if fs.Set(name, text) != nil {
+		d.fault(line, "%s: %q is not %s", name, text, wanted(f))
+		return
+	}
+	if top {
+		d.set = append(d.set, name)
+	}
+}
+
+// keys are what may stand among the flags fs.
+func (d *document) keys(fs *pflag.FlagSet, top bool) (names []string) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if !top || !slices.Contains(d.spec.Never, f.Name) {
+			names = append(names, f.Name)
+		}
+	})
+	if top {
+		names = append(names, d.tables()...)
+	}
+	return names
+}
+
+// literal returns what f is to be set to, the elements where it takes a list. A
+// list of one may be written as a single value.
+func literal(f *pflag.Flag, v *unstable.Node) (text string, list []string, ok bool) {
+	text = string(v.Data)
+	switch f.Value.Type() {
+	case "bool":
+		return text, nil, v.Kind == unstable.Bool
+	case "int", "int32", "int64", "uint", "uint32", "uint64":
+		return text, nil, v.Kind == unstable.Integer
+	case "float32", "float64":
+		return text, nil, v.Kind == unstable.Integer || v.Kind == unstable.Float
+	}
+	if _, isList := f.Value.(pflag.SliceValue); !isList {
+		return text, nil, v.Kind == unstable.String
+	}
+	if v.Kind == unstable.String {
+		return "", []string{text}, true
+	}
+	if v.Kind != unstable.Array {
+		return "", nil, false
+	}
+	for it := v.Children(); it.Next(); {
+		if it.Node().Kind != unstable.String {
+			return "", nil, false
+		}
+		list = append(list, string(it.Node().Data))
+	}
+	return "", list, true
+}
+
+// wanted says how a value of f is written.
+func wanted(f *pflag.Flag) string {
+	switch f.Value.Type() {
+	case "bool":
+		return "true or false"
+	case "duration":
+		return `a duration in quotes, such as "15s" or "0s"`
+	case "int", "int32", "int64", "uint", "uint32", "uint64":
+		return "a whole number in range"
+	case "float32", "float64":
+		return "a number"
+	}
+	if _, isList := f.Value.(pflag.SliceValue); isList {
+		return `a list of texts in quotes, such as ["a", "b"]`
+	}
+	return `a text in quotes`
+}
