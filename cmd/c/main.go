@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/spf13/pflag"
+
 	"github.com/amahi/spdy-proxy/internal/cli"
 )
 
@@ -34,6 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Daemon: true,
 		Flags:  o.flags,
+		Each:   map[string]func() *pflag.FlagSet{"origin": o.table},
 		Run:    o.run,
 	}
 	return program.Main(ctx, args, stdout, stderr)

@@ -198,9 +198,11 @@ func TestConfigFile(t *testing.T) {
 func TestBadStart(t *testing.T) {
 	p := proxytest.Start(t)
 	good := []string{"--ca", p.CAFile, "--token-file", p.TokenFile, "--root", p.Dir}
-	none, config := filepath.Join(p.Dir, "none"), filepath.Join(p.Dir, "c.toml")
-	if err := os.WriteFile(config, []byte("roott = 'x'\n"), 0o600); err != nil {
-		t.Fatal(err)
+	none, config, tables := filepath.Join(p.Dir, "none"), filepath.Join(p.Dir, "c.toml"), filepath.Join(p.Dir, "tables.toml")
+	for file, text := range map[string]string{config: "roott = 'x'\n", tables: "[[origin]]\nroot = '.'\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tests := []struct {
 		name string
@@ -209,6 +211,7 @@ func TestBadStart(t *testing.T) {
 	}{
 		{"root and service", []string{"--to", "http://localhost:8080"}, []string{"--root", "--to"}},
 		{"a mistyped key", []string{"--config", config}, []string{config + `:1: unknown key "roott"; did you mean "root"?`}},
+		{"a folder beside tables", []string{"--config", tables}, []string{"--root", "[[origin]]"}},
 		{"root missing", []string{"--root", none}, []string{none, "make"}},
 		{"CA missing", []string{"--ca", none}, []string{none, "make"}},
 		{"token missing", []string{"--token-file", none}, []string{none, "make"}},

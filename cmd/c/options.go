@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/originserver"
 	"github.com/amahi/spdy-proxy/internal/upgrade"
@@ -12,9 +14,14 @@ import (
 // options are the values of c's flags.
 type options struct {
 	originserver.Config
+	origin  origin    // as flags say
+	origins []*origin // as tables of the configuration file do
 	debug   bool
 	pidFile string
 }
+
+// origin is a name, and what is served under it.
+type origin struct{ originserver.Origin }
 
 func (o *options) flags(fs *cli.Flags) {
 	fs.Group("Proxy")
@@ -25,8 +32,13 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.StringVar(&o.TLS.CertFile, "client-cert", "", "certificate `FILE` for a proxy that asks for one")
 	fs.StringVar(&o.TLS.KeyFile, "client-key", "", "`FILE` with its private key")
 	fs.StringVar(&o.Tokens.File, "token-file", "certs/token", "`FILE` whose first token is shown to the proxy")
-	fs.StringVarP(&o.Name, "name", "n", "", "the origin's `NAME` (default: the default origin)")
+	o.origin.flags(fs)
+	o.runFlags(fs)
+}
+
+func (o *origin) flags(fs *cli.Flags) {
 	fs.Group("What is served")
+	fs.StringVarP(&o.Name, "name", "n", "", "the origin's `NAME` (default: the default origin)")
 	fs.StringVarP(&o.Serve.Root, "root", "r", "./testdata", "folder `DIR` to serve")
 	fs.StringVar(&o.Serve.To, "to", "", "local web service `URL` to serve in place of a folder: http://, https:// or unix:/PATH")
 	fs.StringVar(&o.Serve.Upload, "upload", "", "keep the bodies of POST and PUT in the folder `DIR`")
@@ -38,6 +50,9 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.BoolVar(&o.Serve.CORS, "cors", false, "let pages of any site read the files")
 	fs.StringVar(&o.Serve.CacheControl, "cache-control", "", "`VALUE` of the Cache-Control header of files")
 	fs.StringVar(&o.Serve.Fallback, "fallback", "", "`FILE` in the folder that answers for a missing path: with 404 if it is 404.html, else with 200")
+}
+
+func (o *options) runFlags(fs *cli.Flags) {
 	fs.Group("Running")
 	fs.DurationVar(&o.KeepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, the proxy is dead; 0: never")
 	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "how long open requests may finish when c stops")
@@ -45,17 +60,50 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.BoolVarP(&o.debug, "spdy-debug", "s", false, "print one line a SPDY frame on standard error")
 }
 
-func (o *options) run(ctx context.Context, p *cli.Process) error {
-	cfg := o.Config
-	if cfg.Serve.To != "" {
+// table begins an [[origin]] of the configuration file, and returns its flags. What
+// flags say of how to serve holds for each that does not say otherwise.
+func (o *options) table() *pflag.FlagSet {
+	next := new(origin)
+	fs := cli.NewFlags("origin")
+	next.flags(fs)
+	*next = o.origin
+	next.Name, next.Serve.Root, next.Serve.To, next.Serve.Upload = "", "", "", ""
+	o.origins = append(o.origins, next)
+	return fs.FlagSet
+}
+
+// served returns what is to be served: what the tables say, or else the flags.
+func (o *options) served(p *cli.Process) (origins []originserver.Origin, err error) {
+	if len(o.origins) > 0 {
+		for _, flag := range []string{"name", "root", "to", "upload"} {
+			if p.Source(flag) != cli.Default {
+				return nil, cli.Usagef("--%s does not go with the [[origin]] tables of the configuration file: write it into one of them", flag)
+			}
+		}
+		for _, next := range o.origins {
+			origins = append(origins, next.Origin)
+		}
+		return origins, nil
+	}
+	one := o.origin.Origin
+	if one.Serve.To != "" {
 		switch root, to := p.Source("root"), p.Source("to"); {
 		case root == to:
-			return cli.Usagef("--root and --to exclude each other: give one of them")
+			return nil, cli.Usagef("--root and --to exclude each other: give one of them")
 		case root > to:
-			cfg.Serve.To = "" // it was given less directly
+			one.Serve.To = "" // it was given less directly
 		default:
-			cfg.Serve.Root = ""
+			one.Serve.Root = ""
 		}
+	}
+	return append(origins, one), nil
+}
+
+func (o *options) run(ctx context.Context, p *cli.Process) error {
+	cfg := o.Config
+	var err error
+	if cfg.Origins, err = o.served(p); err != nil {
+		return err
 	}
 	cfg.Tokens.Value = p.Token()
 	cfg.Version = cli.Version()

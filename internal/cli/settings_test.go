@@ -138,7 +138,7 @@ func TestFlagsOfBoth(t *testing.T) {
 			for _, d := range src.Decls {
 				// Those of a command are not read from the environment.
 				f, ok := d.(*ast.FuncDecl)
-				if !ok || f.Name.Name != "flags" {
+				if !ok || !strings.HasSuffix(strings.ToLower(f.Name.Name), "flags") {
 					continue
 				}
 				ast.Inspect(f, func(n ast.Node) bool {

@@ -189,8 +189,10 @@ func (d *document) walk() {
 		case unstable.KeyValue:
 			switch {
 			case fs == nil:
-			case table == "" && d.isTable(key[0]):
-				d.inline(&p, key[0], e.Value(), line)
+			case table == "" && d.spec.Each[key[0]] != nil:
+				// What is above the tables may be their default, so they come last.
+				d.fault(line, "%q is no value: write [[%[1]s]]", key[0])
+			case table == "" && d.isTable(key[0]): // decode's
 			default:
 				d.value(&p, fs, table, key, e.Value(), line)
 			}
@@ -237,29 +239,6 @@ func (d *document) tables() (names []string) {
 }
 
 func (d *document) isTable(name string) bool { return slices.Contains(d.tables(), name) }
-
-// inline reads tables that are written as a value: name = [{...}, {...}].
-func (d *document) inline(p *unstable.Parser, name string, v *unstable.Node, line int) {
-	begin := d.spec.Each[name]
-	if begin == nil {
-		return // one of Spec.Tables
-	}
-	if v.Kind != unstable.Array {
-		d.fault(line, "%q is no value: write [[%[1]s]]", name)
-		return
-	}
-	for it := v.Children(); it.Next(); {
-		if it.Node().Kind != unstable.InlineTable {
-			d.fault(line, "%q is no value: write [[%[1]s]]", name)
-			return
-		}
-		fs := begin()
-		for keys := it.Node().Children(); keys.Next(); {
-			key, line := path(p, keys.Node())
-			d.value(p, fs, name, key, keys.Node().Value(), line)
-		}
-	}
-}
 
 // value gives a flag of fs its value, unless it has one of those that win. table is
 // where the key stands.

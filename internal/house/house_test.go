@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"cmd/a": {"internal/cli"},
 
 	"internal/proxy":        {"internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog"},
-	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/spdy"},
+	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy"},
 
 	"internal/front":  {"internal/origin", "internal/addrkey", "internal/httpfield", "internal/spdy"},
 	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/originname", "internal/spdy"},

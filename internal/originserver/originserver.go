@@ -3,7 +3,9 @@
 package originserver
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -13,24 +15,36 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/originname"
 	"github.com/amahi/spdy-proxy/internal/serve"
 )
+
+// othersLate is how long after the connections of one origin those of the others
+// are waited for.
+const othersLate = 5 * time.Second
 
 // DefaultUploadMax is the largest body kept, in bytes, unless told otherwise.
 const DefaultUploadMax = serve.DefaultUploadMax
 
+// Origin is what is served under a name.
+type Origin struct {
+	Name string // "": the default origin
+
+	// Serve says what to serve. Its Logger is Config's.
+	Serve serve.Config
+}
+
 // Config is what C can be told; the fields are c's flags. Proxies, Connections,
-// TLS.CAFile, a source of tokens, and one of Serve.Root and Serve.To are needed.
+// TLS.CAFile, a source of tokens, and an origin with one of Serve.Root and Serve.To
+// are needed.
 type Config struct {
-	Proxies     []string // HOST:PORT of control ports, a connection to each
-	Connections int      // parallel connections to each, at least 1
-	Name        string   // of the origin; "": the default one
+	Proxies     []string // HOST:PORT of control ports
+	Connections int      // parallel connections to each, for each origin; at least 1
 
 	TLS    control.ClientTLS
 	Tokens control.TokenSource // its first token is shown to P
 
-	// Serve says what to serve. Its Logger is the one below.
-	Serve serve.Config
+	Origins []Origin // of different names
 
 	// ID is of the process whose connections are taken over, "" if there is none; see
 	// agent.Config. Started, if set, is called when the connections are there, but
@@ -57,8 +71,22 @@ func (c *Config) check() error {
 		return fmt.Errorf("--drain %v: give a time such as 30s, or 0 for none", c.Drain)
 	case c.Connections < 1:
 		return fmt.Errorf("--connections %d: give 1 or more", c.Connections)
-	case c.Serve.UploadMax < 1:
-		return fmt.Errorf("--upload-max %d: give a number of bytes above 0", c.Serve.UploadMax)
+	case len(c.Origins) == 0:
+		return errors.New("nothing to serve: give a folder (--root) or a web service (--to)")
+	}
+	names := make(map[originname.Name]bool)
+	for _, o := range c.Origins {
+		if o.Serve.UploadMax < 1 {
+			return fmt.Errorf("--upload-max %d: give a number of bytes above 0", o.Serve.UploadMax)
+		}
+		name, err := originname.Parse(o.Name)
+		if err != nil {
+			return fmt.Errorf("--name: %w", err)
+		}
+		if names[name] {
+			return fmt.Errorf("two origins are named %q: give each a name of its own, one of them may be the default origin, %q", name, originname.Default)
+		}
+		names[name] = true
 	}
 	return nil
 }
@@ -66,12 +94,20 @@ func (c *Config) check() error {
 // Server is C. Make one with New, then call Run, once.
 type Server struct {
 	// Fixed by New.
-	cfg     Config
-	log     *slog.Logger
-	handler *serve.Handler
-	agent   *agent.Agent
+	cfg   Config
+	log   *slog.Logger
+	parts []part // one for each origin
 
 	handedOver chan struct{} // closed by HandOver, once
+
+	mu       sync.Mutex
+	identity agent.Identity // guarded by mu; as it was read last
+}
+
+// part is an origin: what it serves, and its connections.
+type part struct {
+	handler *serve.Handler
+	agent   *agent.Agent
 }
 
 // Successor is a process that has taken the places of C's connections.
@@ -89,40 +125,86 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	cfg.Serve.Logger = cfg.Logger
 	s := &Server{cfg: cfg, log: cfg.Logger, handedOver: make(chan struct{})}
-	var err error
-	if s.handler, err = serve.New(cfg.Serve); err != nil {
+	if err := s.load(); err != nil {
 		return nil, err
 	}
-	ac := agent.Config{
-		Proxies: cfg.Proxies, Connections: cfg.Connections, Name: cfg.Name,
-		Load: s.identity, Handler: s.handler, Session: spdy.Config{KeepAlive: cfg.KeepAlive},
-		Drain: cfg.Drain, Logger: s.log, ID: cfg.ID,
-	}
-	if cfg.Trace != nil {
-		ac.Trace = func(slot int, f spdy.FrameInfo) { cfg.Trace(fmt.Sprintf("spdy %d: %v", slot, f)) }
-	}
-	if s.agent, err = agent.New(ac); err != nil {
-		s.handler.Close()
-		return nil, err
+	for _, o := range cfg.Origins {
+		p, err := s.newPart(o)
+		if err != nil {
+			s.closeHandlers()
+			if len(cfg.Origins) > 1 {
+				err = fmt.Errorf("origin %q: %w", cmp.Or(o.Name, originname.Default), err)
+			}
+			return nil, err
+		}
+		s.parts = append(s.parts, p)
 	}
 	return s, nil
 }
 
-// identity reads what C shows to P, and warns of files with secrets that others
-// may read.
-func (s *Server) identity() (agent.Identity, error) {
+// newPart joins what an origin serves to its connections. Those of all origins have
+// one id: it is its name that tells them apart.
+func (s *Server) newPart(o Origin) (p part, err error) {
+	log, label, id := s.log, "", s.cfg.ID
+	if len(s.cfg.Origins) > 1 {
+		label = cmp.Or(o.Name, originname.Default)
+		log = log.With("origin", label)
+		label += " "
+	}
+	if len(s.parts) > 0 {
+		id = s.parts[0].agent.ID()
+	}
+	o.Serve.Logger = log
+	if p.handler, err = serve.New(o.Serve); err != nil {
+		return p, err
+	}
+	ac := agent.Config{
+		Proxies: s.cfg.Proxies, Connections: s.cfg.Connections, Name: o.Name,
+		Load: s.loaded, Handler: p.handler, Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
+		Drain: s.cfg.Drain, Logger: log, ID: id,
+	}
+	if s.cfg.Trace != nil {
+		ac.Trace = func(slot int, f spdy.FrameInfo) { s.cfg.Trace(fmt.Sprintf("spdy %s%d: %v", label, slot, f)) }
+	}
+	if p.agent, err = agent.New(ac); err != nil {
+		p.handler.Close()
+	}
+	return p, err
+}
+
+func (s *Server) closeHandlers() {
+	for _, p := range s.parts {
+		p.handler.Close()
+	}
+}
+
+// load reads what C shows to P, and warns of files with secrets that others may
+// read.
+func (s *Server) load() error {
 	token, err := s.cfg.Tokens.First()
 	if err != nil {
-		return agent.Identity{}, err
+		return err
 	}
 	if s.cfg.Tokens.Value == "" {
 		control.WarnReadable(s.log, "token file", s.cfg.Tokens.File)
 	}
 	control.WarnReadable(s.log, "private key", s.cfg.TLS.KeyFile)
 	tls, err := s.cfg.TLS.Load()
-	return agent.Identity{Token: token, TLS: tls}, err
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identity = agent.Identity{Token: token, TLS: tls}
+	return nil
+}
+
+// loaded returns what load has read.
+func (s *Server) loaded() (agent.Identity, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity, nil
 }
 
 // Run keeps the connections, and serves on them, until ctx ends, or HandOver has
@@ -130,11 +212,11 @@ func (s *Server) identity() (agent.Identity, error) {
 // ends, and returns when nothing is left running. Its error is what Config.Started
 // says.
 func (s *Server) Run(ctx, now context.Context) error {
-	defer s.handler.Close()
+	defer s.closeHandlers()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.log.Info("c starts", "version", s.cfg.Version, "proxies", s.cfg.Proxies, "connections", s.cfg.Connections)
-	var watching sync.WaitGroup
+	var watching, serving sync.WaitGroup
 	// Ends with ctx or a hand-over; waited for below.
 	watching.Go(func() {
 		select {
@@ -152,28 +234,64 @@ func (s *Server) Run(ctx, now context.Context) error {
 			}
 		})
 	}
-	s.agent.Run(ctx, now)
+	for _, p := range s.parts {
+		// Ends soon after ctx, at the latest Drain after it; waited for below.
+		serving.Go(func() { p.agent.Run(ctx, now) })
+	}
+	serving.Wait()
 	watching.Wait()
 	s.log.Info("c has stopped")
 	return failed
 }
 
 // Connected returns nil when the connections are there, but for those that cannot
-// be now.
-func (s *Server) Connected(ctx context.Context) error { return s.agent.Connected(ctx) }
+// be now, which may be all of an origin.
+func (s *Server) Connected(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer cancel()
+	results := make(chan error, len(s.parts))
+	for _, p := range s.parts {
+		// Ends with ctx at the latest; waited for above.
+		waiting.Go(func() { results <- p.agent.Connected(ctx) })
+	}
+	var late <-chan time.Time
+	for range s.parts {
+		select {
+		case err := <-results:
+			if err != nil {
+				return err
+			}
+			if late == nil {
+				timer := time.NewTimer(othersLate)
+				defer timer.Stop()
+				late = timer.C
+			}
+		case <-late:
+			return nil
+		}
+	}
+	return nil
+}
 
 // HandOver has another process take over: start starts it with what is to be its
 // Config.ID, and returns when it has connections in the places of these. Then Run
 // ends when all that is open here has, within Config.Drain. After an error C goes
 // on as before.
 func (s *Server) HandOver(start func(id string) (Successor, error)) error {
-	release := s.agent.Hold()
-	next, err := start(s.agent.ID())
+	var release []func()
+	for _, p := range s.parts {
+		release = append(release, p.agent.Hold())
+	}
+	next, err := start(s.parts[0].agent.ID())
 	if err == nil {
 		err = next.GoOn()
 	}
 	if err != nil {
-		release()
+		for _, f := range release {
+			f()
+		}
 		return err
 	}
 	close(s.handedOver)
@@ -183,9 +301,12 @@ func (s *Server) HandOver(start func(id string) (Successor, error)) error {
 // Reload reads the token and the certificates again, for the connections to come.
 // What cannot be read stays as it was; there is a line about it.
 func (s *Server) Reload() {
-	if err := s.agent.Reload(); err != nil {
+	if err := s.load(); err != nil {
 		s.log.Error("reload failed, what was read before stays in use", "err", err)
 		return
+	}
+	for _, p := range s.parts {
+		p.agent.Reload() // takes what was loaded
 	}
 	s.log.Info("token and certificates were read again")
 }

@@ -22,8 +22,8 @@ func config(p *proxytest.Proxy, log *testlog.Buffer) Config {
 	return Config{
 		Proxies: []string{p.Addr}, Connections: 1,
 		TLS: control.ClientTLS{CAFile: p.CAFile}, Tokens: control.TokenSource{File: p.TokenFile},
-		Serve:  serve.Config{Root: p.Dir, UploadMax: DefaultUploadMax},
-		Logger: slog.New(slog.NewTextHandler(log, nil)),
+		Origins: []Origin{{Serve: serve.Config{Root: p.Dir, UploadMax: DefaultUploadMax}}},
+		Logger:  slog.New(slog.NewTextHandler(log, nil)),
 	}
 }
 
@@ -47,7 +47,7 @@ func TestServesAFolder(t *testing.T) {
 	p := proxytest.Start(t)
 	var log, trace testlog.Buffer
 	cfg := config(p, &log)
-	cfg.Name = "Films"
+	cfg.Origins[0].Name = "Films"
 	cfg.Version = "1.2.3"
 	cfg.Trace = func(line string) { trace.Write([]byte(line + "\n")) }
 	_, stop := start(t, cfg)
@@ -132,12 +132,17 @@ func TestBadConfig(t *testing.T) {
 		{"keepalive", func(c *Config) { c.KeepAlive = -1 }, "--keepalive"},
 		{"drain", func(c *Config) { c.Drain = -1 }, "--drain"},
 		{"connections", func(c *Config) { c.Connections = 0 }, "--connections"},
-		{"largest upload", func(c *Config) { c.Serve.UploadMax = 0 }, "--upload-max"},
-		{"root", func(c *Config) { c.Serve.Root = none }, none},
+		{"largest upload", func(c *Config) { c.Origins[0].Serve.UploadMax = 0 }, "--upload-max"},
+		{"root", func(c *Config) { c.Origins[0].Serve.Root = none }, none},
 		{"token", func(c *Config) { c.Tokens.File = none }, none},
 		{"CA", func(c *Config) { c.TLS.CAFile = none }, none},
 		{"proxy", func(c *Config) { c.Proxies = []string{"localhost"} }, "--proxy"},
-		{"name", func(c *Config) { c.Name = "a.b" }, "--name"},
+		{"no origin", func(c *Config) { c.Origins = nil }, "--root"},
+		{"a name twice", func(c *Config) { c.Origins = append(c.Origins, Origin{Name: "@", Serve: c.Origins[0].Serve}) }, `"@"`},
+		{"one of several", func(c *Config) {
+			c.Origins = append(c.Origins, Origin{Name: "films", Serve: serve.Config{Root: none, UploadMax: 1}})
+		}, `origin "films": --root`},
+		{"name", func(c *Config) { c.Origins[0].Name = "a.b" }, "--name"},
 	} {
 		var log testlog.Buffer
 		cfg := config(p, &log)
