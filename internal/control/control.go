@@ -33,6 +33,7 @@ const (
 const (
 	headerInstance = "Spdy-Proxy-Instance"
 	headerServer   = "Spdy-Proxy-Server"
+	headerServing  = "Spdy-Proxy-Serving" // how many connections serve a name, for a C that only asks
 )
 
 // checkInstance reports what is wrong with the value of a Spdy-Proxy-Instance.

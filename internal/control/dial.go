@@ -138,10 +138,7 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 	err := tc.HandshakeContext(tlsCtx)
 	cancel()
 	if err != nil {
-		if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-			return nil, &VerifyError{Addr: d.Addr, Err: v.Err}
-		}
-		return nil, fmt.Errorf("proxy %s: TLS handshake: %w", d.Addr, err)
+		return nil, d.handshakeError(err)
 	}
 
 	// P has verified itself: only now may the token leave. P in turn may take
@@ -176,12 +173,7 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 	case err != nil && limit.err == io.EOF:
 		return nil, fmt.Errorf("proxy %s ended the connection without an answer", d.Addr)
 	case err != nil:
-		err = cmp.Or(limit.err, err)
-		if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
-			// In TLS 1.3 P judges C's certificate when C's handshake is over.
-			return nil, fmt.Errorf("proxy %s ended TLS: %w; a proxy with --client-ca wants --client-cert and --client-key of c", d.Addr, err)
-		}
-		return nil, fmt.Errorf("proxy %s: no answer: %w", d.Addr, err)
+		return nil, d.noAnswer(cmp.Or(limit.err, err))
 	case resp.StatusCode != http.StatusOK:
 		return nil, d.refused(resp)
 	case resp.ContentLength < 0 && len(resp.TransferEncoding) == 0:
@@ -199,6 +191,21 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 		conn.early = append([]byte(nil), early...)
 	}
 	return conn, nil
+}
+
+func (d *Dialer) handshakeError(err error) error {
+	if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return &VerifyError{Addr: d.Addr, Err: v.Err}
+	}
+	return fmt.Errorf("proxy %s: TLS handshake: %w", d.Addr, err)
+}
+
+func (d *Dialer) noAnswer(err error) error {
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
+		// In TLS 1.3 P judges C's certificate when C's handshake is over.
+		return fmt.Errorf("proxy %s ended TLS: %w; a proxy with --client-ca wants --client-cert and --client-key of c", d.Addr, err)
+	}
+	return fmt.Errorf("proxy %s: no answer: %w", d.Addr, err)
 }
 
 func (d *Dialer) refused(resp *http.Response) error {

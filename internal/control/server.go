@@ -70,6 +70,10 @@ type Server struct {
 	// is closed then if the answer could not be sent. Close waits for both.
 	Handle func(*Registration) (serve func(), err error)
 
+	// Serving, if set, tells how many connections serve an origin, for a C that only
+	// asks: see [Dialer.Probe].
+	Serving func(name string) int
+
 	// Wrap, if set, is put around each TCP connection, below TLS.
 	Wrap func(net.Conn) net.Conn
 
@@ -325,6 +329,9 @@ func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*
 	if err := s.judge(req, reg, place.site); err != nil {
 		return nil, nil, s.refuse(tc, err)
 	}
+	if onlyAsks(req) {
+		return nil, nil, s.refuse(tc, s.wouldTake(reg.Name))
+	}
 	tc.SetDeadline(time.Now().Add(s.timeout()))
 	limit.left = 8 * maxBody // chunks have their own overhead
 	if err := readBody(tc, req); err != nil {
@@ -377,7 +384,7 @@ func (s *Server) logFailure(ctx context.Context, msg string, addr net.Addr, err 
 // behind one address, none can lock out another. Guessing costs a TLS handshake
 // a guess, and says 401 or 429 by the number of guesses alone.
 func (s *Server) judge(req *http.Request, reg *Registration, from site) *RefusalError {
-	if req.Method != http.MethodPut {
+	if req.Method != http.MethodPut && !onlyAsks(req) {
 		return &RefusalError{Status: http.StatusMethodNotAllowed, header: [2]string{"Allow", http.MethodPut},
 			Reason: "this is the control port of a spdy-proxy: it takes PUT alone"}
 	}
@@ -425,6 +432,21 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 		return &RefusalError{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: "this proxy is stopping"}
 	}
 	return nil
+}
+
+// onlyAsks reports whether a request asks what a PUT of the same would be answered. It
+// is judged as that; an OPTIONS without a token is any other method.
+func onlyAsks(req *http.Request) bool {
+	return req.Method == http.MethodOptions && req.Header.Get("Authorization") != ""
+}
+
+// wouldTake is the answer to who asks and would be taken.
+func (s *Server) wouldTake(name string) *RefusalError {
+	n := 0
+	if s.Serving != nil {
+		n = s.Serving(name)
+	}
+	return &RefusalError{Status: http.StatusOK, Reason: "this token may register " + nameOf(name), header: [2]string{headerServing, strconv.Itoa(n)}}
 }
 
 var errTooLarge = &RefusalError{Status: http.StatusRequestEntityTooLarge, Reason: fmt.Sprintf("a body has at most %d bytes", maxBody)}

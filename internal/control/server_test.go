@@ -73,7 +73,13 @@ func TestRefusals(t *testing.T) {
 		{"405 GET with a good token", head("GET /", auth), 405, "Allow: PUT"},
 		{"405 whatever the path", head("POST /-not-a-name-", ""), 405, "Allow: PUT"},
 		{"405 CONNECT", head("CONNECT p:1", ""), 405, "Allow: PUT"},
+		{"405 OPTIONS without a token", head("OPTIONS /films", ""), 405, "Allow: PUT"},
 		{"405 the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 405, "Allow: PUT"},
+
+		{"200 to who asks", head("OPTIONS /films", auth), 200, "Spdy-Proxy-Serving: 0"},
+		{"400 to who asks for a bad name", head("OPTIONS /a_b", auth), 400, ""},
+		{"401 to who asks with a wrong token", strings.Replace(put("/", wrongToken), "PUT", "OPTIONS", 1), 401, "WWW-Authenticate: Bearer"},
+		{"403 to who asks for another's name", strings.Replace(put("/wiki", filmsToken), "PUT", "OPTIONS", 1), 403, ""},
 
 		{"413 announced", head("PUT /", auth+"Content-Length: 4097\r\n") + strings.Repeat("x", 4097), 413, ""},
 		{"413 announced, not sent", head("PUT /", auth+"Content-Length: 999999999\r\n"), 413, ""},

@@ -101,6 +101,20 @@ func (t *Table) Connected(name Name) bool {
 	return slices.ContainsFunc(e.serving, func(m *Member) bool { return !m.goingAway() })
 }
 
+// Serving returns how many connections take requests for an origin.
+func (t *Table) Serving(name Name) (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.entries[name]; e != nil {
+		for _, m := range e.serving {
+			if !m.goingAway() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // Known reports whether name is connected or was within Config.Memory.
 func (t *Table) Known(name Name) bool {
 	t.mu.Lock()

@@ -31,6 +31,7 @@ func TestControlPort(t *testing.T) {
 		{"400 a path of two names", "PUT", "/a/b", "Bearer good-token", "", 400, "", ""},
 		{"405 another method", "GET", "/", "Bearer good-token", "", 405, "Allow", "PUT"},
 		{"405 whatever the path", "POST", "/any/thing", "", "", 405, "Allow", "PUT"},
+		{"200 who asks whether it would be taken", "OPTIONS", "/film", "Bearer good-token", "", 200, "Spdy-Proxy-Serving", "0"},
 		{"413 a body over 4 KiB", "PUT", "/", "Bearer good-token", strings.Repeat("x", 4097), 413, "", ""},
 	} {
 		req, err := http.NewRequestWithContext(deadline(t), c.method, "https://"+x.ControlAddr().String()+c.path, strings.NewReader(c.body))
@@ -60,6 +61,10 @@ func TestControlPort(t *testing.T) {
 	}
 	if got := register(t, x, "film", "x.0").Server; got == "" {
 		t.Error("no Spdy-Proxy-Server in the 200")
+	}
+	var said string
+	if err := dialer(t, x, "film", "", "good-token").Probe(deadline(t), func(found string) { said = found }); err != nil || !strings.Contains(said, "shared with the connection") {
+		t.Errorf("who asks is told %q, %v", said, err)
 	}
 }
 

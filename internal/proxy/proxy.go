@@ -131,7 +131,7 @@ func New(cfg Config) (*Proxy, error) {
 	rand.Read(id[:])
 	p.control = &control.Server{
 		TLS: p.tls.Load, Auth: p.auth, ID: hex.EncodeToString(id[:]), Logger: p.log,
-		Handle: p.register, Wrap: spdy.Corkable,
+		Handle: p.register, Wrap: spdy.Corkable, Serving: func(name string) int { return p.origins.Serving(origin.Name(name)) },
 	}
 	p.metrics = admin.NewMetrics(source{p}, cfg.Version)
 	if cfg.Admin != "" {
