@@ -34,10 +34,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			{Line: "c --proxy example.org:1444 --ca system --token-file token \\\n  -n photos -r ~/Pictures", About: "a folder"},
 			{Line: "c --proxy example.org:1444 --ca system --token-file token \\\n  -n wiki --to http://localhost:8080", About: "a local web service"},
 		},
-		Daemon: true,
-		Flags:  o.flags,
-		Each:   map[string]func() *pflag.FlagSet{"origin": o.table},
-		Run:    o.run,
+		Daemon:   true,
+		Flags:    o.flags,
+		Each:     map[string]func() *pflag.FlagSet{"origin": o.table},
+		Run:      o.run,
+		Commands: []*cli.Command{o.check()},
 	}
 	return program.Main(ctx, args, stdout, stderr)
 }

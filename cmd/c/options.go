@@ -76,7 +76,7 @@ func (o *options) table() *pflag.FlagSet {
 func (o *options) served(p *cli.Process) (origins []originserver.Origin, err error) {
 	if len(o.origins) > 0 {
 		for _, flag := range []string{"name", "root", "to", "upload"} {
-			if p.Source(flag) != cli.Default {
+			if f := p.Flags.Lookup(flag); f.Value.String() != f.DefValue {
 				return nil, cli.Usagef("--%s does not go with the [[origin]] tables of the configuration file: write it into one of them", flag)
 			}
 		}
@@ -99,17 +99,25 @@ func (o *options) served(p *cli.Process) (origins []originserver.Origin, err err
 	return append(origins, one), nil
 }
 
-func (o *options) run(ctx context.Context, p *cli.Process) error {
-	cfg := o.Config
-	var err error
+// config returns what C is told.
+func (o *options) config(p *cli.Process) (cfg originserver.Config, err error) {
+	cfg = o.Config
 	if cfg.Origins, err = o.served(p); err != nil {
-		return err
+		return cfg, err
 	}
 	cfg.Tokens.Value = p.Token()
 	cfg.Version = cli.Version()
 	cfg.Logger = p.Log
 	if o.debug {
 		cfg.Trace = p.Trace
+	}
+	return cfg, nil
+}
+
+func (o *options) run(ctx context.Context, p *cli.Process) error {
+	cfg, err := o.config(p)
+	if err != nil {
+		return err
 	}
 	life, err := upgrade.Begin(upgrade.Options{PIDFile: o.pidFile, Log: p.Log})
 	if err != nil {

@@ -31,9 +31,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			{Line: "p --front :443 -t --control :1444 --domain example.org \\\n  --cert fullchain.pem --key privkey.pem --token-file tokens",
 				About: "on the internet: https://NAME.example.org/ is what the c of that name serves"},
 		},
-		Daemon: true,
-		Flags:  o.flags,
-		Run:    o.run,
+		Daemon:   true,
+		Flags:    o.flags,
+		Run:      o.run,
+		Commands: []*cli.Command{o.check()},
 	}
 	return program.Main(ctx, args, stdout, stderr)
 }

@@ -50,7 +50,8 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.BoolVarP(&o.debug, "spdy-debug", "s", false, "print one line a SPDY frame on standard error")
 }
 
-func (o *options) run(ctx context.Context, p *cli.Process) error {
+// config returns what P is told.
+func (o *options) config(p *cli.Process) proxy.Config {
 	cfg := o.Config
 	cfg.Tokens.Value = p.Token()
 	cfg.Version = cli.Version()
@@ -61,6 +62,11 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 	if o.debug {
 		cfg.Trace = p.Trace
 	}
+	return cfg
+}
+
+func (o *options) run(ctx context.Context, p *cli.Process) error {
+	cfg := o.config(p)
 	var px *proxy.Proxy
 	life, err := upgrade.Begin(upgrade.Options{
 		PIDFile: o.pidFile, Ports: proxy.Ports, Works: func(ctx context.Context) error { return px.Answers(ctx) }, Log: p.Log,

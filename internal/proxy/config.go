@@ -79,8 +79,19 @@ func configErrorf(format string, a ...any) error {
 	return &ConfigError{fmt.Errorf(format, a...)}
 }
 
-// withDefaults checks c and returns it with every default filled in.
+// ConfigErrors are several, each a *ConfigError. Its own text is the first's.
+type ConfigErrors []error
+
+func (e ConfigErrors) Error() string { return e[0].Error() }
+
+// Unwrap returns them all.
+func (e ConfigErrors) Unwrap() []error { return e }
+
+// withDefaults checks c and returns it with every default filled in. Its error is
+// [ConfigErrors].
 func (c Config) withDefaults() (Config, error) {
+	var faults ConfigErrors
+	fault := func(format string, a ...any) { faults = append(faults, configErrorf(format, a...)) }
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -104,7 +115,7 @@ func (c Config) withDefaults() (Config, error) {
 			continue
 		}
 		if err := checkAddr(a.addr); err != nil {
-			return c, configErrorf("--%s %q: %w; give HOST:PORT, such as localhost:1443", a.flag, a.addr, err)
+			fault("--%s %q: %w; give HOST:PORT, such as localhost:1443", a.flag, a.addr, err)
 		}
 	}
 	for _, d := range []struct {
@@ -112,17 +123,20 @@ func (c Config) withDefaults() (Config, error) {
 		d    time.Duration
 	}{{"hold", c.Hold}, {"response-timeout", c.ResponseTimeout}, {"stall", c.Stall}, {"keepalive", c.KeepAlive}, {"drain", c.Drain}} {
 		if d.d < 0 {
-			return c, configErrorf("--%s %v: give a time such as 10s, or 0", d.flag, d.d)
+			fault("--%s %v: give a time such as 10s, or 0", d.flag, d.d)
 		}
 	}
 	if c.MaxHeaderBytes < 1024 || c.MaxHeaderBytes > maxHeaderBytes {
-		return c, configErrorf("--max-header-bytes %d: give a number from 1024 to %d", c.MaxHeaderBytes, maxHeaderBytes)
+		fault("--max-header-bytes %d: give a number from 1024 to %d", c.MaxHeaderBytes, maxHeaderBytes)
 	}
 	if err := checkALPN(c.ALPN); err != nil {
-		return c, &ConfigError{err}
+		fault("%w", err)
 	}
 	if c.NoAuth && !loopbackHost(c.Control) {
-		return c, configErrorf("--no-auth lets anybody serve your visitors, and --control %s is not a loopback address: listen on localhost, or use tokens", c.Control)
+		fault("--no-auth lets anybody serve your visitors, and --control %s is not a loopback address: listen on localhost, or use tokens", c.Control)
+	}
+	if len(faults) > 0 {
+		return c, faults
 	}
 	return c, nil
 }

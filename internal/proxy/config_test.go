@@ -55,6 +55,9 @@ func TestConfigErrors(t *testing.T) {
 		} else if strings.Contains(err.Error(), "token-without-a-name") {
 			t.Errorf("%s: the token is in the error: %v", c.name, err)
 		}
+		if _, faults := proxy.Check(cfg); len(faults) != 1 || !strings.Contains(faults[0].Error(), c.want) {
+			t.Errorf("%s: Check finds %v, want the same", c.name, faults)
+		}
 	}
 	if _, err := proxy.New(good); err != nil {
 		t.Errorf("the good one: %v", err)

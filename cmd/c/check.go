@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/originserver"
+	"github.com/amahi/spdy-proxy/internal/upgrade"
+)
+
+// check is the command that finds what is wrong without starting.
+func (o *options) check() *cli.Command {
+	var offline bool
+	return &cli.Command{
+		Name: "check", Lenient: true,
+		About: "Says what is wrong, without starting. It reads flags, environment and files, and then asks each proxy whether it would take c, " +
+			"step by step: the host's name, the connection, the certificate, the token, and who serves the name now. Nobody who serves is disturbed. " +
+			"The exit status is 2 if a flag or file is wrong, 1 if a proxy is, with a line for each fault.",
+		Examples: []cli.Example{{Line: "c check --config /etc/spdy-proxy/c.toml", About: "before a restart"}},
+		Flags:    func(fs *cli.Flags) { fs.BoolVar(&offline, "offline", false, "ask no proxy") },
+		Run: func(ctx context.Context, p *cli.Process) error {
+			faults := p.Faults
+			cfg, err := o.config(p)
+			if err != nil {
+				faults = append(faults, err)
+			} else {
+				faults = append(faults, originserver.CheckFiles(cfg)...)
+			}
+			if err := upgrade.CheckPIDFile(o.pidFile); err != nil {
+				faults = append(faults, err)
+			}
+			if len(faults) > 0 {
+				return cli.Usage(cli.Faults(faults))
+			}
+			say := func(found string) { fmt.Fprintln(p.Stdout, "ok:", found) }
+			say("flags, environment and files")
+			if offline {
+				return nil
+			}
+			if faults = originserver.CheckProxies(ctx, cfg, say); len(faults) > 0 {
+				return cli.Faults(faults)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/proxy"
+	"github.com/amahi/spdy-proxy/internal/upgrade"
+)
+
+// liveTimeout is how long a p that lives may take to say so.
+const liveTimeout = 5 * time.Second
+
+// check is the command that finds what is wrong without starting.
+func (o *options) check() *cli.Command {
+	var live bool
+	return &cli.Command{
+		Name: "check", Lenient: true,
+		About: "Says what is wrong, without starting. It reads flags, environment and files; the exit status is 2 if one is wrong, with a line for each fault.",
+		Examples: []cli.Example{
+			{Line: "p check --config /etc/spdy-proxy/p.toml", About: "before a restart"},
+			{Line: "p check --live", About: "the health check of a container"},
+		},
+		Flags: func(fs *cli.Flags) {
+			fs.BoolVar(&live, "live", false, "only ask the running p's admin port whether it lives: exit status 1 if it does not")
+		},
+		Run: func(ctx context.Context, p *cli.Process) error {
+			if live && len(p.Faults) == 0 {
+				return o.lives(ctx, p.Stdout)
+			}
+			found, faults := proxy.Check(o.config(p))
+			faults = append(p.Faults, faults...)
+			if err := upgrade.CheckPIDFile(o.pidFile); err != nil {
+				faults = append(faults, err)
+			}
+			if len(faults) > 0 {
+				return cli.Usage(cli.Faults(faults))
+			}
+			for _, text := range found {
+				fmt.Fprintln(p.Stdout, "ok:", text)
+			}
+			return nil
+		},
+	}
+}
+
+// lives asks the admin port of a p with the same flags.
+func (o *options) lives(ctx context.Context, stdout io.Writer) error {
+	if o.Admin == "" {
+		return cli.Usagef("--live asks the admin port, and --admin turns it off: leave one of them out")
+	}
+	addr, err := reachable(o.Admin)
+	if err != nil {
+		return cli.Usagef("--admin %q: %w; give HOST:PORT, such as localhost:1445", o.Admin, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	// Not by a proxy that the environment names.
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		return fmt.Errorf("p does not live: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("p does not live: http://%s/healthz answered %s", addr, resp.Status)
+	}
+	_, err = fmt.Fprintf(stdout, "ok: http://%s/healthz\n", addr)
+	return err
+}
+
+// reachable returns where to connect to a port that listens on addr.
+func reachable(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", err
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "localhost"
+		if strings.Contains(addr, ".") {
+			host = "127.0.0.1"
+		}
+	}
+	return net.JoinHostPort(host, port), nil
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
+)
+
+// What was looked at is said, all that is wrong in a line each, and nothing is
+// started or changed.
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := controltest.Write(t, controltest.NewCA(t).Issue(t, "example.test"), dir, "p")
+	token, access, none := filepath.Join(dir, "token"), filepath.Join(dir, "access.log"), filepath.Join(dir, "none")
+	if err := os.WriteFile(token, []byte("sesame *\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		what   string
+		args   []string
+		env    string // SPDY_PROXY_HOLD
+		status int
+		says   []string // a part of each line
+	}{
+		{"all is right", []string{"--cert", cert, "--key", key, "--token-file", token, "--access-log", access}, "", 0, []string{
+			"ok: ports: front localhost:1443", "ok: certificate " + cert + ": for example.test, until 2", "ok: token file " + token, "ok: access log " + access}},
+		{"much is wrong", []string{"--cert", none, "--token-file", none, "--front", "x", "--drain", "-1s", "--trusted-proxy", "y", "--htpasswd", none,
+			"--access-log", none + "/x", "--pid-file", none + "/x"}, "soon", 2, []string{
+			"SPDY_PROXY_HOLD", "--front", "--drain", "--trusted-proxy", "certificate", "token file", none, "access log", "--pid-file"}},
+		{"no admin port to ask", []string{"--live", "--admin", ""}, "", 2, []string{"--live"}},
+		{"a bad admin port to ask", []string{"--live", "--admin", "x"}, "", 2, []string{"--admin"}},
+		{"nobody to ask", []string{"--live", "--admin", "127.0.0.1:1"}, "", 1, []string{"p does not live"}},
+	} {
+		t.Setenv("SPDY_PROXY_HOLD", tt.env)
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), append([]string{"check"}, tt.args...), &stdout, &stderr)
+		text := stderr.String()
+		if tt.status == 0 {
+			text = stdout.String()
+		} else if stdout.Len() > 0 {
+			t.Errorf("%s: standard output %q", tt.what, stdout.String())
+		}
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		if status != tt.status || len(lines) != len(tt.says) {
+			t.Errorf("%s: status %d and %d lines, want %d and %d:\n%s%s", tt.what, status, len(lines), tt.status, len(tt.says), &stdout, &stderr)
+			continue
+		}
+		for i, want := range tt.says {
+			if !strings.Contains(lines[i], want) {
+				t.Errorf("%s: got %q, want %q in it", tt.what, lines[i], want)
+			}
+		}
+	}
+	if _, err := os.Stat(access); err == nil {
+		t.Error("the access log was made")
+	}
+}
+
+func TestCheckLive(t *testing.T) {
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			t.Errorf("it asks for %s", r.URL)
+		}
+		w.WriteHeader(status)
+	}))
+	defer server.Close()
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	_, port, _ := strings.Cut(strings.TrimPrefix(server.URL, "http://"), ":")
+	for _, tt := range []struct{ answer, want int }{{200, 0}, {503, 1}} {
+		status = tt.answer
+		for _, addr := range []string{"127.0.0.1:" + port, "0.0.0.0:" + port, ":" + port} {
+			var stdout, stderr bytes.Buffer
+			if got := run(t.Context(), []string{"check", "--live", "--admin", addr}, &stdout, &stderr); got != tt.want {
+				t.Errorf("%s answers %d: exit status %d, want %d: %s%s", addr, tt.answer, got, tt.want, &stdout, &stderr)
+			}
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/front"
+)
+
+// Check reads every file that cfg names, as New does, and returns what it found, and
+// all that is wrong, in a line each. Nothing is listened on, opened for writing or
+// changed.
+func Check(cfg Config) (found []string, faults []error) {
+	fault := func(err error) bool {
+		if err != nil {
+			faults = append(faults, err)
+		}
+		return err == nil
+	}
+	say := func(format string, a ...any) { found = append(found, fmt.Sprintf(format, a...)) }
+
+	cfg, err := cfg.withDefaults()
+	if several, ok := errors.AsType[ConfigErrors](err); ok {
+		faults = append(faults, several...)
+	} else if fault(err) {
+		say("ports: front %s, control %s, admin %s", cfg.Front, cfg.Control, orNone(cfg.Admin))
+	}
+	_, err = prefixes(cfg.TrustedProxies)
+	fault(err)
+	conf, err := control.ServerTLS{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, ClientCAFile: cfg.ClientCAFile}.Load()
+	if fault(err) {
+		cert := conf.Certificates[0].Leaf
+		names := append([]string{}, cert.DNSNames...)
+		for _, ip := range cert.IPAddresses {
+			names = append(names, ip.String())
+		}
+		text := fmt.Sprintf("certificate %s: for %s, until %s", cfg.CertFile, strings.Join(names, ", "), cert.NotAfter.UTC().Format(time.DateOnly))
+		if time.Now().After(cert.NotAfter) {
+			fault(errors.New(text + ", which is over: renew it"))
+		} else {
+			say("%s", text)
+		}
+	}
+	if !cfg.NoAuth {
+		tokens, err := cfg.Tokens.Load()
+		switch {
+		case !fault(err):
+		case cfg.Tokens.Value != "":
+			say("tokens from the environment: %v", tokens)
+		default:
+			say("token file %s: %v", cfg.Tokens.File, tokens)
+		}
+	}
+	if cfg.Htpasswd != "" {
+		if _, err := front.LoadHtpasswd(cfg.Htpasswd); fault(err) {
+			say("htpasswd file %s", cfg.Htpasswd)
+		}
+	}
+	if cfg.AccessLog != "" && cfg.AccessLog != "-" && fault(checkWritable(cfg.AccessLog)) {
+		say("access log %s", cfg.AccessLog)
+	}
+	if len(faults) == 0 {
+		// New has the last word. It would open the access log.
+		cfg.AccessLog = ""
+		_, err := New(cfg)
+		fault(err)
+	}
+	return found, faults
+}
+
+// checkWritable returns an error if a log cannot be there: its folder is looked at
+// where it is not there yet.
+func checkWritable(file string) error {
+	info, err := os.Stat(filepath.Dir(file))
+	if err == nil && !info.IsDir() {
+		err = errors.New("its folder is a file")
+	}
+	if err == nil {
+		if info, err = os.Stat(file); err == nil && info.IsDir() {
+			err = errors.New("it is a folder")
+		} else if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	if err != nil {
+		return fmt.Errorf("access log %s cannot be opened: %w; name a file that can be written with --access-log", file, err)
+	}
+	return nil
+}
+
+func orNone(addr string) string {
+	if addr == "" {
+		return "none"
+	}
+	return addr
+}
