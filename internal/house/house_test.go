@@ -39,7 +39,7 @@ const (
 // ends of the connection. originserver imports control and spdy to fill the fields
 // of its part's Config.
 var arrows = map[string][]string{
-	"cmd/p": {"internal/cli", "internal/proxy", "internal/upgrade"},
+	"cmd/p": {"internal/cli", "internal/proxy", "internal/tokenfile", "internal/upgrade"},
 	"cmd/c": {"internal/cli", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
@@ -62,6 +62,7 @@ var arrows = map[string][]string{
 	"internal/nearest":    nil,
 	"internal/oneline":    nil,
 	"internal/originname": nil,
+	"internal/tokenfile":  {"internal/control", "internal/oneline"},
 	"internal/upgrade":    nil,
 	"internal/house":      nil,
 	"internal/lint":       nil,

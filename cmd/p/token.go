@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/tokenfile"
+)
+
+// token is the command that edits the token file.
+func (o *options) token() *cli.Command {
+	var comment string
+	return &cli.Command{
+		Name: "token",
+		About: "Lists, adds and removes the tokens of --token-file. Names are those that a token may register: a name, @ for the default origin, * for any. " +
+			"Comments and order in the file stay. The running p reads it at SIGHUP, which is sent if --pid-file says where to.",
+		Commands: []*cli.Command{
+			{
+				Name: "list", About: "Shows each token's fingerprint, names and comment, and never the token.",
+				Run: func(_ context.Context, p *cli.Process) error { return o.listTokens(p) },
+			},
+			{
+				Name: "add", Args: "NAME...", About: "Adds a new token, and prints it, this once.",
+				Examples: []cli.Example{{Line: "p token add photos --comment 'the machine in the attic' >token", About: "the file that c --token-file takes"}},
+				Flags: func(fs *cli.Flags) {
+					fs.StringVar(&comment, "comment", "", "`TEXT` to stand behind it in the file, for people")
+				},
+				Run: func(_ context.Context, p *cli.Process) error { return o.addToken(p, comment) },
+			},
+			{
+				Name: "remove", Args: "FINGERPRINT|NAME", About: "Removes a token, or a name from all tokens. A token without a name left goes, too.",
+				Run: func(_ context.Context, p *cli.Process) error { return o.removeToken(p) },
+			},
+		},
+	}
+}
+
+func (o *options) listTokens(p *cli.Process) error {
+	o.warnOfToken(p)
+	f, err := tokenfile.Read(o.Tokens.File)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	return writeTokens(p.Stdout, f.Entries())
+}
+
+func writeTokens(w io.Writer, entries []tokenfile.Entry) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, e := range entries {
+		line := e.Fingerprint + "\t" + strings.Join(e.Names, " ")
+		if e.Comment != "" {
+			line += "\t# " + e.Comment
+		}
+		fmt.Fprintln(table, line)
+	}
+	return table.Flush()
+}
+
+func (o *options) addToken(p *cli.Process, comment string) error {
+	if len(p.Args) == 0 {
+		return cli.Usagef("token add: give the names that the token may register, @ for the default origin, * for any")
+	}
+	o.warnOfToken(p)
+	token := tokenfile.New()
+	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) error {
+		f.Add(token, p.Args, comment)
+		return nil
+	}); err != nil {
+		return cli.Usage(err)
+	}
+	if _, err := fmt.Fprintln(p.Stdout, token); err != nil {
+		return err
+	}
+	o.tellRunning(p, fmt.Sprintf("token %s was added to %s for %s", tokenfile.Fingerprint(token), o.Tokens.File, strings.Join(p.Args, " ")))
+	return nil
+}
+
+func (o *options) removeToken(p *cli.Process) error {
+	if len(p.Args) != 1 {
+		return cli.Usagef("token remove: give one fingerprint or name; p token list shows them")
+	}
+	o.warnOfToken(p)
+	var was []tokenfile.Entry
+	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) (err error) {
+		was, err = f.Remove(p.Args[0])
+		return err
+	}); err != nil {
+		return cli.Usage(err)
+	}
+	if err := writeTokens(p.Stdout, was); err != nil {
+		return err
+	}
+	o.tellRunning(p, fmt.Sprintf("%s was removed from %s", p.Args[0], o.Tokens.File))
+	return nil
+}
+
+// warnOfToken says that the file is not what a p in this environment reads.
+func (o *options) warnOfToken(p *cli.Process) {
+	if p.Token() != "" {
+		p.Log.Warn("SPDY_PROXY_TOKEN is set: a p that has it too does not read the token file", "file", o.Tokens.File)
+	}
+}
+
+// tellRunning has the running p read its files again, if there is a file with its
+// id, and says what was done, and what is left to do.
+func (o *options) tellRunning(p *cli.Process, done string) {
+	left := "the running p reads it at SIGHUP"
+	if o.pidFile != "" {
+		pid, err := hangUp(o.pidFile)
+		left = fmt.Sprintf("p, process %d, reads it now", pid)
+		if err != nil {
+			left = fmt.Sprintf("a running p reads it at SIGHUP, which could not be sent: %v", err)
+		}
+	}
+	fmt.Fprintf(p.Stderr, "p: %s; %s\n", done, left)
+}
+
+// hangUp sends SIGHUP to the process whose id is in a file.
+func hangUp(pidFile string) (pid int, err error) {
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		return 0, err
+	}
+	pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 1 {
+		return 0, fmt.Errorf("%s has no process's id in it", pidFile)
+	}
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		return pid, err
+	}
+	defer process.Release()
+	return pid, process.Signal(syscall.SIGHUP)
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// tokens runs "p token" on a file.
+func tokens(t *testing.T, file string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	status = run(t.Context(), append([]string{"token", "--token-file", file}, args...), &out, &err)
+	return status, out.String(), err.String()
+}
+
+func TestToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("# mine\nsesame *\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, token, said := tokens(t, file, "add", "photos", "@", "--comment", "in the attic")
+	if status != 0 || !regexp.MustCompile(`^[A-Z2-7]{26}\n$`).MatchString(token) || strings.Count(said, "\n") != 1 || !strings.Contains(said, "SIGHUP") {
+		t.Fatalf("add: status %d, %q, %q", status, token, said)
+	}
+	text, err := os.ReadFile(file)
+	if want := "# mine\nsesame *\n" + strings.TrimSpace(token) + " photos @  # in the attic\n"; err != nil || string(text) != want {
+		t.Errorf("the file is\n%s\nwant\n%s", text, want)
+	}
+	status, list, said := tokens(t, file, "list")
+	m := regexp.MustCompile(`^[0-9a-f]{8}  \*\n([0-9a-f]{8})  photos @  # in the attic\n$`).FindStringSubmatch(list)
+	if status != 0 || m == nil || said != "" {
+		t.Fatalf("list: status %d, %q, %q", status, list, said)
+	}
+	if status, was, _ := tokens(t, file, "remove", "photos"); status != 0 || !strings.Contains(was, m[1]+"  photos @") {
+		t.Errorf("remove a name: status %d, %q", status, was)
+	}
+	if status, was, _ := tokens(t, file, "remove", m[1]); status != 0 || was != m[1]+"  @  # in the attic\n" {
+		t.Errorf("remove a token: status %d, %q", status, was)
+	}
+	for _, tt := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"add"}, "names"},
+		{[]string{"add", "a_b"}, "a_b"},
+		{[]string{"remove"}, "fingerprint"},
+		{[]string{"remove", "nobody"}, "nobody"},
+		{[]string{"remove", "*"}, "there is no token in it"},
+	} {
+		if status, out, said := tokens(t, file, tt.args...); status != 2 || out != "" || strings.Count(said, "\n") != 1 || !strings.Contains(said, tt.says) {
+			t.Errorf("%q: status %d, %q, %q; want 2 and %q", tt.args, status, out, said, tt.says)
+		}
+	}
+	if text, _ := os.ReadFile(file); string(text) != "# mine\nsesame *\n" {
+		t.Errorf("the file is\n%s", text)
+	}
+}
+
+// A p whose id is known is told.
+func TestTokenTellsTheRunningP(t *testing.T) {
+	dir := t.TempDir()
+	file, pidFile := filepath.Join(dir, "token"), filepath.Join(dir, "pid")
+	if err := os.WriteFile(pidFile, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGHUP)
+	defer signal.Stop(told)
+	status, _, said := tokens(t, file, "add", "photos", "--pid-file", pidFile)
+	if status != 0 || !strings.Contains(said, "reads it now") {
+		t.Errorf("status %d, %q", status, said)
+	}
+	select {
+	case <-told:
+	case <-time.After(20 * time.Second):
+		t.Error("no SIGHUP came")
+	}
+	os.WriteFile(pidFile, []byte("-1"), 0o600)
+	if status, _, said := tokens(t, file, "add", "wiki", "--pid-file", pidFile); status != 0 || !strings.Contains(said, "could not be sent") {
+		t.Errorf("status %d, %q", status, said)
+	}
+}

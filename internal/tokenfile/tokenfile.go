@@ -1,0 +1,217 @@
+// Package tokenfile edits P's token file: lines are added and taken away, and all
+// else in it, comments and order, stays as it is. What the lines mean is package
+// control's to say.
+//
+// An edit is whole or not at all, also when the machine fails: the new file is
+// written beside the old one, and takes its place. While it is there, another edit
+// is refused.
+package tokenfile
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/oneline"
+)
+
+// Entry is a line with a token.
+type Entry struct {
+	Fingerprint string   // of the token
+	Names       []string // as they are written
+	Comment     string   // behind them, for people; "" if there is none
+}
+
+// Fingerprint returns eight hexadecimal digits by which people tell tokens apart. Of
+// a token that can be guessed it would tell who has it right.
+func Fingerprint(token string) string {
+	sum := sha256.Sum256([]byte("spdy-proxy token fingerprint\x00" + token))
+	return hex.EncodeToString(sum[:4])
+}
+
+// New returns a new token, of 130 random bits.
+func New() string { return rand.Text() }
+
+// File is the content of a token file, while it is edited.
+type File struct {
+	lines []line
+}
+
+// line is one with its end. Without a token it is a comment, or empty.
+type line struct {
+	text    string
+	token   string
+	names   []string
+	comment string
+}
+
+func parse(text string) *File {
+	f := &File{}
+	for raw := range strings.Lines(text) {
+		l := line{text: raw}
+		written, comment, _ := strings.Cut(raw, "#")
+		if len(f.lines) == 0 {
+			written = strings.TrimPrefix(written, "\ufeff") // as control reads it
+		}
+		if fields := strings.Fields(written); len(fields) > 0 {
+			l.token, l.names, l.comment = fields[0], fields[1:], strings.TrimSpace(comment)
+		}
+		f.lines = append(f.lines, l)
+	}
+	return f
+}
+
+func (f *File) text() string {
+	var b strings.Builder
+	for _, l := range f.lines {
+		b.WriteString(l.text)
+	}
+	return b.String()
+}
+
+// Entries returns the lines that have a token.
+func (f *File) Entries() (all []Entry) {
+	for _, l := range f.lines {
+		if l.token != "" {
+			all = append(all, Entry{Fingerprint(l.token), l.names, oneline.Clean(l.comment)})
+		}
+	}
+	return all
+}
+
+// Add appends a line.
+func (f *File) Add(token string, names []string, comment string) {
+	if n := len(f.lines); n > 0 && !strings.HasSuffix(f.lines[n-1].text, "\n") {
+		f.lines[n-1].text += "\n"
+	}
+	f.lines = append(f.lines, newLine(token, names, comment))
+}
+
+func newLine(token string, names []string, comment string) line {
+	text := token + " " + strings.Join(names, " ")
+	if comment = oneline.Clean(comment); comment != "" {
+		text += "  # " + comment
+	}
+	return line{text + "\n", token, names, comment}
+}
+
+// Remove takes the line of a token away, by its fingerprint, or a name from all
+// lines, and returns those lines as they were. A line without a name goes.
+func (f *File) Remove(what string) (was []Entry, err error) {
+	token := slices.ContainsFunc(f.lines, func(l line) bool { return l.token != "" && Fingerprint(l.token) == what })
+	name := slices.ContainsFunc(f.lines, func(l line) bool { return slices.Contains(l.names, what) })
+	switch {
+	case token && name:
+		return nil, fmt.Errorf("%q is a token's fingerprint and a name: remove the line with an editor", what)
+	case !token && !name:
+		return nil, fmt.Errorf("no token has the fingerprint or the name %q: token list shows what there is", what)
+	}
+	var rest []line
+	for _, l := range f.lines {
+		if l.token == "" || !slices.Contains(l.names, what) && Fingerprint(l.token) != what {
+			rest = append(rest, l)
+			continue
+		}
+		was = append(was, Entry{Fingerprint(l.token), l.names, oneline.Clean(l.comment)})
+		if names := slices.DeleteFunc(slices.Clone(l.names), func(n string) bool { return n == what }); name && len(names) > 0 {
+			rest = append(rest, newLine(l.token, names, l.comment))
+		}
+	}
+	f.lines = rest
+	return was, nil
+}
+
+// Read reads a file.
+func Read(file string) (*File, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("token file %s cannot be read: %w; name yours with --token-file", file, reason(err))
+	}
+	return parse(string(data)), nil
+}
+
+// Edit has change edit a file, which is made if it is missing, and puts what comes
+// of it in its place, readable by its owner alone, who stays the same. What control
+// would not read is not written. Its error is one line that says what would mend it.
+func Edit(file string, change func(*File) error) error {
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target
+	}
+	lock := file + ".new"
+	w, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there: another edit is under way, or was cut off; if none is, remove that file", lock)
+	}
+	if err != nil {
+		return fmt.Errorf("token file %s cannot be replaced: %w; its folder must be writable", file, reason(err))
+	}
+	renamed := false
+	defer func() {
+		w.Close()
+		if !renamed { // else it may be another's by now
+			os.Remove(lock)
+		}
+	}()
+	var old fs.FileInfo
+	data, err := os.ReadFile(file)
+	if err == nil {
+		old, err = os.Stat(file)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("token file %s cannot be read: %w", file, reason(err))
+	}
+	f := parse(string(data))
+	if err := change(f); err != nil {
+		return err
+	}
+	text := f.text()
+	if _, err := control.ParseTokens(strings.NewReader(text)); err != nil {
+		return fmt.Errorf("token file %s is left as it is: it would be refused: %w", file, err)
+	}
+	_, err = w.WriteString(text)
+	if err == nil && old != nil {
+		err = keepOwner(w, old)
+	}
+	if err == nil {
+		err = w.Sync()
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		err = os.Rename(lock, file)
+		renamed = err == nil
+	}
+	if err != nil {
+		return fmt.Errorf("token file %s is left as it is: it cannot be replaced: %w", file, reason(err))
+	}
+	syncFolder(filepath.Dir(file))
+	return nil
+}
+
+// syncFolder has a rename last. The file is whole anyhow.
+func syncFolder(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		d.Sync()
+		d.Close()
+	}
+}
+
+// reason is an error without the file, which was said.
+func reason(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	if le, ok := errors.AsType[*os.LinkError](err); ok {
+		return le.Err
+	}
+	return err
+}

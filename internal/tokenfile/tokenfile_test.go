@@ -1,0 +1,186 @@
+package tokenfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const sample = "# the tokens\n\n" +
+	"aaaa *   # for tests\n" +
+	"bbbb photos films\r\n" +
+	"#cccc old\n" +
+	"dddd photos"
+
+func put(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(text), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func content(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestEntries(t *testing.T) {
+	f, err := Read(put(t, sample))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(f.Entries())
+	want := fmt.Sprintf("[{%s [*] for tests} {%s [photos films] } {%s [photos] }]", Fingerprint("aaaa"), Fingerprint("bbbb"), Fingerprint("dddd"))
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for _, secret := range []string{"aaaa", "bbbb", "cccc", "dddd"} {
+		if strings.Contains(got, secret) {
+			t.Errorf("%s is in %s", secret, got)
+		}
+	}
+	if len(Fingerprint("aaaa")) != 8 || Fingerprint("aaaa") == Fingerprint("bbbb") {
+		t.Errorf("fingerprints are %s and %s", Fingerprint("aaaa"), Fingerprint("bbbb"))
+	}
+}
+
+// All else stays as it is, byte by byte.
+func TestEdit(t *testing.T) {
+	for _, tt := range []struct {
+		what   string
+		change func(*File) error
+		want   string
+	}{
+		{"nothing", func(*File) error { return nil }, sample},
+		{"add", func(f *File) error { f.Add("eeee", []string{"wiki", "@"}, "of\nAnna"); return nil }, sample + "\neeee wiki @  # of Anna\n"},
+		{"remove a token", func(f *File) error { _, err := f.Remove(Fingerprint("aaaa")); return err }, strings.Replace(sample, "aaaa *   # for tests\n", "", 1)},
+		{"remove a name", func(f *File) error { _, err := f.Remove("photos"); return err },
+			"# the tokens\n\naaaa *   # for tests\nbbbb films\n#cccc old\n"},
+	} {
+		file := put(t, sample)
+		if err := Edit(file, tt.change); err != nil {
+			t.Errorf("%s: %v", tt.what, err)
+		}
+		if got := content(t, file); got != tt.want {
+			t.Errorf("%s: got\n%q\nwant\n%q", tt.what, got, tt.want)
+		}
+		if info, err := os.Stat(file); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v; want mode 0600", tt.what, info.Mode(), err)
+		}
+		if list, _ := filepath.Glob(filepath.Dir(file) + "/*"); len(list) != 1 {
+			t.Errorf("%s: left %q", tt.what, list)
+		}
+	}
+}
+
+// What is refused leaves the file as it was.
+func TestEditRefused(t *testing.T) {
+	for _, tt := range []struct {
+		what   string
+		change func(*File) error
+		says   string
+	}{
+		{"no such name", func(f *File) error { _, err := f.Remove("nobody"); return err }, `"nobody"`},
+		{"a bad name", func(f *File) error { f.Add("eeee", []string{"a_b"}, ""); return nil }, "would be refused: line 7"},
+		{"no name", func(f *File) error { f.Add("eeee", nil, ""); return nil }, "would be refused: line 7"},
+		{"an error", func(*File) error { return errors.New("no") }, "no"},
+		{"the last token", func(f *File) error {
+			for _, e := range f.Entries() {
+				f.Remove(e.Fingerprint)
+			}
+			return nil
+		}, "there is no token in it"},
+	} {
+		file := put(t, sample)
+		err := Edit(file, tt.change)
+		if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "eeee") {
+			t.Errorf("%s: got %v, want %q", tt.what, err, tt.says)
+		}
+		if got := content(t, file); got != sample {
+			t.Errorf("%s: the file is\n%s", tt.what, got)
+		}
+		if list, _ := filepath.Glob(filepath.Dir(file) + "/*"); len(list) != 1 {
+			t.Errorf("%s: left %q", tt.what, list)
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "none", "token")
+	if err := Edit(missing, func(*File) error { return nil }); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Errorf("no folder: %v", err)
+	}
+	if _, err := Read(missing); err == nil || !strings.Contains(err.Error(), "--token-file") {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestEditNewFileAndLink(t *testing.T) {
+	dir := t.TempDir()
+	add := func(f *File) error { f.Add(New(), []string{"a"}, ""); return nil }
+	file := filepath.Join(dir, "token")
+	if err := Edit(file, add); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("token", link); err != nil {
+		t.Skip(err)
+	}
+	if err := Edit(link, add); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := Read(file); err != nil || len(f.Entries()) != 2 {
+		t.Errorf("the file has %v, %v; want two tokens", f, err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link is no link any more")
+	}
+}
+
+// Of edits at once none is lost: it is done, or refused.
+func TestEditsAtOnce(t *testing.T) {
+	file := put(t, sample)
+	var done, refused int
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	for range 20 {
+		// Ends after one edit; waited for below.
+		running.Go(func() {
+			err := Edit(file, func(f *File) error { f.Add(New(), []string{"x"}, ""); return nil })
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				done++
+			case strings.Contains(err.Error(), "another edit is under way"):
+				refused++
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	f, err := Read(file)
+	if err != nil || len(f.Entries()) != 3+done || done == 0 || done+refused != 20 {
+		t.Errorf("%d done, %d refused, %d tokens, %v", done, refused, len(f.Entries()), err)
+	}
+}
+
+func TestRemoveAmbiguous(t *testing.T) {
+	f := parse("aaaa " + Fingerprint("bbbb") + "\nbbbb x\n")
+	if _, err := f.Remove(Fingerprint("bbbb")); err == nil || !strings.Contains(err.Error(), "a name") {
+		t.Errorf("got %v", err)
+	}
+	was, err := f.Remove("x")
+	if err != nil || len(was) != 1 || was[0].Fingerprint != Fingerprint("bbbb") || len(f.Entries()) != 1 {
+		t.Errorf("got %v, %v", was, err)
+	}
+}
