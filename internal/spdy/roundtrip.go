@@ -19,12 +19,12 @@ var (
 // 2^31-1, the session begins to go away by itself: see GoingAway.
 //
 // The request's path is URL.RequestURI, or URL.Opaque as it is if that starts
-// with "/". Its body is not read before the stream is open, and is always
-// closed. Names that speak of one HTTP/1.1 connection are left out, but for an
-// upgrade: with "Connection: Upgrade" the stream stays open both ways, and the
-// Body of a 101 response is an io.ReadWriteCloser with a CloseWrite method. Any
-// Body has a method Ready() bool, whether the next Read returns at once.
-// WithPriority sets the priority.
+// with "/". Its body is not read before the stream is open, nor further than the
+// stream's window lets it be sent, and is always closed. Names that speak of one
+// HTTP/1.1 connection are left out, but for an upgrade: with "Connection: Upgrade"
+// the stream stays open both ways, and the Body of a 101 response is an
+// io.ReadWriteCloser with a CloseWrite method. Any Body has a method Ready() bool,
+// whether the next Read returns at once. WithPriority sets the priority.
 //
 // The error is a *StreamError or a *SessionError, and Retryable says whether the
 // request may be repeated; it wraps the context's error when that ended the
@@ -61,7 +61,7 @@ func (s *Session) roundTrip(st *Stream, req *http.Request) (*http.Response, erro
 		closeBody()
 		return nil, &StreamError{Status: FrameTooLarge, Cause: err}
 	}
-	st.duplex = upgrade
+	st.duplex, st.send.paced = upgrade, hasBody
 	if s.cfg.FairKey != nil {
 		st.fairKey = s.cfg.FairKey(req)
 	}
@@ -98,6 +98,9 @@ func (st *Stream) sendBody(req *http.Request) {
 	err := st.writeFrom(func(space []byte) (int, bool, error) {
 		n, err := req.Body.Read(space)
 		sent += int64(n)
+		if n > 0 && sent == req.ContentLength {
+			st.unpace() // what is left is the end, which needs no window
+		}
 		switch {
 		case req.ContentLength > 0 && sent > req.ContentLength:
 			failed = fmt.Errorf("%w: %d bytes announced, more read", ErrBodyLength, req.ContentLength)

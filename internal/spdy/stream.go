@@ -67,6 +67,7 @@ type sendHalf struct {
 	timedOut bool   // a write failed for its deadline
 	writers  int    // calls of writeFrom that wait for room
 	filled   bool   // a whole chunk was
+	paced    bool   // no more is added than the window lets out
 
 	// See stream_hold.go.
 	reply *pairs // the SYN_REPLY, while it is held back

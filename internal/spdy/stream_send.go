@@ -17,11 +17,20 @@ const (
 // fewStreams is so few that each may hold a large chunk: 4 MiB in all.
 const fewStreams = 64
 
-// roomLocked reports whether more DATA may be added.
+// roomLocked reports whether more DATA may be added. To a request's body that is no
+// more than the window lets out: the rest could not be sent yet, and a request whose
+// body was touched cannot be sent elsewhere if the peer refuses it.
 func (st *Stream) roomLocked() bool {
+	if st.send.paced && st.inWindowLocked() <= 0 {
+		return false
+	}
 	return st.send.list.size < sendBufferLow ||
-		st.send.list.size < sendBuffer && int64(st.send.list.size) < int64(st.send.window) && st.s.send.buffered < sendBufferAll
+		st.send.list.size < sendBuffer && st.inWindowLocked() > 0 && st.s.send.buffered < sendBufferAll
 }
+
+// inWindowLocked returns how many bytes the stream's window lets out beyond those
+// that are buffered.
+func (st *Stream) inWindowLocked() int64 { return int64(st.send.window) - int64(st.send.list.size) }
 
 // wakeWriterLocked wakes those that wait for room, where there is enough of it to
 // be worth that: before the buffer is empty, or a less urgent stream would have the
@@ -58,7 +67,11 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 		if err := st.writeErrorLocked(); err != nil {
 			return err
 		}
-		n, more, err := st.fillUnlocked(fill, st.send.list.reserve(st.largeLocked()))
+		space := st.send.list.reserve(st.largeLocked())
+		if st.send.paced {
+			space = space[:min(int64(len(space)), st.inWindowLocked())]
+		}
+		n, more, err := st.fillUnlocked(fill, space)
 		if st.send.fin {
 			n = 0 // somebody else ended this side meanwhile
 		}
@@ -81,6 +94,13 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			return err
 		}
 	}
+}
+
+// unpace has writeFrom fill without window again.
+func (st *Stream) unpace() {
+	st.s.mu.Lock()
+	defer st.s.unlock()
+	st.send.paced = false
 }
 
 // writeAll sends p.
