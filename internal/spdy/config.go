@@ -161,7 +161,7 @@ func (c *Config) NewClientSession(conn net.Conn) *Session {
 // httputil.ReverseProxy and WebSocket libraries find what they expect. A handler that
 // calls WriteHeader with 101, and no Hijack, has both directions as the request's Body
 // and Write. A method WaitSent() error waits until the peer's windows let out what was
-// written.
+// written. ResetStream refuses a request, or breaks a response off.
 func (c *Config) NewServerSession(conn net.Conn, server *http.Server) *Session {
 	if server == nil {
 		server = &http.Server{}

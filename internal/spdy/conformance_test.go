@@ -45,7 +45,7 @@ func clientWith(id int, what string, s setup, run func(h *clientTest)) conforman
 }
 
 var conformanceSections = [][]conformanceCase{
-	framingCases, streamCases, headerCases, flowCases, settingsCases, pingCases, goAwayCases, httpCases, limitCases, bodyCases,
+	framingCases, streamCases, headerCases, flowCases, settingsCases, pingCases, goAwayCases, httpCases, limitCases, bodyCases, refusalCases,
 }
 
 func TestConformance(t *testing.T) {
@@ -86,8 +86,8 @@ func specCases(t *testing.T) map[string]bool {
 			t.Errorf("SPEC.md, case %d: got side %q", id, side)
 		}
 	}
-	if last != 118 {
-		t.Errorf("SPEC.md lists %d cases, want 118", last)
+	if last != 120 {
+		t.Errorf("SPEC.md lists %d cases, want 120", last)
 	}
 	return cases
 }

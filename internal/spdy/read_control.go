@@ -16,13 +16,9 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 	if id == 0 {
 		return protocolError("RST_STREAM on stream 0")
 	}
-	counted := status
-	if counted > FrameTooLarge {
-		counted = 0
-	}
 	s.mu.Lock()
 	defer s.unlock()
-	s.stats.ResetsReceived[counted]++
+	s.stats.ResetsReceived[counted(status)]++
 	st := s.streams[id]
 	if st == nil {
 		s.queue.dropAll(id)

@@ -92,13 +92,21 @@ func (s *Session) resetLocked(st *Stream, status Status, cause error) {
 	s.removeLocked(st, &StreamError{StreamID: st.id, Status: status, Cause: cause})
 }
 
+// counted returns where Stats counts a RST_STREAM.
+func counted(status Status) Status {
+	if status > FrameTooLarge {
+		return 0
+	}
+	return status
+}
+
 // sendResetLocked queues a RST_STREAM.
 func (s *Session) sendResetLocked(id uint32, status Status) {
 	if told := &s.resets.told[id&1]; !s.neverOpened(id) {
 		*told = max(*told, id)
 	}
 	if s.err == nil {
-		s.stats.ResetsSent[int(status)%len(s.stats.ResetsSent)]++
+		s.stats.ResetsSent[counted(status)]++
 		s.queueLocked(item{typ: typeRstStream, id: id, value: uint32(status)})
 	}
 }

@@ -2,6 +2,7 @@ package spdy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 )
 
@@ -37,6 +38,39 @@ func StreamID(ctx context.Context) uint32 {
 		return 0
 	}
 	return st.id // fixed before the handler's context was made
+}
+
+var (
+	errNoHandler = errors.New("spdy: ResetStream without the context of a handler")
+	errReplied   = errors.New("spdy: a stream that was answered cannot be refused")
+	errByHandler = errors.New("reset by its handler")
+)
+
+// ResetStream ends the stream of the handler that ctx is the context of, with a
+// RST_STREAM of that status and nothing more: a response that was not sent yet, or
+// of which the windows have not let out the end, is given up. The handler is to
+// return then.
+//
+// RefusedStream says that nothing of the request was processed, so that it may be
+// repeated whatever its method; with it, it is an error if the response has begun to
+// go out, and the stream goes on. A status above 255 is for peers that have agreed
+// on it. ResetStream may be called by any goroutine until the handler returns. It
+// returns the stream's error if that has ended already.
+func ResetStream(ctx context.Context, status Status) error {
+	st, ok := ctx.Value(streamKey{}).(*Stream)
+	if !ok {
+		return errNoHandler
+	}
+	st.s.mu.Lock()
+	defer st.s.unlock()
+	switch {
+	case st.state == streamClosed:
+		return st.writeErrorLocked()
+	case status == RefusedStream && st.replied:
+		return errReplied
+	}
+	st.s.resetLocked(st, status, errByHandler)
+	return nil
 }
 
 // ResponseStreamID returns the id of the stream that resp came on, 0 if resp is
