@@ -65,8 +65,17 @@ type Config struct {
 	FirstStreamID uint32
 
 	// StreamWindow is the receive window in bytes that a stream starts with,
-	// announced as SETTINGS 7. Zero means 65536, which is also the least.
+	// announced as SETTINGS 7 without WindowOnRead. Zero means 65536, which is also
+	// the least.
 	StreamWindow int32
+
+	// WindowOnRead has the streams of a server session start with a window of 0, so
+	// announced: the first Read of a request's body opens the window, of StreamWindow
+	// bytes. A body that the handler does not ask for stays with its sender, who is
+	// told to keep it when the response is out. It is for handlers that pass requests
+	// on, and may have to refuse them: see ResetStream. What a peer sends before it
+	// has seen the SETTINGS is taken. Client sessions ignore it.
+	WindowOnRead bool
 
 	// MaxStreamWindow is the size in bytes to which the receive window of a
 	// stream may grow by itself, while its reader keeps up and the round trip

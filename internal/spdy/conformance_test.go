@@ -45,7 +45,7 @@ func clientWith(id int, what string, s setup, run func(h *clientTest)) conforman
 }
 
 var conformanceSections = [][]conformanceCase{
-	framingCases, streamCases, headerCases, flowCases, settingsCases, pingCases, goAwayCases, httpCases, limitCases, bodyCases, refusalCases,
+	framingCases, streamCases, headerCases, flowCases, settingsCases, pingCases, goAwayCases, httpCases, limitCases, bodyCases, refusalCases, windowCases,
 }
 
 func TestConformance(t *testing.T) {
@@ -86,8 +86,8 @@ func specCases(t *testing.T) map[string]bool {
 			t.Errorf("SPEC.md, case %d: got side %q", id, side)
 		}
 	}
-	if last != 120 {
-		t.Errorf("SPEC.md lists %d cases, want 120", last)
+	if last != 125 {
+		t.Errorf("SPEC.md lists %d cases, want 125", last)
 	}
 	return cases
 }

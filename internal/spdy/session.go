@@ -112,7 +112,11 @@ func (s *Session) queuePreface() {
 	if s.server != nil {
 		maxStreams = s.cfg.MaxConcurrentStreams
 	}
-	s.queue.push(item{typ: typeSettings, settings: [2]uint32{maxStreams, uint32(s.cfg.StreamWindow)}})
+	window := uint32(s.cfg.StreamWindow)
+	if s.windowOnRead() {
+		window = 0
+	}
+	s.queue.push(item{typ: typeSettings, settings: [2]uint32{maxStreams, window}})
 	s.receive.window = recvWindow{size: defaultWindow, avail: defaultWindow}
 	if s.sessionWindows() {
 		if d := s.receive.window.grow(int64(s.cfg.SessionWindow)); d > 0 {
@@ -120,6 +124,9 @@ func (s *Session) queuePreface() {
 		}
 	}
 }
+
+// windowOnRead: see Config.WindowOnRead.
+func (s *Session) windowOnRead() bool { return s.server != nil && s.cfg.WindowOnRead }
 
 // sessionWindows: only SPDY/3.1 has them.
 func (s *Session) sessionWindows() bool { return s.cfg.Version == SPDY31 }

@@ -84,6 +84,7 @@ type recvHalf struct {
 	buf      recvBuffer   // has a lock of its own
 	updateAt atomic.Int32 // how many bytes its reader consumes before it tells the session
 	grew     atomic.Bool  // window is larger than at first
+	shut     atomic.Bool  // the peer was not told of the window yet: Config.WindowOnRead
 
 	// Guarded by Session.mu.
 	window    recvWindow
@@ -112,6 +113,7 @@ func (s *Session) newStream() *Stream {
 	st.recv.buf.init()
 	st.recv.window = recvWindow{size: int64(s.cfg.StreamWindow), avail: int64(s.cfg.StreamWindow)}
 	st.recv.updateAt.Store(int32(st.recv.window.enough()))
+	st.recv.shut.Store(s.windowOnRead())
 	return st
 }
 
