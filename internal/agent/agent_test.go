@@ -625,8 +625,9 @@ func TestLostAfterGoodbye(t *testing.T) {
 	})
 }
 
-// A loss is one line, whatever the cause, and says which.
-func TestLossIsOneLine(t *testing.T) {
+// A loss is one warning, whatever the cause, and says which; a line behind it has the
+// frames that came before.
+func TestLossIsOneWarning(t *testing.T) {
 	for name, tt := range map[string]struct {
 		lose func(s *session)
 		says string
@@ -649,8 +650,9 @@ func TestLossIsOneLine(t *testing.T) {
 					if w.log.Count("level=WARN") > 0 {
 						t.Errorf("log\n%s\nwants no warning", w.log)
 					}
-				} else if w.log.Count("level=WARN") != 1 || w.log.Count(tt.says) == 0 || w.log.Count("\n") != 3 {
-					t.Errorf("log\n%s\nwants one line between two of being connected, a warning with %q", w.log, tt.says)
+				} else if w.log.Count("level=WARN") != 1 || w.log.Count(tt.says) == 0 || w.log.Count("last frames of the lost connection") != 1 ||
+					w.log.Count("recv SYN_STREAM stream=1 flags=FIN") != 1 || w.log.Count("\n") != 4 {
+					t.Errorf("log\n%s\nwants, between two lines of being connected, a warning with %q and a line with the frames", w.log, tt.says)
 				}
 			})
 		})

@@ -170,8 +170,13 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 		select {
 		case <-s.Done():
 			// serve is about to say the same, if it has not said goodbye before.
-			if err := s.Err(); <-saidGoodbye && !inGoodOrder(err) {
+			err := s.Err()
+			if <-saidGoodbye && !inGoodOrder(err) {
 				l.log.Warn("connection lost that the proxy was ending, open requests were cut off", "held", since(began), "err", err)
+			}
+			if !inGoodOrder(err) && ctx.Err() == nil {
+				l.agent.lines.Log("frames", slog.LevelInfo, "last frames of the lost connection",
+					slog.String("proxy", l.addr), slog.Int("slot", l.slot), slog.Any("frames", s.Frames()))
 			}
 			return
 		case <-ctx.Done():

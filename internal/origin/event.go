@@ -1,8 +1,11 @@
 package origin
 
 import (
+	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
@@ -51,6 +54,15 @@ type Event struct {
 	Lasted   time.Duration // since the registration
 	Err      error         // Ended: why, nil if in good order. Dropped: what it did not do. Leaving: why, nil if C said so
 	Told     bool          // Ended: an event of Dropped or Revoked came before
+	Frames   spdy.Frames   // Dropped, and Ended with Err: the session's last ones
+}
+
+// flown returns the last frames of m's session, where it remembers them.
+func (m *Member) flown() spdy.Frames {
+	if s, ok := m.Session.(interface{ Frames() spdy.Frames }); ok {
+		return s.Frames()
+	}
+	return nil
 }
 
 // eventBurst is how many events of one kind and origin are logged as they come,
@@ -58,10 +70,16 @@ type Event struct {
 // must not fill it.
 const eventBurst = 20
 
+// framesBurst is how often the last frames of a session are logged as they come, of
+// all origins together, before it is once a minute; connections that were lost and
+// sessions that ended for another reason are counted by themselves.
+const framesBurst = 3
+
 // LogEvents returns a function for Config.OnEvent that writes a line an event. A
-// session that the table closed has one line, not another for its end.
+// session that the table closed has one line, not another for its end. One that
+// ended in an error has a second line with its last frames.
 func LogEvents(log *slog.Logger) func(Event) {
-	lines := loglimit.New(log, eventBurst)
+	lines, frames := loglimit.New(log, eventBurst), loglimit.New(log, framesBurst)
 	return func(e Event) {
 		if e.Kind == Ended && e.Told {
 			return
@@ -86,5 +104,13 @@ func LogEvents(log *slog.Logger) func(Event) {
 			level = slog.LevelWarn
 		}
 		lines.Log(name+" "+e.Kind.String(), level, e.Kind.String(), attrs...)
+		if len(e.Frames) > 0 {
+			kind := "faults"
+			if errors.Is(e.Err, spdy.ErrLost) || errors.Is(e.Err, spdy.ErrDead) || e.Kind == Dropped {
+				kind = "losses"
+			}
+			frames.Log(kind, slog.LevelInfo, "last frames of the origin's session", slog.String("origin", name), slog.String("remote", e.Member.RemoteAddr()),
+				slog.Any("frames", e.Frames))
+		}
 	}
 }

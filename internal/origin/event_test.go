@@ -64,6 +64,28 @@ func TestLogOfAFlappingOrigin(t *testing.T) {
 	})
 }
 
+// The frames before an error have a line of their own, of which there are few however
+// many sessions end, and those before a fault of the protocol are not lost among them.
+func TestLogOfLastFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := logged(func(log func(Event)) {
+			frames := spdy.Frames{{FrameInfo: spdy.FrameInfo{Type: 6, Length: 4}}}
+			for i := range 1000 {
+				m := &Member{name: Name(fmt.Sprint("o", i)), remote: "192.0.2.1:5"}
+				log(Event{Kind: Ended, Member: m, Err: spdy.ErrLost, Frames: frames})
+			}
+			log(Event{Kind: Ended, Member: &Member{name: "bad"}, Err: errors.New("a fault"), Frames: frames})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		})
+		const line = `level=INFO msg="last frames of the origin's session" origin=%s remote=%s frames="-0.000s recv PING length=4"`
+		if n := strings.Count(got, "last frames"); n != framesBurst+2 || strings.Count(got, fmt.Sprint(" times=", 1000-framesBurst)) != 1 ||
+			!strings.Contains(got, fmt.Sprintf(line, "o0", "192.0.2.1:5")) || !strings.Contains(got, fmt.Sprintf(line, "bad", `""`)) {
+			t.Errorf("%d lines with frames, want %d", n, framesBurst+2)
+		}
+	})
+}
+
 // What Ended says is what happened, and nothing if all is well.
 func TestWhyItEnded(t *testing.T) {
 	cut := errors.New("connection reset by peer")
@@ -90,6 +112,9 @@ func TestWhyItEnded(t *testing.T) {
 			for e := range events {
 				if e.Kind == Ended && !errors.Is(e.Err, test.want) {
 					t.Errorf("%s: %v, want %v", test.name, e.Err, test.want)
+				}
+				if e.Kind == Ended && (len(e.Frames) > 0) != (e.Err != nil) {
+					t.Errorf("%s: %d frames with %v, want some with an error", test.name, len(e.Frames), e.Err)
 				}
 				if e.Kind == Leaving && test.name != "it said goodbye" {
 					t.Errorf("%s: its loss was said to be a leave", test.name)

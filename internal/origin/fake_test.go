@@ -164,3 +164,5 @@ func (f *fake) Stats() spdy.Stats {
 	s.FramesReceived = f.frames
 	return s
 }
+
+func (f *fake) Frames() spdy.Frames { return make(spdy.Frames, 1) }

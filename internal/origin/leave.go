@@ -48,7 +48,11 @@ func (t *Table) watch(e *entry, m *Member) {
 	if closed || inGoodOrder(err) {
 		err = nil
 	}
-	t.cfg.OnEvent(Event{Kind: Ended, Member: m, Sessions: sessions, Lasted: time.Since(m.since), Err: err, Told: closed})
+	ended := Event{Kind: Ended, Member: m, Sessions: sessions, Lasted: time.Since(m.since), Err: err, Told: closed}
+	if err != nil {
+		ended.Frames = m.flown()
+	}
+	t.cfg.OnEvent(ended)
 }
 
 // inGoodOrder reports whether a session ended as it was meant to.
@@ -75,7 +79,11 @@ func (t *Table) emit(kind EventKind, m *Member, err error) {
 		sessions = len(e.serving)
 	}
 	t.mu.Unlock()
-	t.cfg.OnEvent(Event{Kind: kind, Member: m, Sessions: sessions, Lasted: time.Since(m.since), Err: err})
+	e := Event{Kind: kind, Member: m, Sessions: sessions, Lasted: time.Since(m.since), Err: err}
+	if kind == Dropped {
+		e.Frames = m.flown()
+	}
+	t.cfg.OnEvent(e)
 }
 
 // retire lets m finish what it serves.

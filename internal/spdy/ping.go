@@ -180,12 +180,15 @@ func (s *Session) startKeepAlive() {
 // heard notes that the peer has said something.
 func (s *Session) heard() { s.lastRead.Store(int64(time.Since(s.started))) }
 
+// heardAt returns when that was.
+func (s *Session) heardAt() time.Duration { return time.Duration(s.lastRead.Load()) }
+
 // sessionReader reads from the connection and notes when.
 type sessionReader struct{ s *Session }
 
 func (r sessionReader) Read(p []byte) (int, error) {
 	n, err := r.s.conn.Read(p)
-	if n > 0 && r.s.cfg.KeepAlive > 0 {
+	if n > 0 {
 		r.s.heard()
 	}
 	return n, err

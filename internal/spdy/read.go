@@ -81,15 +81,11 @@ func (s *Session) readFrame() error {
 	h := parseFrameHeader(b)
 	s.reader.br.Discard(frameHeaderLen)
 	if !h.control() {
+		s.flight.received(s.heardAt(), h, nil)
 		return s.readData(h)
 	}
-	if h.version != wireVersion {
-		return protocolError("frame of version %d", h.version)
-	}
-	if err := s.checkLength(h); err != nil {
-		return err
-	}
-	payload, err := s.readPayload(int(h.length))
+	payload, err := s.readControl(h)
+	s.flight.received(s.heardAt(), h, payload)
 	if err != nil {
 		return err
 	}
@@ -121,6 +117,18 @@ func (s *Session) readFrame() error {
 		s.trace(false, h.typ, h.flags, 0, int(h.length), "ignored")
 	}
 	return nil
+}
+
+// readControl returns the payload of a control frame, nil if the frame is an error.
+// What it returns is valid until the next read.
+func (s *Session) readControl(h frameHeader) ([]byte, error) {
+	if h.version != wireVersion {
+		return nil, protocolError("frame of version %d", h.version)
+	}
+	if err := s.checkLength(h); err != nil {
+		return nil, err
+	}
+	return s.readPayload(int(h.length))
 }
 
 // A peer may send frames that ask for work and bring nothing at this rate a

@@ -42,6 +42,8 @@ type Session struct {
 	reader reader // owned by readLoop
 	writer writer // owned by writeLoop
 
+	flight flightRecorder // has a lock of its own
+
 	mu sync.Mutex // see unlock
 	// Guarded by mu, which is never held across a read, a write or a callback.
 	wake      sync.Cond // the writer's

@@ -187,13 +187,15 @@ func (s *Session) pickLocked() {
 // their order, then DATA. It frees the control frames.
 func (s *Session) writeFrames(queue *item, echoes []uint32) error {
 	b := s.writer.buf[:0]
+	at := time.Since(s.started)
 	for _, id := range echoes {
+		s.flight.sentItem(at, &item{typ: typePing, value: id}, 4)
 		s.trace(true, typePing, 0, 0, 4, "id=", id)
 		b = appendWords(b, typePing, id)
 	}
 	for it := queue; it != nil; it = queue {
 		queue = it.next
-		b = s.appendItem(b, it)
+		b = s.appendItem(b, it, at)
 		it.free()
 		if len(b) >= maxRecord {
 			if err := s.write(b); err != nil {
@@ -205,8 +207,9 @@ func (s *Session) writeFrames(queue *item, echoes []uint32) error {
 	var err error
 	for i := range s.writer.data {
 		p := &s.writer.data[i]
+		h := parseFrameHeader(p.frame)
+		s.flight.sent(at, typeData, h.flags, h.id, int(h.length))
 		if s.tracer() != nil {
-			h := parseFrameHeader(p.frame)
 			s.tracer()(FrameInfo{Sent: true, Flags: uint8(h.flags), StreamID: h.id, Length: int(h.length)})
 		}
 		switch {
@@ -298,7 +301,7 @@ func (s *Session) limitWrite(now time.Time) {
 }
 
 // appendItem encodes one frame of the control queue.
-func (s *Session) appendItem(b []byte, it *item) []byte {
+func (s *Session) appendItem(b []byte, it *item, at time.Duration) []byte {
 	start := len(b)
 	switch it.typ {
 	case typeData:
@@ -331,5 +334,6 @@ func (s *Session) appendItem(b []byte, it *item) []byte {
 	} else if s.tracer() != nil {
 		s.traceItem(it, it.detail())
 	}
+	s.flight.sentItem(at, it, len(b)-start-frameHeaderLen)
 	return b
 }

@@ -1,0 +1,182 @@
+package spdy
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// flightSize is how many frames a session remembers; they take 4 KiB.
+const flightSize = 256
+
+// flightRecorder is the last frames of a session: those received in the order of
+// the wire, and between them those sent, as they were made ready for it.
+type flightRecorder struct {
+	mu sync.Mutex
+	// Guarded by mu, which is held for a few instructions, and no other with it.
+	n    uint64 // frames so far
+	ring [flightSize]flightRecord
+}
+
+// flightRecord is one frame, packed: when has the microseconds since the session's
+// start, flightValued, and the type; what has flightSent, the stream, and the first
+// byte with flags and the length behind it. A frame of a fixed length, which has no
+// flags either, has what it says there in their place, and GOAWAY the last-good id
+// in that of the stream.
+type flightRecord struct{ when, what uint64 }
+
+const (
+	flightValued = 1 << 16
+	flightSent   = 1 << 63
+)
+
+func (r *flightRecorder) add(f flightRecord) {
+	r.mu.Lock()
+	r.ring[r.n%flightSize] = f
+	r.n++
+	r.mu.Unlock()
+}
+
+// received notes the frame that h begins; payload is what came of it, for a control
+// frame, nil if it was not read.
+func (r *flightRecorder) received(at time.Duration, h frameHeader, payload []byte) {
+	id := h.id
+	if len(payload) >= 4 && hasStream(h.typ) {
+		id = binary.BigEndian.Uint32(payload) & maxStreamID
+	}
+	f := flightRecord{when: flightTime(at) | uint64(h.typ), what: uint64(id)<<32 | uint64(h.flags)<<24 | uint64(h.length)}
+	switch {
+	case h.typ == typePing && len(payload) == 4:
+		f.when, f.what = f.when|flightValued, uint64(binary.BigEndian.Uint32(payload))
+	case len(payload) == 8 && (h.typ == typeRstStream || h.typ == typeGoAway || h.typ == typeWindowUpdate):
+		f.when, f.what = f.when|flightValued, uint64(binary.BigEndian.Uint32(payload)&maxStreamID)<<32|uint64(binary.BigEndian.Uint32(payload[4:]))
+	}
+	r.add(f)
+}
+
+// sent notes a frame of ours, with its length on the wire.
+func (r *flightRecorder) sent(at time.Duration, typ FrameType, flags frameFlags, id uint32, length int) {
+	r.add(flightRecord{when: flightTime(at) | uint64(typ), what: flightSent | uint64(id)<<32 | uint64(flags)<<24 | uint64(length)})
+}
+
+// sentItem is sent for what was queued.
+func (r *flightRecorder) sentItem(at time.Duration, it *item, length int) {
+	var first, second uint32
+	switch it.typ {
+	case typePing:
+		second = it.value
+	case typeGoAway:
+		first, second = it.value, it.value2
+	case typeRstStream, typeWindowUpdate:
+		first, second = it.id, it.value
+	default:
+		r.sent(at, it.typ, it.flags, it.id, length)
+		return
+	}
+	r.add(flightRecord{when: flightTime(at) | flightValued | uint64(it.typ), what: flightSent | uint64(first)<<32 | uint64(second)})
+}
+
+func flightTime(at time.Duration) uint64 { return uint64(at/time.Microsecond) << 17 }
+
+// hasStream reports whether the payload of a control frame begins with a stream id.
+func hasStream(t FrameType) bool {
+	switch t {
+	case typeSynStream, typeSynReply, typeRstStream, typeHeaders, typeWindowUpdate:
+		return true
+	}
+	return false
+}
+
+// info unpacks a record.
+func (f flightRecord) info() FrameInfo {
+	i := FrameInfo{Sent: f.what&flightSent != 0, Type: FrameType(f.when)}
+	first, second := uint32(f.what>>32)&maxStreamID, uint32(f.what)
+	if f.when&flightValued == 0 {
+		i.StreamID, i.Flags, i.Length = first, uint8(second>>24), int(second&0xffffff)
+		return i
+	}
+	it := item{typ: i.Type, id: first, value: second}
+	if i.Type == typeGoAway {
+		it.id, it.value, it.value2 = 0, first, second
+	}
+	i.StreamID, i.Length, i.Detail = it.id, it.length(), it.detail()
+	return i
+}
+
+// FrameRecord is one frame that a session remembers. Its Detail has what a frame of
+// a fixed length says; of a header block there is nothing but its length.
+type FrameRecord struct {
+	FrameInfo
+	Time time.Time // when it was received, or was made ready to be sent
+}
+
+// Frames are frames of one session, the oldest first. As text, and as the value of a
+// log record, they are one line: the times count back from the last frame, equal
+// ones that follow each other are one entry with their number and their bytes, and
+// of more than 8 KiB the end is kept.
+type Frames []FrameRecord
+
+// Frames returns the last frames of the session, at most 256, whether it goes on or
+// has ended. A frame that the peer was to be sent may be on its way still.
+func (s *Session) Frames() Frames {
+	r := &s.flight
+	r.mu.Lock()
+	ring, n := r.ring, r.n
+	r.mu.Unlock()
+	frames := make(Frames, 0, min(n, flightSize))
+	for i := n - uint64(cap(frames)); i < n; i++ {
+		f := ring[i%flightSize]
+		frames = append(frames, FrameRecord{f.info(), s.started.Add(time.Duration(f.when>>17) * time.Microsecond)})
+	}
+	return frames
+}
+
+// maxFramesText bounds the text of Frames in bytes.
+const maxFramesText = 8 << 10
+
+// String returns one line without its end.
+func (f Frames) String() string {
+	var entries []string
+	size := 0
+	for end := len(f); end > 0; {
+		last := f[end-1]
+		begin, bytes := end-1, last.Length
+		for begin > 0 && f[begin-1].same(last) {
+			begin--
+			bytes += f[begin].Length
+		}
+		e := f[begin]
+		e.Length = bytes
+		text := fmt.Sprintf("-%.3fs %v", f[len(f)-1].Time.Sub(e.Time).Seconds(), e.FrameInfo)
+		if n := end - begin; n > 1 {
+			text += fmt.Sprintf(" frames=%d", n)
+		}
+		if size += len(text) + len("; "); size > maxFramesText-len("...; ") {
+			entries = append(entries, "...")
+			break
+		}
+		entries = append(entries, text)
+		end = begin
+	}
+	var b strings.Builder
+	for i := len(entries) - 1; i >= 0; i-- {
+		b.WriteString(entries[i])
+		if i > 0 {
+			b.WriteString("; ")
+		}
+	}
+	return b.String()
+}
+
+// same reports whether two frames that follow each other differ in their lengths at
+// most.
+func (f FrameRecord) same(g FrameRecord) bool {
+	return f.Sent == g.Sent && f.Type == g.Type && f.Flags == g.Flags && f.StreamID == g.StreamID && f.Detail == g.Detail
+}
+
+// LogValue implements slog.LogValuer: nobody makes the text for a line that is not
+// written.
+func (f Frames) LogValue() slog.Value { return slog.StringValue(f.String()) }
