@@ -104,6 +104,8 @@ type Config struct {
 	Addr string
 	// PProf adds Go's profiles under /debug/pprof/.
 	PProf bool
+	// Flight is what the runtime did last, beside the profiles. Nil: there is none.
+	Flight *Flight
 }
 
 // Handler returns what answers on the admin port.
@@ -118,7 +120,7 @@ func Handler(c Config) http.Handler {
 		mux.Handle("/metrics", c.Metrics.handler())
 	}
 	if c.PProf {
-		mux.Handle("/debug/pprof/", profiles())
+		mux.Handle("/debug/pprof/", profiles(c.Flight))
 	}
 	h.mux = mux
 	return h

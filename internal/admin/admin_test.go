@@ -141,6 +141,35 @@ func TestPProf(t *testing.T) {
 	}
 }
 
+// The runtime's flight recorder beside the profiles, while it runs.
+func TestFlight(t *testing.T) {
+	flight := new(Flight)
+	for _, c := range []struct {
+		name       string
+		pprof, run bool
+		flight     *Flight
+		status     int
+		want       string
+	}{
+		{"it runs", true, true, flight, 200, "go 1."},
+		{"it does not", true, false, flight, 503, "There is no recording"},
+		{"there is none", true, true, nil, 404, ""},
+		{"no profiles", false, true, flight, 404, ""},
+	} {
+		if c.run {
+			if err := flight.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h := Handler(Config{Source: busy(), Addr: "localhost:1445", PProf: c.pprof, Flight: c.flight})
+		res := ask(h, "GET", "http://localhost/debug/pprof/flight")
+		if got := body(t, res); res.StatusCode != c.status || !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: got %d %.60q, want %d and %q", c.name, res.StatusCode, got, c.status, c.want)
+		}
+		flight.Stop()
+	}
+}
+
 // No DNS rebinding: only a loopback name, or the address listened on.
 func TestHost(t *testing.T) {
 	for _, c := range []struct {

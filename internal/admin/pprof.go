@@ -12,12 +12,21 @@ const maxProfile = 60
 
 // profiles answers below /debug/pprof/ as net/http/pprof does, but for cmdline:
 // a command line may hold what is nobody's business. That package also adds
-// itself to http.DefaultServeMux, which is served nowhere.
-func profiles() http.Handler {
+// itself to http.DefaultServeMux, which is served nowhere. flight, if not nil, is asked
+// for what the runtime did in the last seconds.
+func profiles(flight *Flight) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	if flight != nil {
+		mux.HandleFunc("/debug/pprof/flight", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/octet-stream")
+			if n, err := flight.WriteTo(w); n == 0 {
+				http.Error(w, fmt.Sprintf("There is no recording: %v.", err), http.StatusServiceUnavailable)
+			}
+		})
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if text := r.FormValue("seconds"); text != "" {
 			if n, err := strconv.Atoi(text); err != nil || n < 1 || n > maxProfile {

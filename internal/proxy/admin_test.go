@@ -69,6 +69,9 @@ func TestAdminOptions(t *testing.T) {
 	if status, text := x.adminGet("/debug/pprof/"); status != 200 || !strings.Contains(text, "goroutine") {
 		t.Errorf("/debug/pprof/: got %d %q, want the profiles", status, text)
 	}
+	if status, text := x.adminGet("/debug/pprof/flight"); status != 200 || !strings.HasPrefix(text, "go 1.") {
+		t.Errorf("/debug/pprof/flight: got %d %.40q, want a trace", status, text)
+	}
 	if status, _ := x.adminGet("/debug/pprof/cmdline"); status != 404 {
 		t.Errorf("/debug/pprof/cmdline: got %d, want 404", status)
 	}

@@ -56,6 +56,7 @@ type Proxy struct {
 	front   *http1.Server
 	admin   *http.Server // nil without --admin
 	metrics *admin.Metrics
+	flight  *admin.Flight      // nil without --pprof; runs while Run does
 	events  func(origin.Event) // writes them to the log
 
 	// tls is the control port's configuration of now; the front port takes its
@@ -135,9 +136,12 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p.metrics = admin.NewMetrics(source{p}, cfg.Version)
 	if cfg.Admin != "" {
-		p.admin = admin.Server(admin.Handler(admin.Config{
-			Source: source{p}, Metrics: p.metrics, Version: cfg.Version, Started: p.started, Addr: cfg.Admin, PProf: cfg.PProf,
-		}))
+		ac := admin.Config{Source: source{p}, Metrics: p.metrics, Version: cfg.Version, Started: p.started, Addr: cfg.Admin, PProf: cfg.PProf}
+		if cfg.PProf {
+			p.flight = new(admin.Flight)
+			ac.Flight = p.flight
+		}
+		p.admin = admin.Server(admin.Handler(ac))
 		p.admin.ErrorLog = slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn)
 	}
 	return p, nil
@@ -206,6 +210,12 @@ func (p *Proxy) AdminAddr() net.Addr {
 // everything is stopped then too.
 func (p *Proxy) Run(ctx, now context.Context) error {
 	defer p.access.Close()
+	if p.flight != nil {
+		if err := p.flight.Start(); err != nil {
+			p.log.Warn("the runtime's flight recorder does not run", "err", err)
+		}
+		defer p.flight.Stop()
+	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var running sync.WaitGroup
