@@ -4,19 +4,18 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
 // flightSize is how many frames a session remembers; they take 4 KiB.
 const flightSize = 256
 
-// flightRecorder is the last frames of a session: those received in the order of
-// the wire, and between them those sent, as they were made ready for it.
+// flightRecorder is the last frames of a session, as they were received, and as they
+// had been written. Guarded by Session.mu: at each frame somebody has it anyway, and a
+// lock of its own would go to and fro between the reader and the writer.
 type flightRecorder struct {
-	mu sync.Mutex
-	// Guarded by mu, which is held for a few instructions, and no other with it.
 	n    uint64 // frames so far
 	ring [flightSize]flightRecord
 }
@@ -34,15 +33,13 @@ const (
 )
 
 func (r *flightRecorder) add(f flightRecord) {
-	r.mu.Lock()
 	r.ring[r.n%flightSize] = f
 	r.n++
-	r.mu.Unlock()
 }
 
-// received notes the frame that h begins; payload is what came of it, for a control
-// frame, nil if it was not read.
-func (r *flightRecorder) received(at time.Duration, h frameHeader, payload []byte) {
+// flightReceived is the record of the frame that h begins; payload is what came of it,
+// for a control frame, nil if it was not read.
+func flightReceived(at time.Duration, h frameHeader, payload []byte) flightRecord {
 	id := h.id
 	if len(payload) >= 4 && hasStream(h.typ) {
 		id = binary.BigEndian.Uint32(payload) & maxStreamID
@@ -54,29 +51,34 @@ func (r *flightRecorder) received(at time.Duration, h frameHeader, payload []byt
 	case len(payload) == 8 && (h.typ == typeRstStream || h.typ == typeGoAway || h.typ == typeWindowUpdate):
 		f.when, f.what = f.when|flightValued, uint64(binary.BigEndian.Uint32(payload)&maxStreamID)<<32|uint64(binary.BigEndian.Uint32(payload[4:]))
 	}
-	r.add(f)
+	return f
 }
 
-// sent notes a frame of ours, with its length on the wire.
-func (r *flightRecorder) sent(at time.Duration, typ FrameType, flags frameFlags, id uint32, length int) {
-	r.add(flightRecord{when: flightTime(at) | uint64(typ), what: flightSent | uint64(id)<<32 | uint64(flags)<<24 | uint64(length)})
-}
-
-// sentItem is sent for what was queued.
-func (r *flightRecorder) sentItem(at time.Duration, it *item, length int) {
-	var first, second uint32
+// flightOf is the record of a frame of ours, with its length on the wire.
+func flightOf(at time.Duration, it *item, length int) flightRecord {
+	first, second, valued := it.id, uint32(it.flags)<<24|uint32(length), uint64(flightValued)
 	switch it.typ {
 	case typePing:
 		second = it.value
 	case typeGoAway:
 		first, second = it.value, it.value2
 	case typeRstStream, typeWindowUpdate:
-		first, second = it.id, it.value
+		second = it.value
 	default:
-		r.sent(at, it.typ, it.flags, it.id, length)
-		return
+		valued = 0
 	}
-	r.add(flightRecord{when: flightTime(at) | flightValued | uint64(it.typ), what: flightSent | uint64(first)<<32 | uint64(second)})
+	return flightRecord{when: flightTime(at) | valued | uint64(it.typ), what: flightSent | uint64(first)<<32 | uint64(second)}
+}
+
+// flownLocked notes the frames that the writer has written.
+func (s *Session) flownLocked() {
+	for _, f := range s.writer.flown {
+		s.flight.add(f)
+	}
+	s.writer.flown = s.writer.flown[:0]
+	if cap(s.writer.flown) > 4*flightSize {
+		s.writer.flown = nil // not kept for a session's life
+	}
 }
 
 func flightTime(at time.Duration) uint64 { return uint64(at/time.Microsecond) << 17 }
@@ -110,7 +112,7 @@ func (f flightRecord) info() FrameInfo {
 // a fixed length says; of a header block there is nothing but its length.
 type FrameRecord struct {
 	FrameInfo
-	Time time.Time // when it was received, or was made ready to be sent
+	Time time.Time // when it was received, or began to be written
 }
 
 // Frames are frames of one session, the oldest first. As text, and as the value of a
@@ -120,17 +122,17 @@ type FrameRecord struct {
 type Frames []FrameRecord
 
 // Frames returns the last frames of the session, at most 256, whether it goes on or
-// has ended. A frame that the peer was to be sent may be on its way still.
+// has ended. What is just being written is not among them.
 func (s *Session) Frames() Frames {
-	r := &s.flight
-	r.mu.Lock()
-	ring, n := r.ring, r.n
-	r.mu.Unlock()
+	s.mu.Lock()
+	ring, n := s.flight.ring, s.flight.n
+	s.unlock()
 	frames := make(Frames, 0, min(n, flightSize))
 	for i := n - uint64(cap(frames)); i < n; i++ {
 		f := ring[i%flightSize]
 		frames = append(frames, FrameRecord{f.info(), s.started.Add(time.Duration(f.when>>17) * time.Microsecond)})
 	}
+	slices.SortStableFunc(frames, func(a, b FrameRecord) int { return a.Time.Compare(b.Time) })
 	return frames
 }
 

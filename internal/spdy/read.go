@@ -81,15 +81,13 @@ func (s *Session) readFrame() error {
 	h := parseFrameHeader(b)
 	s.reader.br.Discard(frameHeaderLen)
 	if !h.control() {
-		s.flight.received(s.heardAt(), h, nil)
 		return s.readData(h)
 	}
 	payload, err := s.readControl(h)
-	s.flight.received(s.heardAt(), h, payload)
-	if err != nil {
-		return err
+	if counted := s.countFrame(h, payload); err == nil {
+		err = counted
 	}
-	if err := s.countFrame(); err != nil {
+	if err != nil {
 		return err
 	}
 	switch h.typ {
@@ -160,16 +158,18 @@ func (b *floodBudget) spend() error {
 	return nil
 }
 
-func (s *Session) countFrame() error {
+func (s *Session) countFrame(h frameHeader, payload []byte) error {
 	s.mu.Lock()
 	defer s.unlock()
-	return s.countFrameLocked()
+	return s.countFrameLocked(h, payload)
 }
 
-// countFrameLocked counts a frame that came. It is an error if the peer has made
-// us hold too many that it does not read.
-func (s *Session) countFrameLocked() error {
+// countFrameLocked counts and remembers a frame that came, whose payload is not known
+// if it is DATA or an error. It is an error if the peer has made us hold too many that
+// it does not read.
+func (s *Session) countFrameLocked(h frameHeader, payload []byte) error {
 	s.stats.FramesReceived++
+	s.flight.add(flightReceived(s.heardAt(), h, payload))
 	if s.queue.caused > s.causedLimit() {
 		return protocolError("more than %d frames wait for a peer that does not read", s.causedLimit())
 	}

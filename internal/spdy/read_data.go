@@ -16,16 +16,15 @@ const discardLimit = 256 << 10
 // readData takes one DATA frame.
 func (s *Session) readData(h frameHeader) error {
 	n := int(h.length)
-	if h.id == 0 {
-		return protocolError("DATA on stream 0")
-	}
-	if n == 0 && h.flags&flagFin == 0 {
-		if err := s.reader.flood.spend(); err != nil {
-			return err
-		}
-	}
 	s.mu.Lock()
-	if err := s.countFrameLocked(); err != nil {
+	err := s.countFrameLocked(h, nil)
+	if err == nil && h.id == 0 {
+		err = protocolError("DATA on stream 0")
+	}
+	if err == nil && n == 0 && h.flags&flagFin == 0 {
+		err = s.reader.flood.spend()
+	}
+	if err != nil {
 		s.unlock()
 		return err
 	}
@@ -35,7 +34,6 @@ func (s *Session) readData(h frameHeader) error {
 		return protocolError("DATA of %d bytes overruns the session window", n)
 	}
 	st := s.streams[h.id]
-	var err error
 	switch {
 	case st == nil:
 		err = s.notOpenLocked(h.id, n)

@@ -42,8 +42,6 @@ type Session struct {
 	reader reader // owned by readLoop
 	writer writer // owned by writeLoop
 
-	flight flightRecorder // has a lock of its own
-
 	mu sync.Mutex // see unlock
 	// Guarded by mu, which is never held across a read, a write or a callback.
 	wake      sync.Cond // the writer's
@@ -61,6 +59,7 @@ type Session struct {
 	date      string // the Date of dateSec
 	dateSec   int64
 	stats     Stats
+	flight    flightRecorder
 }
 
 func newSession(conn net.Conn, server *http.Server, c *Config) *Session {

@@ -13,9 +13,10 @@ import (
 type writer struct {
 	deflate deflater
 	buf     []byte
-	data    []outData // that goes out next
-	part    *chunk    // was written, and more of it is to be sent
-	cork    *corkConn // nil if the connection does not stand on one
+	data    []outData      // that goes out next
+	part    *chunk         // was written, and more of it is to be sent
+	flown   []flightRecord // frames that flight has not got yet
+	cork    *corkConn      // nil if the connection does not stand on one
 	// Bytes that were written to the connection and are still in cork, and how
 	// many may be.
 	corked, corkLimit int
@@ -38,8 +39,14 @@ func (s *Session) wakeLocked() { s.wake.Signal() }
 // writeLoop is the only writer of the connection. It ends when the session has
 // ended and the last frames are out, or could not be written.
 func (s *Session) writeLoop() {
+	defer func() {
+		s.mu.Lock()
+		defer s.unlock()
+		s.flownLocked()
+	}()
 	for {
 		s.mu.Lock()
+		s.flownLocked()
 		if s.writer.part != nil {
 			s.writer.part.inUse = false
 			s.writer.part = nil
@@ -189,7 +196,7 @@ func (s *Session) writeFrames(queue *item, echoes []uint32) error {
 	b := s.writer.buf[:0]
 	at := time.Since(s.started)
 	for _, id := range echoes {
-		s.flight.sentItem(at, &item{typ: typePing, value: id}, 4)
+		s.writer.flown = append(s.writer.flown, flightOf(at, &item{typ: typePing, value: id}, 4))
 		s.trace(true, typePing, 0, 0, 4, "id=", id)
 		b = appendWords(b, typePing, id)
 	}
@@ -208,7 +215,7 @@ func (s *Session) writeFrames(queue *item, echoes []uint32) error {
 	for i := range s.writer.data {
 		p := &s.writer.data[i]
 		h := parseFrameHeader(p.frame)
-		s.flight.sent(at, typeData, h.flags, h.id, int(h.length))
+		s.writer.flown = append(s.writer.flown, flightOf(at, &item{id: h.id, flags: h.flags}, int(h.length)))
 		if s.tracer() != nil {
 			s.tracer()(FrameInfo{Sent: true, Flags: uint8(h.flags), StreamID: h.id, Length: int(h.length)})
 		}
@@ -334,6 +341,6 @@ func (s *Session) appendItem(b []byte, it *item, at time.Duration) []byte {
 	} else if s.tracer() != nil {
 		s.traceItem(it, it.detail())
 	}
-	s.flight.sentItem(at, it, len(b)-start-frameHeaderLen)
+	s.writer.flown = append(s.writer.flown, flightOf(at, it, len(b)-start-frameHeaderLen))
 	return b
 }
