@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	w.Write("token", "sesame *\n")
 	p, err := proxy.New(proxy.Config{
 		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFile: cert, KeyFile: key,
-		Domain: "example.test", Tokens: control.TokenSource{File: w.Path("token")}, Hold: upgradetest.Patience, Drain: upgradetest.Patience,
+		Domains: []string{"example.test"}, Tokens: control.TokenSource{File: w.Path("token")}, Hold: upgradetest.Patience, Drain: upgradetest.Patience,
 		Logger: slog.New(slog.NewTextHandler(&w.plog, nil)),
 	})
 	if err == nil {

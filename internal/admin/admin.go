@@ -63,7 +63,12 @@ func (s Snapshot) Serving() int {
 // Origin is one name and who serves it.
 type Origin struct {
 	Name     string // "@" for the default one
+	Written  string // the name as people write it, where that is not ASCII; else ""
 	Sessions []Session
+	// URLs are the addresses under which visitors reach it; Unreachable is why they
+	// do not, "" if they do.
+	URLs        []string
+	Unreachable string
 }
 
 // Session is one connection of a C.

@@ -8,6 +8,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -18,12 +19,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
+	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 	"github.com/amahi/spdy-proxy/internal/originname"
 )
@@ -64,8 +67,10 @@ type Config struct {
 	// Load reads the identity: once in New, and again at each Reload.
 	Load func() (Identity, error)
 
-	// Handler answers the requests.
+	// Handler answers the requests. Serves says in a few words with what, for the
+	// line that says where visitors reach it.
 	Handler http.Handler
+	Serves  string
 
 	// Session is for the SPDY sessions. If they are zero, MaxConcurrentStreams is
 	// 10 000, MaxHeaderBytes 1 MiB and some, MaxHeaderPairs 8192, FairKey [Visitor],
@@ -99,12 +104,13 @@ type Agent struct {
 	id    string           // random, the first part of the instances
 
 	mu       sync.Mutex
-	identity Identity      // guarded by mu
-	retry    chan struct{} // guarded by mu; closed, and replaced, to end all pauses
-	held     chan struct{} // guarded by mu; nil, or closed to let loops dial again
-	missing  int           // guarded by mu; loops that have not been connected yet
-	all      chan struct{} // closed when there is none
-	one      chan struct{} // closed when a loop has been connected
+	identity Identity          // guarded by mu
+	retry    chan struct{}     // guarded by mu; closed, and replaced, to end all pauses
+	held     chan struct{}     // guarded by mu; nil, or closed to let loops dial again
+	missing  int               // guarded by mu; loops that have not been connected yet
+	all      chan struct{}     // closed when there is none
+	one      chan struct{}     // closed when a loop has been connected
+	reached  map[string]string // guarded by mu; what was said last of each of Proxies
 }
 
 // New checks cfg and loads the identity. Its errors are one line each that says
@@ -151,6 +157,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, lines: loglimit.New(cfg.Logger, linesAtOnce), retry: make(chan struct{}), id: cfg.ID,
 		missing: len(cfg.Proxies) * cfg.Connections, all: make(chan struct{}), one: make(chan struct{}),
+		reached: make(map[string]string),
 	}
 	if a.cfg.Session.Logger == nil {
 		a.cfg.Session.Logger = slog.New(a.lines.Handler())
@@ -233,6 +240,29 @@ func (a *Agent) connected() {
 	}
 	if a.missing--; a.missing == 0 {
 		close(a.all)
+	}
+}
+
+// sayReached logs where visitors reach the origin through a P, when that has told
+// something else than the last time, on whichever connection.
+func (a *Agent) sayReached(log *slog.Logger, addr string, conn *control.Conn) {
+	where := strings.Join(conn.URLs, " and ")
+	if where == "" {
+		where = conn.Warning
+	}
+	a.mu.Lock()
+	was := a.reached[addr]
+	a.reached[addr] = where
+	a.mu.Unlock()
+	if where == was {
+		return
+	}
+	serves := cmp.Or(a.cfg.Serves, "serving")
+	switch {
+	case len(conn.URLs) > 0:
+		log.Info(serves + " at " + where)
+	case where != "":
+		log.Warn(serves + ", but no visitor reaches it: " + where)
 	}
 }
 

@@ -768,7 +768,8 @@ func TestNewErrors(t *testing.T) {
 		{"a URL", Config{Proxies: []string{"https://localhost:1444"}}, "HOST:PORT"},
 		{"too many", Config{Proxies: []string{"p:1"}, Connections: 1001}, "--connections"},
 		{"less than none", Config{Proxies: []string{"p:1"}, Connections: -1}, "--connections"},
-		{"a name", Config{Proxies: []string{"p:1"}, Name: "a.b"}, "--name"},
+		{"a name", Config{Proxies: []string{"p:1"}, Name: "a_b"}, "--name"},
+		{"a name like another", Config{Proxies: []string{"p:1"}, Name: "pаypal"}, "--name"},
 		{"files", Config{Proxies: []string{"p:1"}, Load: func() (Identity, error) { return Identity{}, errors.New("no file") }}, "no file"},
 	}
 	for _, tt := range tests {

@@ -156,7 +156,13 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	s := cfg.NewServerSession(conn, &http.Server{Handler: beside.handler(ctx, l.agent.cfg.Handler)})
 	began := time.Now()
 	l.state = "connected"
-	l.log.Info("connected", "origin", originname.Name(l.agent.cfg.Name), "server", conn.Server)
+	name := originname.Name(l.agent.cfg.Name)
+	attrs := []any{"origin", name, "server", conn.Server}
+	if written := name.Unicode(); written != name.String() {
+		attrs = append(attrs, "written", written)
+	}
+	l.log.Info("connected", attrs...)
+	l.agent.sayReached(l.agent.cfg.Logger.With("proxy", l.addr), l.addr, conn)
 
 	// Ends with the session, which the next goroutine sees to; run waits for it.
 	l.sessions.Go(func() {

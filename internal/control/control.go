@@ -34,6 +34,8 @@ const (
 	headerInstance = "Spdy-Proxy-Instance"
 	headerServer   = "Spdy-Proxy-Server"
 	headerServing  = "Spdy-Proxy-Serving" // how many connections serve a name, for a C that only asks
+	headerURL      = "Spdy-Proxy-Url"
+	headerWarning  = "Spdy-Proxy-Warning"
 )
 
 // checkInstance reports what is wrong with the value of a Spdy-Proxy-Instance.
@@ -62,6 +64,10 @@ type Conn struct {
 
 	// Server is P's id, at C's end; "" if P gave none, and at P's end.
 	Server string
+	// URLs are the addresses under which visitors reach the origin, and Warning is
+	// why they do not, at C's end, as P tells. An earlier P tells neither.
+	URLs    []string
+	Warning string
 
 	// early is what was read too far, nil once it was handed on. Owned by the
 	// goroutine that reads.
@@ -108,5 +114,10 @@ type Registration struct {
 	Instance   string     // as C gave it; "" if it gave none
 	Credential Credential // whose token it was; zero when none is asked for
 	RemoteAddr net.Addr
-	DialsAgain bool // C understands AskAgain
+	DialsAgain bool   // C understands AskAgain
+	Host       string // that C has dialled, lower case, without port; "" if that is not clear
+
+	// For the answer 200; Server.Handle sets them. Both are printable ASCII.
+	URLs    []string // under which visitors reach the origin
+	Warning string   // why they do not; "" if they do
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,12 @@ import (
 	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
-// maxInterim is how many 1xx answers C skips.
-const maxInterim = 4
+const (
+	// maxInterim is how many 1xx answers C skips.
+	maxInterim = 4
+	// maxURLs is how many addresses of its origin C takes from P.
+	maxURLs = 16
+)
 
 // Dialer is C's end: what it needs for one connection. Addr, TLS and Token are
 // needed, the rest may be zero. A Dialer may be used for many calls of Dial, at
@@ -185,7 +190,12 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 		return nil, fmt.Errorf("proxy %s: an answer whose body is cut short or over %d bytes", d.Addr, maxBody)
 	}
 	tc.SetDeadline(time.Time{})
-	conn := &Conn{Conn: tc, Server: printable(resp.Header.Get(headerServer))}
+	conn := &Conn{Conn: tc, Server: printable(resp.Header.Get(headerServer)), Warning: printable(resp.Header.Get(headerWarning))}
+	for _, text := range resp.Header[headerURL] {
+		if u, err := url.Parse(text); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(conn.URLs) < maxURLs {
+			conn.URLs = append(conn.URLs, u.String())
+		}
+	}
 	if n := br.Buffered(); n > 0 {
 		early, _ := br.Peek(n)
 		conn.early = append([]byte(nil), early...)

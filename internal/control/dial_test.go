@@ -87,6 +87,25 @@ func TestRequestIsTheContracts(t *testing.T) {
 	}
 }
 
+// What P tells of where visitors reach the origin, as far as it is fit for a log.
+func TestDialTold(t *testing.T) {
+	answer := strings.Replace(ok200, "\r\n\r\n", "\r\nSpdy-Proxy-Url: https://a.test/\r\nSpdy-Proxy-Url: javascript:alert(1)\r\nSpdy-Proxy-Url: http://b.test:81/\r\n"+
+		"Spdy-Proxy-Url: /path\r\n"+strings.Repeat("Spdy-Proxy-Url: http://c.test/\r\n", 100)+"Spdy-Proxy-Warning: no\u009b1mdomain "+strings.Repeat("x", 300)+"\r\n\r\n", 1)
+	f := startFake(t, answer, "127.0.0.1")
+	c, err := f.dialer().Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if len(c.URLs) != maxURLs || c.URLs[0] != "https://a.test/" || c.URLs[1] != "http://b.test:81/" || c.URLs[2] != "http://c.test/" {
+		t.Errorf("URLs %q, want those of the web, %d at most", c.URLs, maxURLs)
+	}
+	if !strings.HasPrefix(c.Warning, "no") || len(c.Warning) > 200 || strings.Contains(c.Warning, "\u009b") {
+		t.Errorf("warning %q, want a line", c.Warning)
+	}
+	<-f.got
+}
+
 // Bytes of the next protocol that came with the answer are read first, and the
 // connection goes on after them.
 func TestDialEarlyBytes(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strconv"
 	"strings"
@@ -270,7 +271,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
 	})
 	reg, serve, err := s.handshake(ctx, turn, place)
 	if err == nil {
-		err = s.welcome(reg.Conn)
+		err = s.welcome(reg)
 	}
 	turn.finish()
 	if !release() || err != nil {
@@ -284,15 +285,23 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
 }
 
 // welcome tells a C that it is in.
-func (s *Server) welcome(conn *Conn) error {
-	_, err := io.WriteString(conn, "HTTP/1.1 200 Connection Established\r\n"+
-		"Content-Type: text/plain; charset=utf-8\r\n"+
-		"Content-Length: "+strconv.Itoa(len(helloP))+"\r\n"+
-		headerServer+": "+s.ID+"\r\n\r\n"+helloP)
-	if err != nil {
+func (s *Server) welcome(reg *Registration) error {
+	var b strings.Builder
+	b.WriteString("HTTP/1.1 200 Connection Established\r\n" +
+		"Content-Type: text/plain; charset=utf-8\r\n" +
+		"Content-Length: " + strconv.Itoa(len(helloP)) + "\r\n" +
+		headerServer + ": " + s.ID + "\r\n")
+	for _, url := range reg.URLs {
+		b.WriteString(headerURL + ": " + url + "\r\n")
+	}
+	if reg.Warning != "" {
+		b.WriteString(headerWarning + ": " + reg.Warning + "\r\n")
+	}
+	b.WriteString("\r\n" + helloP)
+	if _, err := io.WriteString(reg.Conn, b.String()); err != nil {
 		return err
 	}
-	return conn.SetDeadline(time.Time{})
+	return reg.Conn.SetDeadline(time.Time{})
 }
 
 // handshake returns the registration of a C that Handle took, and what is to be
@@ -408,10 +417,11 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 		err = fmt.Errorf("%.70q is not a name: PUT / or PUT /NAME is wanted", req.RequestURI)
 	} else if path != "" {
 		var name originname.Name
-		name, err = originname.ParseLabel(path)
-		reg.Name = string(name)
+		name, err = originname.ParseNamed(path)
+		reg.Name = string(s.Auth.Domains.Canonical(name))
 	}
 	if err == nil {
+		reg.Host = dialled(req.Host)
 		reg.Instance = req.Header.Get(headerInstance)
 		reg.DialsAgain = req.Header.Get(headerAgain) == again
 		err = checkInstance(reg.Instance)
@@ -457,6 +467,22 @@ func nameOf(name string) string {
 		return "the default origin"
 	}
 	return strconv.Quote(name)
+}
+
+// dialled returns the host in a Host field.
+func dialled(s string) string {
+	host, _, err := net.SplitHostPort(s)
+	if err != nil {
+		host = s
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.WithZone("").String()
+	}
+	name, err := originname.ParseNamed(host)
+	if err != nil {
+		return ""
+	}
+	return string(name)
 }
 
 // bearer returns the token of a request, "" if there is none or it is not

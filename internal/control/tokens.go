@@ -35,27 +35,57 @@ func (c Credential) String() string {
 type Tokens struct {
 	first   string // C's own
 	entries []entry
+	index   map[Credential]int // 1 + the place in entries
+	hosts   map[string]bool    // the host names of all entries, "*.example.com" among them; nil if there is none
 }
 
 // entry is one token and the names that it may register.
 type entry struct {
 	id    Credential
-	any   bool            // "*"
-	names map[string]bool // "" is the default origin, "@" in the file
+	any   bool            // "*": every label, and the default origin
+	names map[string]bool // "" is the default origin, "@" in the file; also "*.example.com"
+}
+
+// has reports whether a name is written in the entry: a host name may be below one
+// that is.
+func (e *entry) has(name string) bool { return hasName(e.names, name) }
+
+// hasName reports whether names has name, or a "*." with what name is below.
+func hasName(names map[string]bool, name string) bool {
+	if names[name] {
+		return true
+	}
+	for i := range len(name) {
+		if name[i] == '.' && names["*"+name[i:]] {
+			return true
+		}
+	}
+	return false
+}
+
+// allows reports whether the token may register name. A label that is not written
+// in the entry may be reached below a domain by host names that are, all of them.
+func (e *entry) allows(name originname.Name, domains originname.Domains) bool {
+	if e.any && !name.Host() || e.has(string(name)) {
+		return true
+	}
+	hosts := domains.Hosts(name)
+	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool { return !e.has(host) })
 }
 
 // String does not print the tokens.
 func (t *Tokens) String() string { return fmt.Sprintf("%d tokens", len(t.entries)) }
 
 // ParseTokens reads a token file: a line a credential, TOKEN NAME..., where "@"
-// stands for the default origin and "*" for any name; "#" starts a comment. A
-// token on several lines has the names of all of them. Errors name the line and
+// stands for the default origin, "*" for that and any label, a full host name for
+// itself, and "*.example.com" for any host below example.com; "#" starts a comment.
+// A token on several lines has the names of all of them. Errors name the line and
 // never quote a token.
 func ParseTokens(r io.Reader) (*Tokens, error) { return parseTokens(r, false) }
 
 // parseTokens takes a token without a name, as a C may have it, if bare is set.
 func parseTokens(r io.Reader, bare bool) (*Tokens, error) {
-	t := &Tokens{}
+	t := &Tokens{index: make(map[Credential]int)}
 	lines := bufio.NewScanner(r)
 	n := 1
 	for ; lines.Scan(); n++ {
@@ -95,22 +125,45 @@ func (t *Tokens) add(token string, names []string) error {
 	if len(names) == 0 {
 		return errors.New(`a token without a name: write the origins that it may register after it, "@" for the default origin, "*" for any`)
 	}
-	e := entry{id: credentialOf(token), names: make(map[string]bool)}
-	for _, name := range names {
-		switch name {
-		case "*":
+	e := t.entry(credentialOf(token))
+	for _, written := range names {
+		if written == "*" {
 			e.any = true
-		default:
-			name, err := originname.Parse(name)
-			if err != nil {
-				return err
+			continue
+		}
+		below, wildcard := strings.CutPrefix(written, "*.")
+		parse := originname.Parse
+		if wildcard {
+			parse = originname.ParseNamed
+		}
+		name, err := parse(below)
+		if err != nil {
+			return err
+		}
+		if wildcard {
+			name = "*." + name
+		}
+		e.names[string(name)] = true
+		if name.Host() {
+			if t.hosts == nil {
+				t.hosts = make(map[string]bool)
 			}
-			e.names[string(name)] = true
+			t.hosts[string(name)] = true
 		}
 	}
 	t.first = cmp.Or(t.first, token)
-	t.entries = append(t.entries, e)
 	return nil
+}
+
+// entry returns that of a credential, a new one if there is none.
+func (t *Tokens) entry(id Credential) *entry {
+	i := t.index[id]
+	if i == 0 {
+		t.entries = append(t.entries, entry{id: id, names: make(map[string]bool)})
+		i = len(t.entries)
+		t.index[id] = i
+	}
+	return &t.entries[i-1]
 }
 
 func credentialOf(token string) Credential { return Credential{sha256.Sum256([]byte(token))} }
@@ -132,11 +185,11 @@ func (t *Tokens) lookup(token string) (id Credential, ok bool) {
 
 // allows reports whether a credential may register a name, "" for the default
 // origin.
-func (t *Tokens) allows(id Credential, name string) bool {
+func (t *Tokens) allows(id Credential, name originname.Name, domains originname.Domains) bool {
 	ok := false
 	for i := range t.entries {
 		e := &t.entries[i]
-		if subtle.ConstantTimeCompare(id.digest[:], e.id.digest[:]) == 1 && (e.any || e.names[name]) {
+		if subtle.ConstantTimeCompare(id.digest[:], e.id.digest[:]) == 1 && e.allows(name, domains) {
 			ok = true
 		}
 	}
@@ -145,8 +198,8 @@ func (t *Tokens) allows(id Credential, name string) bool {
 
 // serves reports whether some token may register a name, "" for the default
 // origin.
-func (t *Tokens) serves(name string) bool {
-	return slices.ContainsFunc(t.entries, func(e entry) bool { return e.any || e.names[name] })
+func (t *Tokens) serves(name originname.Name, domains originname.Domains) bool {
+	return slices.ContainsFunc(t.entries, func(e entry) bool { return e.allows(name, domains) })
 }
 
 // TokenSource is where the tokens come from.
@@ -198,6 +251,9 @@ func (s TokenSource) load(bare bool) (*Tokens, error) {
 // Auth is P's judge of tokens. The zero value knows none, and lets nobody in.
 // Its methods may be called at once.
 type Auth struct {
+	// Domains are P's: NAME and NAME.D are one origin. Set it before use.
+	Domains originname.Domains
+
 	open   bool
 	tokens atomic.Pointer[Tokens]
 }
@@ -223,7 +279,7 @@ func (a *Auth) Valid(id Credential, name string) bool {
 		return true
 	}
 	t := a.tokens.Load()
-	return t != nil && t.allows(id, name)
+	return t != nil && t.allows(id, originname.Name(name), a.Domains)
 }
 
 // Served reports whether there is a token that may register a name, "" for the
@@ -233,7 +289,15 @@ func (a *Auth) Served(name string) bool {
 		return true
 	}
 	t := a.tokens.Load()
-	return t != nil && t.serves(name)
+	return t != nil && t.serves(originname.Name(name), a.Domains)
+}
+
+// Names reports whether the tokens have a host among their names, or what it is
+// below: it is the origin's of that name then, and nobody else's. Where everybody
+// is let in, they have none.
+func (a *Auth) Names(host string) bool {
+	t := a.tokens.Load()
+	return t != nil && t.hosts != nil && hasName(t.hosts, host)
 }
 
 // known returns the credential of a token, and whether it is one of ours.

@@ -15,13 +15,24 @@ import (
 )
 
 func TestParseTokens(t *testing.T) {
+	domains, err := originname.ParseDomains([]string{"d.test", "e.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name, text string
 		first      string
 		yes        []string // "TOKEN NAME" that may register; NAME "@" is the default origin
 		no         []string
 	}{
-		{"any", "t *\n", "t", []string{"t @", "t a", "t b-c"}, []string{"u @", "u a"}},
+		{"any", "t *\n", "t", []string{"t @", "t a", "t b-c"}, []string{"u @", "u a", "t a.b.test"}},
+		{"a host name", "t Photos.B.test\n", "t", []string{"t photos.b.test"}, []string{"t @", "t photos", "t b.test", "t a.photos.b.test"}},
+		{"hosts below one", "t *.b.test\n", "t", []string{"t photos.b.test", "t a.photos.b.test"}, []string{"t @", "t b.test", "t b", "t xb.test", "t a.test"}},
+		{"hosts below a label", "t *.local\n", "t", []string{"t photos.local"}, []string{"t local", "t @"}},
+		{"a name that is not ASCII", "t MÜNCHEN *.münchen.de\n", "t", []string{"t xn--mnchen-3ya", "t a.xn--mnchen-3ya.de"}, []string{"t munchen"}},
+		{"all hosts of a label", "t a.d.test\nu x\nt a.e.test\n", "t", []string{"t a"}, []string{"t b", "t @"}},
+		{"all hosts of any label", "t *.d.test *.e.test\n", "t", []string{"t a", "t b", "t a.b.d.test"}, []string{"t @", "t d.test"}},
+		{"one of two hosts of a label", "t a.d.test *.d.test\nu a.e.test\n", "t", nil, []string{"t a", "u a", "t @"}},
 		{"names", "t a B\n", "t", []string{"t a", "t b"}, []string{"t @", "t c"}},
 		{"the default origin alone", "t @\n", "t", []string{"t @"}, []string{"t a"}},
 		{"several lines", "t a\nu b\n", "t", []string{"t a", "u b"}, []string{"t b", "u a"}},
@@ -36,6 +47,7 @@ func TestParseTokens(t *testing.T) {
 				t.Errorf("first token %q, want %q", parsed.First(), tt.first)
 			}
 			auth := NewAuth(parsed)
+			auth.Domains = domains
 			may := func(pair string) bool {
 				token, name, _ := strings.Cut(pair, " ")
 				if name == "@" {
@@ -43,6 +55,11 @@ func TestParseTokens(t *testing.T) {
 				}
 				id, known := auth.known(token)
 				return known && auth.Valid(id, name)
+			}
+			for _, pair := range tt.yes {
+				if _, name, _ := strings.Cut(pair, " "); name != "@" && !auth.Served(name) {
+					t.Errorf("no token serves %q, want one to", name)
+				}
 			}
 			for _, pair := range tt.yes {
 				if !may(pair) {
@@ -65,6 +82,12 @@ func TestParseTokensErrors(t *testing.T) {
 		{"a line without a name", "t *\n\nsesame\n", "line 3"},
 		{"a comment in the place of the name", "sesame # *\n", "line 1"},
 		{"a bad name", "t a\nsesame a_b\n", "line 2"},
+		{"a bad host name", "t a\nsesame *.a_b.test\n", "line 2"},
+		{"an address", "t a\nsesame 127.0.0.1\n", "line 2"},
+		{"hosts below none", "t a\nsesame *.\n", "line 2"},
+		{"hosts below the default origin", "t a\nsesame *.@\n", "line 2"},
+		{"a star in a name", "t a\nsesame a.*.test\n", "line 2"},
+		{"a name like another", "t a\nsesame pаypal\n", "line 2"},
 		{"a token with a control character", "ses\x01ame *\n", "line 1"},
 		{"a token that is not ASCII", "sesäme *\n", "line 1"},
 		{"a line without end", "t " + strings.Repeat("a ", 64<<10), "too long"},
@@ -79,6 +102,22 @@ func TestParseTokensErrors(t *testing.T) {
 				t.Errorf("error %q quotes the token", err)
 			}
 		})
+	}
+}
+
+// A host that a token names is its origin's own, there or not.
+func TestNames(t *testing.T) {
+	auth := NewAuth(tokens(t, "t a @ photos.b.test\nu * *.c.test\n"))
+	for host, want := range map[string]bool{
+		"photos.b.test": true, "x.c.test": true, "x.y.c.test": true, "c.test": false, "a": false, "": false, "b.test": false, "[::1]": false, "127.0.0.1": false,
+	} {
+		if got := auth.Names(host); got != want {
+			t.Errorf("%q is an origin's own: %v, want %v", host, got, want)
+		}
+	}
+	auth.Set(tokens(t, "t *\n"))
+	if auth.Names("photos.b.test") || NoAuth().Names("photos.b.test") || new(Auth).Names("photos.b.test") {
+		t.Error("a host is an origin's own that no token names")
 	}
 }
 
@@ -120,7 +159,7 @@ func TestTokenSource(t *testing.T) {
 		}
 	}
 	alone, _ := TokenSource{Value: "alone"}.Load()
-	if id, _ := alone.lookup("alone"); !alone.allows(id, "any") {
+	if id, _ := alone.lookup("alone"); !alone.allows(id, "any", nil) {
 		t.Error("a single word is not a token for any name")
 	}
 	if _, err := (TokenSource{Value: "#"}).Load(); err == nil || !strings.Contains(err.Error(), "environment") {
@@ -251,7 +290,10 @@ func FuzzTokens(f *testing.F) {
 				said[fields[0]] = map[string]bool{}
 			}
 			for _, n := range fields[1:] {
-				said[fields[0]][strings.ToLower(n)] = true
+				if name, err := originname.ParseNamed(n); err == nil {
+					n = string(name)
+				}
+				said[fields[0]][n] = true
 			}
 		}
 		if err != nil {

@@ -69,7 +69,7 @@ func (h *Handler) admit(e *exchange) *failure {
 		// The last that may answer (RFC 9110, 7.6.2).
 		return &failure{status: http.StatusOK, detail: "Max-Forwards ends here", header: [2]string{"Allow", allowed}}
 	}
-	name, ok := route(host, h.domain)
+	name, ok := h.Route(host)
 	if !ok {
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, detail: "no origin can have this name", retry: retryAfter}
 	}

@@ -15,6 +15,7 @@ package front
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 const defaultMaxRequests = 16384
@@ -32,9 +34,11 @@ type Config struct {
 	// Origins is where sessions are found.
 	Origins Origins
 
-	// Domain makes NAME.Domain the origin NAME, and any host that is not below
-	// Domain the default origin. Empty: everything is the default origin.
-	Domain string
+	// Domains make NAME.D the origin NAME for each D of them. Own, if set, reports
+	// whether a host, in lower case, is the name of an origin of its own, there or
+	// not. Any other host that is not below a domain is the default origin.
+	Domains originname.Domains
+	Own     func(host string) bool
 
 	// Hold is how long a request waits, all its attempts together, for an origin
 	// that was connected a moment ago. Zero or less: not at all.
@@ -95,7 +99,6 @@ type Origins interface {
 // Handler serves the front port. Make one with New.
 type Handler struct {
 	cfg        Config
-	domain     string // as parseDomain returns it
 	log        *slog.Logger
 	shares     *shares
 	overShare  rare // requests above a share
@@ -115,8 +118,11 @@ type Handler struct {
 	idle      chan struct{} // closed when stopping and there is no exchange; nil before Shutdown
 }
 
-// New returns a handler. It fails if Domain is no domain.
+// New returns a handler. It fails if there are no Origins.
 func New(c Config) (*Handler, error) {
+	if c.Origins == nil {
+		return nil, errors.New("front: no Origins")
+	}
 	h := &Handler{
 		cfg: c, log: c.Logger,
 		exchanges: make(map[*exchange]struct{}),
@@ -125,12 +131,6 @@ func New(c Config) (*Handler, error) {
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	h.shares = newShares(h.cfg.MaxRequests)
-	if c.Domain != "" {
-		var err error
-		if h.domain, err = parseDomain(c.Domain); err != nil {
-			return nil, err
-		}
-	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

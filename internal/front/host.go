@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 // parseHost returns the name or address in a Host header, without the port, in
@@ -54,29 +55,17 @@ func isAlnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// parseDomain returns the domain as route wants it.
-func parseDomain(s string) (string, error) {
-	host, err := parseHost(strings.TrimPrefix(s, "."))
-	if err != nil || host == "" || strings.ContainsAny(s, "[:") {
-		return "", fmt.Errorf("%q is not a domain: a name such as example.org is wanted", s)
+// Route returns the origin that host, as parseHost returns it, stands for. NAME.D
+// is NAME's for each domain D, and a host that is an origin's own is that one's. A
+// host below a domain that can be no origin's is nobody's: ok is false. Neither
+// becomes the default origin when its own is away, which may be someone else's.
+func (h *Handler) Route(host string) (name origin.Name, ok bool) {
+	label, below := h.cfg.Domains.Below(host)
+	switch {
+	case below && originname.IsLabel(label):
+		return origin.Name(label), true
+	case h.cfg.Own != nil && h.cfg.Own(host):
+		return origin.Name(host), true
 	}
-	return host, nil
-}
-
-// route returns the origin that host, as parseHost returns it, stands for. A
-// host below domain that can be no origin's is nobody's: ok is false. It must
-// not become the default origin, which may be someone else's.
-func route(host, domain string) (name origin.Name, ok bool) {
-	if domain == "" {
-		return "", true
-	}
-	label, below := strings.CutSuffix(host, "."+domain)
-	if !below {
-		return "", true
-	}
-	if label == "" {
-		return "", false
-	}
-	name, err := origin.ParseName(label)
-	return name, err == nil
+	return "", !below
 }

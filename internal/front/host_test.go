@@ -2,10 +2,12 @@ package front
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 func TestParseHost(t *testing.T) {
@@ -37,49 +39,61 @@ func TestParseHost(t *testing.T) {
 	}
 }
 
-func TestRoute(t *testing.T) {
-	for _, test := range []struct {
-		host, domain string
-		want         origin.Name
-		ok           bool
-	}{
-		{"anything.at.all", "", "", true},
-		{"films.example.org", "example.org", "films", true},
-		{"example.org", "example.org", "", true},
-		{"other.net", "example.org", "", true},
-		{"filmsexample.org", "example.org", "", true},
-		{"127.0.0.1", "example.org", "", true},
-		{"a.films.example.org", "example.org", "", false},
-		{"-a.example.org", "example.org", "", false},
-		{"a_b.example.org", "example.org", "", false},
-		{"*.example.org", "example.org", "", false},
-		{".example.org", "example.org", "", false},
-	} {
-		got, ok := route(test.host, test.domain)
-		if got != test.want || ok != test.ok {
-			t.Errorf("route(%q, %q) = %q, %v; want %q, %v", test.host, test.domain, got, ok, test.want, test.ok)
-		}
+func domains(t testing.TB, list ...string) originname.Domains {
+	t.Helper()
+	d, err := originname.ParseDomains(list)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return d
 }
 
-func TestParseDomain(t *testing.T) {
-	for in, want := range map[string]string{"example.org": "example.org", "Example.Org.": "example.org", ".example.org": "example.org", "localhost": "localhost"} {
-		if got, err := parseDomain(in); err != nil || got != want {
-			t.Errorf("parseDomain(%q) = %q, %v; want %q", in, got, err, want)
-		}
+func TestRoute(t *testing.T) {
+	both := domains(t, "example.org", "*.sub.example.org")
+	own := func(hosts ...string) func(string) bool {
+		return func(host string) bool { return slices.Contains(hosts, host) }
 	}
-	for _, in := range []string{".", "example.org:80", "[::1]", "a b", "http://example.org"} {
-		if got, err := parseDomain(in); err == nil {
-			t.Errorf("parseDomain(%q) = %q, want an error", in, got)
+	for _, test := range []struct {
+		host    string
+		domains originname.Domains
+		own     func(string) bool
+		want    origin.Name
+		ok      bool
+	}{
+		{"anything.at.all", nil, nil, "", true},
+		{"films.example.org", both, nil, "films", true},
+		{"films.sub.example.org", both, nil, "films", true},
+		{"sub.example.org", both, nil, "sub", true}, // NAME.D before the default origin
+		{"example.org", both, nil, "", true},
+		{"other.net", both, nil, "", true},
+		{"filmsexample.org", both, nil, "", true},
+		{"127.0.0.1", both, nil, "", true},
+		{"a.films.example.org", both, nil, "", false},
+		{"-a.example.org", both, nil, "", false},
+		{"a_b.example.org", both, nil, "", false},
+		{"*.example.org", both, nil, "", false},
+		{".example.org", both, nil, "", false},
+		// Names of their own.
+		{"photos.example.net", both, own("photos.example.net"), "photos.example.net", true},
+		{"photos.example.net", nil, own("photos.example.net"), "photos.example.net", true},
+		{"a.photos.example.net", nil, own("photos.example.net"), "", true},
+		{"a.films.example.org", both, own("a.films.example.org"), "a.films.example.org", true},
+		{"films.example.org", both, own("films.example.org"), "films", true}, // it is one origin with the label
+		{"example.org", both, own("example.org"), "example.org", true},
+	} {
+		h, err := New(Config{Origins: origin.NewTable(origin.Config{}), Domains: test.domains, Own: test.own})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if _, err := New(Config{Domain: "a b"}); err == nil {
-		t.Error("New took a domain that is none")
+		got, ok := h.Route(test.host)
+		if got != test.want || ok != test.ok {
+			t.Errorf("%q is %q, %v; want %q, %v", test.host, got, ok, test.want, test.ok)
+		}
 	}
 }
 
 func TestDomain(t *testing.T) {
-	s := newStage(t, func(c *Config) { c.Domain = "Example.Org" })
+	s := newStage(t, func(c *Config) { c.Domains = domains(t, "Example.Org") })
 	answer := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) { w.Write([]byte(text)) }
 	}
@@ -158,11 +172,12 @@ func FuzzHost(f *testing.F) {
 		if len(text) >= len(host) && !strings.HasPrefix(strings.ToLower(text), host) {
 			t.Fatalf("parseHost(%q) = %q, which is not its beginning", text, host)
 		}
-		domain, err := parseDomain(domainText)
-		if err != nil {
+		list, err := originname.ParseDomains([]string{domainText})
+		if err != nil || len(list) != 1 {
 			return
 		}
-		name, ok := route(host, domain)
+		domain := list[0]
+		name, ok := (&Handler{cfg: Config{Domains: list}}).Route(host)
 		below := strings.HasSuffix(host, "."+domain)
 		switch {
 		case name != "" && (!ok || string(name)+"."+domain != host):
@@ -171,7 +186,7 @@ func FuzzHost(f *testing.F) {
 			t.Errorf("host %q of the domain %q: default origin %v", host, domain, ok)
 		}
 		if name != "" {
-			if parsed, err := origin.ParseName(string(name)); err != nil || parsed != name || strings.ContainsAny(string(name), ".:[]_") {
+			if !originname.IsLabel(string(name)) {
 				t.Errorf("host %q is origin %q, which is no name", host, name)
 			}
 		}

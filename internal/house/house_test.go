@@ -43,10 +43,10 @@ var arrows = map[string][]string{
 	"cmd/c": {"internal/cli", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":        {"internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog"},
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy"},
+	"internal/proxy":        {"internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname"},
 
-	"internal/front":  {"internal/origin", "internal/addrkey", "internal/httpfield", "internal/spdy"},
+	"internal/front":  {"internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},
 	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/originname", "internal/spdy"},
 	"internal/agent":  {"internal/addrkey", "internal/control", "internal/loglimit", "internal/originname", "internal/spdy"},
 

@@ -90,6 +90,9 @@ func LogEvents(log *slog.Logger) func(Event) {
 			slog.String("origin", name),
 			slog.String("remote", e.Member.RemoteAddr()),
 		}
+		if written := e.Member.Name().Unicode(); written != name {
+			attrs = append(attrs, slog.String("written", written))
+		}
 		if i := e.Member.Instance(); i != "" {
 			attrs = append(attrs, slog.String("instance", i))
 		}

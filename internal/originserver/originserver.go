@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -143,6 +144,17 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// serves says what is served.
+func serves(cfg serve.Config) string {
+	if cfg.To != "" {
+		return "serving " + cfg.To
+	}
+	if dir, err := filepath.Abs(cfg.Root); err == nil {
+		return "serving " + dir
+	}
+	return "serving " + cfg.Root
+}
+
 // newPart joins what an origin serves to its connections. Those of all origins have
 // one id: it is its name that tells them apart.
 func (s *Server) newPart(o Origin) (p part, err error) {
@@ -161,7 +173,7 @@ func (s *Server) newPart(o Origin) (p part, err error) {
 	}
 	ac := agent.Config{
 		Proxies: s.cfg.Proxies, Connections: s.cfg.Connections, Name: o.Name,
-		Load: s.loaded, Handler: p.handler, Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
+		Load: s.loaded, Handler: p.handler, Serves: serves(o.Serve), Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
 		Drain: s.cfg.Drain, Logger: log, ID: id,
 	}
 	if s.cfg.Trace != nil {

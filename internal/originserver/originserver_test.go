@@ -142,7 +142,7 @@ func TestBadConfig(t *testing.T) {
 		{"one of several", func(c *Config) {
 			c.Origins = append(c.Origins, Origin{Name: "films", Serve: serve.Config{Root: none, UploadMax: 1}})
 		}, `origin "films": --root`},
-		{"name", func(c *Config) { c.Origins[0].Name = "a.b" }, "--name"},
+		{"name", func(c *Config) { c.Origins[0].Name = "a_b" }, "--name"},
 	} {
 		var log testlog.Buffer
 		cfg := config(p, &log)

@@ -36,7 +36,8 @@ type Config struct {
 	Tokens            control.TokenSource
 	NoAuth            bool // take any C; only on a loopback address
 
-	Domain          string        // origins are NAME.Domain; "": there is one, the default
+	Domains         []string      // origins are NAME.D for each D of them; none: labels are no one's name
+	PublicURL       string        // what visitors' addresses have in place of the front port's own, such as https://example.org; "": that
 	Hold            time.Duration // how long a request waits for an origin that was there; 0: not
 	ResponseTimeout time.Duration // until the response's headers; 0: no limit
 	Stall           time.Duration // how long a visitor may read nothing of a response; 0: no limit

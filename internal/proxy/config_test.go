@@ -43,7 +43,12 @@ func TestConfigErrors(t *testing.T) {
 		{"a missing token file", func(c *proxy.Config) { c.Tokens.File = f.path("missing") }, "make"},
 		{"a token without a name", func(c *proxy.Config) { c.Tokens.File = f.path("bad-token") }, "line 1"},
 		{"a missing htpasswd", func(c *proxy.Config) { c.Htpasswd = f.path("missing") }, f.path("missing")},
-		{"a bad domain", func(c *proxy.Config) { c.Domain = "a b" }, "domain"},
+		{"a bad domain", func(c *proxy.Config) { c.Domains = []string{"ok.test", "a b"} }, "--domain"},
+		{"a domain like another", func(c *proxy.Config) { c.Domains = []string{"pаypal.test"} }, "--domain"},
+		{"a public URL with a path", func(c *proxy.Config) { c.PublicURL = "https://example.org/x" }, "--public-url"},
+		{"a public URL without a scheme", func(c *proxy.Config) { c.PublicURL = "example.org:443" }, "--public-url"},
+		{"a public URL of no host", func(c *proxy.Config) { c.PublicURL = "https://:443" }, "--public-url"},
+		{"a public URL of no port", func(c *proxy.Config) { c.PublicURL = "https://a.test:99999" }, "--public-url"},
 		{"a bad network", func(c *proxy.Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, "--trusted-proxy"},
 		{"an access log in no folder", func(c *proxy.Config) { c.AccessLog = f.path("missing/log") }, "--access-log"},
 	} {

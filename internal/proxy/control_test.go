@@ -28,6 +28,7 @@ func TestControlPort(t *testing.T) {
 		{"401 judged before the name", "PUT", "/-bad-", "Bearer bad", "", 401, "WWW-Authenticate", "Bearer"},
 		{"403 may not register this name", "PUT", "/music", "Bearer film-token", "", 403, "", ""},
 		{"400 not a valid name", "PUT", "/-bad-", "Bearer good-token", "", 400, "", ""},
+		{"403 a host name that no token has", "PUT", "/photos.example.com", "Bearer good-token", "", 403, "", ""},
 		{"400 a path of two names", "PUT", "/a/b", "Bearer good-token", "", 400, "", ""},
 		{"405 another method", "GET", "/", "Bearer good-token", "", 405, "Allow", "PUT"},
 		{"405 whatever the path", "POST", "/any/thing", "", "", 405, "Allow", "PUT"},

@@ -26,7 +26,7 @@ const (
 // newFront makes the handler of visitors' requests and the server around it.
 func (p *Proxy) newFront() error {
 	cfg := front.Config{
-		Origins: p.origins, Domain: p.cfg.Domain, Hold: p.cfg.Hold, ResponseTimeout: p.cfg.ResponseTimeout,
+		Origins: p.origins, Domains: p.auth.Domains, Own: p.ownHost, Hold: p.cfg.Hold, ResponseTimeout: p.cfg.ResponseTimeout,
 		Stall: p.cfg.Stall, MaxHeaderBytes: p.cfg.MaxHeaderBytes, TrustedProxies: p.trusted, Auth: p.users,
 		OnDone: p.requestDone, Logger: p.log,
 	}

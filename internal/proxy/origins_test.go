@@ -65,7 +65,7 @@ func asked(host string) func(*http.Request) {
 func TestDomain(t *testing.T) {
 	f := newFiles(t)
 	f.write("token", "good-token @ film\n")
-	x := startP(t, f, func(c *proxy.Config) { c.Domain = "example.test" })
+	x := startP(t, f, func(c *proxy.Config) { c.Domains = []string{"example.test"} })
 	startC(t, x, hello("default"), nil)
 	startC(t, x, hello("film"), func(c *agent.Config) { c.Name = "film" })
 	rt := transport(t, nil, false)

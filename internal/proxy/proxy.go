@@ -32,7 +32,9 @@ import (
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/http1"
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 	"github.com/amahi/spdy-proxy/internal/origin"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 // adminGrace is how long the admin port may finish its last answers.
@@ -46,6 +48,7 @@ type Proxy struct {
 	log     *slog.Logger
 	started time.Time
 	trusted []netip.Prefix
+	outside public // zero without --public-url
 	auth    *control.Auth
 	users   *front.Htpasswd // nil without --htpasswd
 	access  *accessFile     // nil without --access-log
@@ -58,6 +61,7 @@ type Proxy struct {
 	metrics *admin.Metrics
 	flight  *admin.Flight      // nil without --pprof; runs while Run does
 	events  func(origin.Event) // writes them to the log
+	unheard *loglimit.Logger   // of origins that no visitor can reach
 
 	// tls is the control port's configuration of now; the front port takes its
 	// certificate from it.
@@ -87,7 +91,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		cfg: cfg, log: cfg.Logger, started: time.Now(), events: origin.LogEvents(cfg.Logger),
+		cfg: cfg, log: cfg.Logger, started: time.Now(), events: origin.LogEvents(cfg.Logger), unheard: loglimit.New(cfg.Logger, 1),
 		handedOver: make(chan map[*origin.Member]bool, 1),
 	}
 	if p.trusted, err = prefixes(cfg.TrustedProxies); err != nil {
@@ -112,6 +116,12 @@ func New(cfg Config) (*Proxy, error) {
 		if p.users, err = front.LoadHtpasswd(cfg.Htpasswd); err != nil {
 			return nil, &ConfigError{err}
 		}
+	}
+	if p.auth.Domains, err = originname.ParseDomains(cfg.Domains); err != nil {
+		return nil, configErrorf("--domain %w", err)
+	}
+	if p.outside, err = parsePublic(cfg.PublicURL); err != nil {
+		return nil, &ConfigError{err}
 	}
 	p.warnReadable()
 	// No Logger: the table's event says why a session ended, and P runs no handler
@@ -303,6 +313,7 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	p.front.Close()
 
 	p.origins.Shutdown(limit)
+	p.unheard.Close()
 	// After this nobody registers any more: sessions only go.
 	p.control.Close()
 	p.sessions.Wait()
@@ -325,12 +336,18 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 		}
 		cfg.Trace = p.tracer(origin.Name(reg.Name).String() + " " + label)
 	}
+	name := origin.Name(reg.Name)
+	reg.URLs, reg.Warning = p.reach(name, reg.Host)
 	s := cfg.NewClientSession(reg.Conn)
 	if _, err := p.origins.Register(origin.Registration{
 		Name: origin.Name(reg.Name), Instance: reg.Instance, Credential: reg.Credential,
 		RemoteAddr: reg.RemoteAddr.String(), DialsAgain: reg.DialsAgain, Session: s,
 	}); err != nil {
 		return nil, err
+	}
+	if reg.Warning != "" {
+		p.unheard.Log(name.String(), slog.LevelWarn, "an origin that no visitor reaches is connected",
+			slog.String("origin", name.String()), slog.String("reason", reg.Warning))
 	}
 	return func() {
 		// Ends with the session, which the table ends at the latest in stop; stop

@@ -30,6 +30,10 @@ func (s source) Snapshot() admin.Snapshot {
 			continue // only waited for
 		}
 		shown := admin.Origin{Name: o.Name.String()}
+		if written := o.Name.Unicode(); written != shown.Name {
+			shown.Written = written
+		}
+		shown.URLs, shown.Unreachable = s.p.reach(o.Name, "")
 		for _, c := range o.Sessions {
 			stats := c.Stats()
 			shown.Sessions = append(shown.Sessions, admin.Session{

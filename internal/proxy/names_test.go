@@ -1,0 +1,125 @@
+package proxy_test
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/proxy"
+)
+
+// A full host name is routed by exactly that host, there or not; below a domain it
+// is one origin with its label.
+func TestHostNames(t *testing.T) {
+	f := newFiles(t)
+	f.write("token", "good-token * photos.example.net *.example.com münchen.example.net\n")
+	x := startP(t, f, func(c *proxy.Config) { c.Domains, c.Hold = []string{"*.example.test", "example.org"}, 0 })
+	startC(t, x, hello("default"), nil)
+	startC(t, x, hello("film"), func(c *agent.Config) { c.Name = "film.example.test" })
+	photos := startC(t, x, hello("photos"), func(c *agent.Config) { c.Name = "Photos.example.net" })
+	startC(t, x, hello("wiki"), func(c *agent.Config) { c.Name = "wiki.a.example.com" })
+	startC(t, x, hello("münchen"), func(c *agent.Config) { c.Name = "münchen.example.net" })
+	rt := transport(t, nil, false)
+	ask := func(host string, status int, by string) {
+		t.Helper()
+		a := fetch(deadline(t), rt, "GET", x.url("/"), nil, asked(host))
+		if status == 200 {
+			want(t, host, a, 200, by+" GET")
+		} else if a.err != nil || a.status != status {
+			t.Errorf("%s: got %v, want %d", host, a, status)
+		}
+	}
+	ask("photos.example.net", 200, "photos")
+	ask("PHOTOS.Example.Net.:1443", 200, "photos")
+	ask("a.photos.example.net", 200, "default")
+	ask("example.net", 200, "default")
+	ask("wiki.a.example.com", 200, "wiki")
+	ask("film.example.test", 200, "film")
+	ask("film.example.org", 200, "film")
+	ask("xn--mnchen-3ya.example.net", 200, "münchen")
+	// Named by a token, and not there: nobody's.
+	ask("other.example.com", 503, "")
+	photos.stop()
+	x.log.wait("origin disconnected", 1)
+	ask("photos.example.net", 503, "")
+	// The operator reads it as it was written.
+	if !strings.Contains(x.log.String(), "written=münchen.example.net") {
+		t.Error("the log does not show the name as it was written")
+	}
+	if _, page := x.adminGet("/"); !strings.Contains(page, "Origin xn--mnchen-3ya.example.net (münchen.example.net)") {
+		t.Error("the page does not show the name as it was written")
+	}
+}
+
+// C is told under which addresses visitors reach it, and says so; and where there
+// is none, P, its page and C say it.
+func TestReach(t *testing.T) {
+	for _, test := range []struct {
+		what    string
+		edit    func(c *proxy.Config)
+		name    string
+		urls    []string // PORT is the front port's
+		warning string
+	}{
+		{"no domain, default origin", nil, "", []string{"http://127.0.0.1:PORT/"}, ""},
+		{"no domain, a label", nil, "film", nil, "film.example.org"},
+		{"no domain, a host name", nil, "photos.example.net", []string{"http://photos.example.net:PORT/"}, ""},
+		{"TLS", func(c *proxy.Config) { c.TLS = true }, "", []string{"https://127.0.0.1:PORT/"}, ""},
+		{"every address", func(c *proxy.Config) { c.Front = ":0" }, "", []string{"http://127.0.0.1:PORT/"}, ""}, // as C has dialled
+		{"two domains", func(c *proxy.Config) { c.Domains = []string{"a.test", "b.test"} }, "film", []string{"http://film.a.test:PORT/", "http://film.b.test:PORT/"}, ""},
+		{"two domains, default origin", func(c *proxy.Config) { c.Domains = []string{"a.test", "b.test"} }, "", []string{"http://a.test:PORT/", "http://b.test:PORT/"}, ""},
+		{"a host name below a domain", func(c *proxy.Config) { c.Domains = []string{"a.test"} }, "film.a.test", []string{"http://film.a.test:PORT/"}, ""},
+		{"domains that are names", func(c *proxy.Config) { c.Domains = []string{"x.example.net"} }, "", nil, "default origin"},
+		{"behind something", func(c *proxy.Config) { c.PublicURL, c.Domains = "https://p.test", []string{"a.test"} }, "film", []string{"https://film.a.test/"}, ""},
+		{"behind something, default origin", func(c *proxy.Config) { c.PublicURL = "https://P.test:8443" }, "", []string{"https://p.test:8443/"}, ""},
+		{"behind something by its port", func(c *proxy.Config) { c.PublicURL = "http://[2001:db8::1]:80" }, "", []string{"http://[2001:db8::1]/"}, ""},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			f := newFiles(t)
+			f.write("token", "good-token * photos.example.net x.example.net\n")
+			x := startP(t, f, test.edit)
+			_, port, _ := net.SplitHostPort(x.FrontAddr().String())
+			var urls []string
+			for _, u := range test.urls {
+				urls = append(urls, strings.ReplaceAll(u, "PORT", port))
+			}
+			conn := register(t, x, test.name, "a.0")
+			if !slices.Equal(conn.URLs, urls) || (test.warning == "") != (conn.Warning == "") || !strings.Contains(conn.Warning, test.warning) {
+				t.Errorf("C is told %q and %q, want %q and %q", conn.URLs, conn.Warning, urls, test.warning)
+			}
+			_, page := x.adminGet("/")
+			if got := strings.Contains(page, "unreachable"); got != (test.warning != "") {
+				t.Errorf("the page says unreachable: %v, with %q", got, conn.Warning)
+			}
+			for _, u := range urls {
+				if host := strings.TrimSuffix(u, "/"); !strings.HasPrefix(host, "http://127.") && !strings.Contains(page, fmt.Sprintf("<a href=%q>", u)) {
+					t.Errorf("the page has no link to %s", u)
+				}
+			}
+			// Once, however often C comes.
+			for range 5 {
+				register(t, x, test.name, "a.0")
+			}
+			lines := 0
+			if test.warning != "" {
+				lines = 1
+			}
+			if got := x.log.count("level=WARN msg=\"an origin that no visitor reaches is connected\""); got != lines {
+				t.Errorf("P says %d times that no visitor reaches it, want %d", got, lines)
+			}
+		})
+	}
+}
+
+// Without authentication a host name is its origin's while it is there.
+func TestHostNamesNoAuth(t *testing.T) {
+	x := startP(t, newFiles(t), func(c *proxy.Config) { c.NoAuth = true })
+	startC(t, x, hello("default"), nil)
+	startC(t, x, hello("photos"), func(c *agent.Config) { c.Name = "photos.example.net" })
+	rt := transport(t, nil, false)
+	want(t, "its host", fetch(deadline(t), rt, "GET", x.url("/"), nil, asked("photos.example.net")), 200, "photos GET")
+	want(t, "another", fetch(deadline(t), rt, "GET", x.url("/"), nil, asked("wiki.example.net")), 200, "default GET")
+}
