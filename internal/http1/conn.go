@@ -138,7 +138,11 @@ func (c *conn) handshake(tc *tls.Conn) bool {
 		c.tls = &state
 		return c.s.http1()
 	}
-	if c.s.remove(c) {
+	switch next := c.s.Next[state.NegotiatedProtocol]; {
+	case !c.s.remove(c):
+	case next != nil:
+		next(tc)
+	default:
 		c.rest.hand(tc)
 	}
 	return false

@@ -56,6 +56,12 @@ type Server struct {
 	// Serve.
 	Refuse func(h http.Header, status int, detail string) (text string)
 
+	// Next, if set, has who serves a protocol that TLS may choose beside those of the
+	// http.Server: each gets the connection when the handshake is done, on a goroutine
+	// of its own, and has to close it; the server does not know it any more. Set it
+	// before ServeTLS.
+	Next map[string]func(*tls.Conn)
+
 	// Fixed by New, but for what the pool holds.
 	hs      *http.Server
 	buffers buffers

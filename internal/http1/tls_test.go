@@ -31,10 +31,14 @@ func TestTLS(t *testing.T) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, r.Proto, " ", r.TLS != nil && r.TLS.HandshakeComplete)
 		}),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{keyPair}, NextProtos: []string{"h2", "http/1.1"}},
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{keyPair}, NextProtos: []string{"h2", "http/1.1", "other"}},
 		ErrorLog:  log.New(io.Discard, "", 0),
 	}
 	s := New(hs)
+	s.Next = map[string]func(*tls.Conn){"other": func(conn *tls.Conn) {
+		fmt.Fprint(conn, conn.ConnectionState().NegotiatedProtocol)
+		conn.Close()
+	}}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +65,14 @@ func TestTLS(t *testing.T) {
 			res.Body.Close()
 		}
 		tr.CloseIdleConnections()
+	}
+	other, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "a", NextProtos: []string{"other"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if got, err := io.ReadAll(other); err != nil || string(got) != "other" {
+		t.Errorf("a protocol of its own: got %q, %v", got, err)
 	}
 	conn, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
