@@ -16,6 +16,10 @@ import (
 	"net"
 )
 
+// Protocol is what a C asks for by ALPN (RFC 7301), before http/1.1: on a port that
+// others come to as well it tells Cs from them.
+const Protocol = "spdy-proxy-control/1"
+
 // Limits of the handshake that both ends keep.
 const (
 	maxHead     = 16 << 10 // bytes of a request's or an answer's head
@@ -68,6 +72,8 @@ type Conn struct {
 	// why they do not, at C's end, as P tells. An earlier P tells neither.
 	URLs    []string
 	Warning string
+	// Via is the proxy on the way to P, at C's end; "" if there is none.
+	Via string
 
 	// early is what was read too far, nil once it was handed on. Owned by the
 	// goroutine that reads.

@@ -97,6 +97,7 @@ type Server struct {
 	lines   *loglimit.Logger
 	pending *handshakes
 	turns   turns
+	door    chan struct{}  // holds a value while a Take waits for a place
 	rooms   chan struct{}  // as many goroutines as it holds serve connections
 	running sync.WaitGroup // one for each of them
 
@@ -131,6 +132,7 @@ func (s *Server) init() {
 		s.pending = newHandshakes(full)
 		s.turns = make(turns, runtime.GOMAXPROCS(0))
 		// Those that were dropped and have not noticed yet need some, too.
+		s.door = make(chan struct{}, 1)
 		s.rooms = make(chan struct{}, 2*full)
 	})
 }
@@ -215,15 +217,55 @@ func (s *Server) Close() {
 	s.lines.Close()
 }
 
+// Config returns the TLS configuration of the next connection, for Take.
+func (s *Server) Config() *tls.Config { return harden(s.TLS()) }
+
+// Take serves a connection that has come to another port, and on which Protocol was
+// agreed on under Config, as if it had come here: it counts among the unfinished
+// handshakes. It returns when the connection is closed, or has been handed over.
+func (s *Server) Take(conn *tls.Conn) {
+	s.init()
+	// One after another, as Serve takes its connections: nobody overtakes.
+	var serve func()
+	select {
+	case s.door <- struct{}{}:
+		select {
+		case s.rooms <- struct{}{}:
+			serve = s.begin(conn)
+		case <-s.base.Done():
+		}
+		<-s.door
+	case <-s.base.Done():
+	}
+	if serve == nil {
+		conn.NetConn().Close()
+		return
+	}
+	serve()
+}
+
 // start serves an accepted connection on a goroutine of its own, for which there
-// is room in rooms. If there are too many handshakes, another one ends for it, or it
-// waits until one may.
+// is room in rooms.
 func (s *Server) start(conn net.Conn) {
+	serve := s.begin(conn)
+	if serve == nil {
+		conn.Close()
+		return
+	}
+	// Ends when the handshake has, which deadlines, newcomers and Close see to; Close
+	// waits for it.
+	go serve()
+}
+
+// begin takes a connection, for which there is room in rooms, and returns what
+// serves it; nil after Close. If there are too many handshakes, another one ends
+// for it, or it waits until one may.
+func (s *Server) begin(conn net.Conn) (serve func()) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		conn.Close()
-		return
+		<-s.rooms
+		return nil
 	}
 	s.running.Add(1)
 	s.mu.Unlock()
@@ -231,20 +273,17 @@ func (s *Server) start(conn net.Conn) {
 	ctx, cancel := context.WithCancelCause(s.base)
 	place, victims := s.pending.enter(ctx, siteOf(conn.RemoteAddr()), cancel)
 	if place == nil {
-		conn.Close()
 		cancel(nil)
 		<-s.rooms
 		s.running.Done()
-		return
+		return nil
 	}
 	for _, v := range victims {
 		v.drop(errCrowded)
 		s.lines.Log("crowded", slog.LevelWarn, "control port: crowded, an unfinished handshake was dropped for another",
 			slog.String("dropped", v.site.addr), slog.Int("unfinished", s.pending.size()))
 	}
-	// Ends when the handshake has, which deadlines, newcomers and Close see to;
-	// Close waits for it.
-	go func() {
+	return func() {
 		defer func() {
 			s.pending.leave(place)
 			cancel(nil)
@@ -252,28 +291,40 @@ func (s *Server) start(conn net.Conn) {
 			s.running.Done()
 		}()
 		s.serve(ctx, conn, place)
-	}()
+	}
 }
 
-// serve takes one connection from its first byte to Handle, or closes it. The
-// end of ctx ends whatever it waits for.
+// serve takes one connection from its first byte, or from the end of TLS's handshake,
+// to Handle, or closes it. The end of ctx ends whatever it waits for.
 func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
 	conn := raw
-	if s.Wrap != nil {
-		conn = s.Wrap(raw)
+	tc, secure := raw.(*tls.Conn)
+	var turn *turnConn
+	if secure {
+		// TLS would wait for a peer that takes nothing. What is still to be computed
+		// is little, and needs no turn.
+		conn = tc.NetConn()
+		s.pending.await(place)
+	} else {
+		if s.Wrap != nil {
+			conn = s.Wrap(raw)
+		}
+		turn = &turnConn{Conn: conn, ctx: ctx, turns: s.turns, pending: s.pending, place: place}
+		tc = tls.Server(turn, s.Config())
 	}
-	turn := &turnConn{Conn: conn, ctx: ctx, turns: s.turns, pending: s.pending, place: place}
 	release := context.AfterFunc(ctx, func() {
-		if tcp, ok := raw.(*net.TCPConn); ok && context.Cause(ctx) == errCrowded {
+		if tcp := tcpOf(raw); tcp != nil && context.Cause(ctx) == errCrowded {
 			tcp.SetLinger(0) // nor shall the system be left with it
 		}
 		conn.Close()
 	})
-	reg, serve, err := s.handshake(ctx, turn, place)
+	reg, serve, err := s.handshake(ctx, tc, secure, place)
 	if err == nil {
 		err = s.welcome(reg)
 	}
-	turn.finish()
+	if turn != nil {
+		turn.finish()
+	}
 	if !release() || err != nil {
 		conn.Close()
 	} else {
@@ -306,16 +357,17 @@ func (s *Server) welcome(reg *Registration) error {
 
 // handshake returns the registration of a C that Handle took, and what is to be
 // called when it was told. Otherwise an answer was sent if one could be, and the
-// error only says that it is over.
-func (s *Server) handshake(ctx context.Context, raw net.Conn, place *pending) (*Registration, func(), error) {
-	addr := raw.RemoteAddr()
-	tc := tls.Server(raw, harden(s.TLS()))
-	limited, cancel := context.WithTimeout(ctx, s.timeout())
-	err := tc.HandshakeContext(limited)
-	cancel()
-	if err != nil {
-		s.logFailure(ctx, "control port: TLS handshake failed", addr, err)
-		return nil, nil, err
+// error only says that it is over. TLS's own handshake may be over already.
+func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place *pending) (*Registration, func(), error) {
+	addr := tc.RemoteAddr()
+	if !secure {
+		limited, cancel := context.WithTimeout(ctx, s.timeout())
+		err := tc.HandshakeContext(limited)
+		cancel()
+		if err != nil {
+			s.logFailure(ctx, "control port: TLS handshake failed", addr, err)
+			return nil, nil, err
+		}
 	}
 
 	tc.SetDeadline(time.Now().Add(s.timeout()))
@@ -475,7 +527,7 @@ func dialled(s string) string {
 	if err != nil {
 		host = s
 	}
-	if ip, err := netip.ParseAddr(host); err == nil {
+	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsUnspecified() {
 		return ip.WithZone("").String()
 	}
 	name, err := originname.ParseNamed(host)

@@ -14,6 +14,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -885,6 +887,57 @@ func TestJSONLogOfRefusals(t *testing.T) {
 			t.Errorf("no line %q among %v", want, slices.Sorted(maps.Keys(seen)))
 		}
 	}
+}
+
+// What has come to another port is one of the unfinished handshakes.
+func TestTakeIsBounded(t *testing.T) {
+	p := startPort(t, nil, func(s *Server) { s.MaxPending = 1 })
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan struct{})
+	// Ends when both connections are closed, or handed over; waited for below.
+	go func() {
+		defer close(taken)
+		var taking sync.WaitGroup
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				break
+			}
+			taking.Go(func() {
+				tc := tls.Server(conn, p.Config())
+				if tc.HandshakeContext(context.Background()) == nil && tc.ConnectionState().NegotiatedProtocol == Protocol {
+					p.Take(tc)
+				}
+			})
+		}
+		taking.Wait()
+	}()
+	conf := &tls.Config{RootCAs: p.ca.Pool(), ServerName: "localhost", NextProtos: []string{Protocol}}
+	silent, err := tls.Dial("tcp", ln.Addr().String(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	// Once it is one of them, the next puts it out.
+	for p.pending.size() == 0 {
+		runtime.Gosched()
+	}
+	d := p.dialer()
+	d.Addr = ln.Addr().String()
+	c, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.NetConn().Close()
+	silent.SetDeadline(time.Now().Add(10 * time.Second))
+	if n, err := silent.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the silent one: %d bytes, %v; want that it is dropped", n, err)
+	}
+	ln.Close()
+	<-taken
 }
 
 func FuzzHead(f *testing.F) {

@@ -23,8 +23,8 @@ const tcpUnsent = 128 << 10
 // tuneTCP sets the options of a TCP connection. A system that has not one of
 // them does without: the session's pings find a dead peer too.
 func tuneTCP(conn net.Conn) {
-	tc, ok := conn.(*net.TCPConn)
-	if !ok {
+	tc := tcpOf(conn)
+	if tc == nil {
 		return
 	}
 	tc.SetKeepAliveConfig(net.KeepAliveConfig{
@@ -32,4 +32,18 @@ func tuneTCP(conn net.Conn) {
 	})
 	setUserTimeout(tc, tcpUserTimeout)
 	setUnsent(tc, tcpUnsent)
+}
+
+// tcpOf returns the TCP connection that conn is or stands on, nil if there is none.
+func tcpOf(conn net.Conn) *net.TCPConn {
+	for {
+		if tc, ok := conn.(*net.TCPConn); ok {
+			return tc
+		}
+		on, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		conn = on.NetConn()
+	}
 }

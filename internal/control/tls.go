@@ -71,7 +71,7 @@ func (f ClientTLS) Load() (*tls.Config, error) {
 func harden(cfg *tls.Config) *tls.Config {
 	cfg = cfg.Clone()
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
-	cfg.NextProtos = []string{"http/1.1"}
+	cfg.NextProtos = []string{Protocol, "http/1.1"}
 	// The connection lives for months and carries bulk: small first records
 	// would only cost.
 	cfg.DynamicRecordSizingDisabled = true

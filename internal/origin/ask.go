@@ -7,14 +7,14 @@ import (
 )
 
 // Ask sends a request of P's own, as request makes it, on each session whose
-// Registration says DialsAgain, and returns those that answered it with success
-// before ctx ended.
-func (t *Table) Ask(ctx context.Context, request func(context.Context) *http.Request) map[*Member]bool {
+// Registration says DialsAgain, of those alone that have come by the front port, or
+// have not. It returns those that answered it with success before ctx ended.
+func (t *Table) Ask(ctx context.Context, byFront bool, request func(context.Context) *http.Request) map[*Member]bool {
 	var mu sync.Mutex
 	answered := make(map[*Member]bool) // guarded by mu
 	var asking sync.WaitGroup
 	for _, m := range t.serving() {
-		if !m.dialsAgain {
+		if !m.dialsAgain || m.byFront != byFront {
 			continue
 		}
 		// Ends with the answer, the session or ctx; waited for below.

@@ -38,6 +38,7 @@ type Member struct {
 	remote     string
 	since      time.Time
 	dialsAgain bool
+	byFront    bool
 
 	// Guarded by Table.mu.
 	picked uint64 // entry.picks when it was last picked

@@ -14,8 +14,9 @@ type Registration struct {
 	// It is never printed.
 	Credential any
 	RemoteAddr string
-	// DialsAgain: it may be sent what Table.Ask asks.
-	DialsAgain bool
+	// DialsAgain: it may be sent what Table.Ask asks. ByFront: its C has come by the
+	// port of the visitors.
+	DialsAgain, ByFront bool
 	// Session must be running or about to be, and is the table's from the
 	// moment Register returns without an error; requests may come on it before.
 	Session Session
@@ -63,7 +64,7 @@ func replaces(r Registration, m *Member) bool {
 func (t *Table) Register(r Registration) (*Member, error) {
 	m := &Member{
 		Session: r.Session, name: r.Name, instance: r.Instance, credential: r.Credential,
-		remote: r.RemoteAddr, since: time.Now(), dialsAgain: r.DialsAgain,
+		remote: r.RemoteAddr, since: time.Now(), dialsAgain: r.DialsAgain, byFront: r.ByFront,
 	}
 	t.mu.Lock()
 	if err := t.admitLocked(r); err != nil {

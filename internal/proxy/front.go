@@ -109,6 +109,9 @@ func (p *Proxy) configureTLS(server *http.Server) error {
 			return &p.tls.Load().Certificates[0], nil
 		},
 	}
+	if !p.cfg.NoAuth { // whose port may be on any address
+		p.takeOrigins(server.TLSConfig)
+	}
 	slack := slackHeaderBytes(p.cfg.MaxHeaderBytes)
 	cfg := spdy.Config{
 		MaxConcurrentStreams: visitorStreams,

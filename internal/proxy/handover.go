@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"sync"
@@ -54,7 +55,7 @@ func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Li
 	}
 	p.controlLn.pause()
 	limited, cancel := context.WithTimeout(ctx, dialAgainLimit)
-	both := p.origins.Ask(limited, control.AskAgain)
+	both := p.origins.Ask(limited, false, control.AskAgain)
 	cancel()
 	if err = ctx.Err(); err != nil {
 		next.Kill()
@@ -80,11 +81,13 @@ func (p *Proxy) linger(ctx context.Context, both map[*origin.Member]bool) {
 	}
 	p.frontLn.Close()
 	p.handler.Leave()
+	// By the front port Cs reach the other process only now; visitors that come to it
+	// wait for them.
+	limited, cancel := context.WithTimeout(ctx, min(lingerTime, p.cfg.Drain/2))
+	defer cancel()
+	maps.Copy(both, p.origins.Ask(limited, true, control.AskAgain))
 	p.origins.Dismiss(both)
-	select {
-	case <-ctx.Done():
-	case <-time.After(min(lingerTime, p.cfg.Drain/2)):
-	}
+	<-limited.Done()
 	p.frontLn.dropSilent()
 }
 

@@ -336,14 +336,17 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 		}
 		cfg.Trace = p.tracer(origin.Name(reg.Name).String() + " " + label)
 	}
-	name := origin.Name(reg.Name)
+	name, front := origin.Name(reg.Name), byFront(reg.Conn)
 	reg.URLs, reg.Warning = p.reach(name, reg.Host)
 	s := cfg.NewClientSession(reg.Conn)
 	if _, err := p.origins.Register(origin.Registration{
 		Name: origin.Name(reg.Name), Instance: reg.Instance, Credential: reg.Credential,
-		RemoteAddr: reg.RemoteAddr.String(), DialsAgain: reg.DialsAgain, Session: s,
+		RemoteAddr: reg.RemoteAddr.String(), DialsAgain: reg.DialsAgain, ByFront: front != nil, Session: s,
 	}); err != nil {
 		return nil, err
+	}
+	if front != nil {
+		front.release()
 	}
 	if reg.Warning != "" {
 		p.unheard.Log(name.String(), slog.LevelWarn, "an origin that no visitor reaches is connected",
