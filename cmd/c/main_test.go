@@ -218,7 +218,7 @@ func TestBadStart(t *testing.T) {
 		{"token file is a folder", []string{"--token-file", p.Dir}, []string{p.Dir}},
 		{"certificate without key", []string{"--client-cert", none}, []string{"client certificate"}},
 		{"proxy without port", []string{"--proxy", "localhost"}, []string{"--proxy", "HOST:PORT"}},
-		{"name", []string{"--name", "a.b"}, []string{"--name"}},
+		{"name", []string{"--name", "a_b"}, []string{"--name"}},
 		{"connections", []string{"--connections", "0"}, []string{"--connections"}},
 		{"keepalive", []string{"--keepalive", "-1s"}, []string{"--keepalive"}},
 		{"drain", []string{"--drain", "-1s"}, []string{"--drain"}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -108,6 +109,7 @@ func (o *options) config(p *cli.Process) (cfg originserver.Config, err error) {
 	cfg.Tokens.Value = p.Token()
 	cfg.Version = cli.Version()
 	cfg.Logger = p.Log
+	cfg.Getenv = os.Getenv
 	if o.debug {
 		cfg.Trace = p.Trace
 	}

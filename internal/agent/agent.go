@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -92,8 +93,10 @@ type Config struct {
 	// Logger gets one line for each change of state of a connection. Nil: none.
 	Logger *slog.Logger
 
-	// DialContext makes the TCP connections. Nil: a net.Dialer's.
+	// DialContext makes the TCP connections. Nil: a net.Dialer's. Via is as in
+	// control.Dialer.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	Via         func(addr string) (*url.URL, error)
 }
 
 // Agent keeps the connections of a C.

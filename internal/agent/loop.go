@@ -92,6 +92,7 @@ func (l *loop) run(ctx, now context.Context) {
 			Again:       true,
 			TLS:         identity.TLS,
 			DialContext: l.agent.cfg.DialContext,
+			Via:         l.agent.cfg.Via,
 			Wrap:        spdy.Corkable,
 		}
 		conn, err := d.Dial(ctx)
@@ -160,6 +161,9 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	attrs := []any{"origin", name, "server", conn.Server}
 	if written := name.Unicode(); written != name.String() {
 		attrs = append(attrs, "written", written)
+	}
+	if conn.Via != "" {
+		attrs = append(attrs, "via", conn.Via)
 	}
 	l.log.Info("connected", attrs...)
 	l.agent.sayReached(l.agent.cfg.Logger.With("proxy", l.addr), l.addr, conn)
@@ -266,6 +270,12 @@ func reason(err error) string {
 	}
 	if _, ok := errors.AsType[*control.VerifyError](err); ok {
 		return "not verified"
+	}
+	if e, ok := errors.AsType[*control.ViaError](err); ok {
+		if _, ok := errors.AsType[*net.OpError](err); !ok {
+			return "no way: " + e.Err.Error()
+		}
+		return "no way"
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		if e.Timeout() {

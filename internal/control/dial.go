@@ -43,6 +43,12 @@ type Dialer struct {
 	// DialContext makes the TCP connection. Nil: a net.Dialer's.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// Via returns the proxy by way of which an address is reached, an http, https or
+	// socks5 URL, nil for none; see [ViaEnvironment]. Nil: there is none. ViaTLS is
+	// for an https one; nil: the system's roots.
+	Via    func(addr string) (*url.URL, error)
+	ViaTLS *tls.Config
+
 	// Wrap, if set, is put around the TCP connection, below TLS.
 	Wrap func(net.Conn) net.Conn
 }
@@ -103,17 +109,14 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	dial := d.DialContext
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	dialCtx, cancel := context.WithTimeout(ctx, d.timeout())
-	raw, err := dial(dialCtx, "tcp", d.Addr)
-	cancel()
+	via, err := d.via()
 	if err != nil {
-		return nil, fmt.Errorf("proxy %s: %w", d.Addr, err)
+		return nil, err
 	}
-	tuneTCP(raw)
+	raw, err := d.connection(ctx, via)
+	if err != nil {
+		return nil, err
+	}
 	if d.Wrap != nil {
 		raw = d.Wrap(raw)
 	}
@@ -129,6 +132,42 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 			err = ctx.Err()
 		}
 		return nil, err
+	}
+	if via != nil {
+		conn.Via = viaText(via)
+	}
+	return conn, nil
+}
+
+// via returns the proxy by way of which P is reached, nil if there is none.
+func (d *Dialer) via() (*url.URL, error) {
+	if d.Via == nil {
+		return nil, nil
+	}
+	return d.Via(d.Addr)
+}
+
+// connection makes the connection on which P is spoken to.
+func (d *Dialer) connection(ctx context.Context, via *url.URL) (net.Conn, error) {
+	dial := d.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	tuned := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err == nil {
+			tuneTCP(conn)
+		}
+		return conn, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout())
+	defer cancel()
+	if via != nil {
+		return d.through(ctx, via, tuned)
+	}
+	conn, err := tuned(ctx, "tcp", d.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("proxy %s: %w", d.Addr, err)
 	}
 	return conn, nil
 }
@@ -206,6 +245,9 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 func (d *Dialer) handshakeError(err error) error {
 	if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return &VerifyError{Addr: d.Addr, Err: v.Err}
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return fmt.Errorf("proxy %s speaks no TLS there; give its control port, or its front port if that has -t", d.Addr)
 	}
 	return fmt.Errorf("proxy %s: TLS handshake: %w", d.Addr, err)
 }

@@ -26,24 +26,28 @@ func (d *Dialer) Probe(ctx context.Context, say func(found string)) error {
 	if err != nil {
 		return err
 	}
-	dial := d.DialContext
-	if dial == nil {
+	via, err := d.via()
+	if err != nil {
+		return err
+	}
+	if via == nil && d.DialContext == nil { // a proxy looks the name up by itself
 		addrs, err := net.DefaultResolver.LookupHost(ctx, host)
 		if err != nil {
 			return fmt.Errorf("proxy %s: %w", d.Addr, err)
 		}
 		say(fmt.Sprintf("%s is %s", host, strings.Join(addrs, ", ")))
-		dial = new(net.Dialer).DialContext
 	}
-	dialCtx, cancelDial := context.WithTimeout(ctx, d.timeout())
-	raw, err := dial(dialCtx, "tcp", d.Addr)
-	cancelDial()
+	raw, err := d.connection(ctx, via)
 	if err != nil {
-		return fmt.Errorf("proxy %s: %w", d.Addr, err)
+		return err
 	}
 	defer raw.Close()
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
-	say(fmt.Sprintf("connected to %v", raw.RemoteAddr()))
+	if via != nil {
+		say("connected by way of " + viaText(via))
+	} else {
+		say(fmt.Sprintf("connected to %v", raw.RemoteAddr()))
+	}
 
 	cfg := harden(d.TLS)
 	if cfg.ServerName == "" {

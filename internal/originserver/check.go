@@ -57,6 +57,10 @@ func CheckProxies(ctx context.Context, cfg Config, say func(found string)) (faul
 	if err != nil {
 		return append(faults, err)
 	}
+	via, err := cfg.via()
+	if err != nil {
+		return append(faults, err)
+	}
 	for _, addr := range cfg.Proxies {
 		said := make(map[string]bool) // steps are the same for each origin
 		for _, o := range cfg.Origins {
@@ -64,7 +68,7 @@ func CheckProxies(ctx context.Context, cfg Config, say func(found string)) (faul
 			if err != nil {
 				return append(faults, err)
 			}
-			d := &control.Dialer{Addr: addr, Name: string(name), Token: token, TLS: tls}
+			d := &control.Dialer{Addr: addr, Name: string(name), Token: token, TLS: tls, Via: via}
 			err = d.Probe(ctx, func(found string) {
 				if !said[found] {
 					said[found] = true

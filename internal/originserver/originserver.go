@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"time"
@@ -46,6 +47,10 @@ type Config struct {
 	Tokens control.TokenSource // its first token is shown to P
 
 	Origins []Origin // of different names
+
+	// Getenv, if set, is asked for HTTPS_PROXY, ALL_PROXY and NO_PROXY, by which P is
+	// reached.
+	Getenv func(name string) string
 
 	// ID is of the process whose connections are taken over, "" if there is none; see
 	// agent.Config. Started, if set, is called when the connections are there, but
@@ -92,12 +97,21 @@ func (c *Config) check() error {
 	return nil
 }
 
+// via returns by way of which proxies P is reached, nil if there are none.
+func (c *Config) via() (func(addr string) (*url.URL, error), error) {
+	if c.Getenv == nil {
+		return nil, nil
+	}
+	return control.ViaEnvironment(c.Getenv)
+}
+
 // Server is C. Make one with New, then call Run, once.
 type Server struct {
 	// Fixed by New.
 	cfg   Config
 	log   *slog.Logger
-	parts []part // one for each origin
+	via   func(addr string) (*url.URL, error) // as in control.Dialer
+	parts []part                              // one for each origin
 
 	handedOver chan struct{} // closed by HandOver, once
 
@@ -127,6 +141,10 @@ func New(cfg Config) (*Server, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger, handedOver: make(chan struct{})}
+	var err error
+	if s.via, err = cfg.via(); err != nil {
+		return nil, err
+	}
 	if err := s.load(); err != nil {
 		return nil, err
 	}
@@ -174,7 +192,7 @@ func (s *Server) newPart(o Origin) (p part, err error) {
 	ac := agent.Config{
 		Proxies: s.cfg.Proxies, Connections: s.cfg.Connections, Name: o.Name,
 		Load: s.loaded, Handler: p.handler, Serves: serves(o.Serve), Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
-		Drain: s.cfg.Drain, Logger: log, ID: id,
+		Drain: s.cfg.Drain, Logger: log, ID: id, Via: s.via,
 	}
 	if s.cfg.Trace != nil {
 		ac.Trace = func(slot int, f spdy.FrameInfo) { s.cfg.Trace(fmt.Sprintf("spdy %s%d: %v", label, slot, f)) }
