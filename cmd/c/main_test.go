@@ -30,7 +30,7 @@ func TestFlags(t *testing.T) {
 	o.flags(fs)
 	want := map[string]string{
 		"proxy": "[localhost:1444]", "connections": "1", "ca": "certs/ca.pem", "server-name": "", "client-cert": "", "client-key": "",
-		"token-file": "certs/token", "name": "", "root": "./testdata", "to": "", "upload": "", "upload-max": "1073741824", "dav": "false",
+		"token-file": "certs/token", "name": "", "root": "./testdata", "to": "", "to-host": "", "to-ca": "", "upload": "", "upload-max": "1073741824", "dav": "false",
 		"dotfiles": "false", "no-listing": "false", "follow-links": "false", "cors": "false", "cache-control": "", "fallback": "",
 		"keepalive": "15s", "drain": "30s", "spdy-debug": "false", "pid-file": "",
 	}

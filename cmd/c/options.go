@@ -42,6 +42,8 @@ func (o *origin) flags(fs *cli.Flags) {
 	fs.StringVarP(&o.Name, "name", "n", "", "the origin's `NAME` (default: the default origin)")
 	fs.StringVarP(&o.Serve.Root, "root", "r", "./testdata", "folder `DIR` to serve")
 	fs.StringVar(&o.Serve.To, "to", "", "local web service `URL` to serve in place of a folder: http://, https:// or unix:/PATH")
+	fs.StringVar(&o.Serve.ToHost, "to-host", "", "`HOST` that the service gets in place of the visitor's; -: that of --to")
+	fs.StringVar(&o.Serve.ToCA, "to-ca", "", "`FILE` with the CA of an https service's certificate (default: the system's roots)")
 	fs.StringVar(&o.Serve.Upload, "upload", "", "keep the bodies of POST and PUT in the folder `DIR`")
 	fs.Int64Var(&o.Serve.UploadMax, "upload-max", originserver.DefaultUploadMax, "largest body kept, in `BYTES`")
 	fs.BoolVar(&o.Serve.DAV, "dav", false, "serve the folder by WebDAV too: for reading, and for writing what of it is in --upload")

@@ -32,6 +32,14 @@ type Config struct {
 	// http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH of a socket.
 	To string
 
+	// ToHost is the Host header that the service gets, HOST[:PORT], and, if it is
+	// https, the name that its certificate must bear; "-": that of To. Empty: the
+	// visitor's Host, and the name in To. ToCA is a file with the CA, in PEM, of an
+	// https service's certificate, or with that. Empty: the system's roots. They go
+	// with To only.
+	ToHost string
+	ToCA   string
+
 	// Upload is the folder in which the bodies of POST and PUT are kept.
 	// Empty: they are read and forgotten. It goes with Root only.
 	Upload string
@@ -94,6 +102,8 @@ func New(cfg Config) (*Handler, error) {
 		return nil, errors.New("--upload does not go with --to: the service gets the bodies; leave one of them out")
 	case cfg.To != "" && (cfg.Dotfiles || cfg.NoListing || cfg.FollowLinks || cfg.CORS || cfg.CacheControl != "" || cfg.Fallback != ""):
 		return nil, errors.New("--dotfiles, --no-listing, --follow-links, --cors, --cache-control and --fallback do not go with --to: they are about a folder; leave them out")
+	case cfg.To == "" && (cfg.ToHost != "" || cfg.ToCA != ""):
+		return nil, errors.New("--to-host and --to-ca go with --to: they are about a web service; leave them out")
 	case cfg.To != "" && cfg.DAV:
 		return nil, errors.New("--dav does not go with --to: it is about a folder; leave one of them out")
 	case cfg.DAV && cfg.NoListing:
@@ -108,7 +118,7 @@ func New(cfg Config) (*Handler, error) {
 	limit := loglimit.New(cfg.Logger, 1)
 	h.close = append(h.close, func() error { limit.Close(); return nil })
 	if cfg.To != "" {
-		s, err := newService(cfg.To, cfg.Logger, limit)
+		s, err := newService(cfg, limit)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -56,7 +57,8 @@ const (
 //
 // The service gets method, path and query as the visitor sent them, the
 // visitor's Host (it is what redirects, cookies and the Origin check of a
-// WebSocket must fit) and what P says in X-Forwarded-*. Nothing is compressed,
+// WebSocket must fit) unless Config.ToHost says another, and what P says in
+// X-Forwarded-*. Nothing is compressed,
 // answered from a cache, or tried again here, but for what net/http's
 // Transport does on a kept connection that proves closed.
 //
@@ -64,6 +66,8 @@ const (
 type service struct {
 	// Fixed when it is made.
 	target    *url.URL // scheme and host
+	host      string   // that the service gets; "": the visitor's
+	ca        string   // Config.ToCA
 	transport *http.Transport
 	log       *slog.Logger
 	buffers   buffers
@@ -76,13 +80,17 @@ type service struct {
 	awayAt time.Time // when it was logged last
 }
 
-// newService makes the service at addr, in the form of [Config.To].
-func newService(addr string, log *slog.Logger, limit *loglimit.Logger) (*service, error) {
-	target, network, socket, err := parseTarget(addr)
+// newService makes the service of [Config.To].
+func newService(cfg Config, limit *loglimit.Logger) (*service, error) {
+	target, network, socket, err := parseTarget(cfg.To)
 	if err != nil {
 		return nil, err
 	}
-	s := &service{target: target, log: log, limit: limit}
+	s := &service{target: target, ca: cfg.ToCA, log: cfg.Logger, limit: limit}
+	secure, err := s.particular(cfg)
+	if err != nil {
+		return nil, err
+	}
 	dialer := &net.Dialer{
 		Timeout: dialTimeout,
 		// A machine that is gone is noticed within half a minute, on a silent WebSocket too.
@@ -101,7 +109,7 @@ func newService(addr string, log *slog.Logger, limit *loglimit.Logger) (*service
 			s.noteDial(ctx, err)
 			return c, err
 		},
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        secure,
 		TLSHandshakeTimeout:    dialTimeout,
 		DisableCompression:     true,
 		MaxIdleConns:           256,
@@ -174,7 +182,10 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		s.switchProtocols(w, r, resp)
 	default:
+		s.mendLocation(resp.Header, r)
+		refused := s.lookForHost(r, resp)
 		s.pass(w, r, resp)
+		refused()
 	}
 }
 
@@ -195,7 +206,7 @@ func (s *service) outgoing(ctx context.Context, in *http.Request, webSocket bool
 			Path:   in.URL.Path, RawPath: in.URL.RawPath,
 			RawQuery: in.URL.RawQuery, ForceQuery: in.URL.ForceQuery,
 		},
-		Host:   in.Host,
+		Host:   cmp.Or(s.host, in.Host),
 		Header: make(http.Header, len(in.Header)+2),
 	}
 	// The path as the visitor wrote it, where url.URL would write it in
@@ -293,8 +304,7 @@ func (s *service) fail(w http.ResponseWriter, r, out *http.Request, err error) {
 	code := http.StatusBadGateway
 	switch {
 	case f.untrusted:
-		s.limit.Log("untrusted", slog.LevelWarn, "the service was not asked: its certificate is not trusted by this system; "+
-			"add its CA to the system's, or name the service as its certificate does", slog.Any("error", err))
+		s.limit.Log("untrusted", slog.LevelWarn, "the service was not asked: "+s.mendCertificate(err), slog.String("error", shortened(err)))
 	case f.busy:
 		noDescriptors(s.limit, r.URL.Path, err)
 		w.Header().Set("Retry-After", "1")

@@ -60,7 +60,7 @@ func TestServiceFailuresAreOneLine(t *testing.T) {
 			status     int
 			text, line string
 		}{
-			{&tls.CertificateVerificationError{Err: errors.New("x509: certificate signed by unknown authority")}, 502, "not trusted", "add its CA to the system's"},
+			{&tls.CertificateVerificationError{Err: errors.New("x509: certificate signed by unknown authority")}, 502, "not trusted", "name the CA's file with --to-ca"},
 			{&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}, 503, "too many connections", "no more files can be opened"},
 			{errors.New("malformed HTTP response \"" + strings.Repeat("x", 100_000)), 502, "no valid answer", "no answer that can be passed on"},
 			{fmt.Errorf("read: %w", syscall.ECONNRESET), 502, "without an answer", "no answer that can be passed on"},

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// NodeModules returns the folder node_modules beside the package.json of this
-// package, whose folder is dir, with what package-lock.json says: spdy-transport
-// and what it needs. It installs that if it is not there. Tests of several programs
-// may ask at once. It skips the test on a machine without Node.js, and where npm
+// NodeModules returns the folder node_modules beside the package.json in dir, the
+// folder of this package or another, with what package-lock.json says: here that is
+// spdy-transport and what it needs. It installs that if it is not there. Tests of
+// several programs may ask at once. It skips the test on a machine without Node.js, and where npm
 // fails, which in CI fails the test.
 func NodeModules(t testing.TB, dir string) string {
 	t.Helper()
@@ -32,7 +32,7 @@ func NodeModules(t testing.TB, dir string) string {
 		t.Fatal(err)
 	}
 	if err != nil {
-		t.Skipf("spdy-transport could not be installed: %v", err)
+		t.Skipf("what package.json in %s names could not be installed: %v", dir, err)
 	}
 	return modules
 }
