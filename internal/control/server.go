@@ -589,7 +589,7 @@ func (s *Server) refuse(tc *tls.Conn, r *RefusalError) error {
 	now := time.Now()
 	tc.SetDeadline(now.Add(drainTime))
 	if _, err := io.WriteString(tc, b.String()); err == nil && tc.CloseWrite() == nil {
-		if half, ok := tc.NetConn().(*turnConn).Conn.(interface{ CloseWrite() error }); ok {
+		if half, ok := tc.NetConn().(interface{ CloseWrite() error }); ok {
 			half.CloseWrite()
 		}
 		// Below TLS: what it was is of no interest now.

@@ -68,3 +68,11 @@ func (c *turnConn) finish() {
 
 // NetConn returns the connection inside.
 func (c *turnConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite ends this direction, if the connection inside can.
+func (c *turnConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
