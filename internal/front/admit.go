@@ -75,6 +75,7 @@ func (h *Handler) admit(e *exchange) *failure {
 	}
 	e.name = name
 	e.rec.Origin = name.String()
+	e.phase.Store(phaseRouted)
 	if e.rec.Known = h.cfg.Origins.Known(name); !e.rec.Known && !h.cfg.Origins.Expected(name) {
 		return unavailable(name, origin.ErrNotConnected)
 	}
@@ -93,6 +94,7 @@ func (h *Handler) place(e *exchange) *failure {
 		e.placed = true
 		return nil
 	}
+	e.phase.Store(phaseQueued)
 	late := &responseTimer{limit: h.cfg.ResponseTimeout, cancel: e.cancel}
 	late.start()
 	select {
@@ -100,6 +102,7 @@ func (h *Handler) place(e *exchange) *failure {
 	case <-e.ctx.Done():
 	}
 	late.stop()
+	e.rec.Queued = max(time.Since(e.rec.Time), 1)
 	e.placed = h.shares.giveUp(e.name, e.who, turn)
 	switch {
 	case e.ctx.Err() != nil:

@@ -42,6 +42,8 @@ type exchange struct {
 	finished bool            // the handler returned by itself
 	placed   bool            // at its origin, in Handler.shares
 	stalled  atomic.Bool     // broken off because A does not read
+	phase    atomic.Uint32   // what it waits for, see Open
+	meter    Meter           // nil before it is sent, and without Config.Meter
 	rec      Record
 
 	// Guarded by Handler.mu; see sweep.

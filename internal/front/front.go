@@ -78,6 +78,10 @@ type Config struct {
 	// AccessLog, if set, gets a line for each request.
 	AccessLog *AccessLog
 
+	// Meter, if set, returns what counts the bytes of an origin's bodies as they
+	// pass. It is asked once a request that is sent to one.
+	Meter func(origin.Name) Meter
+
 	// OnDone, if set, is told of each request as it ends, before A can see the
 	// end of a connection that is broken. It must not block.
 	OnDone func(*Record)
@@ -94,6 +98,12 @@ type Origins interface {
 	Expected(origin.Name) bool
 	MaxStreams(origin.Name) int
 	Acquire(context.Context, origin.Query) (u origin.Upstream, waited time.Duration, err error)
+}
+
+// Meter counts bytes of bodies. Its methods are called by many requests at once.
+type Meter interface {
+	In(n int)  // of a request's
+	Out(n int) // of a response's
 }
 
 // Handler serves the front port. Make one with New.

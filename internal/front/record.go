@@ -50,9 +50,36 @@ type Record struct {
 	BytesIn  int64 // of the request's body
 	BytesOut int64 // of the response's body
 
+	Queued   time.Duration // how long it waited for its address's turn, 0 if it did not
+	Held     time.Duration // how long it waited for an origin, 0 if it did not
+	Opened   time.Duration // until its stream was opened, the last one; 0 if none was
 	Headers  time.Duration // until the response's headers, 0 if none came
 	Duration time.Duration // until the end
-	Held     time.Duration // how long it waited for an origin, 0 if it did not
 	Replayed int           // how often it, or what asks for the rest of its answer, was sent again
 	Resumed  int           // how often its answer went on over another session
+	Attempts []Attempt     // the first of those that failed before another was made
+}
+
+// maxAttempts is how many a Record has.
+const maxAttempts = 4
+
+// Attempt is a stream that brought no response, or not all of it.
+type Attempt struct {
+	Session uint64
+	Stream  uint32        // 0: it was not opened
+	After   time.Duration // since the Record's Time
+	Err     error
+}
+
+// failedAttempt notes one in whose place another will be made.
+func (r *Record) failedAttempt(err error) {
+	if len(r.Attempts) < maxAttempts {
+		r.Attempts = append(r.Attempts, Attempt{r.Session, r.Stream, time.Since(r.Time), err})
+	}
+}
+
+// Failed reports whether the request came to nothing, or not to its end, and not for
+// the visitor's sake.
+func (r *Record) Failed() bool {
+	return r.Status >= 500 || r.Aborted && r.Reason != "" && !r.Stalled
 }

@@ -78,6 +78,7 @@ func (b *requestBody) state() (read int64, err error) {
 type attemptBody struct {
 	*requestBody
 	ended  func() // called at the body's end
+	meter  Meter  // nil: nobody counts
 	closed bool   // guarded by mu
 }
 
@@ -93,6 +94,9 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 	a.mu.Unlock()
 
 	n, err := a.src.Read(p)
+	if n > 0 && a.meter != nil {
+		a.meter.In(n)
+	}
 	a.mu.Lock()
 	a.read += int64(n)
 	if err == io.EOF {

@@ -73,6 +73,9 @@ func (w *response) Write(p []byte) (int, error) {
 	n, err := w.rw.Write(p)
 	w.writes.Add(1)
 	w.bytes += int64(n)
+	if w.e.meter != nil {
+		w.e.meter.Out(n)
+	}
 	return n, err
 }
 

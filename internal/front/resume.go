@@ -27,7 +27,10 @@ func (d *download) resume(cause error) error {
 	first, last := d.rest.first+d.got, d.rest.last
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", first, last))
 	req.Header.Set("If-Range", d.rest.etag)
+	opened := d.e.rec.Opened
+	d.e.rec.failedAttempt(cause)
 	resp, err := d.e.send(req, &d.repeats)
+	d.e.rec.Opened = opened // Headers came of that one
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ func (e *exchange) send(req *http.Request, repeats *int) (*http.Response, error)
 	var before origin.Upstream // where it was
 	pause := time.Duration(0)
 	for {
+		e.phase.Store(phaseHeld)
 		up, waited, err := e.h.cfg.Origins.Acquire(req.Context(), origin.Query{
 			Name: e.name, Hold: budget, Cost: e.head.bytes, From: e.who, Avoid: before,
 		})
@@ -72,6 +73,7 @@ func (e *exchange) send(req *http.Request, repeats *int) (*http.Response, error)
 		if !e.body.untouched() || req.Context().Err() != nil {
 			return nil, err
 		}
+		e.rec.failedAttempt(err)
 		last, before = err, up
 	}
 }
@@ -115,7 +117,16 @@ func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Respo
 		timeout.start()
 	}
 	e.upstream, e.rec.Session, e.rec.Known = up, up.ID(), true
+	if e.meter == nil && e.h.cfg.Meter != nil {
+		e.meter = e.h.cfg.Meter(e.name)
+	}
+	if body != nil {
+		body.meter = e.meter
+	}
+	e.rec.Opened, e.rec.Stream = max(time.Since(e.rec.Time), 1), 0
+	e.phase.Store(phaseSent)
 	resp, err := up.RoundTrip(out)
+	e.phase.Store(phaseAnswered)
 	inTime := timeout.stop()
 	if err == nil {
 		e.rec.Stream = spdy.ResponseStreamID(resp)

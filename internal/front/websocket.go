@@ -44,7 +44,7 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 		e.failed(&responseError{"a 101 without a connection"})
 		return
 	}
-	e.duplex = &duplex{ReadWriteCloser: rwc, since: time.Now()}
+	e.duplex = &duplex{ReadWriteCloser: rwc, since: time.Now(), meter: e.meter}
 	defer e.duplex.Close()
 	e.w.begin()
 	if httpfield.HasToken(e.in.Header["Expect"], "100-continue") {
@@ -97,6 +97,7 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 type duplex struct {
 	io.ReadWriteCloser
 	in, out atomic.Int64 // bytes from A and to A
+	meter   Meter        // nil: nobody counts
 	since   time.Time    // when it was made; fixed
 	last    atomic.Int64 // when something was passed, a time.Duration after since
 }
@@ -104,12 +105,18 @@ type duplex struct {
 func (d *duplex) Read(p []byte) (int, error) {
 	n, err := d.ReadWriteCloser.Read(p)
 	d.passed(&d.out, n)
+	if d.meter != nil {
+		d.meter.Out(n)
+	}
 	return n, err
 }
 
 func (d *duplex) Write(p []byte) (int, error) {
 	n, err := d.ReadWriteCloser.Write(p)
 	d.passed(&d.in, n)
+	if d.meter != nil {
+		d.meter.In(n)
+	}
 	return n, err
 }
 

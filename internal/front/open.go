@@ -1,0 +1,56 @@
+package front
+
+import (
+	"slices"
+	"time"
+)
+
+// What an exchange waits for. Its name is fixed from phaseRouted on.
+const (
+	phaseBegun uint32 = iota
+	phaseRouted
+	phaseQueued
+	phaseHeld
+	phaseSent
+	phaseAnswered
+)
+
+var phases = [...]string{
+	phaseBegun: "begun", phaseRouted: "begun", phaseQueued: "waits for its turn", phaseHeld: "waits for the origin",
+	phaseSent: "waits for the response", phaseAnswered: "is answered",
+}
+
+// maxLooked is how many exchanges Open looks at: others wait for it.
+const maxLooked = 4096
+
+// Open returns the requests that have not ended, at most max, those that have been
+// there longest, of the first few thousand that are looked at. Of a Record it fills
+// in what is known from the start, the Origin, and the Duration so far; the other
+// value says what it waits for.
+func (h *Handler) Open(max int) (open []Record, phase []string) {
+	now := time.Now()
+	h.mu.Lock()
+	found := make([]*exchange, 0, min(len(h.exchanges), maxLooked))
+	for e := range h.exchanges {
+		if len(found) == maxLooked {
+			break
+		}
+		found = append(found, e)
+	}
+	h.mu.Unlock()
+	// What is read here is not written again once an exchange is among the open ones,
+	// or, for its name, once it has that phase.
+	slices.SortFunc(found, func(a, b *exchange) int { return a.rec.Time.Compare(b.rec.Time) })
+	for _, e := range found[:min(len(found), max)] {
+		p := e.phase.Load()
+		r := Record{
+			Time: e.rec.Time, RequestID: e.rec.RequestID, Peer: e.rec.Peer, Client: e.rec.Client, Method: e.rec.Method, Scheme: e.rec.Scheme,
+			Host: e.rec.Host, URI: e.rec.URI, Proto: e.rec.Proto, UserAgent: e.rec.UserAgent, Duration: now.Sub(e.rec.Time),
+		}
+		if p >= phaseRouted {
+			r.Origin = e.rec.Origin
+		}
+		open, phase = append(open, r), append(phase, phases[p])
+	}
+	return open, phase
+}
