@@ -57,6 +57,7 @@ var arrows = map[string][]string{
 	"internal/admin":      nil,
 	"internal/cli":        {"internal/config", "internal/linelog", "internal/nearest", "internal/oneline"},
 	"internal/config":     {"internal/nearest"},
+	"internal/inspect":    nil,
 	"internal/linelog":    {"internal/oneline"},
 	"internal/loglimit":   nil,
 	"internal/nearest":    nil,
