@@ -236,7 +236,7 @@ func (s *Session) Stats() Stats {
 	st := s.stats
 	st.StreamsOpen = len(s.streams)
 	st.Handlers = s.admission.handlers
-	st.PingRTT = s.ping.last
+	st.PingRTT, st.PingTime = s.ping.last, s.ping.at
 	st.MinRTT = s.ping.least
 	st.RecvWindow = s.receive.window.size
 	open := make([]*Stream, 0, len(s.streams))

@@ -14,6 +14,7 @@ type Stats struct {
 	ResetsSent     [12]uint64    // RST_STREAM sent, by Status; 0 counts those out of range
 	ResetsReceived [12]uint64    // RST_STREAM received, by Status; 0 counts those out of range
 	PingRTT        time.Duration // the last PING's round trip, 0 if none was measured
+	PingTime       time.Time     // when PingRTT was measured
 	MinRTT         time.Duration // the shortest, 0 if none was measured
 	Buffered       int64         // bytes received and not yet read
 	RecvWindow     int64         // the session's receive window
