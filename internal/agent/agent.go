@@ -87,6 +87,9 @@ type Config struct {
 	// agent that has the same take the places of this one's. "": a random one.
 	ID string
 
+	// Agent is the program and its version, for P's operator; "": not said.
+	Agent string
+
 	// Drain is how long open requests may take to finish when Run's ctx ends.
 	Drain time.Duration
 

@@ -90,6 +90,7 @@ func (l *loop) run(ctx, now context.Context) {
 			Instance:    l.instance,
 			Token:       identity.Token,
 			Again:       true,
+			Agent:       l.agent.cfg.Agent,
 			TLS:         identity.TLS,
 			DialContext: l.agent.cfg.DialContext,
 			Via:         l.agent.cfg.Via,

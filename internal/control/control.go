@@ -25,6 +25,7 @@ const (
 	maxHead     = 16 << 10 // bytes of a request's or an answer's head
 	maxBody     = 4 << 10  // bytes of a request's or an answer's body
 	maxInstance = 64       // bytes of a Spdy-Proxy-Instance
+	maxAgent    = 64       // bytes of a User-Agent that are kept
 )
 
 // helloC and helloP are the bodies of the request and of the answer.
@@ -120,6 +121,7 @@ type Registration struct {
 	Instance   string     // as C gave it; "" if it gave none
 	Credential Credential // whose token it was; zero when none is asked for
 	RemoteAddr net.Addr
+	Agent      string // its User-Agent, printable and short; "" if it has none
 	DialsAgain bool   // C understands AskAgain
 	Host       string // that C has dialled, lower case, without port; "" if that is not clear
 

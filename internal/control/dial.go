@@ -32,6 +32,7 @@ type Dialer struct {
 	Addr     string      // HOST:PORT of P's control port; the host is resolved at each Dial
 	Name     string      // of the origin; "" for the default one
 	Instance string      // names this connection
+	Agent    string      // this program and its version, for P's operator; "": not said
 	Token    string      // "" sends none, for a P without authentication
 	Again    bool        // P is told that AskAgain is understood
 	TLS      *tls.Config // as made by [ClientTLS.Load]
@@ -196,6 +197,9 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 	}
 	if d.Instance != "" {
 		fmt.Fprintf(&b, "%s: %s\r\n", headerInstance, d.Instance)
+	}
+	if d.Agent != "" {
+		fmt.Fprintf(&b, "User-Agent: %s\r\n", printable(d.Agent))
 	}
 	if d.Again {
 		fmt.Fprintf(&b, "%s: %s\r\n", headerAgain, again)

@@ -78,6 +78,10 @@ type Server struct {
 	// Wrap, if set, is put around each TCP connection, below TLS.
 	Wrap func(net.Conn) net.Conn
 
+	// OnRefused, if set, is told of each attempt that came to nothing. It must not
+	// block.
+	OnRefused func(Refusal)
+
 	// Logger gets a line for a refused attempt, and one a minute with a count if
 	// there are more of the same kind. Nil: none.
 	Logger *slog.Logger
@@ -113,6 +117,36 @@ type RefusalError struct {
 	RetryAfter time.Duration // in whole seconds; 0: not said
 	Reason     string        // one line for the person at C
 	header     [2]string     // one more field, if [0] is not empty
+}
+
+// Refusal is an attempt that came to nothing.
+type Refusal struct {
+	RemoteAddr net.Addr
+	Name       string // of the origin that was asked for, "" for the default one
+	Named      bool   // one was asked for; by whom is another matter
+	Status     int    // of the answer; 0: there was none
+	Kind       string // "tls", "no_request", "crowded", "method", "token", "throttled", "name", "not_allowed", "too_large", "unavailable"
+	Reason     string
+}
+
+// kinds are Refusal.Kind by status. A 400 is for a request that is none, too.
+var kinds = map[int]string{
+	http.StatusBadRequest: "name", http.StatusUnauthorized: "token", http.StatusForbidden: "not_allowed", http.StatusMethodNotAllowed: "method",
+	http.StatusRequestEntityTooLarge: "too_large", http.StatusRequestHeaderFieldsTooLarge: "too_large",
+	http.StatusTooManyRequests: "throttled", http.StatusServiceUnavailable: "unavailable",
+}
+
+// refusedOne tells of an attempt.
+func (s *Server) refusedOne(r Refusal) {
+	if s.OnRefused != nil {
+		r.Reason = printable(r.Reason)
+		s.OnRefused(r)
+	}
+}
+
+// refusedBy tells of an attempt that an answer has ended.
+func (s *Server) refusedBy(r *RefusalError, reg *Registration, named bool) {
+	s.refusedOne(Refusal{RemoteAddr: reg.RemoteAddr, Name: reg.Name, Named: named, Status: r.Status, Kind: kinds[r.Status], Reason: r.Reason})
 }
 
 func (r *RefusalError) Error() string {
@@ -366,6 +400,7 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 		cancel()
 		if err != nil {
 			s.logFailure(ctx, "control port: TLS handshake failed", addr, err)
+			s.refusedOne(Refusal{RemoteAddr: addr, Kind: cmp.Or(crowded(ctx), "tls"), Reason: err.Error()})
 			return nil, nil, err
 		}
 	}
@@ -376,6 +411,7 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 	req, err := http.ReadRequest(br)
 	if err != nil {
 		s.logFailure(ctx, "control port: no request", addr, cmp.Or(limit.err, err))
+		s.refusedOne(Refusal{RemoteAddr: addr, Kind: cmp.Or(crowded(ctx), "no_request"), Reason: cmp.Or(limit.err, err).Error()})
 		switch {
 		case limit.err != nil:
 			return nil, nil, limit.err
@@ -420,9 +456,18 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 		}
 		s.lines.Log("not admitted", slog.LevelInfo, "control port: refused", slog.String("remote", addr.String()),
 			slog.String("origin", nameOf(reg.Name)), slog.String("answer", r.Error()))
+		s.refusedBy(r, reg, true)
 		return nil, nil, s.refuse(tc, r)
 	}
 	return reg, serve, nil
+}
+
+// crowded returns a Refusal's Kind if a handshake ended because there were too many.
+func crowded(ctx context.Context) string {
+	if context.Cause(ctx) == errCrowded {
+		return "crowded"
+	}
+	return ""
 }
 
 // logFailure logs what came of a connection that asked for nothing. The
@@ -445,33 +490,35 @@ func (s *Server) logFailure(ctx context.Context, msg string, addr net.Addr, err 
 // behind one address, none can lock out another. Guessing costs a TLS handshake
 // a guess, and says 401 or 429 by the number of guesses alone.
 func (s *Server) judge(req *http.Request, reg *Registration, from site) *RefusalError {
-	if req.Method != http.MethodPut && !onlyAsks(req) {
-		return &RefusalError{Status: http.StatusMethodNotAllowed, header: [2]string{"Allow", http.MethodPut},
-			Reason: "this is the control port of a spdy-proxy: it takes PUT alone"}
-	}
-	refused := func(r *RefusalError, name string) *RefusalError {
+	name, nameErr := s.nameIn(req.RequestURI)
+	reg.Name = name
+	reg.Agent = printable(req.UserAgent()[:min(len(req.UserAgent()), maxAgent)])
+	refused := func(r *RefusalError) *RefusalError {
+		asked := ""
+		if nameErr == nil {
+			asked = nameOf(name)
+		}
 		s.lines.Log(strconv.Itoa(r.Status), slog.LevelWarn, "control port: refused", slog.String("remote", reg.RemoteAddr.String()),
-			slog.String("origin", name), slog.String("answer", r.Error()))
+			slog.String("origin", asked), slog.String("answer", r.Error()))
+		s.refusedBy(r, reg, nameErr == nil && !onlyAsks(req))
+		return r
+	}
+	if req.Method != http.MethodPut && !onlyAsks(req) {
+		r := &RefusalError{Status: http.StatusMethodNotAllowed, header: [2]string{"Allow", http.MethodPut},
+			Reason: "this is the control port of a spdy-proxy: it takes PUT alone"}
+		s.refusedBy(r, reg, false)
 		return r
 	}
 	var ok bool
 	if reg.Credential, ok = s.Auth.known(bearer(req.Header)); !ok {
 		if wait := s.refused.take(from, time.Now()); wait > 0 {
 			return refused(&RefusalError{Status: http.StatusTooManyRequests, RetryAfter: wait,
-				Reason: "too many refused attempts from this address"}, "")
+				Reason: "too many refused attempts from this address"})
 		}
 		return refused(&RefusalError{Status: http.StatusUnauthorized, header: [2]string{"WWW-Authenticate", "Bearer"},
-			Reason: "no token, or not one that this proxy knows"}, "")
+			Reason: "no token, or not one that this proxy knows"})
 	}
-	path, slash := strings.CutPrefix(req.RequestURI, "/")
-	var err error
-	if !slash {
-		err = fmt.Errorf("%.70q is not a name: PUT / or PUT /NAME is wanted", req.RequestURI)
-	} else if path != "" {
-		var name originname.Name
-		name, err = originname.ParseNamed(path)
-		reg.Name = string(s.Auth.Domains.Canonical(name))
-	}
+	err := nameErr
 	if err == nil {
 		reg.Host = dialled(req.Host)
 		reg.Instance = req.Header.Get(headerInstance)
@@ -479,13 +526,14 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 		err = checkInstance(reg.Instance)
 	}
 	if err != nil {
-		return refused(&RefusalError{Status: http.StatusBadRequest, Reason: err.Error()}, "")
+		return refused(&RefusalError{Status: http.StatusBadRequest, Reason: err.Error()})
 	}
 	if !s.Auth.Valid(reg.Credential, reg.Name) {
 		return refused(&RefusalError{Status: http.StatusForbidden,
-			Reason: "this token may not register " + nameOf(reg.Name)}, nameOf(reg.Name))
+			Reason: "this token may not register " + nameOf(reg.Name)})
 	}
 	if req.ContentLength > maxBody {
+		s.refusedBy(errTooLarge, reg, true)
 		return errTooLarge
 	}
 	s.mu.Lock()
@@ -509,6 +557,19 @@ func (s *Server) wouldTake(name string) *RefusalError {
 		n = s.Serving(name)
 	}
 	return &RefusalError{Status: http.StatusOK, Reason: "this token may register " + nameOf(name), header: [2]string{headerServing, strconv.Itoa(n)}}
+}
+
+// nameIn returns the origin's name in a request's target, "" for the default origin.
+func (s *Server) nameIn(target string) (string, error) {
+	path, slash := strings.CutPrefix(target, "/")
+	if !slash {
+		return "", fmt.Errorf("%.70q is not a name: PUT / or PUT /NAME is wanted", target)
+	}
+	if path == "" {
+		return "", nil
+	}
+	name, err := originname.ParseNamed(path)
+	return string(s.Auth.Domains.Canonical(name)), err
 }
 
 var errTooLarge = &RefusalError{Status: http.StatusRequestEntityTooLarge, Reason: fmt.Sprintf("a body has at most %d bytes", maxBody)}

@@ -315,6 +315,62 @@ func TestRefusalIsNotLost(t *testing.T) {
 	})
 }
 
+// Each attempt that comes to nothing is told once, with the name that was asked for,
+// which the log has too, and what C says it is.
+func TestTold(t *testing.T) {
+	told := make(chan Refusal, 16)
+	p := startPort(t, nil, func(s *Server) { s.OnRefused = func(r Refusal) { told <- r } })
+	auth := "Authorization: Bearer " + anyToken + "\r\n"
+	for _, c := range []struct {
+		request string
+		want    Refusal // without the address and the reason
+	}{
+		{put("/Films", wrongToken), Refusal{Name: "films", Named: true, Status: 401, Kind: "token"}},
+		{put("/", wrongToken), Refusal{Named: true, Status: 401, Kind: "token"}},
+		{put("/no_name", wrongToken), Refusal{Status: 401, Kind: "token"}},
+		{put("/music", filmsToken), Refusal{Name: "music", Named: true, Status: 403, Kind: "not_allowed"}},
+		{put("/a_b", anyToken), Refusal{Status: 400, Kind: "name"}},
+		{"GET /films HTTP/1.1\r\nHost: p\r\n\r\n", Refusal{Name: "films", Status: 405, Kind: "method"}},
+		{"PUT / HTTP/1.1\r\nHost: p\r\n" + auth + "Content-Length: 99999\r\n\r\n", Refusal{Named: true, Status: 413, Kind: "too_large"}},
+		{"nonsense\r\n\r\n", Refusal{Kind: "no_request"}},
+	} {
+		p.ask(t, c.request)
+		r := <-told
+		if r.RemoteAddr == nil || r.Reason == "" {
+			t.Errorf("%.30q: nothing is said of where from, or why: %+v", c.request, r)
+		}
+		r.RemoteAddr, r.Reason = nil, ""
+		if r != c.want {
+			t.Errorf("%.30q: told %+v, want %+v", c.request, r, c.want)
+		}
+	}
+	plain, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	io.WriteString(plain, "GET / HTTP/1.1\r\n\r\n")
+	if r := <-told; r.Kind != "tls" || r.Status != 0 {
+		t.Errorf("no TLS: told %+v", r)
+	}
+	if !strings.Contains(p.log.String(), `origin="\"films\"" answer="401 Unauthorized`) {
+		t.Errorf("the log does not say whose 401 it was:\n%s", p.log.String())
+	}
+	d := p.dialer()
+	d.Agent = "c/v1\n2"
+	conn, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if r := <-p.regs; r.Agent != "c/v1 2" {
+		t.Errorf("C is %q, want c/v1 2", r.Agent)
+	}
+	if len(told) != 0 {
+		t.Errorf("told too much: %+v", <-told)
+	}
+}
+
 func TestNoAuth(t *testing.T) {
 	p := startPort(t, nil, func(s *Server) { s.Auth = NoAuth() })
 	d := p.dialer()

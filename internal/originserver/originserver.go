@@ -192,7 +192,7 @@ func (s *Server) newPart(o Origin) (p part, err error) {
 	ac := agent.Config{
 		Proxies: s.cfg.Proxies, Connections: s.cfg.Connections, Name: o.Name,
 		Load: s.loaded, Handler: p.handler, Serves: serves(o.Serve), Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
-		Drain: s.cfg.Drain, Logger: log, ID: id, Via: s.via,
+		Drain: s.cfg.Drain, Logger: log, ID: id, Via: s.via, Agent: "c/" + cmp.Or(s.cfg.Version, "unknown"),
 	}
 	if s.cfg.Trace != nil {
 		ac.Trace = func(slot int, f spdy.FrameInfo) { s.cfg.Trace(fmt.Sprintf("spdy %s%d: %v", label, slot, f)) }
