@@ -65,6 +65,20 @@ func (m *Member) flown() spdy.Frames {
 	return nil
 }
 
+// State is what the event leaves of the origin, in the words of the status page and
+// the metrics.
+func (e *Event) State() string {
+	switch {
+	case e.Sessions > 0 || e.Kind == Connected || e.Kind == Replaced:
+		return "connected"
+	case e.Kind == Leaving:
+		return "leaving"
+	case e.Kind == Revoked:
+		return "revoked"
+	}
+	return "absent"
+}
+
 // eventBurst is how many events of one kind and origin are logged as they come,
 // before the log has one line a minute with their number: a C that comes and goes
 // must not fill it.
@@ -96,7 +110,7 @@ func LogEvents(log *slog.Logger) func(Event) {
 		if i := e.Member.Instance(); i != "" {
 			attrs = append(attrs, slog.String("instance", i))
 		}
-		attrs = append(attrs, slog.Int("sessions", e.Sessions))
+		attrs = append(attrs, slog.Int("sessions", e.Sessions), slog.String("state", e.State()))
 		if e.Kind == Ended || e.Kind == Dropped || e.Kind == Revoked {
 			attrs = append(attrs, slog.Duration("lasted", e.Lasted.Round(time.Millisecond)))
 		}

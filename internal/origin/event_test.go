@@ -36,10 +36,10 @@ func TestLogEvents(t *testing.T) {
 		log(Event{Kind: Dropped, Member: m, Lasted: time.Second, Err: context.DeadlineExceeded})
 		log(Event{Kind: Ended, Member: m, Lasted: 2 * time.Second, Told: true})
 	})
-	want := `level=INFO msg="origin connected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=1
-level=INFO msg="origin is leaving" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 reason="used up"
-level=WARN msg="origin disconnected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 lasted=1.5s reason=cut
-level=WARN msg="origin dropped, it does not answer" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 lasted=1s reason="context deadline exceeded"
+	want := `level=INFO msg="origin connected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=1 state=connected
+level=INFO msg="origin is leaving" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 state=leaving reason="used up"
+level=WARN msg="origin disconnected" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 state=absent lasted=1.5s reason=cut
+level=WARN msg="origin dropped, it does not answer" origin=films remote=192.0.2.1:5 instance=x.0 sessions=0 state=absent lasted=1s reason="context deadline exceeded"
 `
 	if got != want {
 		t.Errorf("log:\n%s\nwant:\n%s", got, want)

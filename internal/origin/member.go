@@ -36,6 +36,7 @@ type Member struct {
 	instance   string
 	credential any
 	remote     string
+	agent      string
 	since      time.Time
 	dialsAgain bool
 	byFront    bool
@@ -76,6 +77,9 @@ func (m *Member) Instance() string { return m.instance }
 
 // RemoteAddr is C's address.
 func (m *Member) RemoteAddr() string { return m.remote }
+
+// Agent is C's program and version, "" if it does not say.
+func (m *Member) Agent() string { return m.agent }
 
 // Since is when it registered.
 func (m *Member) Since() time.Time { return m.since }

@@ -14,6 +14,7 @@ type Registration struct {
 	// It is never printed.
 	Credential any
 	RemoteAddr string
+	Agent      string // C's program and version, as it says; may be empty
 	// DialsAgain: it may be sent what Table.Ask asks. ByFront: its C has come by the
 	// port of the visitors.
 	DialsAgain, ByFront bool
@@ -64,7 +65,7 @@ func replaces(r Registration, m *Member) bool {
 func (t *Table) Register(r Registration) (*Member, error) {
 	m := &Member{
 		Session: r.Session, name: r.Name, instance: r.Instance, credential: r.Credential,
-		remote: r.RemoteAddr, since: time.Now(), dialsAgain: r.DialsAgain, byFront: r.ByFront,
+		remote: r.RemoteAddr, agent: r.Agent, since: time.Now(), dialsAgain: r.DialsAgain, byFront: r.ByFront,
 	}
 	t.mu.Lock()
 	if err := t.admitLocked(r); err != nil {
