@@ -64,7 +64,7 @@ func newWorld(t *testing.T) *world {
 	cert, key := controltest.Write(t, ca.Issue(t, "localhost", "127.0.0.1"), w.Dir, "p")
 	w.Write("token", "sesame *\n")
 	p, err := proxy.New(proxy.Config{
-		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFile: cert, KeyFile: key,
+		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFiles: []string{cert}, KeyFiles: []string{key},
 		Domains: []string{"example.test"}, Tokens: control.TokenSource{File: w.Path("token")}, Hold: upgradetest.Patience, Drain: upgradetest.Patience,
 		Logger: slog.New(slog.NewTextHandler(&w.plog, nil)),
 	})

@@ -22,7 +22,7 @@ func TestFlags(t *testing.T) {
 	o.flags(fs)
 	want := map[string]string{
 		"front": "localhost:1443", "control": "localhost:1444", "admin": "localhost:1445",
-		"tls": "false", "alpn": "[h2,http/1.1,spdy/3.1]", "cert": "certs/p.pem", "key": "certs/p.key",
+		"tls": "false", "alpn": "[h2,http/1.1,spdy/3.1]", "cert": "[certs/p.pem]", "key": "[certs/p.key]",
 		"client-ca": "", "no-auth": "false", "domain": "[]", "public-url": "", "hold": "10s", "response-timeout": "1m0s", "stall": "1m0s",
 		"max-header-bytes": "65536", "trusted-proxy": "[]", "htpasswd": "", "access-log": "", "pprof": "false",
 		"token-file": "certs/token", "keepalive": "15s", "drain": "30s", "spdy-debug": "false", "pid-file": "",

@@ -431,8 +431,11 @@ func TestClientCA(t *testing.T) {
 	dir := t.TempDir()
 	p := startPort(t, nil, func(s *Server) {
 		own := s.TLS()
-		certFile, keyFile := controltest.Write(t, issued(t, own), dir, "p")
-		cfg, err := ServerTLS{CertFile: certFile, KeyFile: keyFile, ClientCAFile: clients.WriteCA(t, dir, "clients.pem")}.Load()
+		cert := issued(t, own)
+		cfg, err := ServerTLS{
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
+			ClientCAFile:   clients.WriteCA(t, dir, "clients.pem"),
+		}.Load()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,20 +9,17 @@ import (
 	"os"
 )
 
-// ServerTLS names the files of P's TLS.
+// ServerTLS is what P's TLS is made of.
 type ServerTLS struct {
-	CertFile, KeyFile string // PEM; the certificate with its chain
-	ClientCAFile      string // PEM; if set, a C must show a certificate signed by one of these
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // as tls.Config's
+	ClientCAFile   string                                               // PEM; if set, a C must show a certificate signed by one of these
 }
 
-// Load reads the files. Its error is one line that says what would mend it.
+// Load reads the file. Its error is one line that says what would mend it.
 func (f ServerTLS) Load() (*tls.Config, error) {
-	cert, err := keyPair(f.CertFile, f.KeyFile)
-	if err != nil {
-		return nil, err
-	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{cert}}
+	cfg := &tls.Config{GetCertificate: f.GetCertificate}
 	if f.ClientCAFile != "" {
+		var err error
 		if cfg.ClientCAs, err = pool(f.ClientCAFile); err != nil {
 			return nil, err
 		}
@@ -56,7 +53,7 @@ func (f ClientTLS) Load() (*tls.Config, error) {
 	}
 	switch {
 	case f.CertFile != "" && f.KeyFile != "":
-		cert, err := keyPair(f.CertFile, f.KeyFile)
+		cert, err := KeyPair(f.CertFile, f.KeyFile)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +79,9 @@ func harden(cfg *tls.Config) *tls.Config {
 	return cfg
 }
 
-func keyPair(certFile, keyFile string) (tls.Certificate, error) {
+// KeyPair reads a certificate with its chain, and its key, in PEM. Its error is one line
+// that says what would mend it.
+func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
 		return tls.Certificate{}, unreadable("certificate", certFile, err)

@@ -210,21 +210,29 @@ func TestFiles(t *testing.T) {
 	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := func(f ServerTLS) func() (*tls.Config, error) { return f.Load }
+	server := func(certFile, keyFile, caFile string) func() (*tls.Config, error) {
+		return func() (*tls.Config, error) {
+			cert, err := KeyPair(certFile, keyFile)
+			if err != nil {
+				return nil, err
+			}
+			return ServerTLS{func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }, caFile}.Load()
+		}
+	}
 	client := func(f ClientTLS) func() (*tls.Config, error) { return f.Load }
 	tests := []struct {
 		name string
 		load func() (*tls.Config, error)
 		want []string // nil: no error
 	}{
-		{"P", server(ServerTLS{CertFile: certFile, KeyFile: keyFile}), nil},
-		{"P with a client CA", server(ServerTLS{certFile, keyFile, caFile}), nil},
-		{"P, no certificate", server(ServerTLS{none, keyFile, ""}), []string{none, "make"}},
-		{"P, no key", server(ServerTLS{certFile, none, ""}), []string{none, "make"}},
-		{"P, key of another", server(ServerTLS{certFile, otherKey, ""}), []string{certFile, otherKey}},
-		{"P, junk", server(ServerTLS{junk, junk, ""}), []string{junk}},
-		{"P, junk as client CA", server(ServerTLS{certFile, keyFile, junk}), []string{junk}},
-		{"P, a folder", server(ServerTLS{dir, keyFile, ""}), []string{dir}},
+		{"P", server(certFile, keyFile, ""), nil},
+		{"P with a client CA", server(certFile, keyFile, caFile), nil},
+		{"P, no certificate", server(none, keyFile, ""), []string{none, "make"}},
+		{"P, no key", server(certFile, none, ""), []string{none, "make"}},
+		{"P, key of another", server(certFile, otherKey, ""), []string{certFile, otherKey}},
+		{"P, junk", server(junk, junk, ""), []string{junk}},
+		{"P, junk as client CA", server(certFile, keyFile, junk), []string{junk}},
+		{"P, a folder", server(dir, keyFile, ""), []string{dir}},
 		{"C", client(ClientTLS{CAFile: caFile}), nil},
 		{"C, the system's", client(ClientTLS{CAFile: SystemCA}), nil},
 		{"C with a certificate", client(ClientTLS{CAFile: caFile, CertFile: certFile, KeyFile: keyFile}), nil},

@@ -43,13 +43,14 @@ var arrows = map[string][]string{
 	"cmd/c": {"internal/cli", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
+	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname"},
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy"},
-	"internal/proxy":        {"internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname"},
 
 	"internal/front":  {"internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},
 	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/originname", "internal/spdy"},
 	"internal/agent":  {"internal/addrkey", "internal/control", "internal/loglimit", "internal/originname", "internal/spdy"},
 
+	"internal/certs":      {"internal/control", "internal/loglimit"},
 	"internal/control":    {"internal/addrkey", "internal/httpfield", "internal/loglimit", "internal/oneline", "internal/originname"},
 	"internal/serve":      {"internal/httpfield", "internal/loglimit", "internal/oneline"},
 	"internal/addrkey":    nil,

@@ -28,7 +28,7 @@ func TestAnswers(t *testing.T) {
 	}
 	f := newFiles(t)
 	px, err := proxy.New(proxy.Config{
-		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFile: f.path("p.pem"), KeyFile: f.path("p.key"), NoAuth: true,
+		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFiles: []string{f.path("p.pem")}, KeyFiles: []string{f.path("p.key")}, NoAuth: true,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
 )
@@ -33,20 +34,21 @@ func Check(cfg Config) (found []string, faults []error) {
 	}
 	_, err = prefixes(cfg.TrustedProxies)
 	fault(err)
-	conf, err := control.ServerTLS{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, ClientCAFile: cfg.ClientCAFile}.Load()
-	if fault(err) {
-		cert := conf.Certificates[0].Leaf
-		names := append([]string{}, cert.DNSNames...)
-		for _, ip := range cert.IPAddresses {
-			names = append(names, ip.String())
+	for _, pair := range pairs(cfg.CertFiles, cfg.KeyFiles) {
+		source, err := certs.New(certs.Config{Pairs: []certs.Pair{pair}})
+		if !fault(err) {
+			continue
 		}
-		text := fmt.Sprintf("certificate %s: for %s, until %s", cfg.CertFile, strings.Join(names, ", "), cert.NotAfter.UTC().Format(time.DateOnly))
+		cert := source.Snapshot()[0]
+		text := fmt.Sprintf("certificate %s: for %s, until %s", cert.File, strings.Join(cert.Names, ", "), cert.NotAfter.UTC().Format(time.DateOnly))
 		if time.Now().After(cert.NotAfter) {
 			fault(errors.New(text + ", which is over: renew it"))
 		} else {
 			say("%s", text)
 		}
 	}
+	_, err = control.ServerTLS{ClientCAFile: cfg.ClientCAFile}.Load()
+	fault(err)
 	if !cfg.NoAuth {
 		tokens, err := cfg.Tokens.Load()
 		switch {

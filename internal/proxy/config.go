@@ -22,7 +22,7 @@ var alpnSpoken = []string{"h2", "http/1.1", "spdy/3.1", "spdy/3"}
 const maxHeaderBytes = 1 << 20
 
 // Config is what P can be told; the fields are p's flags. Front, Control,
-// CertFile, KeyFile, and a source of tokens or NoAuth, are needed.
+// CertFiles, KeyFiles, and a source of tokens or NoAuth, are needed.
 type Config struct {
 	Front   string // HOST:PORT for visitors
 	Control string // HOST:PORT for Cs
@@ -31,10 +31,10 @@ type Config struct {
 	TLS  bool     // on the front port
 	ALPN []string // what it then speaks, the favourite first; nil: h2, http/1.1, spdy/3.1
 
-	CertFile, KeyFile string // PEM; of the control port, and of the front port with TLS
-	ClientCAFile      string // PEM; if set, a C must show a certificate of this CA
-	Tokens            control.TokenSource
-	NoAuth            bool // take any C; only on a loopback address
+	CertFiles, KeyFiles []string // PEM, in pairs; of the control port, and of the front port with TLS
+	ClientCAFile        string   // PEM; if set, a C must show a certificate of this CA
+	Tokens              control.TokenSource
+	NoAuth              bool // take any C; only on a loopback address
 
 	Domains         []string      // origins are NAME.D for each D of them; none: labels are no one's name
 	PublicURL       string        // what visitors' addresses have in place of the front port's own, such as https://example.org; "": that
@@ -129,6 +129,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxHeaderBytes < 1024 || c.MaxHeaderBytes > maxHeaderBytes {
 		fault("--max-header-bytes %d: give a number from 1024 to %d", c.MaxHeaderBytes, maxHeaderBytes)
+	}
+	if n, k := len(c.CertFiles), len(c.KeyFiles); n != k {
+		fault("--cert is there %d times and --key %d times: give both for each certificate, in the same order", n, k)
 	}
 	if err := checkALPN(c.ALPN); err != nil {
 		fault("%w", err)

@@ -16,7 +16,7 @@ func TestConfigErrors(t *testing.T) {
 	f.write("bad-token", "token-without-a-name\n")
 	f.write("bad.pem", "no certificate\n")
 	good := proxy.Config{
-		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFile: f.path("p.pem"), KeyFile: f.path("p.key"),
+		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFiles: []string{f.path("p.pem")}, KeyFiles: []string{f.path("p.key")},
 		Tokens: control.TokenSource{File: f.path("token")},
 	}
 	for _, c := range []struct {
@@ -37,8 +37,8 @@ func TestConfigErrors(t *testing.T) {
 		{"an empty ALPN", func(c *proxy.Config) { c.ALPN = []string{} }, "--alpn"},
 		{"--no-auth on every address", func(c *proxy.Config) { c.NoAuth, c.Control = true, ":1444" }, "--no-auth"},
 		{"--no-auth on a name", func(c *proxy.Config) { c.NoAuth, c.Control = true, "example.org:1444" }, "--no-auth"},
-		{"a missing certificate", func(c *proxy.Config) { c.CertFile = f.path("missing.pem") }, "make"},
-		{"a bad certificate", func(c *proxy.Config) { c.CertFile = f.path("bad.pem") }, f.path("bad.pem")},
+		{"a missing certificate", func(c *proxy.Config) { c.CertFiles = []string{f.path("missing.pem")} }, "make"},
+		{"a bad certificate", func(c *proxy.Config) { c.CertFiles = []string{f.path("bad.pem")} }, f.path("bad.pem")},
 		{"a bad client CA", func(c *proxy.Config) { c.ClientCAFile = f.path("bad.pem") }, f.path("bad.pem")},
 		{"a missing token file", func(c *proxy.Config) { c.Tokens.File = f.path("missing") }, "make"},
 		{"a token without a name", func(c *proxy.Config) { c.Tokens.File = f.path("bad-token") }, "line 1"},

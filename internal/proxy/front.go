@@ -103,11 +103,9 @@ func (p *Proxy) requestDone(r *front.Record) {
 // configureTLS makes the front port speak what Config.ALPN lists.
 func (p *Proxy) configureTLS(server *http.Server) error {
 	server.TLSConfig = &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		NextProtos: p.cfg.ALPN,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return &p.tls.Load().Certificates[0], nil
-		},
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     p.cfg.ALPN,
+		GetCertificate: p.certs.GetCertificate,
 	}
 	if !p.cfg.NoAuth { // whose port may be on any address
 		p.takeOrigins(server.TLSConfig)

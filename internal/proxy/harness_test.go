@@ -170,7 +170,7 @@ func startP(t *testing.T, f *files, edit func(*proxy.Config)) *p {
 	x.admin = &http.Client{Transport: x.transport(nil, false)}
 	x.cfg = proxy.Config{
 		Front: "127.0.0.1:0", Control: "127.0.0.1:0", Admin: "127.0.0.1:0",
-		CertFile: f.path("p.pem"), KeyFile: f.path("p.key"), Tokens: control.TokenSource{File: f.path("token")},
+		CertFiles: []string{f.path("p.pem")}, KeyFiles: []string{f.path("p.key")}, Tokens: control.TokenSource{File: f.path("token")},
 		Hold: 10 * time.Second, ResponseTimeout: time.Minute, KeepAlive: 15 * time.Second, Drain: 10 * time.Second,
 		Version: "test", Logger: x.log.logger(),
 	}

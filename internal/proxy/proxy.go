@@ -29,6 +29,7 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/admin"
+	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/http1"
@@ -52,7 +53,7 @@ type Proxy struct {
 	auth    *control.Auth
 	users   *front.Htpasswd // nil without --htpasswd
 	access  *accessFile     // nil without --access-log
-	files   control.ServerTLS
+	certs   *certs.Source
 	origins *origin.Table
 	handler *front.Handler
 	control *control.Server
@@ -63,10 +64,8 @@ type Proxy struct {
 	events  func(origin.Event) // writes them to the log
 	unheard *loglimit.Logger   // of origins that no visitor can reach
 
-	// tls is the control port's configuration of now; the front port takes its
-	// certificate from it.
-	tls   atomic.Pointer[tls.Config]
-	ready atomic.Bool // listening and not stopping
+	tls   atomic.Pointer[tls.Config] // the control port's configuration of now
+	ready atomic.Bool                // listening and not stopping
 
 	// handedOver gets what HandOver has done, once: the sessions whose Cs have
 	// connected to the other process, too.
@@ -97,12 +96,12 @@ func New(cfg Config) (*Proxy, error) {
 	if p.trusted, err = prefixes(cfg.TrustedProxies); err != nil {
 		return nil, err
 	}
-	p.files = control.ServerTLS{CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, ClientCAFile: cfg.ClientCAFile}
-	conf, err := p.files.Load()
-	if err != nil {
+	if p.certs, err = certs.New(certs.Config{Pairs: pairs(cfg.CertFiles, cfg.KeyFiles), Logger: p.log}); err != nil {
 		return nil, &ConfigError{err}
 	}
-	p.tls.Store(conf)
+	if err := p.loadTLS(); err != nil {
+		return nil, &ConfigError{err}
+	}
 	if cfg.NoAuth {
 		p.auth = control.NoAuth()
 	} else {
@@ -220,6 +219,7 @@ func (p *Proxy) AdminAddr() net.Addr {
 // everything is stopped then too.
 func (p *Proxy) Run(ctx, now context.Context) error {
 	defer p.access.Close()
+	defer p.certs.Close()
 	if p.flight != nil {
 		if err := p.flight.Start(); err != nil {
 			p.log.Warn("the runtime's flight recorder does not run", "err", err)
@@ -261,6 +261,7 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	}
 	p.ready.Store(true)
 	p.log.Info("p listens", attrs...)
+	p.certs.Start()
 	if p.cfg.NoAuth {
 		p.log.Warn("any program on this machine can be an origin: --no-auth is given")
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
@@ -16,11 +17,11 @@ func (p *Proxy) Reload() {
 	}
 	p.warnReadable()
 	ok := true
-	if conf, err := p.files.Load(); err != nil {
-		ok = false
-		kept(err)
-	} else {
-		p.tls.Store(conf)
+	for _, load := range []func() error{p.certs.Reload, p.loadTLS} {
+		if err := load(); err != nil {
+			ok = false
+			kept(err)
+		}
 	}
 	if !p.cfg.NoAuth {
 		if tokens, err := p.cfg.Tokens.Load(); err != nil {
@@ -46,9 +47,28 @@ func (p *Proxy) Reload() {
 	}
 }
 
+// loadTLS makes the control port's configuration.
+func (p *Proxy) loadTLS() error {
+	conf, err := control.ServerTLS{GetCertificate: p.certs.GetCertificate, ClientCAFile: p.cfg.ClientCAFile}.Load()
+	if err == nil {
+		p.tls.Store(conf)
+	}
+	return err
+}
+
+// pairs joins certificates' files and those of their keys.
+func pairs(certFiles, keyFiles []string) (list []certs.Pair) {
+	for i := range min(len(certFiles), len(keyFiles)) {
+		list = append(list, certs.Pair{CertFile: certFiles[i], KeyFile: keyFiles[i]})
+	}
+	return list
+}
+
 // warnReadable warns of files with secrets that others may read.
 func (p *Proxy) warnReadable() {
-	control.WarnReadable(p.log, "private key", p.cfg.KeyFile)
+	for _, file := range p.cfg.KeyFiles {
+		control.WarnReadable(p.log, "private key", file)
+	}
 	if !p.cfg.NoAuth && p.cfg.Tokens.Value == "" {
 		control.WarnReadable(p.log, "token file", p.cfg.Tokens.File)
 	}

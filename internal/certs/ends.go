@@ -1,0 +1,36 @@
+package certs
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+const (
+	// warnBefore is how long before its end a certificate is warned of.
+	warnBefore = 14 * 24 * time.Hour
+	warnEvery  = 24 * time.Hour
+)
+
+// warnOfEnds logs a line for each certificate that ends soon, or has ended.
+func (s *Source) warnOfEnds() {
+	now := time.Now()
+	for i, cert := range *s.files.Load() {
+		if cert.Leaf.NotAfter.Sub(now) <= warnBefore {
+			s.lines.Log("ends "+s.pairs[i].CertFile, slog.LevelWarn, "certificate "+left(cert.Leaf.NotAfter, now)+": put a new one in its place and send SIGHUP",
+				slog.String("file", s.pairs[i].CertFile), slog.Time("until", cert.Leaf.NotAfter))
+		}
+	}
+}
+
+// left says how long there is until end.
+func left(end, now time.Time) string {
+	d := end.Sub(now)
+	switch {
+	case d <= 0:
+		return "has ended"
+	case d < 48*time.Hour:
+		return fmt.Sprintf("ends in %d hours", int(d.Hours()))
+	}
+	return fmt.Sprintf("ends in %d days", int(d.Hours()/24))
+}
