@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
@@ -25,9 +28,16 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.StringVar(&o.Admin, "admin", "localhost:1445", "admin port `ADDR`: status page, metrics, health; empty turns it off")
 	fs.BoolVarP(&o.TLS, "tls", "t", false, "TLS on the front port")
 	fs.StringSliceVar(&o.ALPN, "alpn", []string{"h2", "http/1.1", "spdy/3.1"}, "`LIST` of what the front port speaks over TLS: h2, http/1.1, spdy/3.1, spdy/3")
+	fs.StringVar(&o.HTTP, "http", "", "port `ADDR` beside -t for who comes without TLS: sent to the front port")
+	fs.DurationVar(&o.HSTS, "hsts", 0, "tell browsers to come by TLS alone for so long; 0: do not")
 	fs.Group("Certificates")
 	fs.StringSliceVar(&o.CertFiles, "cert", []string{"certs/p.pem"}, "certificate `FILE` of the control port, and of the front port with -t; may be repeated with --key")
 	fs.StringSliceVar(&o.KeyFiles, "key", []string{"certs/p.key"}, "`FILE` with its private key")
+	fs.StringVar(&o.ACMEEmail, "acme-email", "", "get certificates by ACME in the name of `EMAIL`, which is to agree to the CA's terms")
+	fs.StringVar(&o.ACMECA, "acme-ca", "", "`URL` of the CA's directory; default: Let's Encrypt")
+	fs.StringVar(&o.ACMERootFile, "acme-ca-root", "", "verify the CA's own certificate against `FILE`")
+	fs.StringVar(&o.ACMEDNSProgram, "acme-dns-exec", "", "`PROGRAM` that sets DNS records: one certificate for all names below a domain")
+	fs.StringVar(&o.State, "state", stateDir(), "keep certificates in the folder `DIR`")
 	fs.StringVar(&o.ClientCAFile, "client-ca", "", "an origin server must show a certificate signed by the CA in `FILE`")
 	fs.Group("Origins and tokens")
 	fs.StringVar(&o.Tokens.File, "token-file", "certs/token", "`FILE` with the tokens of origin servers")
@@ -51,9 +61,19 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.BoolVarP(&o.debug, "spdy-debug", "s", false, "print one line a SPDY frame on standard error")
 }
 
+// stateDir is the folder of what is kept where none is named: what systemd has made
+// for its unit's StateDirectory=, of which there may be several.
+func stateDir() string {
+	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	return cmp.Or(dir, "state")
+}
+
 // config returns what P is told.
 func (o *options) config(p *cli.Process) proxy.Config {
 	cfg := o.Config
+	if cfg.ACMEEmail != "" && !p.Flags.Changed("cert") && !p.Flags.Changed("key") {
+		cfg.CertFiles, cfg.KeyFiles = nil, nil // those of make
+	}
 	cfg.Tokens.Value = p.Token()
 	cfg.Version = cli.Version()
 	cfg.Logger = p.Log

@@ -1,6 +1,10 @@
-// Package certs is where P's certificates come from: files. The front port and the
-// control port share one [Source], and a handshake is answered with the certificate
-// that fits the name it asks for.
+// Package certs is where P's certificates come from: files, or a certificate
+// authority that speaks ACME (RFC 8555), which [ACME] asks for one for each name
+// that P is to have. The front port and the control port share one [Source], and a
+// handshake is answered with the certificate that fits the name it asks for.
+//
+// A name is asked for because the operator, a token or a connected origin has it,
+// never because a stranger's handshake names it.
 package certs
 
 import (
@@ -20,9 +24,10 @@ import (
 // chain.
 type Pair struct{ CertFile, KeyFile string }
 
-// Config says where certificates come from.
+// Config says where certificates come from: Pairs, or ACME, or both.
 type Config struct {
-	Pairs  []Pair       // the first is shown where none fits
+	Pairs  []Pair
+	ACME   *ACME        // nil: none
 	Logger *slog.Logger // nil: nothing is logged
 }
 
@@ -30,9 +35,10 @@ type Config struct {
 // once.
 type Source struct {
 	// Fixed by New.
-	log   *slog.Logger
-	lines *loglimit.Logger
-	pairs []Pair
+	log     *slog.Logger
+	lines   *loglimit.Logger
+	pairs   []Pair
+	manager *manager // nil without ACME
 
 	files atomic.Pointer[[]tls.Certificate] // of pairs, as they were read last
 
@@ -42,29 +48,50 @@ type Source struct {
 	closed bool
 }
 
-// Certificate is one that a Source has.
+// Certificate is one that a Source has, or should have.
 type Certificate struct {
-	Names    []string // that it is for; "*.example.org" is one
-	From     string   // "file"
-	File     string   // of From "file"
-	NotAfter time.Time
+	Names    []string  // that it is for; "*.example.org" is one
+	From     string    // "file" or "acme"
+	File     string    // of From "file"
+	NotAfter time.Time // zero: there is none yet
+	Err      error     // why it could not be got, or renewed, at the last try; nil: nothing was wrong
+	NextTry  time.Time // with Err
 }
 
-// New reads the files. Nothing runs before Start. Its error is one line that says
+// errNone is what a handshake fails with.
+var errNone = errors.New("there is no certificate yet: the log says why")
+
+// New reads the files, and looks that the state folder can be written. Nothing runs
+// before Start, and nothing goes out to the network. Its error is one line that says
 // what would mend it.
 func New(cfg Config) (*Source, error) {
 	s := &Source{log: cfg.Logger, pairs: cfg.Pairs}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if len(s.pairs) == 0 {
+	s.lines = loglimit.New(s.log, 10)
+	if len(s.pairs) == 0 && cfg.ACME == nil {
 		return nil, errors.New("no certificate was named")
 	}
-	s.lines = loglimit.New(s.log, 10)
 	if err := s.readFiles(); err != nil {
 		return nil, err
 	}
+	if cfg.ACME != nil {
+		ca, err := cfg.ACME.authority(s.lines)
+		if err != nil {
+			return nil, err
+		}
+		s.manager = newManager(cfg.ACME, ca, s.log, s.lines)
+	}
 	return s, nil
+}
+
+// TakeStored takes what the state folder has for the names of now, so that it is shown
+// before anybody is asked for more. Call it before Start.
+func (s *Source) TakeStored() {
+	if s.manager != nil {
+		s.manager.takeStored()
+	}
 }
 
 func (s *Source) readFiles() error {
@@ -81,34 +108,63 @@ func (s *Source) readFiles() error {
 }
 
 // GetCertificate is for tls.Config: the certificate for the name that a handshake
-// asks for, the first one where none fits.
+// asks for. Where there is none it is the first that there is: of the files, else of
+// the domain.
 func (s *Source) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	files := *s.files.Load()
-	if len(files) == 1 {
+	if s.manager == nil && len(files) == 1 {
 		return &files[0], nil
+	}
+	if s.manager != nil {
+		if cert := s.manager.fitting(hello.ServerName); cert != nil {
+			return cert, nil
+		}
 	}
 	for i := range files {
 		if hello.SupportsCertificate(&files[i]) == nil {
 			return &files[i], nil
 		}
 	}
-	return &files[0], nil
+	if len(files) > 0 {
+		return &files[0], nil
+	}
+	if s.manager != nil {
+		if cert := s.manager.ofDomain(); cert != nil {
+			return cert, nil
+		}
+	}
+	return nil, errNone
 }
 
-// Reload reads the files again. After an error, one line, what was there stays.
+// Reload reads the files again, and tries at once for the names that failed, and
+// for those that there are now. After an error, one line, what was there stays.
 func (s *Source) Reload() error {
 	err := s.readFiles()
 	if err == nil {
 		s.warnOfEnds()
 	}
+	if s.manager != nil {
+		s.manager.again()
+	}
 	return err
 }
 
-// Snapshot returns what certificates there are.
+// Changed says that there may be other names now.
+func (s *Source) Changed() {
+	if s.manager != nil {
+		s.manager.changed()
+	}
+}
+
+// Snapshot returns what certificates there are, and should be: those of files
+// first.
 func (s *Source) Snapshot() []Certificate {
 	var all []Certificate
 	for i, cert := range *s.files.Load() {
 		all = append(all, Certificate{Names: namesOf(cert.Leaf), From: "file", File: s.pairs[i].CertFile, NotAfter: cert.Leaf.NotAfter})
+	}
+	if s.manager != nil {
+		all = append(all, s.manager.snapshot()...)
 	}
 	return all
 }
@@ -121,8 +177,9 @@ func namesOf(leaf *x509.Certificate) []string {
 	return names
 }
 
-// Start begins to look after what was read: to say when it ends soon.
-func (s *Source) Start() {
+// Start begins to look after what was read: to say when it ends soon, and with ACME
+// to ask for what is not there. Call it when the ports listen.
+func (s *Source) Start(ports Ports) {
 	s.warnOfEnds()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,6 +188,9 @@ func (s *Source) Start() {
 	}
 	// Ends at Close.
 	s.daily = time.AfterFunc(warnEvery, s.lookDaily)
+	if s.manager != nil {
+		s.manager.start(ports)
+	}
 }
 
 func (s *Source) lookDaily() {
@@ -142,6 +202,13 @@ func (s *Source) lookDaily() {
 	}
 }
 
+// Stop has nothing more asked for. What is under way goes on until Close.
+func (s *Source) Stop() {
+	if s.manager != nil {
+		s.manager.stop()
+	}
+}
+
 // Close ends what Start began, and returns when nothing of it runs any more.
 func (s *Source) Close() {
 	s.mu.Lock()
@@ -150,5 +217,8 @@ func (s *Source) Close() {
 		s.daily.Stop()
 	}
 	s.mu.Unlock()
+	if s.manager != nil {
+		s.manager.close()
+	}
 	s.lines.Close()
 }

@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// warnBefore is how long before its end a certificate is warned of.
+	// warnBefore is how long before its end a certificate is warned of, or a sixth
+	// of its time for one of an authority's: those of some days are renewed late.
 	warnBefore = 14 * 24 * time.Hour
 	warnEvery  = 24 * time.Hour
 )
@@ -21,6 +22,20 @@ func (s *Source) warnOfEnds() {
 				slog.String("file", s.pairs[i].CertFile), slog.Time("until", cert.Leaf.NotAfter))
 		}
 	}
+	if s.manager == nil {
+		return
+	}
+	for _, e := range s.manager.ending(now) {
+		s.lines.Log("ends", slog.LevelWarn, "certificate "+left(e.NotAfter, now)+" and was not renewed: "+reason(e.Err),
+			slog.String("name", e.Names[0]), slog.Time("until", e.NotAfter))
+	}
+}
+
+func reason(err error) string {
+	if err == nil {
+		return "it will be tried"
+	}
+	return err.Error()
 }
 
 // left says how long there is until end.

@@ -121,7 +121,7 @@ func TestDaysLeft(t *testing.T) {
 		}
 		defer s.Close()
 		end := s.Snapshot()[0].NotAfter
-		s.Start()
+		s.Start(Ports{})
 		time.Sleep(time.Until(end) - warnBefore - time.Minute)
 		if n := log.Count("level=WARN"); n != 0 {
 			t.Errorf("%d warnings before the last 14 days", n)

@@ -20,7 +20,7 @@ func (f ServerTLS) Load() (*tls.Config, error) {
 	cfg := &tls.Config{GetCertificate: f.GetCertificate}
 	if f.ClientCAFile != "" {
 		var err error
-		if cfg.ClientCAs, err = pool(f.ClientCAFile); err != nil {
+		if cfg.ClientCAs, err = Pool(f.ClientCAFile); err != nil {
 			return nil, err
 		}
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
@@ -48,7 +48,7 @@ func (f ClientTLS) Load() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the system's CA certificates: %w; name a file instead", err)
 		}
-	} else if cfg.RootCAs, err = pool(f.CAFile); err != nil {
+	} else if cfg.RootCAs, err = Pool(f.CAFile); err != nil {
 		return nil, err
 	}
 	switch {
@@ -97,7 +97,9 @@ func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	return cert, nil
 }
 
-func pool(file string) (*x509.CertPool, error) {
+// Pool reads certificates of authorities, in PEM. Its error is one line that says what
+// would mend it.
+func Pool(file string) (*x509.CertPool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, unreadable("CA certificate", file, err)

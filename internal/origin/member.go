@@ -69,6 +69,9 @@ func (m *Member) Leaves() bool {
 // ID is the number of the registration, from 1.
 func (m *Member) ID() uint64 { return m.id }
 
+// Credential is the registration's.
+func (m *Member) Credential() any { return m.credential }
+
 // Name is the origin's.
 func (m *Member) Name() Name { return m.name }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 // Check reads every file that cfg names, as New does, and returns what it found, and
@@ -47,6 +48,13 @@ func Check(cfg Config) (found []string, faults []error) {
 			say("%s", text)
 		}
 	}
+	domains, err := originname.ParseDomains(cfg.Domains)
+	if err != nil {
+		fault(configErrorf("--domain %w", err))
+	}
+	if cfg.ACMEEmail != "" && fault(cfg.acme(domains).Check()) {
+		say("certificates by ACME, kept in %s", cfg.State)
+	}
 	_, err = control.ServerTLS{ClientCAFile: cfg.ClientCAFile}.Load()
 	fault(err)
 	if !cfg.NoAuth {
@@ -70,6 +78,10 @@ func Check(cfg Config) (found []string, faults []error) {
 	if len(faults) == 0 {
 		// New has the last word. It would open the access log.
 		cfg.AccessLog = ""
+		// And it would write to the folder of certificates.
+		if cfg.ACMEEmail != "" {
+			return found, faults
+		}
 		_, err := New(cfg)
 		fault(err)
 	}

@@ -27,11 +27,18 @@ type Config struct {
 	Front   string // HOST:PORT for visitors
 	Control string // HOST:PORT for Cs
 	Admin   string // HOST:PORT for the operator; "": none
+	HTTP    string // HOST:PORT beside TLS, for who comes without: it is sent to the front port; "": none
 
-	TLS  bool     // on the front port
-	ALPN []string // what it then speaks, the favourite first; nil: h2, http/1.1, spdy/3.1
+	TLS  bool          // on the front port
+	ALPN []string      // what it then speaks, the favourite first; nil: h2, http/1.1, spdy/3.1
+	HSTS time.Duration // for which browsers are told to come by TLS alone; 0: they are not
 
 	CertFiles, KeyFiles []string // PEM, in pairs; of the control port, and of the front port with TLS
+	ACMEEmail           string   // certificates are got from an authority, in this address's name; "": they are not
+	ACMECA              string   // URL of its directory; "": Let's Encrypt
+	ACMERootFile        string   // PEM; what its own certificate is verified against; "": the system's roots
+	ACMEDNSProgram      string   // sets DNS records, for a certificate of all names below a domain; "": none
+	State               string   // folder of what is kept; with ACMEEmail
 	ClientCAFile        string   // PEM; if set, a C must show a certificate of this CA
 	Tokens              control.TokenSource
 	NoAuth              bool // take any C; only on a loopback address
@@ -111,8 +118,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ALPN == nil {
 		c.ALPN = []string{"h2", "http/1.1", "spdy/3.1"}
 	}
-	for _, a := range []struct{ flag, addr string }{{"front", c.Front}, {"control", c.Control}, {"admin", c.Admin}} {
-		if a.flag == "admin" && a.addr == "" {
+	for _, a := range []struct{ flag, addr string }{{"front", c.Front}, {"control", c.Control}, {"admin", c.Admin}, {"http", c.HTTP}} {
+		if (a.flag == "admin" || a.flag == "http") && a.addr == "" {
 			continue
 		}
 		if err := checkAddr(a.addr); err != nil {
@@ -122,13 +129,19 @@ func (c Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
 		flag string
 		d    time.Duration
-	}{{"hold", c.Hold}, {"response-timeout", c.ResponseTimeout}, {"stall", c.Stall}, {"keepalive", c.KeepAlive}, {"drain", c.Drain}} {
+	}{{"hold", c.Hold}, {"response-timeout", c.ResponseTimeout}, {"stall", c.Stall}, {"keepalive", c.KeepAlive}, {"drain", c.Drain}, {"hsts", c.HSTS}} {
 		if d.d < 0 {
 			fault("--%s %v: give a time such as 10s, or 0", d.flag, d.d)
 		}
 	}
 	if c.MaxHeaderBytes < 1024 || c.MaxHeaderBytes > maxHeaderBytes {
 		fault("--max-header-bytes %d: give a number from 1024 to %d", c.MaxHeaderBytes, maxHeaderBytes)
+	}
+	if !c.TLS && (c.HTTP != "" || c.HSTS != 0) {
+		fault("--http and --hsts are for a front port with TLS: give -t too")
+	}
+	if c.ACMEEmail != "" && !c.TLS && c.HTTP == "" && c.ACMEDNSProgram == "" {
+		fault("--acme-email needs a way to answer the CA: -t, --http or --acme-dns-exec")
 	}
 	if n, k := len(c.CertFiles), len(c.KeyFiles); n != k {
 		fault("--cert is there %d times and --key %d times: give both for each certificate, in the same order", n, k)

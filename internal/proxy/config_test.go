@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/proxy"
@@ -49,6 +50,24 @@ func TestConfigErrors(t *testing.T) {
 		{"a public URL without a scheme", func(c *proxy.Config) { c.PublicURL = "example.org:443" }, "--public-url"},
 		{"a public URL of no host", func(c *proxy.Config) { c.PublicURL = "https://:443" }, "--public-url"},
 		{"a public URL of no port", func(c *proxy.Config) { c.PublicURL = "https://a.test:99999" }, "--public-url"},
+		{"a certificate without a key", func(c *proxy.Config) { c.KeyFiles = nil }, "--key 0 times"},
+		{"--http without TLS", func(c *proxy.Config) { c.HTTP = "127.0.0.1:0" }, "give -t"},
+		{"--hsts without TLS", func(c *proxy.Config) { c.HSTS = time.Hour }, "give -t"},
+		{"ACME and no way to answer", func(c *proxy.Config) { c.ACMEEmail, c.Domains = "a@example.test", []string{"example.test"} }, "--acme-dns-exec"},
+		{"ACME without a domain", func(c *proxy.Config) { c.TLS, c.ACMEEmail, c.State = true, "a@example.test", f.path("state") }, "--domain"},
+		{"ACME by nobody", func(c *proxy.Config) { c.TLS, c.ACMEEmail, c.Domains = true, "me", []string{"example.test"} }, "--acme-email"},
+		{"ACME at no CA", func(c *proxy.Config) {
+			c.TLS, c.ACMEEmail, c.Domains, c.ACMECA = true, "a@b", []string{"example.test"}, "pebble"
+		}, "--acme-ca"},
+		{"ACME without the CA's root", func(c *proxy.Config) {
+			c.TLS, c.ACMEEmail, c.Domains, c.ACMERootFile = true, "a@b", []string{"example.test"}, f.path("missing")
+		}, f.path("missing")},
+		{"ACME by a program that is not there", func(c *proxy.Config) {
+			c.TLS, c.ACMEEmail, c.Domains, c.ACMEDNSProgram = true, "a@b", []string{"example.test"}, f.path("missing")
+		}, "--acme-dns-exec"},
+		{"ACME in a folder that is a file", func(c *proxy.Config) {
+			c.TLS, c.ACMEEmail, c.Domains, c.State = true, "a@b", []string{"example.test"}, f.path("p.pem")
+		}, "--state"},
 		{"a bad network", func(c *proxy.Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, "--trusted-proxy"},
 		{"an access log in no folder", func(c *proxy.Config) { c.AccessLog = f.path("missing/log") }, "--access-log"},
 	} {

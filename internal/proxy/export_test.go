@@ -8,7 +8,7 @@ import (
 // ListenOn is Listen with listeners of the test's.
 func (p *Proxy) ListenOn(control, front, admin net.Listener) {
 	p.controlLn, p.adminLn = newPausable(control), admin
-	p.frontLn = newVisitors(front, p.log, p.trusted, visitorStall, p.cfg.Stall)
+	p.frontLn = newVisitors("front", front, p.log, p.trusted, visitorStall, p.cfg.Stall)
 }
 
 // CloseFront takes the front port's listener away, as no operator can.

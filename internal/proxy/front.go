@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -47,7 +46,7 @@ func (p *Proxy) newFront() error {
 		return &ConfigError{err}
 	}
 	server := &http.Server{
-		Handler:             p.handler,
+		Handler:             withHSTS(p.handler, p.cfg.HSTS),
 		ReadHeaderTimeout:   readHeaderTimeout,
 		IdleTimeout:         idleTimeout,
 		MaxHeaderBytes:      slackHeaderBytes(p.cfg.MaxHeaderBytes),
@@ -102,14 +101,7 @@ func (p *Proxy) requestDone(r *front.Record) {
 
 // configureTLS makes the front port speak what Config.ALPN lists.
 func (p *Proxy) configureTLS(server *http.Server) error {
-	server.TLSConfig = &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     p.cfg.ALPN,
-		GetCertificate: p.certs.GetCertificate,
-	}
-	if !p.cfg.NoAuth { // whose port may be on any address
-		p.takeOrigins(server.TLSConfig)
-	}
+	server.TLSConfig = p.frontTLS()
 	slack := slackHeaderBytes(p.cfg.MaxHeaderBytes)
 	cfg := spdy.Config{
 		MaxConcurrentStreams: visitorStreams,

@@ -75,7 +75,7 @@ func newCatchingProxy(f *testing.F) (*catcher, chan any) {
 	a, b := spdytest.Pipe(spdytest.PipeConfig{})
 	ours, theirs := new(spdy.Config).NewClientSession(a), new(spdy.Config).NewServerSession(b, &http.Server{Handler: c})
 	next := make(chan any)
-	ln := newVisitors(fakeListener{next: next}, p.log, []netip.Prefix{}, time.Hour, time.Hour)
+	ln := newVisitors("front", fakeListener{next: next}, p.log, []netip.Prefix{}, time.Hour, time.Hour)
 	var running sync.WaitGroup
 	// These end with their connections and the listener, below.
 	running.Go(func() { ours.Serve() })

@@ -29,7 +29,7 @@ const (
 )
 
 // Ports are the names of the ports that there may be, which are their flags', too.
-var Ports = []string{"front", "control", "admin"}
+var Ports = []string{"front", "control", "admin", "http"}
 
 // Successor is a process that could take P's work over.
 type Successor interface {
@@ -48,6 +48,9 @@ func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Li
 	ports := map[string]net.Listener{"front": p.frontLn.Listener, "control": p.controlLn.Listener}
 	if p.adminLn != nil {
 		ports["admin"] = p.adminLn
+	}
+	if p.httpLn != nil {
+		ports["http"] = p.httpLn.Listener
 	}
 	next, err := start(ports)
 	if err != nil {
@@ -76,10 +79,14 @@ func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Li
 func (p *Proxy) linger(ctx context.Context, both map[*origin.Member]bool) {
 	p.leaving.Store(true)
 	p.ready.Store(false)
+	p.certs.Stop() // the other one has the same folder
 	if p.adminLn != nil {
 		p.adminLn.Close() // the other one answers
 	}
 	p.frontLn.Close()
+	if p.httpLn != nil {
+		p.httpLn.Close()
+	}
 	p.handler.Leave()
 	// By the front port Cs reach the other process only now; visitors that come to it
 	// wait for them.

@@ -14,12 +14,12 @@ import (
 // Until C is let in it has a visitor's place, which it loses as a visitor does; from
 // the end of TLS's handshake on it is one of the control port's unfinished
 // handshakes as well, with their limits.
-func (p *Proxy) takeOrigins(conf *tls.Config) {
+func (p *Proxy) takeOrigins(conf *tls.Config, others func(*tls.ClientHelloInfo) (*tls.Config, error)) {
 	conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if slices.Contains(hello.SupportedProtos, control.Protocol) {
 			return p.control.Config(), nil
 		}
-		return nil, nil
+		return others(hello)
 	}
 	p.front.Next = map[string]func(*tls.Conn){
 		control.Protocol: func(conn *tls.Conn) { p.control.Take(conn) },

@@ -58,7 +58,8 @@ type Proxy struct {
 	handler *front.Handler
 	control *control.Server
 	front   *http1.Server
-	admin   *http.Server // nil without --admin
+	http    *http1.Server // nil without --http; made by Listen
+	admin   *http.Server  // nil without --admin
 	metrics *admin.Metrics
 	flight  *admin.Flight      // nil without --pprof; runs while Run does
 	events  func(origin.Event) // writes them to the log
@@ -76,6 +77,7 @@ type Proxy struct {
 	frontLn   *visitors
 	controlLn *pausable
 	adminLn   net.Listener
+	httpLn    *visitors // nil without --http
 
 	sessions sync.WaitGroup // one for each session's Serve
 
@@ -96,12 +98,6 @@ func New(cfg Config) (*Proxy, error) {
 	if p.trusted, err = prefixes(cfg.TrustedProxies); err != nil {
 		return nil, err
 	}
-	if p.certs, err = certs.New(certs.Config{Pairs: pairs(cfg.CertFiles, cfg.KeyFiles), Logger: p.log}); err != nil {
-		return nil, &ConfigError{err}
-	}
-	if err := p.loadTLS(); err != nil {
-		return nil, &ConfigError{err}
-	}
 	if cfg.NoAuth {
 		p.auth = control.NoAuth()
 	} else {
@@ -119,6 +115,11 @@ func New(cfg Config) (*Proxy, error) {
 	if p.auth.Domains, err = originname.ParseDomains(cfg.Domains); err != nil {
 		return nil, configErrorf("--domain %w", err)
 	}
+	for _, load := range []func() error{p.newCerts, p.loadTLS} {
+		if err := load(); err != nil {
+			return nil, &ConfigError{err}
+		}
+	}
 	if p.outside, err = parsePublic(cfg.PublicURL); err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -134,6 +135,7 @@ func New(cfg Config) (*Proxy, error) {
 		Drain: max(cfg.Drain, 1), OnEvent: p.originEvent,
 		Expect: func(n origin.Name) bool { return p.auth.Served(string(n)) }, ExpectFor: cfg.Hold,
 	})
+	p.certs.TakeStored()
 	if err := p.newFront(); err != nil {
 		return nil, err
 	}
@@ -186,6 +188,10 @@ func (p *Proxy) Listen() (err error) {
 	if p.cfg.Admin != "" {
 		p.adminLn = listen("admin", p.cfg.Admin)
 	}
+	var httpLn net.Listener
+	if p.cfg.HTTP != "" {
+		httpLn = listen("http", p.cfg.HTTP)
+	}
 	if err != nil {
 		return err
 	}
@@ -194,7 +200,12 @@ func (p *Proxy) Listen() (err error) {
 	if tcp, ok := p.controlLn.Addr().(*net.TCPAddr); p.cfg.NoAuth && (!ok || !tcp.IP.IsLoopback()) {
 		return configErrorf("--no-auth: --control %s became %v, which is not a loopback address: give 127.0.0.1 or [::1]", p.cfg.Control, p.controlLn.Addr())
 	}
-	p.frontLn = newVisitors(frontLn, p.log, p.trusted, visitorStall, p.cfg.Stall)
+	p.frontLn = newVisitors("front", frontLn, p.log, p.trusted, visitorStall, p.cfg.Stall)
+	if httpLn != nil {
+		p.httpLn = newVisitors("http", httpLn, p.log, p.trusted, httpStall, httpStall)
+		p.httpLn.places.max = min(maxHTTPVisitors, p.frontLn.places.max/8)
+		p.newHTTP()
+	}
 	return nil
 }
 
@@ -211,6 +222,14 @@ func (p *Proxy) AdminAddr() net.Addr {
 		return nil
 	}
 	return p.adminLn.Addr()
+}
+
+// HTTPAddr returns the address of the port without TLS, nil if there is none.
+func (p *Proxy) HTTPAddr() net.Addr {
+	if p.httpLn == nil {
+		return nil
+	}
+	return p.httpLn.Addr()
 }
 
 // Run serves until ctx ends, or HandOver has succeeded, then stops in good order
@@ -241,6 +260,9 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	if err := p.cfg.Started(ctx); err != nil {
 		p.stop(now, 0)
 		p.frontLn.Close()
+		if p.httpLn != nil {
+			p.httpLn.Close()
+		}
 		if p.adminLn != nil {
 			p.adminLn.Close()
 		}
@@ -249,19 +271,23 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	}
 	// The process before may have taken its time.
 	p.origins.Open()
+	p.startCerts()
 	if p.cfg.TLS {
 		serve("front", func() error { return p.front.ServeTLS(p.frontLn) })
 	} else {
 		serve("front", func() error { return p.front.Serve(p.frontLn) })
 	}
 	attrs := []any{"version", p.cfg.Version, "front", p.FrontAddr().String(), "tls", p.cfg.TLS, "control", p.ControlAddr().String()}
+	if p.http != nil {
+		serve("http", func() error { return p.http.Serve(p.httpLn) })
+		attrs = append(attrs, "http", p.httpLn.Addr().String())
+	}
 	if p.admin != nil {
 		serve("admin", func() error { return p.admin.Serve(p.adminLn) })
 		attrs = append(attrs, "admin", p.AdminAddr().String())
 	}
 	p.ready.Store(true)
 	p.log.Info("p listens", attrs...)
-	p.certs.Start()
 	if p.cfg.NoAuth {
 		p.log.Warn("any program on this machine can be an origin: --no-auth is given")
 	}
@@ -287,6 +313,7 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 // stop ends everything in order, within drain and until now ends.
 func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	p.ready.Store(false)
+	p.certs.Stop()
 	limit, cancel := context.WithTimeout(now, drain)
 	defer cancel()
 	if n := p.handler.InFlight(); n > 0 {
@@ -307,6 +334,9 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	p.handler.Stop()
 	// Ends within limit; waited for below.
 	closing.Go(func() { p.front.Shutdown(limit) })
+	if p.http != nil {
+		p.http.Close() // nothing takes long there
+	}
 	if err := p.handler.Shutdown(limit); err != nil {
 		p.log.Warn("open requests were cut off", "limit", drain.Round(time.Millisecond))
 	}
@@ -372,6 +402,7 @@ func (p *Proxy) tracer(label string) func(spdy.FrameInfo) {
 // originEvent is told of each change of a session.
 func (p *Proxy) originEvent(e origin.Event) {
 	p.events(e)
+	p.certs.Changed()
 	switch e.Kind {
 	case origin.Connected:
 		p.metrics.SessionStarted(e.Member.Name().String())

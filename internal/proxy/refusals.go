@@ -55,8 +55,8 @@ func (r *refusals) line(now time.Time, open int) []any {
 }
 
 // sayRefused writes the line, without visitors.mu.
-func sayRefused(log *slog.Logger, attrs []any) {
+func sayRefused(log *slog.Logger, what string, attrs []any) {
 	if attrs != nil {
-		log.Warn("front port: connections closed, their address or the front port has as many as it may", attrs...)
+		log.Warn(what+" port: connections closed, their address or the port has as many as it may", attrs...)
 	}
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
@@ -30,6 +29,7 @@ func (p *Proxy) Reload() {
 		} else {
 			p.auth.Set(tokens)
 			p.endRevoked()
+			p.certs.Changed()
 		}
 	}
 	if p.users != nil {
@@ -45,23 +45,6 @@ func (p *Proxy) Reload() {
 	if ok {
 		p.log.Info("certificates, tokens and passwords were read again")
 	}
-}
-
-// loadTLS makes the control port's configuration.
-func (p *Proxy) loadTLS() error {
-	conf, err := control.ServerTLS{GetCertificate: p.certs.GetCertificate, ClientCAFile: p.cfg.ClientCAFile}.Load()
-	if err == nil {
-		p.tls.Store(conf)
-	}
-	return err
-}
-
-// pairs joins certificates' files and those of their keys.
-func pairs(certFiles, keyFiles []string) (list []certs.Pair) {
-	for i := range min(len(certFiles), len(keyFiles)) {
-		list = append(list, certs.Pair{CertFile: certFiles[i], KeyFile: keyFiles[i]})
-	}
-	return list
 }
 
 // warnReadable warns of files with secrets that others may read.

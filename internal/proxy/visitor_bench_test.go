@@ -25,7 +25,7 @@ func BenchmarkVisitor(b *testing.B) {
 	ended := make(chan error)
 	// Ends when the server is closed, and is waited for.
 	go func() {
-		ended <- server.Serve(newVisitors(ln, slog.New(slog.DiscardHandler), nil, time.Hour, time.Hour))
+		ended <- server.Serve(newVisitors("front", ln, slog.New(slog.DiscardHandler), nil, time.Hour, time.Hour))
 	}()
 	defer func() {
 		server.Close()

@@ -31,11 +31,12 @@ const (
 	maxAcceptPause = time.Second
 )
 
-// visitors is the front port's listener: it takes the connections for which
+// visitors is the listener of the front port, and of that without TLS: it takes the connections for which
 // there are places, and closes the others at once. An accept that fails, such as
 // when there are no more files, is waited out.
 type visitors struct {
 	net.Listener
+	what      string // the port's name
 	log       *slog.Logger
 	unlimited func(netip.Addr) bool // no cap for this one alone
 	stall     time.Duration         // for what a visitor sends
@@ -53,9 +54,9 @@ type visitors struct {
 	refused refusals
 }
 
-func newVisitors(ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall, unread time.Duration) *visitors {
+func newVisitors(what string, ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall, unread time.Duration) *visitors {
 	v := &visitors{
-		Listener: ln, log: log, stall: stall, unread: unread,
+		Listener: ln, what: what, log: log, stall: stall, unread: unread,
 		unlimited: func(ip netip.Addr) bool {
 			for _, p := range trusted {
 				if p.Contains(ip) {
@@ -86,7 +87,7 @@ func (v *visitors) Accept() (net.Conn, error) {
 				return nil, err
 			}
 			if pause == 0 {
-				v.log.Error("front port: accept failed, trying again", "err", err)
+				v.log.Error(v.what+" port: accept failed, trying again", "err", err)
 			}
 			pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
 			select {
@@ -137,7 +138,7 @@ func (v *visitors) watch() {
 			}
 			line := v.refused.line(now, len(v.open))
 			v.mu.Unlock()
-			sayRefused(v.log, line)
+			sayRefused(v.log, v.what, line)
 		}
 	}
 }
@@ -163,7 +164,7 @@ func (v *visitors) take(conn net.Conn) *visitor {
 	v.refused.add(why, from)
 	line := v.refused.line(time.Now(), len(v.open))
 	v.mu.Unlock()
-	sayRefused(v.log, line)
+	sayRefused(v.log, v.what, line)
 	if gone == c {
 		return nil
 	}

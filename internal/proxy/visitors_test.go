@@ -57,7 +57,7 @@ func closedSoon(t *testing.T, conn net.Conn) {
 
 func newTestVisitors(t *testing.T, stall time.Duration) (*visitors, chan any) {
 	next := make(chan any, 16)
-	v := newVisitors(fakeListener{next: next}, slog.New(slog.DiscardHandler), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, stall, stall)
+	v := newVisitors("front", fakeListener{next: next}, slog.New(slog.DiscardHandler), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, stall, stall)
 	t.Cleanup(func() { v.Close() })
 	return v, next
 }
