@@ -51,6 +51,7 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.IntVar(&o.MaxHeaderBytes, "max-header-bytes", 65536, "largest head of a request, and of an origin's answer, in bytes (`N`), at most 1048576")
 	fs.Group("Visitors")
 	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxy", nil, "believe the X-Forwarded-* and Forwarded of peers in the network `CIDR`; may be repeated")
+	fs.StringSliceVar(&o.ProxyProtocol, "proxy-protocol", nil, "load balancers in the network `CIDR` tell whose a connection to the front port is, by a PROXY header; may be repeated")
 	fs.StringVar(&o.Htpasswd, "htpasswd", "", "ask visitors for a name and password of `FILE` (bcrypt)")
 	fs.StringVar(&o.AccessLog, "access-log", "", "one line a request to `FILE`; - is standard output")
 	fs.Group("Running")

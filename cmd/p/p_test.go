@@ -25,7 +25,7 @@ func TestFlags(t *testing.T) {
 		"tls": "false", "alpn": "[h2,http/1.1,spdy/3.1]", "cert": "[certs/p.pem]", "key": "[certs/p.key]",
 		"client-ca": "", "http": "", "hsts": "0s", "acme-email": "", "acme-ca": "", "acme-ca-root": "", "acme-dns-exec": "", "state": "state",
 		"no-auth": "false", "domain": "[]", "public-url": "", "hold": "10s", "response-timeout": "1m0s", "stall": "1m0s",
-		"max-header-bytes": "65536", "trusted-proxy": "[]", "htpasswd": "", "access-log": "", "pprof": "false",
+		"max-header-bytes": "65536", "trusted-proxy": "[]", "proxy-protocol": "[]", "htpasswd": "", "access-log": "", "pprof": "false",
 		"token-file": "certs/token", "keepalive": "15s", "drain": "30s", "spdy-debug": "false", "pid-file": "",
 	}
 	fs.VisitAll(func(f *pflag.Flag) {

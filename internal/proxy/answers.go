@@ -41,6 +41,11 @@ func (p *Proxy) ask(ctx context.Context, addr string) error {
 	if end, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(end)
 	}
+	if b := (&balanced{from: p.balancers}); b.balances(conn.LocalAddr()) {
+		if _, err := io.WriteString(conn, "PROXY UNKNOWN\r\n"); err != nil {
+			return err
+		}
+	}
 	if p.cfg.TLS {
 		// Whom it reaches is this process or its successor: the certificate says
 		// nothing more.

@@ -33,7 +33,9 @@ func Check(cfg Config) (found []string, faults []error) {
 	} else if fault(err) {
 		say("ports: front %s, control %s, admin %s", cfg.Front, cfg.Control, orNone(cfg.Admin))
 	}
-	_, err = prefixes(cfg.TrustedProxies)
+	_, err = prefixes("trusted-proxy", cfg.TrustedProxies)
+	fault(err)
+	_, err = prefixes("proxy-protocol", cfg.ProxyProtocol)
 	fault(err)
 	for _, pair := range pairs(cfg.CertFiles, cfg.KeyFiles) {
 		source, err := certs.New(certs.Config{Pairs: []certs.Pair{pair}})

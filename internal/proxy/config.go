@@ -50,6 +50,7 @@ type Config struct {
 	Stall           time.Duration // how long a visitor may read nothing of a response; 0: no limit
 	MaxHeaderBytes  int           // of a request's head, and of an answer's from C; 0: 65536
 	TrustedProxies  []string      // CIDRs or addresses
+	ProxyProtocol   []string      // CIDRs or addresses of load balancers, which tell by a PROXY header whose a connection to the front port is
 	Htpasswd        string        // file with visitors' names and passwords; "": none are asked for
 	AccessLog       string        // file, "-" is Stdout; "": none
 	AccessJSON      bool          // one JSON object a line, instead of the combined format
@@ -204,15 +205,15 @@ func loopbackHost(addr string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// prefixes reads --trusted-proxy: networks, or single addresses.
-func prefixes(list []string) ([]netip.Prefix, error) {
+// prefixes reads the values of a flag: networks, or single addresses.
+func prefixes(flag string, list []string) ([]netip.Prefix, error) {
 	var ps []netip.Prefix
 	for _, s := range list {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
 			ip, ipErr := netip.ParseAddr(s)
 			if ipErr != nil {
-				return nil, configErrorf("--trusted-proxy %q is not a network: give one such as 10.0.0.0/8, or an address", s)
+				return nil, configErrorf("--%s %q is not a network: give one such as 10.0.0.0/8, or an address", flag, s)
 			}
 			p = netip.PrefixFrom(ip.WithZone(""), ip.BitLen())
 		}

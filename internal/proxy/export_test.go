@@ -8,6 +8,7 @@ import (
 // ListenOn is Listen with listeners of the test's.
 func (p *Proxy) ListenOn(control, front, admin net.Listener) {
 	p.controlLn, p.adminLn = newPausable(control), admin
+	p.frontPort = front
 	p.frontLn = newVisitors("front", front, p.log, p.trusted, visitorStall, p.cfg.Stall)
 }
 

@@ -45,7 +45,7 @@ type Successor interface {
 // when they have: Run ends when all that is open here has, within Config.Drain.
 // After an error P goes on as before.
 func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Listener) (Successor, error)) error {
-	ports := map[string]net.Listener{"front": p.frontLn.Listener, "control": p.controlLn.Listener}
+	ports := map[string]net.Listener{"front": p.frontPort, "control": p.controlLn.Listener}
 	if p.adminLn != nil {
 		ports["admin"] = p.adminLn
 	}

@@ -44,26 +44,27 @@ const adminGrace = time.Second
 // Proxy is P. Make one with New, then call Listen, then Run, each once.
 type Proxy struct {
 	// Fixed by New.
-	cfg     Config
-	session spdy.Config // of the sessions with Cs
-	log     *slog.Logger
-	started time.Time
-	trusted []netip.Prefix
-	outside public // zero without --public-url
-	auth    *control.Auth
-	users   *front.Htpasswd // nil without --htpasswd
-	access  *accessFile     // nil without --access-log
-	certs   *certs.Source
-	origins *origin.Table
-	handler *front.Handler
-	control *control.Server
-	front   *http1.Server
-	http    *http1.Server // nil without --http; made by Listen
-	admin   *http.Server  // nil without --admin
-	metrics *admin.Metrics
-	flight  *admin.Flight      // nil without --pprof; runs while Run does
-	events  func(origin.Event) // writes them to the log
-	unheard *loglimit.Logger   // of origins that no visitor can reach
+	cfg       Config
+	session   spdy.Config // of the sessions with Cs
+	log       *slog.Logger
+	started   time.Time
+	trusted   []netip.Prefix
+	balancers []netip.Prefix // they send PROXY headers
+	outside   public         // zero without --public-url
+	auth      *control.Auth
+	users     *front.Htpasswd // nil without --htpasswd
+	access    *accessFile     // nil without --access-log
+	certs     *certs.Source
+	origins   *origin.Table
+	handler   *front.Handler
+	control   *control.Server
+	front     *http1.Server
+	http      *http1.Server // nil without --http; made by Listen
+	admin     *http.Server  // nil without --admin
+	metrics   *admin.Metrics
+	flight    *admin.Flight      // nil without --pprof; runs while Run does
+	events    func(origin.Event) // writes them to the log
+	unheard   *loglimit.Logger   // of origins that no visitor can reach
 
 	tls   atomic.Pointer[tls.Config] // the control port's configuration of now
 	ready atomic.Bool                // listening and not stopping
@@ -75,6 +76,7 @@ type Proxy struct {
 
 	// Fixed by Listen.
 	frontLn   *visitors
+	frontPort net.Listener // below frontLn: the socket
 	controlLn *pausable
 	adminLn   net.Listener
 	httpLn    *visitors // nil without --http
@@ -95,7 +97,10 @@ func New(cfg Config) (*Proxy, error) {
 		cfg: cfg, log: cfg.Logger, started: time.Now(), events: origin.LogEvents(cfg.Logger), unheard: loglimit.New(cfg.Logger, 1),
 		handedOver: make(chan map[*origin.Member]bool, 1),
 	}
-	if p.trusted, err = prefixes(cfg.TrustedProxies); err != nil {
+	if p.trusted, err = prefixes("trusted-proxy", cfg.TrustedProxies); err != nil {
+		return nil, err
+	}
+	if p.balancers, err = prefixes("proxy-protocol", cfg.ProxyProtocol); err != nil {
 		return nil, err
 	}
 	if cfg.NoAuth {
@@ -199,6 +204,10 @@ func (p *Proxy) Listen() (err error) {
 	// localhost is what /etc/hosts makes of it.
 	if tcp, ok := p.controlLn.Addr().(*net.TCPAddr); p.cfg.NoAuth && (!ok || !tcp.IP.IsLoopback()) {
 		return configErrorf("--no-auth: --control %s became %v, which is not a loopback address: give 127.0.0.1 or [::1]", p.cfg.Control, p.controlLn.Addr())
+	}
+	p.frontPort = frontLn
+	if len(p.balancers) > 0 {
+		frontLn = newBalanced(frontLn, p.balancers, p.log)
 	}
 	p.frontLn = newVisitors("front", frontLn, p.log, p.trusted, visitorStall, p.cfg.Stall)
 	if httpLn != nil {

@@ -19,8 +19,9 @@ import (
 // never reads would keep a stream for ever.
 type visitor struct {
 	net.Conn
-	from *visitors
-	once sync.Once
+	from   *visitors
+	remote net.Addr // the visitor's, whatever is between
+	once   sync.Once
 	place
 	leftover
 
@@ -28,6 +29,10 @@ type visitor struct {
 	end    chan struct{} // closed when Read has seen the end, a reset too
 	ended  sync.Once     // of what closes it
 	drain  sync.Once     // see End
+
+	// early is what came behind a balancer's header and was not read yet. Owned by the
+	// goroutine that reads.
+	early []byte
 
 	reading atomic.Int32                       // calls of Read that have not returned
 	writing atomic.Int32                       // calls of Write that have not returned
@@ -64,7 +69,18 @@ func withLeave(ctx context.Context, conn net.Conn) context.Context {
 // NetConn returns the connection inside, for what only TCP can do: a reset.
 func (c *visitor) NetConn() net.Conn { return c.Conn }
 
+// RemoteAddr is the visitor's, not that of a balancer before it.
+func (c *visitor) RemoteAddr() net.Addr { return c.remote }
+
 func (c *visitor) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+		c.reads.Add(1)
+		return n, nil
+	}
 	c.reading.Add(1)
 	n, err := c.Conn.Read(p)
 	c.reads.Add(1)
