@@ -12,6 +12,7 @@ FUZZTIME    ?= 30s
 BENCH       ?= .
 BENCHFLAGS  ?=
 ATTACKFLAGS ?=
+ACMEFLAGS   ?=
 FAULTS      ?= quick
 FAULTSFLAGS ?=
 
@@ -39,7 +40,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run test integration browser-test clients race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run test integration acme-test browser-test clients race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -55,6 +56,9 @@ integration: all ## the integration tests: the programs, driven with curl
 
 clients: all ## curl, wget, apt, players, Kodi, WebDAV and more through the pair, over HTTP and TLS, beside nginx
 	@integration-tests/clients/run
+
+acme-test: all ## certificates from a real ACME server, Debian's pebble, in some 3 minutes; ACMEFLAGS=--list
+	@$(GO) run ./integration-tests/acme $(if $(REQUIRE),--require) $(ACMEFLAGS)
 
 browser-test: all ## a real browser and a real application through the pair; needs Node and Chromium
 	@integration-tests/browser/run

@@ -8,6 +8,7 @@
 package certs
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -136,8 +137,8 @@ func (s *Source) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	return nil, errNone
 }
 
-// Reload reads the files again, and tries at once for the names that failed, and
-// for those that there are now. After an error, one line, what was there stays.
+// Reload reads the files again, and has all names looked at, those that failed, too.
+// After an error, one line, what was there stays.
 func (s *Source) Reload() error {
 	err := s.readFiles()
 	if err == nil {
@@ -206,6 +207,13 @@ func (s *Source) lookDaily() {
 func (s *Source) Stop() {
 	if s.manager != nil {
 		s.manager.stop()
+	}
+}
+
+// Finish is Stop, and returns when what is under way has ended, or with ctx.
+func (s *Source) Finish(ctx context.Context) {
+	if s.manager != nil {
+		s.manager.finish(ctx)
 	}
 }
 

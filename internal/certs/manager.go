@@ -76,7 +76,8 @@ type manager struct {
 	base    context.Context // ends at close
 	end     context.CancelFunc
 	wake    chan struct{}  // holds a value when there is something to do
-	running sync.WaitGroup // run, and one for each try
+	running sync.WaitGroup // run
+	trying  sync.WaitGroup // one for each try; none begins after stop
 
 	mu sync.RWMutex
 	// Guarded by mu, which is never held across a call of another's.
@@ -168,13 +169,12 @@ func (m *manager) changed() {
 	}
 }
 
-// again is changed, and has names that failed tried at once.
+// again is changed, and has all names looked at now: those that failed, and those
+// whose certificate somebody has renewed or removed in the state folder.
 func (m *manager) again() {
 	m.mu.Lock()
 	for _, h := range m.hosts {
-		if h.failed > 0 {
-			h.next = time.Time{}
-		}
+		h.next = time.Time{}
 	}
 	m.mu.Unlock()
 	m.changed()
@@ -191,7 +191,23 @@ func (m *manager) close() {
 	m.stop()
 	m.end()
 	m.running.Wait()
+	m.trying.Wait()
 	m.ca.close()
+}
+
+// finish is stop, and returns when what is under way has ended, or with ctx.
+func (m *manager) finish(ctx context.Context) {
+	m.stop()
+	done := make(chan struct{})
+	// Ends with the tries, which close ends.
+	go func() {
+		m.trying.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 func (m *manager) run() {
@@ -337,7 +353,7 @@ func (m *manager) beginLocked(h *host) {
 	m.tries++
 	had := h.cert
 	// Ends with the try, which ctx does; close waits for it.
-	m.running.Go(func() {
+	m.trying.Go(func() {
 		defer cancel()
 		cert, err := m.try(ctx, h, had)
 		m.ended(h, had, cert, err)
@@ -398,8 +414,9 @@ func (m *manager) ended(h *host, had, cert *tls.Certificate, err error) {
 	if err == nil {
 		h.failed, h.err, h.next = 0, nil, now.Add(nextLook(cert, now))
 	} else {
-		h.err, h.next = err, m.retryLocked(h, err, now)
+		h.next = m.retryLocked(h, err, now)
 		h.failed++
+		h.err = err
 	}
 	next, kept := h.next, m.hosts[h.Host] == h
 	m.mu.Unlock()
@@ -433,6 +450,9 @@ func (m *manager) retryLocked(h *host, err error, now time.Time) time.Time {
 	p := problemOf(err)
 	if p.kind == unreachable || p.kind == stateBroken {
 		list = pausesUnasked
+	}
+	if h.err != nil && problemOf(h.err).kind != p.kind {
+		h.failed = 0 // of something else
 	}
 	pause := list[min(h.failed, len(list)-1)]
 	if p.kind == rateLimited {

@@ -34,13 +34,16 @@ type problem struct {
 	words string // what failed, and what would mend it; one line
 }
 
+// notHere is what mends it where a CA's question reaches nobody, or somebody else.
+const notHere = "the name's DNS record must have this machine's address and no other, and port 443, or 80 with --http, must reach it"
+
 // remedies are what would mend what an authority says (RFC 8555, 6.7).
 var remedies = map[string]string{
 	acme.ProblemTypeDNS:                     "give the name a DNS record A or AAAA with this machine's address",
-	acme.ProblemTypeConnection:              "the name's DNS record must have this machine's address, and port 443, or 80 with --http, must reach it",
-	acme.ProblemTypeTLS:                     "the name's DNS record must have this machine's address, and port 443 must reach the front port",
-	acme.ProblemTypeUnauthorized:            "the name's DNS record must have this machine's address alone: something else has answered",
-	acme.ProblemTypeIncorrectResponse:       "the name's DNS record must have this machine's address alone: something else has answered",
+	acme.ProblemTypeConnection:              notHere,
+	acme.ProblemTypeTLS:                     notHere,
+	acme.ProblemTypeUnauthorized:            notHere,
+	acme.ProblemTypeIncorrectResponse:       notHere,
 	acme.ProblemTypeCAA:                     "the name's CAA record must allow this CA",
 	acme.ProblemTypeRejectedIdentifier:      "this CA gives none for such a name: take another one with --acme-ca, or another name",
 	acme.ProblemTypeUnsupportedIdentifier:   "this CA gives none for such a name: take another one with --acme-ca, or another name",
@@ -101,7 +104,7 @@ func caProblem(p acme.Problem) problem {
 	switch {
 	case p.Type == acme.ProblemTypeRateLimited || p.Status == 429:
 		k, p.Type = rateLimited, acme.ProblemTypeRateLimited
-	case p.Status >= 500:
+	case p.Status >= 500 || p.Type == acme.ProblemTypeBadNonce:
 		k = unreachable
 	}
 	if detail == "" {

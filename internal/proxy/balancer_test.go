@@ -26,7 +26,9 @@ func v2(command, family byte, body []byte) string {
 var v2tcp4 = []byte{192, 0, 2, 7, 198, 51, 100, 1, 0x30, 0x39, 1, 0xbb}
 
 // shows answers with whom a request is from.
-func shows(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("X-Forwarded-For")) }
+func shows(w http.ResponseWriter, r *http.Request) {
+	io.WriteString(w, r.Header.Get("X-Forwarded-For"))
+}
 
 // send writes text to the front port, and reads the answer, "" if there is none.
 func send(t *testing.T, x *p, text ...string) string {

@@ -10,10 +10,10 @@ import (
 )
 
 // newCerts reads the certificates that there are.
-func (p *Proxy) newCerts() (err error) {
+func (p *Proxy) newCerts(domains originname.Domains) (err error) {
 	cfg := certs.Config{Pairs: pairs(p.cfg.CertFiles, p.cfg.KeyFiles), Logger: p.log}
 	if p.cfg.ACMEEmail != "" {
-		cfg.ACME = p.cfg.acme(p.auth.Domains)
+		cfg.ACME = p.cfg.acme(domains)
 		cfg.ACME.Names = p.certNames
 		cfg.ACME.Valid = func(n certs.Name) bool {
 			return p.auth.Valid(n.Credential, string(p.auth.Domains.Canonical(originname.Name(n.Host))))

@@ -21,6 +21,7 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -62,7 +63,7 @@ func (c *catcher) take() []gotten {
 
 // newCatchingProxy returns a front port without sockets before a catcher.
 func newCatchingProxy(f *testing.F) (*catcher, chan any) {
-	p := &Proxy{log: slog.New(slog.DiscardHandler), origins: origin.NewTable(origin.Config{})}
+	p := &Proxy{log: slog.New(slog.DiscardHandler), auth: control.NoAuth(), origins: origin.NewTable(origin.Config{})}
 	var err error
 	if p.cfg, err = (Config{Front: "localhost:1", Control: "localhost:2", MaxHeaderBytes: 8192}).withDefaults(); err != nil {
 		f.Fatal(err)

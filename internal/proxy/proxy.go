@@ -103,6 +103,16 @@ func New(cfg Config) (*Proxy, error) {
 	if p.balancers, err = prefixes("proxy-protocol", cfg.ProxyProtocol); err != nil {
 		return nil, err
 	}
+	domains, err := originname.ParseDomains(cfg.Domains)
+	if err != nil {
+		return nil, configErrorf("--domain %w", err)
+	}
+	if err = p.newCerts(domains); err == nil {
+		err = p.loadTLS()
+	}
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
 	if cfg.NoAuth {
 		p.auth = control.NoAuth()
 	} else {
@@ -117,14 +127,7 @@ func New(cfg Config) (*Proxy, error) {
 			return nil, &ConfigError{err}
 		}
 	}
-	if p.auth.Domains, err = originname.ParseDomains(cfg.Domains); err != nil {
-		return nil, configErrorf("--domain %w", err)
-	}
-	for _, load := range []func() error{p.newCerts, p.loadTLS} {
-		if err := load(); err != nil {
-			return nil, &ConfigError{err}
-		}
-	}
+	p.auth.Domains = domains
 	if p.outside, err = parsePublic(cfg.PublicURL); err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -335,6 +338,8 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 		// Those who ask before they hear of the end are served.
 		told, cancel := context.WithTimeout(limit, goAwayTime)
 		closing.Go(func() { p.front.Shutdown(limit); cancel() }) // as below
+		// What the CA is asked for already. Ends within limit; waited for below.
+		closing.Go(func() { p.certs.Finish(limit) })
 		<-told.Done()
 	}
 	// No new connection of either kind; who comes by one that is open gets 503.
