@@ -260,8 +260,7 @@ func stored(l *lab) error {
 	}
 	x.Stop()
 	l.pebble.Stop()
-	x, err = l.startP("sesame photos\n")
-	if err != nil {
+	if _, err := l.startP("sesame photos\n"); err != nil {
 		return err
 	}
 	for _, name := range []string{"example.test", "photos.example.test"} {

@@ -83,6 +83,9 @@ func (a *ACME) Check() error {
 	if len(a.Domains) == 0 {
 		return errors.New("--acme-email is for the certificate of a domain: give one with --domain")
 	}
+	if a.State == "" {
+		return errors.New("--acme-email needs a folder for what is kept: name one with --state")
+	}
 	if a.CA != "" {
 		if u, err := url.Parse(a.CA); err != nil || u.Scheme != "https" || u.Host == "" {
 			return fmt.Errorf("--acme-ca %q is not the directory of a CA: give an address such as %s", a.CA, certmagic.LetsEncryptProductionCA)
@@ -148,7 +151,7 @@ func stateError(dir string, err error) error {
 }
 
 // start implements authority.
-func (m *magic) start(ports Ports) {
+func (m *magic) start(ctx context.Context, ports Ports) {
 	// Has a goroutine, which ends at close.
 	m.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(cert certmagic.Certificate) (*certmagic.Config, error) { return m.of(cert.Names[0]).config, nil },
@@ -164,7 +167,7 @@ func (m *magic) start(ports Ports) {
 	}
 	m.direct = m.newIssuer(template)
 	if m.acme.DNSProgram != "" {
-		template.DNS01Solver = dnsProgram{m.acme.DNSProgram, m.log}
+		template.DNS01Solver = dnsProgram{ctx, m.acme.DNSProgram, m.log}
 		m.dns = m.newIssuer(template)
 	}
 }

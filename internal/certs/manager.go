@@ -57,8 +57,9 @@ type authority interface {
 	// certify returns the certificate of a host, another one if it is time for that.
 	// With an error it may return the one that there was.
 	certify(ctx context.Context, host string) (*tls.Certificate, error)
-	// start says by which ports the CA can be answered.
-	start(Ports)
+	// start says by which ports the CA can be answered. ctx ends when nothing is to take
+	// long any more.
+	start(context.Context, Ports)
 	// tidy removes what ended long ago from the state folder.
 	tidy(ctx context.Context)
 	close()
@@ -76,7 +77,7 @@ type manager struct {
 	base    context.Context // ends at close
 	end     context.CancelFunc
 	wake    chan struct{}  // holds a value when there is something to do
-	running sync.WaitGroup // run
+	running sync.WaitGroup // run, and what it starts
 	trying  sync.WaitGroup // one for each try; none begins after stop
 
 	mu sync.RWMutex
@@ -156,7 +157,7 @@ func (m *manager) takeStored() {
 }
 
 func (m *manager) start(ports Ports) {
-	m.ca.start(ports)
+	m.ca.start(m.base, ports)
 	// Ends with base; close waits for it.
 	m.running.Go(m.run)
 }
@@ -230,7 +231,8 @@ func (m *manager) run() {
 		case now := <-timer.C:
 			if now.Sub(tidied) > warnEvery {
 				tidied = now
-				m.ca.tidy(m.base)
+				// Ends with base; close waits for it.
+				m.running.Go(func() { m.ca.tidy(m.base) })
 			}
 		}
 	}

@@ -39,9 +39,9 @@ func newCA() *ca {
 	return &ca{asked: map[string]int{}, store: map[string]*tls.Certificate{}, fails: map[string]error{}}
 }
 
-func (c *ca) start(Ports)          {}
-func (c *ca) close()               {}
-func (c *ca) tidy(context.Context) {}
+func (c *ca) start(context.Context, Ports) {}
+func (c *ca) close()                       {}
+func (c *ca) tidy(context.Context)         {}
 
 func (c *ca) stored(host string) *tls.Certificate {
 	c.mu.Lock()

@@ -12,12 +12,16 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
+
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 const (
 	// programTime is how long a program may take until a record can be seen, and
-	// programGrace how long what it has started may keep its output open after that.
+	// cleanupTime until it is gone, of which it has programGrace left when P stops. That
+	// is also how long what it has started may keep its output open after its end.
 	programTime  = 5 * time.Minute
+	cleanupTime  = time.Minute
 	programGrace = 5 * time.Second
 
 	maxProgramText = 4 << 10 // bytes of what it says
@@ -26,18 +30,24 @@ const (
 // dnsProgram proves names by a program that sets DNS records (RFC 8555, 8.4): it is
 // called with "present" or "cleanup", the record's name and its value.
 type dnsProgram struct {
+	base context.Context // ends when P stops
 	path string
 	log  *zap.Logger
 }
 
 // Present implements acmez.Solver.
 func (d dnsProgram) Present(ctx context.Context, c acme.Challenge) error {
+	ctx, cancel := context.WithTimeout(ctx, programTime)
+	defer cancel()
 	return d.run(ctx, "present", c)
 }
 
 // CleanUp implements acmez.Solver. It is called when ctx has ended, too.
 func (d dnsProgram) CleanUp(ctx context.Context, c acme.Challenge) error {
-	err := d.run(context.WithoutCancel(ctx), "cleanup", c)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	defer context.AfterFunc(d.base, func() { time.AfterFunc(programGrace, cancel) })()
+	err := d.run(ctx, "cleanup", c)
 	if err != nil {
 		d.log.Warn("a DNS record is left", zap.Error(err))
 	}
@@ -62,8 +72,6 @@ func (e *programError) Error() string {
 func (e *programError) Unwrap() error { return e.how }
 
 func (d dnsProgram) run(ctx context.Context, verb string, c acme.Challenge) error {
-	ctx, cancel := context.WithTimeout(ctx, programTime)
-	defer cancel()
 	failed := &programError{path: d.path, verb: verb, name: c.DNS01TXTRecordName()}
 	path, err := lookProgram(d.path)
 	if err != nil {
@@ -82,14 +90,13 @@ func (d dnsProgram) run(ctx context.Context, verb string, c acme.Challenge) erro
 	if failed.how = cmd.Run(); failed.how == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
-		failed.how = errors.New("it was ended after " + programTime.String())
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			failed.how = errors.New("p is stopping")
-		}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		failed.how = errors.New("it has taken too long")
+	} else if ctx.Err() != nil {
+		failed.how = errors.New("p is stopping")
 	}
 	lines := strings.Split(strings.TrimSpace(said.String()), "\n")
-	failed.said = lines[len(lines)-1]
+	failed.said = oneline.Clean(lines[len(lines)-1])
 	return failed
 }
 

@@ -21,7 +21,7 @@ var tryLoggers = []string{"obtain", "renew", "acme_client"}
 
 // tryMessages are warnings and errors about what is tried again in any case.
 var tryMessages = []string{
-	"updating ARI upon managing", "stapling OCSP", "tls-alpn challenge", "cleaning up solver", "certificate is in configured renewal window",
+	"updating ARI upon managing", "stapling OCSP", "tls-alpn challenge", "cleaning up solver", "looking up info for HTTP challenge", "certificate is in configured renewal window",
 	"certificate is in emergency renewal window",
 }
 

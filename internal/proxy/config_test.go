@@ -2,7 +2,9 @@ package proxy_test
 
 import (
 	"errors"
+	"io/fs"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,9 @@ func TestConfigErrors(t *testing.T) {
 	good := proxy.Config{
 		Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFiles: []string{f.path("p.pem")}, KeyFiles: []string{f.path("p.key")},
 		Tokens: control.TokenSource{File: f.path("token")},
+	}
+	acme := func(c *proxy.Config) {
+		c.TLS, c.ACMEEmail, c.Domains, c.State = true, "a@example.test", []string{"example.test"}, f.path("state")
 	}
 	for _, c := range []struct {
 		name string
@@ -53,21 +58,14 @@ func TestConfigErrors(t *testing.T) {
 		{"a certificate without a key", func(c *proxy.Config) { c.KeyFiles = nil }, "--key 0 times"},
 		{"--http without TLS", func(c *proxy.Config) { c.HTTP = "127.0.0.1:0" }, "give -t"},
 		{"--hsts without TLS", func(c *proxy.Config) { c.HSTS = time.Hour }, "give -t"},
-		{"ACME and no way to answer", func(c *proxy.Config) { c.ACMEEmail, c.Domains = "a@example.test", []string{"example.test"} }, "--acme-dns-exec"},
-		{"ACME without a domain", func(c *proxy.Config) { c.TLS, c.ACMEEmail, c.State = true, "a@example.test", f.path("state") }, "--domain"},
-		{"ACME by nobody", func(c *proxy.Config) { c.TLS, c.ACMEEmail, c.Domains = true, "me", []string{"example.test"} }, "--acme-email"},
-		{"ACME at no CA", func(c *proxy.Config) {
-			c.TLS, c.ACMEEmail, c.Domains, c.ACMECA = true, "a@b", []string{"example.test"}, "pebble"
-		}, "--acme-ca"},
-		{"ACME without the CA's root", func(c *proxy.Config) {
-			c.TLS, c.ACMEEmail, c.Domains, c.ACMERootFile = true, "a@b", []string{"example.test"}, f.path("missing")
-		}, f.path("missing")},
-		{"ACME by a program that is not there", func(c *proxy.Config) {
-			c.TLS, c.ACMEEmail, c.Domains, c.ACMEDNSProgram = true, "a@b", []string{"example.test"}, f.path("missing")
-		}, "--acme-dns-exec"},
-		{"ACME in a folder that is a file", func(c *proxy.Config) {
-			c.TLS, c.ACMEEmail, c.Domains, c.State = true, "a@b", []string{"example.test"}, f.path("p.pem")
-		}, "--state"},
+		{"ACME and no way to answer", func(c *proxy.Config) { acme(c); c.TLS = false }, "--acme-dns-exec"},
+		{"ACME without a domain", func(c *proxy.Config) { acme(c); c.Domains = nil }, "--domain"},
+		{"ACME without a folder", func(c *proxy.Config) { acme(c); c.State = "" }, "--state"},
+		{"ACME in a folder that is a file", func(c *proxy.Config) { acme(c); c.State = f.path("p.pem") }, "--state"},
+		{"ACME by nobody", func(c *proxy.Config) { acme(c); c.ACMEEmail = "me" }, "--acme-email"},
+		{"ACME at no CA", func(c *proxy.Config) { acme(c); c.ACMECA = "pebble" }, "--acme-ca"},
+		{"ACME without the CA's root", func(c *proxy.Config) { acme(c); c.ACMERootFile = f.path("missing") }, f.path("missing")},
+		{"ACME by a program that is not there", func(c *proxy.Config) { acme(c); c.ACMEDNSProgram = f.path("missing") }, "--acme-dns-exec"},
 		{"a bad network", func(c *proxy.Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, "--trusted-proxy"},
 		{"an access log in no folder", func(c *proxy.Config) { c.AccessLog = f.path("missing/log") }, "--access-log"},
 	} {
@@ -99,5 +97,20 @@ func TestConfigErrors(t *testing.T) {
 	}
 	if err := x.Listen(); err == nil || !strings.Contains(err.Error(), "another program listens there") {
 		t.Errorf("a port in use: got %v", err)
+	}
+}
+
+// A check asks no CA and makes no folder.
+func TestCheckOfACMEChangesNothing(t *testing.T) {
+	f := newFiles(t)
+	found, faults := proxy.Check(proxy.Config{
+		Front: "127.0.0.1:0", Control: "127.0.0.1:0", Tokens: control.TokenSource{File: f.path("token")}, TLS: true,
+		Domains: []string{"example.test"}, ACMEEmail: "a@example.test", State: f.path("state"),
+	})
+	if len(faults) > 0 || !strings.Contains(strings.Join(found, "\n"), "certificates by ACME") {
+		t.Errorf("got %q, %v", found, faults)
+	}
+	if _, err := os.Stat(f.path("state")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder: %v, want none", err)
 	}
 }

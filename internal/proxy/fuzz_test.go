@@ -20,8 +20,8 @@ import (
 	"github.com/amahi/spdy/spdytest"
 
 	"github.com/amahi/spdy-proxy/internal/admin"
-	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 

@@ -250,7 +250,6 @@ func (p *Proxy) HTTPAddr() net.Addr {
 // everything is stopped then too.
 func (p *Proxy) Run(ctx, now context.Context) error {
 	defer p.access.Close()
-	defer p.certs.Close()
 	if p.flight != nil {
 		if err := p.flight.Start(); err != nil {
 			p.log.Warn("the runtime's flight recorder does not run", "err", err)
@@ -368,6 +367,7 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 		p.admin.Shutdown(grace)
 		p.admin.Close()
 	}
+	p.certs.Close()
 }
 
 // register turns the connection of a C round: P is SPDY's client on it. Requests
