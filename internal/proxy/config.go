@@ -43,7 +43,7 @@ type Config struct {
 	Tokens              control.TokenSource
 	NoAuth              bool // take any C; only on a loopback address
 
-	Domains         []string      // origins are NAME.D for each D of them; none: labels are no one's name
+	Domains         []string      // origins are NAME.D for each D of them; none: visitors reach the default one, and those named as hosts
 	PublicURL       string        // what visitors' addresses have in place of the front port's own, such as https://example.org; "": that
 	Hold            time.Duration // how long a request waits for an origin that was there; 0: not
 	ResponseTimeout time.Duration // until the response's headers; 0: no limit

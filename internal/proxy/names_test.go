@@ -40,6 +40,11 @@ func TestHostNames(t *testing.T) {
 	ask("film.example.test", 200, "film")
 	ask("film.example.org", 200, "film")
 	ask("xn--mnchen-3ya.example.net", 200, "münchen")
+	for _, name := range []string{"film", "film.example.test", "FILM.example.org", "photos.example.net", "münchen.example.net"} {
+		if !x.Connected(name) {
+			t.Errorf("%s is not connected, by its name", name)
+		}
+	}
 	// Named by a token, and not there: nobody's.
 	ask("other.example.com", 503, "")
 	photos.stop()

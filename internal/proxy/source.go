@@ -16,7 +16,7 @@ func (s source) Ready() bool { return s.p.ready.Load() }
 // Connected implements admin.Source.
 func (s source) Connected(name string) bool {
 	n, err := origin.ParseName(name)
-	return err == nil && name != "" && s.p.origins.Connected(n)
+	return err == nil && name != "" && s.p.origins.Connected(s.p.auth.Domains.Canonical(n))
 }
 
 // Snapshot implements admin.Source.
