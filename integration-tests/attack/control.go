@@ -27,13 +27,20 @@ func controlAttacks() []attack {
 			prepare: func(s *site) error { s.number = 64; return alone(s) }, strike: silent, during: honestLater},
 		{name: "control-crowd", about: "512 silent connections to the control port from eight addresses", lasts: 25 * time.Second,
 			prepare: func(s *site) error { s.number = 512; return alone(s) }, strike: silent, during: honestLater},
+		{name: "control-by-front", about: "1000 connections to the front port that ask for the control port's protocol and say no more, from eight addresses", lasts: 25 * time.Second,
+			prepare: func(s *site) error { s.number = 1000; return alone(s) }, strike: silentByFront,
+			during: func(ctx context.Context, s *site) {
+				s.comeIn(ctx, s.front, "front-")
+				honestLater(ctx, s)
+			}},
 		{name: "control-guesses", about: "22 wrong tokens from the address of the honest c", lasts: 20 * time.Second, prepare: alone, strike: wrongTokens, during: honestLater},
 		{name: "control-floods", about: "long heads and bodies, slow ones, junk, and handshakes at the control port", lasts: 10 * time.Second, strike: controlFloods, during: honestLater},
 	}
 }
 
-// register is an honest c at a given address, without what follows the 200.
-func (s *site) register(ctx context.Context, from, name string) (time.Duration, error) {
+// register is an honest c at a given address, without what follows the 200. It comes
+// to the control port, or the front port.
+func (s *site) register(ctx context.Context, to, from, name string) (time.Duration, error) {
 	files := control.ClientTLS{CAFile: s.opts.cert("ca.pem")}
 	cfg, err := files.Load()
 	if err != nil {
@@ -44,7 +51,7 @@ func (s *site) register(ctx context.Context, from, name string) (time.Duration, 
 		return 0, err
 	}
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	dialer := control.Dialer{Addr: s.control, Name: name, Instance: name, Token: token, TLS: cfg, DialContext: d.DialContext}
+	dialer := control.Dialer{Addr: to, Name: name, Instance: name, Token: token, TLS: cfg, DialContext: d.DialContext}
 	ctx, cancel := context.WithTimeout(ctx, honestWait)
 	defer cancel()
 	began := time.Now()
@@ -67,17 +74,23 @@ func (s *site) register(ctx context.Context, from, name string) (time.Duration, 
 	}
 }
 
-// honestLater has honest ones come while the attack goes on: from an address
-// of the attacker's, from one that is no attacker's, and c itself.
-func honestLater(ctx context.Context, s *site) {
+// comeIn has honest ones come to a port from an address of the attacker's, and from
+// those that are no attacker's.
+func (s *site) comeIn(ctx context.Context, to, prefix string) {
 	for _, h := range []struct{ from, name string }{{attackerAddr(0, 1), "beside"}, {"127.0.0.1", "local"}, {"127.0.0.99", "elsewhere"}} {
-		took, err := s.register(ctx, h.from, h.name)
+		took, err := s.register(ctx, to, h.from, prefix+h.name)
 		if err != nil {
-			s.failf("an honest c at %s does not get in: %v", h.from, err)
+			s.failf("an honest c at %s does not get in at %s: %v", h.from, to, err)
 			continue
 		}
-		s.notef("%s got in after %.1f s", h.from, took.Seconds())
+		s.notef("%s got in at %s after %.1f s", h.from, to, took.Seconds())
 	}
+}
+
+// honestLater has honest ones come to the control port while the attack goes on, and
+// c itself.
+func honestLater(ctx context.Context, s *site) {
+	s.comeIn(ctx, s.control, "")
 	c := s.c
 	c.Name, c.Args = "later c", append([]string{"--name", "later"}, c.Args...)
 	if err := s.run(c); err != nil {
@@ -132,6 +145,28 @@ func silent(ctx context.Context, t *target) {
 		}
 		io.Copy(io.Discard, conn)
 		// Who is thrown out is back soon, but not at once: it does not notice.
+		select {
+		case <-time.After(silentPause):
+		case <-ctx.Done():
+		}
+		return errors.New("closed")
+	})
+}
+
+// silentByFront is silent, at the front port, after TLS.
+func silentByFront(ctx context.Context, t *target) {
+	n := int(t.Number)
+	made := t.counter("connections")
+	crowd(ctx, n, func(ctx context.Context, i int) error {
+		conn, err := t.visit(ctx, attackerAddr(i, n/8), control.Protocol)
+		if err != nil {
+			return err
+		}
+		// A part of them is thrown out while the others come.
+		if made.Add(1) == int64(n) {
+			t.ready()
+		}
+		io.Copy(io.Discard, conn)
 		select {
 		case <-time.After(silentPause):
 		case <-ctx.Done():
