@@ -356,7 +356,7 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, place *pending) {
 	if err == nil {
 		err = s.welcome(reg)
 	}
-	if turn != nil {
+	if turn != nil && reg == nil {
 		turn.finish()
 	}
 	if !release() || err != nil {
@@ -442,6 +442,9 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 	// short rest of the way.
 	if !s.pending.leave(place) {
 		return nil, nil, errCrowded
+	}
+	if turn, ok := tc.NetConn().(*turnConn); ok {
+		turn.finish() // whoever gets the connection may read at once
 	}
 	reg.Conn = &Conn{Conn: tc}
 	if n := br.Buffered(); n > 0 {

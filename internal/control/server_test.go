@@ -948,9 +948,35 @@ func TestJSONLogOfRefusals(t *testing.T) {
 	}
 }
 
+// Whoever gets a connection may read from it at once: a session that is closed does.
+func TestHandleReadsAtOnce(t *testing.T) {
+	read := make(chan []byte, 1)
+	p := startPort(t, nil, func(s *Server) {
+		s.Handle = func(r *Registration) (func(), error) {
+			// Ends with the connection, which the test closes.
+			go func() {
+				b, _ := io.ReadAll(r.Conn)
+				read <- b
+			}()
+			return nil, nil
+		}
+	})
+	c, err := p.dialer().Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, "hello")
+	c.CloseWrite()
+	if got := <-read; string(got) != "hello" {
+		t.Errorf("read %q", got)
+	}
+	c.NetConn().Close()
+}
+
 // What has come to another port is one of the unfinished handshakes.
 func TestTakeIsBounded(t *testing.T) {
 	p := startPort(t, nil, func(s *Server) { s.MaxPending = 1 })
+	p.init()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
