@@ -125,7 +125,8 @@ type Registration struct {
 	DialsAgain bool   // C understands AskAgain
 	Host       string // that C has dialled, lower case, without port; "" if that is not clear
 
-	// For the answer 200; Server.Handle sets them. Both are printable ASCII.
+	// For the answer 200, as Server.Reach tells; Handle may say something else. Both
+	// are printable ASCII.
 	URLs    []string // under which visitors reach the origin
 	Warning string   // why they do not; "" if they do
 }

@@ -233,12 +233,8 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 		return nil, fmt.Errorf("proxy %s: an answer whose body is cut short or over %d bytes", d.Addr, maxBody)
 	}
 	tc.SetDeadline(time.Time{})
-	conn := &Conn{Conn: tc, Server: printable(resp.Header.Get(headerServer)), Warning: printable(resp.Header.Get(headerWarning))}
-	for _, text := range resp.Header[headerURL] {
-		if u, err := url.Parse(text); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(conn.URLs) < maxURLs {
-			conn.URLs = append(conn.URLs, u.String())
-		}
-	}
+	conn := &Conn{Conn: tc, Server: printable(resp.Header.Get(headerServer))}
+	conn.URLs, conn.Warning = readReach(resp.Header)
 	if n := br.Buffered(); n > 0 {
 		early, _ := br.Peek(n)
 		conn.early = append([]byte(nil), early...)
@@ -262,6 +258,16 @@ func (d *Dialer) noAnswer(err error) error {
 		return fmt.Errorf("proxy %s ended TLS: %w; a proxy with --client-ca wants --client-cert and --client-key of c", d.Addr, err)
 	}
 	return fmt.Errorf("proxy %s: no answer: %w", d.Addr, err)
+}
+
+// readReach returns where visitors reach the origin, and why they do not, as P tells.
+func readReach(h http.Header) (urls []string, warning string) {
+	for _, text := range h[headerURL] {
+		if u, err := url.Parse(text); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(urls) < maxURLs {
+			urls = append(urls, u.String())
+		}
+	}
+	return urls, printable(h.Get(headerWarning))
 }
 
 func (d *Dialer) refused(resp *http.Response) error {

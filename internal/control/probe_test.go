@@ -15,7 +15,15 @@ import (
 
 func TestProbe(t *testing.T) {
 	serving := 0
-	p := startPort(t, nil, func(s *Server) { s.Serving = func(string) int { return serving } })
+	p := startPort(t, nil, func(s *Server) {
+		s.Serving = func(string) int { return serving }
+		s.Reach = func(name, host string) ([]string, string) {
+			if name == "films" {
+				return []string{"https://films.test/", "https://films.example/"}, ""
+			}
+			return nil, "there is no way to " + host
+		}
+	})
 	probe := func(change func(*Dialer)) (said string, err error) {
 		d := p.dialer()
 		change(d)
@@ -34,8 +42,8 @@ func TestProbe(t *testing.T) {
 		status int    // of the refusal
 		err    string
 	}{
-		{what: "nobody serves", change: func(*Dialer) {}, steps: 3, says: "the token may register the default origin, which nobody serves now"},
-		{what: "one serves", change: func(d *Dialer) { d.Name = "films" }, serves: 1, steps: 3, says: `may register "films", whose requests are shared with the connection that it has now`},
+		{what: "nobody serves", change: func(*Dialer) {}, steps: 3, says: "the token may register the default origin, which nobody serves now\nno visitor reaches it: there is no way to " + host},
+		{what: "one serves", change: func(d *Dialer) { d.Name = "films" }, serves: 1, steps: 3, says: `may register "films", whose requests are shared with the connection that it has now` + "\nvisitors reach it at https://films.test/ and https://films.example/"},
 		{what: "more serve", change: func(d *Dialer) { d.Name = "films" }, serves: 3, steps: 3, says: "shared with the 3 connections"},
 		{what: "a wrong token", change: func(d *Dialer) { d.Token = wrongToken }, steps: 3, status: 401, err: "first token of C's token file"},
 		{what: "another's name", change: func(d *Dialer) { d.Token, d.Name = filmsToken, "wiki" }, steps: 3, status: 403, err: `add "wiki" to the token's line`},

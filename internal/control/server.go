@@ -75,6 +75,10 @@ type Server struct {
 	// asks: see [Dialer.Probe].
 	Serving func(name string) int
 
+	// Reach, if set, tells where visitors reach an origin, and if they do not, why:
+	// Registration.URLs and Warning. host is what C has dialled.
+	Reach func(name, host string) (urls []string, warning string)
+
 	// Wrap, if set, is put around each TCP connection, below TLS.
 	Wrap func(net.Conn) net.Conn
 
@@ -117,6 +121,8 @@ type RefusalError struct {
 	RetryAfter time.Duration // in whole seconds; 0: not said
 	Reason     string        // one line for the person at C
 	header     [2]string     // one more field, if [0] is not empty
+	urls       []string      // where visitors reach the origin, and why they do not
+	warning    string
 }
 
 // Refusal is an attempt that came to nothing.
@@ -376,17 +382,22 @@ func (s *Server) welcome(reg *Registration) error {
 		"Content-Type: text/plain; charset=utf-8\r\n" +
 		"Content-Length: " + strconv.Itoa(len(helloP)) + "\r\n" +
 		headerServer + ": " + s.ID + "\r\n")
-	for _, url := range reg.URLs {
-		b.WriteString(headerURL + ": " + url + "\r\n")
-	}
-	if reg.Warning != "" {
-		b.WriteString(headerWarning + ": " + reg.Warning + "\r\n")
-	}
+	writeReach(&b, reg.URLs, reg.Warning)
 	b.WriteString("\r\n" + helloP)
 	if _, err := io.WriteString(reg.Conn, b.String()); err != nil {
 		return err
 	}
 	return reg.Conn.SetDeadline(time.Time{})
+}
+
+// writeReach writes the fields of an answer that say where visitors reach an origin.
+func writeReach(b *strings.Builder, urls []string, warning string) {
+	for _, url := range urls {
+		b.WriteString(headerURL + ": " + url + "\r\n")
+	}
+	if warning != "" {
+		b.WriteString(headerWarning + ": " + warning + "\r\n")
+	}
 }
 
 // handshake returns the registration of a C that Handle took, and what is to be
@@ -426,8 +437,11 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 	if err := s.judge(req, reg, place.site); err != nil {
 		return nil, nil, s.refuse(tc, err)
 	}
+	if s.Reach != nil {
+		reg.URLs, reg.Warning = s.Reach(reg.Name, reg.Host)
+	}
 	if onlyAsks(req) {
-		return nil, nil, s.refuse(tc, s.wouldTake(reg.Name))
+		return nil, nil, s.refuse(tc, s.wouldTake(reg))
 	}
 	tc.SetDeadline(time.Now().Add(s.timeout()))
 	limit.left = 8 * maxBody // chunks have their own overhead
@@ -554,12 +568,15 @@ func onlyAsks(req *http.Request) bool {
 }
 
 // wouldTake is the answer to who asks and would be taken.
-func (s *Server) wouldTake(name string) *RefusalError {
+func (s *Server) wouldTake(reg *Registration) *RefusalError {
 	n := 0
 	if s.Serving != nil {
-		n = s.Serving(name)
+		n = s.Serving(reg.Name)
 	}
-	return &RefusalError{Status: http.StatusOK, Reason: "this token may register " + nameOf(name), header: [2]string{headerServing, strconv.Itoa(n)}}
+	return &RefusalError{
+		Status: http.StatusOK, Reason: "this token may register " + nameOf(reg.Name), header: [2]string{headerServing, strconv.Itoa(n)},
+		urls: reg.URLs, warning: reg.Warning,
+	}
 }
 
 // nameIn returns the origin's name in a request's target, "" for the default origin.
@@ -646,6 +663,7 @@ func (s *Server) refuse(tc *tls.Conn, r *RefusalError) error {
 	if r.header[0] != "" {
 		fmt.Fprintf(&b, "%s: %s\r\n", r.header[0], r.header[1])
 	}
+	writeReach(&b, r.urls, r.warning)
 	if r.RetryAfter > 0 {
 		fmt.Fprintf(&b, "Retry-After: %d\r\n", (r.RetryAfter+time.Second-1)/time.Second)
 	}

@@ -151,7 +151,9 @@ func New(cfg Config) (*Proxy, error) {
 	rand.Read(id[:])
 	p.control = &control.Server{
 		TLS: p.tls.Load, Auth: p.auth, ID: hex.EncodeToString(id[:]), Logger: p.log,
-		Handle: p.register, Wrap: spdy.Corkable, Serving: func(name string) int { return p.origins.Serving(origin.Name(name)) },
+		Handle: p.register, Wrap: spdy.Corkable,
+		Reach:   func(name, host string) ([]string, string) { return p.reach(origin.Name(name), host) },
+		Serving: func(name string) int { return p.origins.Serving(origin.Name(name)) },
 	}
 	p.metrics = admin.NewMetrics(source{p}, cfg.Version)
 	if cfg.Admin != "" {
@@ -382,7 +384,6 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 		cfg.Trace = p.tracer(origin.Name(reg.Name).String() + " " + label)
 	}
 	name, front := origin.Name(reg.Name), byFront(reg.Conn)
-	reg.URLs, reg.Warning = p.reach(name, reg.Host)
 	s := cfg.NewClientSession(reg.Conn)
 	if _, err := p.origins.Register(origin.Registration{
 		Name: origin.Name(reg.Name), Instance: reg.Instance, Credential: reg.Credential,
