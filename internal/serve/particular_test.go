@@ -2,6 +2,7 @@ package serve_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -221,6 +223,8 @@ func TestVite(t *testing.T) {
 	if resp, _ := ask(t, s, "photos.example.org", "/"); resp.StatusCode != 403 || log.Count("--to-host -") != 1 {
 		t.Errorf("without --to-host: %d, logged %q; want 403, and what would mend it", resp.StatusCode, log)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	for _, host := range []string{"-", "localhost:" + port} {
 		s, log := particular(t, serve.Config{To: "http://" + addr, ToHost: host})
 		if resp, body := ask(t, s, "photos.example.org", "/"); resp.StatusCode != 200 || !strings.Contains(body, "in development") {
@@ -231,29 +235,40 @@ func TestVite(t *testing.T) {
 		if token == nil {
 			t.Fatalf("--to-host %s: no token in %.300q", host, client)
 		}
-		c, _, err := dialWebSocket(t.Context(), s, "/?token="+token[1], &websocket.DialOptions{
+		c, _, err := dialWebSocket(ctx, s, "/?token="+token[1], &websocket.DialOptions{
 			Subprotocols: []string{"vite-hmr"}, Host: "photos.example.org", HTTPHeader: http.Header{"Origin": {"https://photos.example.org"}},
 		})
 		if err != nil {
 			t.Errorf("--to-host %s: its WebSocket: %v", host, err)
 			continue
 		}
-		if _, msg, err := c.Read(t.Context()); err != nil || !strings.Contains(string(msg), `"connected"`) {
+		if _, msg, err := c.Read(ctx); err != nil || !strings.Contains(string(msg), `"connected"`) {
 			t.Errorf("--to-host %s: its WebSocket says %q, %v", host, msg, err)
 		}
-		// What is changed is told to the page.
-		if err := os.WriteFile(filepath.Join(root, "index.html"), []byte("<!doctype html><p>changed"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, msg, err := c.Read(t.Context()); err != nil || !strings.Contains(string(msg), "full-reload") {
+		// What is changed is told to the page. Nobody says when Vite has begun to
+		// watch the folder.
+		told := make(chan struct{})
+		var changing sync.WaitGroup
+		// Ends when told is closed; waited for below.
+		changing.Go(func() {
+			for n := 0; ; n++ {
+				os.WriteFile(filepath.Join(root, "index.html"), fmt.Appendf(nil, "<!doctype html><p>in development, %d", n), 0o600)
+				select {
+				case <-told:
+					return
+				case <-time.After(time.Second):
+				}
+			}
+		})
+		_, msg, err := c.Read(ctx)
+		close(told)
+		changing.Wait()
+		if err != nil || !strings.Contains(string(msg), "full-reload") {
 			t.Errorf("--to-host %s: after a change its WebSocket says %q, %v", host, msg, err)
 		}
 		c.CloseNow()
 		if log.Count("--to-host") != 0 {
 			t.Errorf("--to-host %s: logged %q", host, log)
-		}
-		if err := os.WriteFile(filepath.Join(root, "index.html"), []byte("<!doctype html><p>in development"), 0o600); err != nil {
-			t.Fatal(err)
 		}
 	}
 }
