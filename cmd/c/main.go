@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Flags:    o.flags,
 		Each:     map[string]func() *pflag.FlagSet{"origin": o.table},
 		Run:      o.run,
+		Remarks:  o.remarks,
 		Commands: []*cli.Command{o.check()},
 	}
 	return program.Main(ctx, args, stdout, stderr)

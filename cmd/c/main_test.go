@@ -25,6 +25,7 @@ import (
 
 // The contract's table of c's flags, with their defaults.
 func TestFlags(t *testing.T) {
+	t.Setenv("STATE_DIRECTORY", "")
 	var o options
 	fs := cli.NewFlags("c")
 	o.flags(fs)
@@ -33,6 +34,7 @@ func TestFlags(t *testing.T) {
 		"token-file": "certs/token", "name": "", "root": "./testdata", "to": "", "to-host": "", "to-ca": "", "upload": "", "upload-max": "1073741824", "dav": "false",
 		"dotfiles": "false", "no-listing": "false", "follow-links": "false", "cors": "false", "cache-control": "", "fallback": "",
 		"keepalive": "15s", "drain": "30s", "spdy-debug": "false", "pid-file": "",
+		"join": "", "state": "state",
 	}
 	fs.VisitAll(func(f *pflag.Flag) {
 		w, ok := want[f.Name]

@@ -19,6 +19,8 @@ type options struct {
 	origins []*origin // as tables of the configuration file do
 	debug   bool
 	pidFile string
+	join    string
+	state   string
 }
 
 // origin is a name, and what is served under it.
@@ -26,6 +28,9 @@ type origin struct{ originserver.Origin }
 
 func (o *options) flags(fs *cli.Flags) {
 	fs.Group("Proxy")
+	fs.StringVar(&o.join, "join", "", "take the invitation `CODE`, as p invite prints it, and keep it in --state: then c alone will do; @FILE reads it from a file, - from standard input")
+	fs.Secret("join")
+	fs.StringVar(&o.state, "state", cli.StateDir(), "keep the invitation in the folder `DIR`")
 	fs.StringSliceVar(&o.Proxies, "proxy", []string{"localhost:1444"}, "control port `ADDR` of a proxy; several: a connection to each")
 	fs.IntVar(&o.Connections, "connections", 1, "`N` parallel connections to each proxy")
 	fs.StringVar(&o.TLS.CAFile, "ca", "certs/ca.pem", "`FILE` that the proxy's certificate is verified against, or \"system\"")
@@ -115,19 +120,25 @@ func (o *options) config(p *cli.Process) (cfg originserver.Config, err error) {
 	if o.debug {
 		cfg.Trace = p.Trace
 	}
-	return cfg, nil
+	return cfg, o.invited(p, &cfg)
 }
 
 func (o *options) run(ctx context.Context, p *cli.Process) error {
-	cfg, err := o.config(p)
-	if err != nil {
-		return err
-	}
 	life, err := upgrade.Begin(upgrade.Options{PIDFile: o.pidFile, Log: p.Log})
 	if err != nil {
 		return cli.Usage(err)
 	}
 	defer life.End()
+	if life.TakesOver() && o.join == "-" {
+		o.join = "" // the process before was told, and has kept it
+	}
+	cfg, err := o.config(p)
+	if err == nil {
+		err = o.keepInvitation(ctx, p, cfg)
+	}
+	if err != nil {
+		return err
+	}
 	var server *originserver.Server
 	cfg.ID = life.State()
 	cfg.Started = func(ctx context.Context) error {

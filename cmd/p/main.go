@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Daemon:   true,
 		Flags:    o.flags,
 		Run:      o.run,
-		Commands: []*cli.Command{o.check(), o.token()},
+		Commands: []*cli.Command{o.check(), o.token(), o.invite()},
 	}
 	return program.Main(ctx, args, stdout, stderr)
 }

@@ -62,6 +62,10 @@ type Program struct {
 	Tables any
 	Each   map[string]func() *pflag.FlagSet
 
+	// Remarks, if set, returns what else is in effect, for the command config: a line
+	// each, without secrets.
+	Remarks func(*Process) []string
+
 	// Commands are what it does in place of Run when one of their names is given.
 	// A program with any, or a Daemon, has version, help, completion and man, too.
 	Commands []*Command

@@ -12,6 +12,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 // configCommand prints what is in force as a configuration file.
@@ -23,6 +25,11 @@ func (in *invocation) configCommand() *Command {
 		Examples: []Example{{in.program.Name + " config | grep -v default", "what was changed"}},
 		Run: func(_ context.Context, p *Process) error {
 			var b bytes.Buffer
+			if in.program.Remarks != nil {
+				for _, line := range in.program.Remarks(p) {
+					fmt.Fprintf(&b, "# %s\n", oneline.Clean(line))
+				}
+			}
 			if err := p.settings.write(&b); err != nil {
 				return err
 			}

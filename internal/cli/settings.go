@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
@@ -144,4 +146,11 @@ func warnUnknown(log *slog.Logger, flags *pflag.FlagSet, environ []string) {
 		}
 		log.Warn("a variable in the environment has no effect: " + name + " is no flag's" + nearest.Hint(name, known[:own], strings.Clone))
 	}
+}
+
+// StateDir is the folder for what a program keeps, where none is named: the first that
+// systemd has made for StateDirectory= of the unit, else "state".
+func StateDir() string {
+	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	return cmp.Or(dir, "state")
 }

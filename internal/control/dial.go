@@ -70,7 +70,7 @@ func (e *RefusedError) Error() string {
 	}
 	switch e.Status {
 	case http.StatusUnauthorized:
-		msg += "; the first token of C's token file must stand in P's"
+		msg += "; the first token of C's token file, or that of its invitation, must stand in P's, which is read again at SIGHUP"
 	case http.StatusForbidden:
 		msg += fmt.Sprintf("; add %s to the token's line in P's token file, or choose another name", nameOf(e.name))
 	case http.StatusTooManyRequests:
@@ -89,7 +89,7 @@ type VerifyError struct {
 }
 
 func (e *VerifyError) Error() string {
-	return fmt.Sprintf("the certificate of proxy %s is not accepted: %v; see --ca and --server-name (no token was sent)", e.Addr, e.Err)
+	return fmt.Sprintf("the certificate of proxy %s is not accepted: %v; see --ca and --server-name, or ask for a new invitation (no token was sent)", e.Addr, e.Err)
 }
 
 // Unwrap returns what the verification said.

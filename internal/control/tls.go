@@ -33,16 +33,26 @@ const SystemCA = "system"
 
 // ClientTLS names the files of C's TLS.
 type ClientTLS struct {
-	CAFile            string // PEM, or [SystemCA]; what P's certificate is verified against
-	ServerName        string // that P's certificate must bear; "": the host dialled
-	CertFile, KeyFile string // PEM; shown to a P that asks for one; may be ""
+	CAFile            string   // PEM, or [SystemCA]; what P's certificate is verified against
+	CA                [][]byte // DER; if set, in place of CAFile
+	ServerName        string   // that P's certificate must bear; "": the host dialled
+	CertFile, KeyFile string   // PEM; shown to a P that asks for one; may be ""
 }
 
 // Load reads the files. Its error is one line that says what would mend it.
 func (f ClientTLS) Load() (*tls.Config, error) {
 	cfg := &tls.Config{ServerName: f.ServerName}
 	var err error
-	if f.CAFile == SystemCA {
+	if len(f.CA) > 0 {
+		cfg.RootCAs = x509.NewCertPool()
+		for _, der := range f.CA {
+			cert, err := x509.ParseCertificate(der)
+			if err != nil {
+				return nil, fmt.Errorf("CA certificate: %w", err)
+			}
+			cfg.RootCAs.AddCert(cert)
+		}
+	} else if f.CAFile == SystemCA {
 		// A nil RootCAs would do the same; this finds out now that there are none.
 		cfg.RootCAs, err = x509.SystemCertPool()
 		if err != nil {

@@ -39,8 +39,8 @@ const (
 // ends of the connection. originserver imports control and spdy to fill the fields
 // of its part's Config.
 var arrows = map[string][]string{
-	"cmd/p": {"internal/cli", "internal/proxy", "internal/tokenfile", "internal/upgrade"},
-	"cmd/c": {"internal/cli", "internal/originserver", "internal/upgrade"},
+	"cmd/p": {"internal/cli", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade"},
+	"cmd/c": {"internal/cli", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
 	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname"},
@@ -59,6 +59,7 @@ var arrows = map[string][]string{
 	"internal/cli":        {"internal/config", "internal/linelog", "internal/nearest", "internal/oneline"},
 	"internal/config":     {"internal/nearest"},
 	"internal/inspect":    nil,
+	"internal/invitation": nil,
 	"internal/linelog":    {"internal/oneline"},
 	"internal/loglimit":   nil,
 	"internal/nearest":    nil,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/originname"
@@ -84,4 +85,15 @@ func CheckProxies(ctx context.Context, cfg Config, say func(found string)) (faul
 		}
 	}
 	return faults
+}
+
+// Refused reports whether an error of CheckProxies is P's answer, or about P's
+// certificate: trying again does not help.
+func Refused(err error) bool {
+	r, ok := errors.AsType[*control.RefusedError](err)
+	if ok {
+		return r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden
+	}
+	_, ok = errors.AsType[*control.VerifyError](err)
+	return ok
 }

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/invitation"
+	"github.com/amahi/spdy-proxy/internal/originserver"
+)
+
+const (
+	maxInvitation = 64 << 10         // bytes that are read of one
+	joinTimeout   = 20 * time.Second // for asking P whether an invitation is good
+)
+
+// invited has cfg say what an invitation does, where flags, environment and
+// configuration file say nothing. A --proxy is another P, which is not to see the
+// token of the one that invites.
+func (o *options) invited(p *cli.Process, cfg *originserver.Config) error {
+	if p.Source("proxy") != cli.Default {
+		if o.join != "" {
+			return cli.Usagef("--join and --proxy exclude each other: an invitation says which proxy it is of")
+		}
+		return nil
+	}
+	in, err := o.invitation(p)
+	if in == nil || err != nil {
+		return cli.Usage(err)
+	}
+	cfg.Proxies = []string{in.Address}
+	if p.Source("ca") == cli.Default {
+		cfg.TLS.CA, cfg.TLS.CAFile = in.CA, invitation.System
+	}
+	if p.Source("server-name") == cli.Default {
+		cfg.TLS.ServerName = in.ServerName
+	}
+	if cfg.Tokens.Value == "" && p.Source("token-file") == cli.Default {
+		cfg.Tokens.Value = in.Token
+	}
+	if len(o.origins) == 0 && p.Source("name") == cli.Default {
+		cfg.Origins[0].Name = in.Name
+	}
+	return nil
+}
+
+// invitation returns the one that --join gives, or else the one that is kept; nil if
+// there is none.
+func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
+	if o.join == "" {
+		return invitation.Load(o.state)
+	}
+	code := o.join
+	switch file, isFile := strings.CutPrefix(code, "@"); {
+	case isFile:
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("--join %s: the file cannot be read: %w", code, errors.Unwrap(err))
+		}
+		defer f.Close()
+		if code, err = readInvitation(f); err != nil {
+			return nil, fmt.Errorf("--join %s: %w", o.join, err)
+		}
+	case code == "-":
+		if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			fmt.Fprint(p.Stdout, "Paste the invitation, and press Enter: ")
+		}
+		line, err := readInvitation(os.Stdin)
+		if err != nil {
+			return nil, fmt.Errorf("--join -: %w", err)
+		}
+		code = line
+	}
+	in, err := invitation.Parse(code)
+	if err != nil {
+		return nil, fmt.Errorf("--join: %w", err)
+	}
+	o.join = in.Code() // what was read is not there a second time
+	return in, nil
+}
+
+// readInvitation returns the first line that has something in it, without its end.
+func readInvitation(r io.Reader) (string, error) {
+	lines := bufio.NewScanner(io.LimitReader(r, maxInvitation+1))
+	lines.Buffer(nil, maxInvitation)
+	for lines.Scan() {
+		if line := strings.TrimSpace(lines.Text()); line != "" {
+			return line, nil
+		}
+	}
+	return "", lines.Err()
+}
+
+// keepInvitation keeps the invitation of a flag --join, so that c alone will do from
+// now on, unless P says that it is not good. What the environment or a file says is
+// there at the next start, too.
+func (o *options) keepInvitation(ctx context.Context, p *cli.Process, cfg originserver.Config) error {
+	if o.join == "" || p.Source("join") != cli.Flag {
+		return nil
+	}
+	in, err := invitation.Parse(o.join)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	if kept, err := invitation.Load(o.state); err == nil && kept != nil && kept.Code() == in.Code() {
+		return nil
+	}
+	asking, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	faults := originserver.CheckProxies(asking, cfg, func(string) {})
+	for _, err := range faults {
+		if originserver.Refused(err) {
+			return cli.Usagef("--join: the invitation is not good, it may have been taken back, or be of another proxy: %w", err)
+		}
+	}
+	if err := in.Save(o.state); err != nil {
+		return cli.Usage(err)
+	}
+	for _, err := range faults {
+		p.Log.Warn("nobody could say yet whether the invitation is good", "err", err)
+	}
+	p.Log.Info("the invitation is kept, from now on c without --join will do", "state", o.state, "proxy", in.Address)
+	return nil
+}
+
+// remarks say what an invitation has in effect, for c config.
+func (o *options) remarks(p *cli.Process) []string {
+	if o.join == "-" || p.Source("proxy") != cli.Default {
+		return nil
+	}
+	in, err := o.invitation(p)
+	if in == nil || err != nil {
+		return nil
+	}
+	verified := "the system's CAs"
+	if len(in.CA) > 0 {
+		verified = "a CA of its own"
+	}
+	return []string{
+		"an invitation is in effect in place of defaults below: proxy " + in.Address + ", verified by " + verified + ", with a token for the name " +
+			cmp.Or(in.Name, "@"),
+	}
+}

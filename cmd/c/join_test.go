@@ -1,0 +1,185 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/invitation"
+	"github.com/amahi/spdy-proxy/internal/originserver/proxytest"
+	"github.com/amahi/spdy-proxy/internal/upgrade/upgradetest"
+)
+
+// invite returns an invitation of p's.
+func invite(t *testing.T, p *proxytest.Proxy, change func(*invitation.Invitation)) string {
+	t.Helper()
+	text, err := os.ReadFile(p.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	in := &invitation.Invitation{Address: p.Addr, Name: "films", Token: proxytest.Token, CA: [][]byte{block.Bytes}}
+	if change != nil {
+		change(in)
+	}
+	return in.Code()
+}
+
+// registers has c come to p, and returns how.
+func registers(t *testing.T, p *proxytest.Proxy, args ...string) *control.Registration {
+	t.Helper()
+	stderr, stop := start(t, args...)
+	r := <-p.Registrations
+	if status, body := proxytest.Get(t, r, "/hello.txt"); status != 200 || body != "hello\n" {
+		t.Errorf("%q: got %d %q, want 200 and the file", args, status, body)
+	}
+	if status := stop(); status != 0 {
+		t.Errorf("%q: exit status %d, %s", args, status, stderr)
+	}
+	if text := stderr.String(); strings.Contains(text, proxytest.Token) || strings.Contains(text, "spdy1.") {
+		t.Errorf("%q: a secret is said:\n%s", args, text)
+	}
+	return r
+}
+
+// What is pasted once will do from then on.
+func TestJoin(t *testing.T) {
+	p := proxytest.Start(t)
+	code, state := invite(t, p, nil), filepath.Join(t.TempDir(), "a", "state")
+	file := filepath.Join(state, "invitation")
+	alone := []string{"--state", state, "-r", p.Dir}
+	if r := registers(t, p, append(alone, "--join", code)...); r.Name != "films" {
+		t.Errorf("registered as %q, want films", r.Name)
+	}
+	info, err := os.Stat(file)
+	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Fatalf("kept with mode %v, %v", info, err)
+	}
+	if r := registers(t, p, alone...); r.Name != "films" {
+		t.Errorf("alone, registered as %q, want films", r.Name)
+	}
+	if r := registers(t, p, append(alone, "--name", "other")...); r.Name != "other" {
+		t.Errorf("with --name, registered as %q, want other", r.Name)
+	}
+	// The same once more, as the arguments of a unit have it, asks nobody.
+	if r := registers(t, p, append(alone, "--join", code)...); r.Name != "films" {
+		t.Errorf("again, registered as %q, want films", r.Name)
+	}
+	var stdout, stderr bytes.Buffer
+	run(t.Context(), append([]string{"config"}, alone...), &stdout, &stderr)
+	if text := stdout.String(); !strings.Contains(text, "# an invitation is in effect") || !strings.Contains(text, p.Addr) || strings.Contains(text, proxytest.Token) {
+		t.Errorf("c config says\n%s%s", text, &stderr)
+	}
+}
+
+// Where an invitation is read from; none of these but a flag's is kept.
+func TestJoinFrom(t *testing.T) {
+	p := proxytest.Start(t)
+	dir := t.TempDir()
+	code, file := invite(t, p, nil), filepath.Join(dir, "code")
+	if err := os.WriteFile(file, []byte("\n  "+code+"\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	from := func(name string, kept bool, args ...string) {
+		t.Helper()
+		state := filepath.Join(dir, name)
+		if r := registers(t, p, append([]string{"--state", state, "-r", p.Dir}, args...)...); r.Name != "films" {
+			t.Errorf("%s: registered as %q, want films", name, r.Name)
+		}
+		if _, err := os.Stat(filepath.Join(state, "invitation")); err == nil != kept {
+			t.Errorf("%s: kept: %v, want %v", name, err == nil, kept)
+		}
+	}
+	from("file", true, "--join", "@"+file)
+	t.Setenv("SPDY_PROXY_JOIN", code)
+	from("environment", false)
+	t.Setenv("SPDY_PROXY_JOIN", "@"+file)
+	from("environment and file", false)
+	t.Setenv("SPDY_PROXY_JOIN", "")
+
+	in, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	was := os.Stdin
+	defer func() { os.Stdin = was }()
+	os.Stdin = in
+	from("standard input", true, "--join", "-")
+}
+
+// Each reason why one does not do is a line of its own, and nothing is kept.
+func TestJoinRefused(t *testing.T) {
+	p, other := proxytest.Start(t), proxytest.Start(t)
+	code := invite(t, p, nil)
+	state := filepath.Join(t.TempDir(), "state")
+	for _, tt := range []struct {
+		what string
+		args []string
+		says string
+	}{
+		{"mistyped", []string{"--join", code[:30] + code[31:]}, "mistyped"},
+		{"none", []string{"--join", "photos"}, "begins with spdy1."},
+		{"no file", []string{"--join", "@" + state}, "no such file"},
+		{"of another proxy", []string{"--join", invite(t, p, func(in *invitation.Invitation) { in.Address = other.Addr })}, "another proxy"},
+		{"of another name", []string{"--join", invite(t, p, func(in *invitation.Invitation) { in.ServerName = "elsewhere.test" })}, "elsewhere.test"},
+		{"taken back", []string{"--join", invite(t, p, func(in *invitation.Invitation) { in.Token = "other" })}, "taken back"},
+		{"not to be kept", []string{"--join", code, "--state", p.CAFile}, "--state"},
+		{"beside a proxy", []string{"--join", code, "--proxy", p.Addr}, "--proxy"},
+	} {
+		var stderr bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		status := run(ctx, append([]string{"--state", state, "-r", p.Dir}, tt.args...), &stderr, &stderr)
+		cancel()
+		text := stderr.String()
+		if status != 2 || strings.Count(text, "\n") != 1 || !strings.Contains(text, tt.says) || strings.Contains(text, proxytest.Token) {
+			t.Errorf("%s: status %d, %q; want 2 and %q", tt.what, status, text, tt.says)
+		}
+		if _, err := os.Stat(state); err == nil {
+			t.Errorf("%s: it was kept", tt.what)
+		}
+	}
+	if n := len(p.Registrations) + len(other.Registrations); n > 0 {
+		t.Errorf("%d came in", n)
+	}
+}
+
+// A proxy that is away does not keep one from joining.
+func TestJoinWithTheProxyAway(t *testing.T) {
+	p := proxytest.Start(t)
+	state := filepath.Join(t.TempDir(), "state")
+	stderr, stop := start(t, "--state", state, "-r", p.Dir, "--join", invite(t, p, func(in *invitation.Invitation) { in.Address = "127.0.0.1:1" }))
+	upgradetest.WaitFor(t, "the line about it", func() bool {
+		return stderr.Count("nobody could say yet") == 1 && stderr.Count("not connected, trying on") == 1
+	})
+	if status := stop(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	if in, err := invitation.Load(state); in == nil || err != nil {
+		t.Errorf("it was not kept: %v", err)
+	}
+}
+
+// Who names a proxy does not show it the token of another.
+func TestInvitationAndAnotherProxy(t *testing.T) {
+	p := proxytest.Start(t)
+	state := filepath.Join(t.TempDir(), "state")
+	in, err := invitation.Parse(invite(t, p, func(in *invitation.Invitation) { in.Token, in.Address = "secret", "127.0.0.1:1" }))
+	if err == nil {
+		err = in.Save(state)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := registers(t, p, "--state", state, "-r", p.Dir, "--proxy", p.Addr, "--ca", p.CAFile, "--token-file", p.TokenFile); r.Name != "" {
+		t.Errorf("registered as %q, want the default origin", r.Name)
+	}
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/invitation"
+	"github.com/amahi/spdy-proxy/internal/tokenfile"
+)
+
+// invite is the command that makes all that a second machine needs one word.
+func (o *options) invite() *cli.Command {
+	var i inviting
+	return &cli.Command{
+		Name: "invite", Args: "NAME",
+		About: "Prints an invitation, with which c serves under a name. It says where this proxy is, what its certificate is verified by, and a new token, " +
+			"which is added to --token-file for NAME alone: @ is the default origin, * any name. Whoever has it can serve under that name: it is a secret, until p token remove NAME takes it back.",
+		Examples: []cli.Example{
+			{Line: "p invite photos --address example.org:1444", About: "what c --join takes on the other machine, and keeps there"},
+		},
+		Flags: func(fs *cli.Flags) {
+			fs.StringVar(&i.address, "address", "", "control port `ADDR` as the other machine reaches it (default: --control, if that names a host)")
+			fs.StringVar(&i.serverName, "server-name", "", "`NAME` in this proxy's certificate, if it is not the host of --address")
+			fs.StringVar(&i.ca, "ca", "", "certificate `FILE` of the CA that this proxy's certificate is of, or \"system\" (default: found)")
+			fs.StringVar(&i.comment, "comment", "", "`TEXT` to stand behind the token in the file, for people")
+			fs.BoolVar(&i.also, "also", false, "though another token is for that name: all of them share its requests")
+		},
+		Run: func(_ context.Context, p *cli.Process) error { return o.runInvite(p, i) },
+	}
+}
+
+// inviting are the values of invite's flags.
+type inviting struct {
+	address, serverName, ca, comment string
+	also                             bool
+}
+
+func (o *options) runInvite(p *cli.Process, i inviting) error {
+	if len(p.Args) != 1 {
+		return cli.Usagef("invite: give one name, @ for the default origin, * for any")
+	}
+	name := p.Args[0]
+	switch {
+	case o.NoAuth:
+		return cli.Usagef("invite: --no-auth takes anybody, and asks for no token: leave it out")
+	case p.Token() != "":
+		return cli.Usagef("invite: SPDY_PROXY_TOKEN stands for the token file, so that p would not know a new token: unset it, or give --token-file")
+	}
+	address, err := o.address(i.address)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	host, _, _ := net.SplitHostPort(address)
+	if i.serverName != "" {
+		host = i.serverName
+	}
+	in := &invitation.Invitation{Address: address, ServerName: i.serverName, Token: tokenfile.New()}
+	if name != "@" && name != "*" {
+		in.Name = name
+	}
+	if in.CA, err = invitation.Authority(o.CertFile, host, i.ca); err != nil {
+		return cli.Usage(err)
+	}
+	comment := strings.TrimSpace("invited on " + time.Now().Format(time.DateOnly) + " " + i.comment)
+	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) error {
+		for _, e := range f.Entries() {
+			for _, n := range e.Names {
+				if strings.EqualFold(n, name) && !i.also {
+					return fmt.Errorf("token %s is for the name %q already: take it back with p token remove, choose another name, or give --also, and all share its requests", e.Fingerprint, name)
+				}
+			}
+		}
+		f.Add(in.Token, []string{name}, comment)
+		return nil
+	}); err != nil {
+		return cli.Usage(err)
+	}
+	if _, err := fmt.Fprintln(p.Stdout, in.Code()); err != nil {
+		return err
+	}
+	what := "the certificate is verified by the system's CAs"
+	if len(in.CA) > 0 {
+		what = "the CA's certificate is in it"
+	}
+	o.tellRunning(p, fmt.Sprintf("on the other machine, run: c --join and the above; it leads to %s, %s; token %s was added to %s", address, what, tokenfile.Fingerprint(in.Token), o.Tokens.File))
+	if o.ClientCAFile != "" {
+		fmt.Fprintln(p.Stderr, "p: with --client-ca it needs a certificate, too: c --client-cert and --client-key")
+	}
+	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
+		fmt.Fprintln(p.Stderr, "p: this address is only reached from this machine: give --address for another one")
+	}
+	return nil
+}
+
+// address returns where another machine reaches the control port.
+func (o *options) address(given string) (string, error) {
+	addr, flag := given, "--address"
+	if addr == "" {
+		addr, flag = o.Control, "--control"
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "" || port == "0" {
+		return "", fmt.Errorf("%s %q: give the control port's HOST:PORT as the other machine reaches it with --address", flag, addr)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		return "", fmt.Errorf("%s %q names no host: give HOST:PORT as the other machine reaches it with --address", flag, addr)
+	}
+	return addr, nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/invitation"
+)
+
+func TestInvite(t *testing.T) {
+	dir := t.TempDir()
+	ca := controltest.NewCA(t)
+	cert, _ := controltest.Write(t, ca.Issue(t, "example.test", "localhost"), dir, "p")
+	caFile := ca.WriteCA(t, dir, "my-ca.pem")
+	token := filepath.Join(dir, "token")
+	const before = "# mine\nsesame *\nother wiki\n"
+	good := []string{"invite", "--token-file", token, "--cert", cert, "--ca", caFile}
+	for _, tt := range []struct {
+		what string
+		args []string
+		want *invitation.Invitation // less token and CA; nil: it is refused
+		says string                 // on standard error
+	}{
+		{"a name", []string{"photos", "--address", "example.test:1444"}, &invitation.Invitation{Address: "example.test:1444", Name: "photos"}, "at SIGHUP"},
+		{"the control port's address", []string{"photos", "--control", "example.test:99"}, &invitation.Invitation{Address: "example.test:99", Name: "photos"}, "c --join"},
+		{"this machine's", []string{"photos"}, &invitation.Invitation{Address: "localhost:1444", Name: "photos"}, "only reached from this machine"},
+		{"the default origin", []string{"@", "--control", "example.test:99"}, &invitation.Invitation{Address: "example.test:99"}, ""},
+		{"any name, though another token has it", []string{"*", "--control", "example.test:99", "--also"}, &invitation.Invitation{Address: "example.test:99"}, ""},
+		{"another name in the certificate", []string{"photos", "--address", "192.0.2.1:1444", "--server-name", "example.test"},
+			&invitation.Invitation{Address: "192.0.2.1:1444", ServerName: "example.test", Name: "photos"}, ""},
+		{"with a CA of c's", []string{"photos", "--address", "example.test:1444", "--client-ca", caFile}, &invitation.Invitation{Address: "example.test:1444", Name: "photos"}, "--client-cert"},
+
+		{"a name that is taken", []string{"WIKI"}, nil, "is for the name"},
+		{"no name", nil, nil, "one name"},
+		{"a bad name", []string{"a_b"}, nil, "a_b"},
+		{"no host", []string{"photos", "--control", ":1444"}, nil, "--address"},
+		{"every address", []string{"photos", "--control", "0.0.0.0:1444"}, nil, "--address"},
+		{"no port", []string{"photos", "--address", "example.test"}, nil, "HOST:PORT"},
+		{"a host that is not in the certificate", []string{"photos", "--address", "example.org:1444"}, nil, "example.org"},
+		{"another CA", []string{"photos", "--ca", "system"}, nil, "--ca"},
+		{"no tokens", []string{"photos", "--no-auth"}, nil, "--no-auth"},
+	} {
+		if err := os.WriteFile(token, []byte(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), append(slices.Clone(good), tt.args...), &stdout, &stderr)
+		text, err := os.ReadFile(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(stderr.String(), tt.says) {
+			t.Errorf("%s: standard error %q, want %q", tt.what, stderr.String(), tt.says)
+		}
+		if tt.want == nil {
+			if status != 2 || stdout.Len() > 0 || strings.Count(stderr.String(), "\n") != 1 || string(text) != before {
+				t.Errorf("%s: status %d, %q, %q, tokens\n%s", tt.what, status, &stdout, &stderr, text)
+			}
+			continue
+		}
+		got, err := invitation.Parse(stdout.String())
+		if status != 0 || err != nil {
+			t.Errorf("%s: status %d, %v, %q", tt.what, status, err, &stderr)
+			continue
+		}
+		if len(got.CA) != 1 || !bytes.Equal(got.CA[0], ca.Cert.Raw) || got.Address != tt.want.Address || got.ServerName != tt.want.ServerName || got.Name != tt.want.Name {
+			t.Errorf("%s: got %+v, want %+v", tt.what, got, tt.want)
+		}
+		if added, ok := strings.CutPrefix(string(text), before+got.Token+" "+tt.args[0]+"  # invited on 2"); !ok || strings.Count(added, "\n") != 1 {
+			t.Errorf("%s: tokens\n%s", tt.what, text)
+		}
+		if strings.Contains(stderr.String(), got.Token) {
+			t.Errorf("%s: the token is in %q", tt.what, &stderr)
+		}
+	}
+	t.Setenv("SPDY_PROXY_TOKEN", "sesame")
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"invite", "photos", "--cert", cert, "--ca", caFile}, &stdout, &stderr); status != 2 || !strings.Contains(stderr.String(), "SPDY_PROXY_TOKEN") {
+		t.Errorf("with a token in the environment: status %d, %q", status, &stderr)
+	}
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+. "$(dirname "$0")/functions"
+begin "an invitation sets up another machine"
+own_root
+printf 'sesame *\n' >"$work/tokens"
+pidfile=$work/pid
+start_p --token-file "$work/tokens" --domain example.test --pid-file "$pidfile" || finish
+
+# The other machine: a folder without certificates and tokens. Nothing but the
+# invitation gets there.
+other=$work/other
+mkdir "$other"
+invite() { (cd "$top" && bin/p invite "$@" --address "localhost:${control##*:}" --token-file "$work/tokens" --pid-file "$pidfile" 2>>"$work/invite.log"); }
+there() { (cd "$other" && exec "$top/bin/c" "$@" --drain 2s) >>"$work/c.log" 2>&1 </dev/null; }
+start_there() {
+  (cd "$other" && exec "$top/bin/c" "$@" --drain 2s) >>"$work/c.log" 2>&1 </dev/null &
+  c_pid=$!
+}
+serves() { fetch -f -H 'Host: photos.example.test' "http://$front/image.jpg" 2>/dev/null | cmp -s - "$media/image.jpg"; }
+
+code=$(invite photos)
+equal "what is printed is an invitation" spdy1. "${code:0:6}"
+holds "the token file has a second line" grep -q ' photos  # invited on ' "$work/tokens"
+start_there --join "$code" --root "$root"
+holds "the first start: it serves" wait_for 20 serves
+stop "$c_pid"
+equal "what it keeps is its owner's alone" 600 "$(stat -c %a "$other/state/invitation")"
+start_there --root "$root"
+holds "the next start, without the invitation: it serves" wait_for 20 serves
+
+(cd "$top" && bin/p token remove photos --token-file "$work/tokens" --pid-file "$pidfile" >/dev/null 2>&1)
+gone_again() { ! serves; }
+holds "taken back, it serves no more" wait_for 20 gone_again
+stop "$c_pid"
+c_pid=''
+rm -r "$other/state"
+: >"$work/c.log"
+there --join "$code" --root "$root"
+equal "taken back, it is refused" 2 $?
+equal "in one line" 1 "$(wc -l <"$work/c.log")"
+holds "which says why" grep -q 'may have been taken back' "$work/c.log"
+holds "and nothing is kept" test ! -e "$other/state"
+code=$(invite photos)
+there --join "${code/1/2}" --root "$root"
+equal "mistyped, it is refused" 2 $?
+finish
