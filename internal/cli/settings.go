@@ -77,7 +77,7 @@ func (s *settings) read(lookup func(string) (string, bool)) (faults []error) {
 }
 
 func (s *settings) spec(flags *pflag.FlagSet, tables any) config.Spec {
-	spec := config.Spec{Flags: flags, Never: []string{"config"}, Tables: tables, Each: make(map[string]func() *pflag.FlagSet)}
+	spec := config.Spec{Flags: flags, Never: []string{"config"}, Elsewhere: flagsOfBoth, Tables: tables, Each: make(map[string]func() *pflag.FlagSet)}
 	for name, begin := range s.program.Each {
 		spec.Each[name] = func() *pflag.FlagSet {
 			fs := begin()

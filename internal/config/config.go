@@ -32,6 +32,10 @@ type Spec struct {
 	Flags *pflag.FlagSet
 	Never []string
 
+	// Elsewhere are keys that another program's file has: who finds one here has
+	// given one file to both.
+	Elsewhere []string
+
 	// Tables is a pointer to a struct whose fields' toml tags name the tables beside
 	// the flags. Nil: there are none. It is as go-toml leaves it.
 	Tables any
@@ -126,11 +130,12 @@ func (d *document) decode() {
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := e.Position()
-		text := strings.TrimPrefix(e.Error(), "toml: ")
-		if key := e.Key(); len(key) > 0 {
-			text = strings.Join(key, ".") + ": " + text
+		key, text := strings.Join(e.Key(), "."), strings.TrimPrefix(e.Error(), "toml: ")
+		if want := wantedAt(reflect.TypeOf(into), e.Key()); want != "" && strings.HasPrefix(text, "cannot decode ") {
+			d.fault(line, "%s is not %s", key, want) // the text is about Go's types
+		} else {
+			d.fault(line, "%s", strings.TrimPrefix(key+": "+text, ": "))
 		}
-		d.fault(line, "%s", text)
 		d.malformed = true
 	} else if err != nil {
 		d.fault(1, "%s", strings.TrimPrefix(err.Error(), "toml: "))
@@ -173,6 +178,49 @@ func below(t reflect.Type, key []string) (names []string) {
 	return names
 }
 
+// wantedAt says what a key in a struct takes, "" if that is not known.
+func wantedAt(t reflect.Type, key []string) string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice && len(key) > 0 {
+		t = t.Elem()
+	}
+	if len(key) > 0 {
+		if t.Kind() != reflect.Struct {
+			return ""
+		}
+		for i := range t.NumField() {
+			f := t.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+			if f.Anonymous && name == "" {
+				if want := wantedAt(f.Type, key); want != "" {
+					return want
+				}
+			}
+			if name == key[0] {
+				return wantedAt(f.Type, key[1:])
+			}
+		}
+		return ""
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a text in quotes"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "a whole number in range"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Struct {
+			return tablesWanted
+		}
+		return listWanted
+	case reflect.Map:
+		return "a table"
+	}
+	return ""
+}
+
 // walk gives the flags their values. The package that it uses is called unstable
 // because its interface may change with go-toml's version; go-toml itself keeps no
 // positions of what it puts into a map.
@@ -203,6 +251,8 @@ func (d *document) walk() {
 			case begin != nil && len(key) == 1 && e.Kind == unstable.ArrayTable:
 				fs = begin()
 			case begin != nil && len(key) == 1:
+				d.fault(line, "[%s] is one table of several: write [[%[1]s]]", table)
+			case len(key) == 1 && e.Kind == unstable.Table && d.spec.Tables != nil && wantedAt(reflect.TypeOf(d.spec.Tables), key) == tablesWanted:
 				d.fault(line, "[%s] is one table of several: write [[%[1]s]]", table)
 			case begin != nil:
 				d.fault(line, "unknown table %q", strings.Join(key, "."))
@@ -247,6 +297,10 @@ func (d *document) value(p *unstable.Parser, fs *pflag.FlagSet, table string, ke
 	f := fs.Lookup(name)
 	top := table == ""
 	if f == nil || top && slices.Contains(d.spec.Never, name) {
+		if top && slices.Contains(d.spec.Elsewhere, name) {
+			d.fault(line, "the key %q is another program's: each has a file of its own", name)
+			return
+		}
 		d.fault(line, "unknown key %q%s", name, nearest.Hint(name, d.keys(fs, top), strconv.Quote))
 		return
 	}
@@ -316,6 +370,11 @@ func literal(f *pflag.Flag, v *unstable.Node) (text string, list []string, ok bo
 	return "", list, true
 }
 
+const (
+	listWanted   = `a list of texts in quotes, such as ["a", "b"]`
+	tablesWanted = "tables, each under its name in two pairs of brackets"
+)
+
 // wanted says how a value of f is written.
 func wanted(f *pflag.Flag) string {
 	switch f.Value.Type() {
@@ -329,7 +388,7 @@ func wanted(f *pflag.Flag) string {
 		return "a number"
 	}
 	if _, isList := f.Value.(pflag.SliceValue); isList {
-		return `a list of texts in quotes, such as ["a", "b"]`
+		return listWanted
 	}
 	return `a text in quotes`
 }

@@ -143,7 +143,12 @@ func TestFaults(t *testing.T) {
 		{"tls = true\n[front]\nport = 1", []string{`:2: "front" is no table`}},
 		{"[[orign]]\nname = 'a'", []string{`:1: unknown table "orign"; did you mean "origin"?`}},
 		{"[[origin]]\nnaem = 'a'", []string{`:2: unknown key "origin.naem"; did you mean "name"?`}},
-		{"[[origin]]\nname = 1", []string{":2: "}},
+		{"root = 'a'", []string{`:1: the key "root" is another program's`}},
+		{"[[origin]]\nname = 1", []string{":2: origin.name is not a text in quotes"}},
+		{"[[origin]]\nrequests-per-second = 1.5", []string{":2: origin.requests-per-second is not a whole number"}},
+		{"[[origin]]\nheaders = 1", []string{":2: origin.headers is not a table"}},
+		{"origin = 1", []string{":1: origin is not tables, each under its name"}},
+		{"[origin]\nname = 'a'", []string{":1: [origin] is one table of several: write [[origin]]"}},
 		{"[[served]]\nnaem = 'a'", []string{`:2: unknown key "naem"; did you mean "name"?`}},
 		{"[[served]]\nconnections = 'a'", []string{":2: connections is not a whole number"}},
 		{"[served]\nname = 'a'", []string{":1: [served] is one table of several: write [[served]]"}},
@@ -153,7 +158,7 @@ func TestFaults(t *testing.T) {
 	} {
 		var v flags
 		file := write(t, tt.text)
-		_, err := Load(file, Spec{Flags: v.set(), Never: []string{"help"}, Tables: new(policy), Each: map[string]func() *pflag.FlagSet{"served": new(served).table}})
+		_, err := Load(file, Spec{Flags: v.set(), Never: []string{"help"}, Elsewhere: []string{"root"}, Tables: new(policy), Each: map[string]func() *pflag.FlagSet{"served": new(served).table}})
 		faults, _ := errors.AsType[Faults](err)
 		if len(faults) != len(tt.want) {
 			t.Errorf("%q: got %q, want %d faults", tt.text, []error(faults), len(tt.want))
