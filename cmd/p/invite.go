@@ -24,7 +24,7 @@ func (o *options) invite() *cli.Command {
 			{Line: "p invite photos --address example.org:1444", About: "what c --join takes on the other machine, and keeps there"},
 		},
 		Flags: func(fs *cli.Flags) {
-			fs.StringVar(&i.address, "address", "", "control port `ADDR` as the other machine reaches it (default: --control, if that names a host)")
+			fs.StringVar(&i.address, "address", "", "control port `ADDR` as the other machine reaches it (default: that of --control, or the domain with its port)")
 			fs.StringVar(&i.serverName, "server-name", "", "`NAME` in this proxy's certificate, if it is not the host of --address")
 			fs.StringVar(&i.ca, "ca", "", "certificate `FILE` of the CA that this proxy's certificate is of, or \"system\" (default: found)")
 			fs.StringVar(&i.comment, "comment", "", "`TEXT` to stand behind the token in the file, for people")
@@ -51,7 +51,7 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	case p.Token() != "":
 		return cli.Usagef("invite: SPDY_PROXY_TOKEN stands for the token file, so that p would not know a new token: unset it, or give --token-file")
 	}
-	address, err := o.address(i.address)
+	address, err := o.address(p, i.address)
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -97,9 +97,14 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	return nil
 }
 
-// address returns where another machine reaches the control port.
-func (o *options) address(given string) (string, error) {
+// address returns where another machine reaches the control port: what is given, or
+// what the flags say, with the first domain's name where they name no host. The
+// certificate has to bear that name.
+func (o *options) address(p *cli.Process, given string) (string, error) {
 	addr, flag := given, "--address"
+	if public := p.Flags.Lookup("public-control"); addr == "" && public != nil {
+		addr, flag = public.Value.String(), "--public-control"
+	}
 	if addr == "" {
 		addr, flag = o.Control, "--control"
 	}
@@ -107,8 +112,11 @@ func (o *options) address(given string) (string, error) {
 	if err != nil || port == "" || port == "0" {
 		return "", fmt.Errorf("%s %q: give the control port's HOST:PORT as the other machine reaches it with --address", flag, addr)
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
+		return addr, nil
+	}
+	if len(o.Domains) == 0 {
 		return "", fmt.Errorf("%s %q names no host: give HOST:PORT as the other machine reaches it with --address", flag, addr)
 	}
-	return addr, nil
+	return net.JoinHostPort(strings.TrimPrefix(o.Domains[0], "*."), port), nil
 }
