@@ -40,7 +40,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run test integration acme-test browser-test clients race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run test integration two-machines acme-test browser-test clients race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -53,6 +53,9 @@ test: race allocs integration ## every test of both modules with -race, what may
 
 integration: all ## the integration tests: the programs, driven with curl
 	@$(MAKE) --no-print-directory -C integration-tests
+
+two-machines: all ## README's two machines and a visitor, as network namespaces
+	@integration-tests/test-213-two-machines.sh
 
 clients: all ## curl, wget, apt, players, Kodi, WebDAV and more through the pair, over HTTP and TLS, beside nginx
 	@integration-tests/clients/run
