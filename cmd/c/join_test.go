@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -60,7 +59,7 @@ func TestJoin(t *testing.T) {
 		t.Errorf("registered as %q, want films", r.Name)
 	}
 	info, err := os.Stat(file)
-	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("kept with mode %v, %v", info, err)
 	}
 	if r := registers(t, p, alone...); r.Name != "films" {

@@ -140,8 +140,15 @@ func (in *invocation) unquoteUsage() {
 	}
 }
 
+// maxWord is how much is said of a word that is not understood: it may be a secret
+// whose flag was forgotten.
+const maxWord = 20
+
 // unknown is about a word where a command was expected, or nothing.
 func (in *invocation) unknown(c *cobra.Command, word string) error {
+	if len(word) > maxWord {
+		word = word[:maxWord] + "..."
+	}
 	if len(names(c)) == 0 {
 		return Usagef("unexpected argument %q%s", word, in.hint(c, "flags"))
 	}

@@ -62,6 +62,7 @@ func TestCommands(t *testing.T) {
 
 		{args: "chekc", n: 3, status: 2, says: []string{`"chekc" is not a command of x`, `did you mean "check"?`, "x --help"}},
 		{args: "stray", n: 3, status: 2, says: []string{`"stray" is not a command of x; x --help`}},
+		{args: "spdy1.AQ9sb2NhbGhvc3Q6Mz", n: 3, status: 2, says: []string{`"spdy1.AQ9sb2NhbGhvc3..." is not`}},
 		{args: "check stray", n: 3, status: 2, says: []string{`unexpected argument "stray"`, "x check --help"}},
 		{args: "check --froce", n: 3, status: 2, says: []string{"--froce", "x check --help"}},
 		{args: "list add --froce", n: 3, status: 2, says: []string{"--froce", "did you mean --force?", "x list add --help"}},
