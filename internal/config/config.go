@@ -68,9 +68,7 @@ func Load(file string, spec Spec) (set []string, err error) {
 	}
 	d := &document{file: file, data: bytes.TrimPrefix(data, []byte("\ufeff")), spec: spec}
 	d.decode()
-	if !d.malformed {
-		d.walk()
-	}
+	d.walk()
 	if len(d.faults) == 0 {
 		return d.set, nil
 	}
@@ -94,12 +92,11 @@ func unreadable(file string, err error) error {
 
 // document is a file that is being read.
 type document struct {
-	file      string
-	data      []byte
-	spec      Spec
-	set       []string
-	faults    []fault
-	malformed bool
+	file   string
+	data   []byte
+	spec   Spec
+	set    []string
+	faults []fault
 }
 
 type fault struct {
@@ -136,10 +133,8 @@ func (d *document) decode() {
 		} else {
 			d.fault(line, "%s", strings.TrimPrefix(key+": "+text, ": "))
 		}
-		d.malformed = true
 	} else if err != nil {
 		d.fault(1, "%s", strings.TrimPrefix(err.Error(), "toml: "))
-		d.malformed = true
 	}
 }
 
@@ -221,7 +216,7 @@ func wantedAt(t reflect.Type, key []string) string {
 	return ""
 }
 
-// walk gives the flags their values. The package that it uses is called unstable
+// walk gives the flags their values, up to where there is no TOML any more. The package that it uses is called unstable
 // because its interface may change with go-toml's version; go-toml itself keeps no
 // positions of what it puts into a map.
 func (d *document) walk() {

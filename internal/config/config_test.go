@@ -138,6 +138,8 @@ func TestFaults(t *testing.T) {
 		{"proxy = [1]", []string{`:1: proxy is not a list of texts`}},
 		{"proxy = {a = 1}", []string{`:1: proxy is not a list of texts`}},
 		{"front = 1\n\nhold = 2\nx = 3", []string{":1: front", ":3: hold", `:4: unknown key "x"`}},
+		{"nonsense = 1\nfront = a\nnonsense = 1", []string{`:1: unknown key "nonsense"`, ":2: "}},
+		{"nonsense = 1\n[[origin]]\nname = 1", []string{`:1: unknown key "nonsense"`, ":3: origin.name"}},
 		{"front = 'a'\nfront = 'b'", []string{":2: "}},
 		{"front = a", []string{":1: "}},
 		{"tls = true\n[front]\nport = 1", []string{`:2: "front" is no table`}},
