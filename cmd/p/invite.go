@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/invitation"
@@ -63,7 +66,7 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	if name != "@" && name != "*" {
 		in.Name = name
 	}
-	if in.CA, err = invitation.Authority(o.CertFile, host, i.ca); err != nil {
+	if in.CA, err = authority(p, host, i.ca); err != nil {
 		return cli.Usage(err)
 	}
 	comment := strings.TrimSpace("invited on " + time.Now().Format(time.DateOnly) + " " + i.comment)
@@ -95,6 +98,27 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 		fmt.Fprintln(p.Stderr, "p: this address is only reached from this machine: give --address for another one")
 	}
 	return nil
+}
+
+// authority returns what c is to verify the certificate by that p shows for host: one
+// of --cert, or one that it gets by itself, which may not be there yet.
+func authority(p *cli.Process, host, ca string) (found [][]byte, err error) {
+	if email := p.Flags.Lookup("acme-email"); email != nil && email.Value.String() != "" && p.Source("cert") == cli.Default {
+		return invitation.Given(ca)
+	}
+	flag := p.Flags.Lookup("cert").Value
+	files := []string{flag.String()}
+	if several, ok := flag.(pflag.SliceValue); ok {
+		files = several.GetSlice()
+	}
+	for _, file := range files {
+		found, wrong := invitation.Authority(file, host, ca)
+		if wrong == nil {
+			return found, nil
+		}
+		err = cmp.Or(err, wrong)
+	}
+	return nil, err
 }
 
 // address returns where another machine reaches the control port: what is given, or

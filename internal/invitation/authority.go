@@ -24,6 +24,16 @@ func Authority(certFile, host, caFile string) (ca [][]byte, err error) {
 	return authority(certFile, host, caFile, nil)
 }
 
+// Given returns what caFile names, as in Authority, where P's certificate cannot be
+// looked at: "" is the system's roots.
+func Given(caFile string) (ca [][]byte, err error) {
+	if caFile == "" || caFile == System {
+		return nil, nil
+	}
+	list, err := read(caFile)
+	return raw(list), err
+}
+
 // authority is Authority with roots for the system's, nil for those.
 func authority(certFile, host, caFile string, system *x509.CertPool) ([][]byte, error) {
 	chain, err := read(certFile)

@@ -140,6 +140,15 @@ func TestAuthority(t *testing.T) {
 			t.Errorf("%s: %d certificates, %v", tt.what, len(got), err)
 		}
 	}
+	for _, tt := range []struct {
+		file string
+		n    int
+		ok   bool
+	}{{"", 0, true}, {System, 0, true}, {caFile, 1, true}, {chain, 2, true}, {filepath.Join(dir, "none"), 0, false}} {
+		if got, err := Given(tt.file); len(got) != tt.n || err == nil != tt.ok {
+			t.Errorf("%q given: %d certificates, %v", tt.file, len(got), err)
+		}
+	}
 	ca.WriteCA(t, dir, "ca.pem")
 	if got, err := authority(cert, "example.org", "", other.Pool()); err != nil || len(got) != 1 {
 		t.Errorf("ca.pem beside it: %d certificates, %v", len(got), err)
