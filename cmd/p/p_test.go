@@ -26,6 +26,7 @@ func TestFlags(t *testing.T) {
 		"client-ca": "", "http": "", "hsts": "0s", "acme-email": "", "acme-ca": "", "acme-ca-root": "", "acme-dns-exec": "", "state": "state",
 		"no-auth": "false", "domain": "[]", "public-url": "", "hold": "10s", "response-timeout": "1m0s", "stall": "1m0s",
 		"max-header-bytes": "65536", "trusted-proxy": "[]", "proxy-protocol": "[]", "htpasswd": "", "access-log": "", "pprof": "false",
+		"admin-host": "[]", "admin-token-file": "", "metrics-origins": "1000",
 		"token-file": "certs/token", "keepalive": "15s", "drain": "30s", "spdy-debug": "false", "pid-file": "",
 	}
 	fs.VisitAll(func(f *pflag.Flag) {

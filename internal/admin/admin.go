@@ -1,156 +1,106 @@
-// Package admin is P's port for the operator: a status page, metrics, health
-// and, when asked for, profiles.
+// Package admin is P's port for the operator: a status page, the same as JSON and as
+// events, metrics, health and, when asked for, profiles. The paths are in API.md.
 //
-// It has no password. What keeps others out is the address it listens on, and
-// that it answers only to a loopback name or to that address: a page on the
-// internet can make a browser call localhost under a name of its own (DNS
-// rebinding), and then the Host header gives it away. Nothing here changes
-// anything: GET and HEAD are all it knows.
+// What keeps others out is the address it listens on, and that it answers only to a
+// loopback name, to that address, or to a name that it was given: a page on the internet
+// can make a browser call localhost under a name of its own (DNS rebinding), and then the
+// Host header gives it away. With a token it asks for that, too, and only then can
+// something be changed here; a browser that has the token does so for no other site's
+// page (CSRF).
 package admin
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/inspect"
 )
 
-// Source is what the admin port looks at. Its methods are called by several
-// requests at once, and must not wait for a peer.
-type Source interface {
-	// Ready reports whether the program listens and is not stopping.
-	Ready() bool
-	// Connected reports whether the origin of that name, "@" for the default
-	// one, has a session that takes requests. Any text may be asked for.
-	Connected(origin string) bool
-	// Snapshot returns the state of now.
-	Snapshot() Snapshot
-}
-
-// Snapshot is the state of P at one moment.
-type Snapshot struct {
-	Front, Control string   // addresses listened on
-	Incoming       int      // requests from A that have not ended
-	Held           int      // of those, the ones that wait for an origin
-	Origins        []Origin // by name, the ones with a session
-	Totals         Totals
-	Connections    Connections
-}
-
-// Connections are those of visitors to the front port.
-type Connections struct {
-	Open int
-	// New ones that were closed at once since the program started: because their
-	// address had as many as it may, and because the front port had, all in use.
-	RefusedAddress, RefusedTotal uint64
-	// Those that were closed for a new one because the front port had as many as
-	// it may: without a request yet, and between two requests.
-	DroppedSilent, DroppedIdle uint64
-}
-
-// Serving returns how many requests have a stream, or wait for one, on a
-// connected session.
-func (s Snapshot) Serving() int {
-	n := 0
-	for _, o := range s.Origins {
-		for _, c := range o.Sessions {
-			n += c.InFlight
-		}
-	}
-	return n
-}
-
-// Origin is one name and who serves it.
-type Origin struct {
-	Name     string // "@" for the default one
-	Written  string // the name as people write it, where that is not ASCII; else ""
-	Sessions []Session
-	// URLs are the addresses under which visitors reach it; Unreachable is why they
-	// do not, "" if they do.
-	URLs        []string
-	Unreachable string
-}
-
-// Session is one connection of a C.
-type Session struct {
-	Instance  string // what C calls it, may be empty
-	Remote    string // C's address
-	Since     time.Time
-	Leaving   bool          // finishes what it serves, takes nothing new
-	InFlight  int           // streams open or waited for
-	Streams   uint64        // opened since its start
-	ToC       uint64        // bytes of bodies
-	FromC     uint64        // bytes of bodies
-	RoundTrip time.Duration // of the last PING, 0 if none was measured
-}
-
-// Totals are counts since the program started, of all sessions that were or
-// are.
-type Totals struct {
-	ToC, FromC       uint64  // bytes of bodies
-	Resets           []Reset // those that are not zero
-	AccessLogDropped uint64  // lines that could not be written
-}
-
-// Reset counts the streams that ended by RST_STREAM with one status.
-type Reset struct {
-	Sent   bool   // by P; else by C
-	Status string // its name, one of a dozen
-	Count  uint64
-}
-
-// Config is what Handler needs. Source is required.
+// Config is what Handler needs. Source and Board are required.
 type Config struct {
 	Source  Source
+	Board   *inspect.Board
 	Metrics *Metrics // nil: /metrics is 404
 	Version string
 	Started time.Time
 	// Addr is the address listened on as the operator wrote it, HOST:PORT.
 	Addr string
+	// Hosts are further names that the port answers to.
+	Hosts []string
+	// Token, if set, is asked for. Without one nothing can be changed.
+	Token *Token
 	// PProf adds Go's profiles under /debug/pprof/.
 	PProf bool
 	// Flight is what the runtime did last, beside the profiles. Nil: there is none.
 	Flight *Flight
 }
 
-// Handler returns what answers on the admin port.
-func Handler(c Config) http.Handler {
-	h := &handler{Config: c, hosts: newHosts(c.Addr)}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/{$}", h.page)
-	mux.HandleFunc("/debug", h.debug)
-	mux.HandleFunc("/healthz", h.healthz)
-	mux.HandleFunc("/readyz", h.readyz)
-	if c.Metrics != nil {
-		mux.Handle("/metrics", c.Metrics.handler())
-	}
-	if c.PProf {
-		mux.Handle("/debug/pprof/", profiles(c.Flight))
-	}
-	h.mux = mux
-	return h
+// Port answers on the admin port. Make one with Handler.
+type Port struct {
+	Config
+	hosts   hosts
+	mux     *http.ServeMux
+	csrf    *http.CrossOriginProtection
+	boot    string        // tells one run of the program from another
+	streams chan struct{} // holds a value for each stream of events
+	stopped chan struct{} // closed by Stop
+	stop    sync.Once     // of that
 }
 
-// Server returns an http.Server for Handler with limits that suit it. A profile
-// has the time that it records beside the write limit.
-func Server(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           h,
+// Handler returns what answers on the admin port.
+func Handler(c Config) *Port {
+	p := &Port{
+		Config: c, hosts: newHosts(c.Addr, c.Hosts), mux: http.NewServeMux(), csrf: http.NewCrossOriginProtection(), boot: rand.Text(),
+		streams: make(chan struct{}, maxStreams), stopped: make(chan struct{}),
+	}
+	for path, h := range map[string]http.HandlerFunc{
+		"/{$}": p.overview, "/requests": p.requests, "/origins/{name}": p.origin, "/assets/{name}": asset,
+		"/api/v1/status": p.apiStatus, "/api/v1/origins": p.apiOrigins, "/api/v1/origins/{name}": p.apiOrigin,
+		"/api/v1/requests": p.apiRequests, "/api/v1/events": p.apiEvents,
+		"/debug": p.debug, "/healthz": p.healthz, "/readyz": p.readyz,
+	} {
+		p.mux.HandleFunc("GET "+path, h)
+	}
+	p.mux.HandleFunc("POST /api/v1/origins/{name}/disconnect", p.apiDisconnect)
+	if c.Metrics != nil {
+		p.mux.Handle("GET /metrics", c.Metrics.handler())
+	}
+	if c.PProf {
+		p.mux.Handle("GET /debug/pprof/", profiles(c.Flight))
+	}
+	return p
+}
+
+// Server returns an http.Server for p with limits that suit it. A profile has the time
+// that it records beside the write limit. Its Shutdown stops p.
+func Server(p *Port) *http.Server {
+	s := &http.Server{
+		Handler:           p,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 	}
+	s.RegisterOnShutdown(p.Stop)
+	return s
 }
 
-type handler struct {
-	Config
-	hosts hosts
-	mux   *http.ServeMux
-}
+// Stop ends the streams of events, and has new ones refused.
+func (p *Port) Stop() { p.stop.Do(func() { close(p.stopped) }) }
 
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// contentPolicy lets a page of ours use its own script and style, ask this port, and
+// nothing else.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// ServeHTTP implements http.Handler.
+func (p *Port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := w.Header()
 	head.Set("Cache-Control", "no-store")
 	head.Set("Content-Security-Policy", contentPolicy)
@@ -158,16 +108,30 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Referrer-Policy", "no-referrer")
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("X-Frame-Options", "DENY")
-	if !h.hosts.answer(r) {
-		http.Error(w, "The admin port answers to localhost, or to the address it listens on, not to this name.", http.StatusForbidden)
+	if !p.hosts.answer(r) {
+		http.Error(w, "The admin port answers to localhost, to the address it listens on, or to an --admin-host, not to this name.", http.StatusForbidden)
 		return
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	// Who watches whether the program lives has no secrets.
+	if p.Token != nil && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" && !p.Token.admits(r) {
+		head["Www-Authenticate"] = []string{`Basic realm="spdy-proxy admin", charset="UTF-8"`, `Bearer realm="spdy-proxy admin"`}
+		http.Error(w, "The token in the file of --admin-token-file is wanted: as Bearer, or as the password of any user.", http.StatusUnauthorized)
+		return
+	}
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+	case r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/api/v1/origins/"):
 		head.Set("Allow", "GET, HEAD")
 		http.Error(w, "Only GET and HEAD.", http.StatusMethodNotAllowed)
 		return
+	case p.Token == nil:
+		http.Error(w, "Nothing can be changed here without a token: start p with --admin-token-file.", http.StatusForbidden)
+		return
+	case p.csrf.Check(r) != nil:
+		http.Error(w, "A page of another site has no say here.", http.StatusForbidden)
+		return
 	}
-	h.mux.ServeHTTP(w, r)
+	p.mux.ServeHTTP(w, r)
 }
 
 func plain(w http.ResponseWriter, status int, format string, args ...any) {
@@ -176,22 +140,22 @@ func plain(w http.ResponseWriter, status int, format string, args ...any) {
 	fmt.Fprintf(w, format, args...)
 }
 
-func (h *handler) debug(w http.ResponseWriter, _ *http.Request) {
-	s := h.Source.Snapshot()
-	plain(w, http.StatusOK, "goroutines:  %d\nincoming: %d\nserving: %d\n", runtime.NumGoroutine(), s.Incoming, s.Serving())
+func (p *Port) debug(w http.ResponseWriter, _ *http.Request) {
+	f := p.Source.Figures()
+	plain(w, http.StatusOK, "goroutines:  %d\nincoming: %d\nserving: %d\n", runtime.NumGoroutine(), f.Incoming, f.Serving)
 }
 
-func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {
+func (p *Port) healthz(w http.ResponseWriter, _ *http.Request) {
 	plain(w, http.StatusOK, "ok\n")
 }
 
-func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
-	if !h.Source.Ready() {
+func (p *Port) readyz(w http.ResponseWriter, r *http.Request) {
+	if !p.Source.Ready() {
 		plain(w, http.StatusServiceUnavailable, "not ready\n")
 		return
 	}
 	for _, name := range r.URL.Query()["origin"] {
-		if !h.Source.Connected(name) {
+		if !p.Source.Connected(name) {
 			plain(w, http.StatusServiceUnavailable, "origin %q is not connected\n", name)
 			return
 		}

@@ -1,55 +1,114 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/inspect"
 )
 
-// fake is a Source whose fields say everything.
+// fake is a Source whose fields say everything, with its Board.
 type fake struct {
-	ready     bool
-	connected map[string]bool
-	snapshot  Snapshot
+	ready        bool
+	connected    map[string]bool
+	figures      Figures
+	sessions     []inspect.Session
+	resets       []Reset
+	open         []inspect.Request
+	certificates []Certificate
+	nodes        []Node
+	disconnected []string
+
+	board *inspect.Board
 }
 
-func (f *fake) Ready() bool                { return f.ready }
-func (f *fake) Connected(name string) bool { return f.connected[name] }
-func (f *fake) Snapshot() Snapshot         { return f.snapshot }
+func (f *fake) Ready() bool                 { return f.ready }
+func (f *fake) Connected(name string) bool  { return f.connected[name] }
+func (f *fake) Figures() Figures            { return f.figures }
+func (f *fake) Resets() []Reset             { return f.resets }
+func (f *fake) Open(int) []inspect.Request  { return f.open }
+func (f *fake) Certificates() []Certificate { return f.certificates }
+func (f *fake) Nodes() []Node               { return f.nodes }
+
+func (f *fake) Frames(origin string) []SessionFrames {
+	if origin != "film" {
+		return nil
+	}
+	return []SessionFrames{{Session: 2, Frames: []Frame{{Sent: true, Type: "SYN_STREAM", Stream: 7, Length: 99, Flags: 1}, {Type: "RST_STREAM", Stream: 7, Length: 8, Detail: "status=CANCEL"}}}}
+}
+
+func (f *fake) Disconnect(name string) int {
+	f.disconnected = append(f.disconnected, name)
+	n := 0
+	for _, s := range f.sessions {
+		if s.Origin == name {
+			n++
+		}
+	}
+	return n
+}
+
+// newFake returns f with a Board that knows its sessions.
+func newFake(f *fake) *fake {
+	f.board = inspect.New(inspect.Config{
+		Sessions: func() []inspect.Session { return f.sessions }, Labels: 100,
+		URLs: func(name string) []string { return []string{"https://" + name + ".example.org/"} },
+	})
+	for _, s := range f.sessions {
+		f.board.SessionStarted(s.Origin)
+	}
+	return f
+}
+
+func idle() *fake     { return newFake(&fake{ready: true}) }
+func stopping() *fake { return newFake(&fake{connected: map[string]bool{"@": true}}) }
 
 func busy() *fake {
 	now := time.Now()
-	return &fake{
+	f := newFake(&fake{
 		ready:     true,
 		connected: map[string]bool{"@": true, "film": true},
-		snapshot: Snapshot{
+		figures: Figures{
 			Connections: Connections{Open: 12, RefusedAddress: 34, RefusedTotal: 5, DroppedSilent: 67, DroppedIdle: 8},
-			Front:       "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2,
-			Origins: []Origin{
-				{Name: "@", Sessions: []Session{{
-					Instance: "4f1c9a.0", Remote: "192.0.2.1:4711", Since: now.Add(-3*time.Hour - 5*time.Minute),
-					InFlight: 3, Streams: 99, ToC: 2048, FromC: 3 << 20, RoundTrip: 12300 * time.Microsecond,
-				}}},
-				{Name: "film", Sessions: []Session{
-					{Instance: "<script>alert(1)</script>", Remote: "192.0.2.2:1", Since: now.Add(-time.Minute), InFlight: 1, RoundTrip: time.Millisecond},
-					{Remote: "192.0.2.2:2", Since: now, InFlight: 1, Leaving: true, RoundTrip: 5 * time.Millisecond},
-				}},
-			},
-			Totals: Totals{ToC: 4096, FromC: 5 << 20, AccessLogDropped: 12, Resets: []Reset{{Sent: true, Status: "CANCEL", Count: 4}, {Status: "REFUSED_STREAM", Count: 1}}},
+			Front:       "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2, Serving: 5, AccessLogDropped: 12,
+			Reloaded: now.Add(-time.Hour),
 		},
-	}
+		sessions: []inspect.Session{
+			{
+				Origin: "@", ID: 1, Instance: "4f1c9a.0", Remote: "192.0.2.1:4711", Agent: "c/v1.2.3", Since: now.Add(-3*time.Hour - 5*time.Minute),
+				InFlight: 3, Streams: 99, ToC: 2048, FromC: 3 << 20, RoundTrip: 12300 * time.Microsecond, Measured: now.Add(-time.Minute),
+			},
+			{Origin: "film", ID: 2, Instance: "<script>alert(1)</script>", Remote: "192.0.2.2:1", Since: now.Add(-time.Minute), InFlight: 1, RoundTrip: time.Millisecond},
+			{Origin: "film", ID: 3, Remote: "192.0.2.2:2", Since: now, InFlight: 1, Leaving: true, RoundTrip: 5 * time.Millisecond},
+		},
+		resets:       []Reset{{Sent: true, Status: "CANCEL", Count: 4}, {Status: "REFUSED_STREAM", Count: 1}},
+		certificates: []Certificate{{Name: "example.org", From: "certs/p.pem", NotAfter: now.Add(20*24*time.Hour + time.Hour)}},
+	})
+	f.board.SessionStarted("gone")
+	f.board.SessionEnded("gone", false, "connection reset by peer")
+	f.board.Refused(inspect.Refusal{Origin: "gone", Remote: "192.0.2.9:9", Status: 401, Kind: "token", Why: "no token, or not one that this proxy knows"})
+	f.board.Ended(&inspect.Request{
+		Time: now, ID: "r1", Client: netip.MustParseAddr("192.0.2.77"), Method: "GET", Host: "film.example.org", Target: "/a?token=secret", Origin: "film", Known: true,
+		Session: 2, Stream: 7, Status: 200, Headers: 20 * time.Millisecond, Duration: 2 * time.Second, Held: time.Second, Opened: time.Second,
+		Out: 5 << 20, Replayed: 2, Resumed: 1, Attempts: []inspect.Attempt{{Session: 1, Stream: 5, After: time.Second, Why: "the session ended"}},
+	})
+	f.board.Ended(&inspect.Request{Time: now, ID: "r2", Method: "POST", Host: "x", Target: "/b", Origin: "@", Known: true, Status: 502, Failed: true,
+		Detail: "the origin reset the stream", In: 4096})
+	f.board.Tally("film", true).Out(5 << 20)
+	f.board.Tally("@", true).In(4096)
+	return f
 }
 
-func newHandler(f *fake, pprof bool) http.Handler {
-	return Handler(Config{Source: f, Metrics: NewMetrics(f, "v1.2.3"), Version: "v1.2.3", Started: time.Now().Add(-26 * time.Hour), Addr: "localhost:1445", PProf: pprof})
+func newHandler(f *fake, pprof bool) *Port {
+	return Handler(Config{Source: f, Board: f.board, Metrics: NewMetrics(f, f.board, "v1.2.3"), Version: "v1.2.3", Started: time.Now().Add(-26 * time.Hour), Addr: "localhost:1445", PProf: pprof})
 }
 
 func ask(h http.Handler, method, url string) *http.Response {
@@ -70,8 +129,6 @@ func body(t *testing.T, r *http.Response) string {
 
 // The table of the contract's "The admin port".
 func TestAdminPort(t *testing.T) {
-	idle := &fake{ready: true}
-	stopping := &fake{connected: map[string]bool{"@": true}}
 	for _, c := range []struct {
 		name        string
 		source      *fake
@@ -79,20 +136,38 @@ func TestAdminPort(t *testing.T) {
 		status      int
 		want        string // regular expression of the body
 	}{
-		{"/: the status page", busy(), "GET", "/", 200, `(?s)<!DOCTYPE html>.*Default origin \(@\).*4f1c9a\.0.*192\.0\.2\.1:4711.*3h 5m.*12\.3ms.*2\.0 KiB.*3\.0 MiB.*Origin film`},
+		{"/: the status page", busy(), "GET", "/", 200, `(?s)<!DOCTYPE html>.*2 of 3 origins.*default origin.*connected.*192\.0\.2\.1 c/v1\.2\.3.*12 ms.*film.*gone.*refused.*no token`},
+		{"/: refusals, certificates", busy(), "GET", "/", 200, `(?s)192\.0\.2\.9:9.*401, no token.*20 days</b> <span>example\.org`},
+		{"/: search", busy(), "GET", "/?q=FIL", 200, `data-key="film"`},
+		{"/: nothing found", busy(), "GET", "/?q=nothing", 200, `No origin is like this`},
+		{"/origins/NAME", busy(), "GET", "/origins/@", 200, `(?s)default origin.*4f1c9a\.0.*192\.0\.2\.1:4711.*c/v1\.2\.3.*3h 5m.*12 ms.*3\.0 MiB.*2\.0 KiB to it`},
+		{"/origins/NAME: its requests", busy(), "GET", "/origins/film", 200, `(?s)GET <span>film\.example\.org</span>/a\?token=\*.*held 1\.0 s.*session 1, stream 5.*the session ended`},
+		{"/origins/NAME: its last frames", busy(), "GET", "/origins/film", 200, `(?s)Last frames of session 2.*RST_STREAM.*status=CANCEL.*SYN_STREAM`},
+		{"/api/v1/origins/NAME: its last frames", busy(), "GET", "/api/v1/origins/film", 200, `"frames":\[\{"session":2,"frames":\[\{.*"sent":true,"type":"SYN_STREAM","stream":7`},
+		{"/origins/NAME: nobody knows it", busy(), "GET", "/origins/nobody", 404, ``},
+		{"/requests", busy(), "GET", "/requests", 200, `(?s)POST <span>x</span>/b.*the origin reset the stream.*GET <span>film`},
+		{"/requests: a filter", busy(), "GET", "/requests?status=2xx&q=film", 200, `(?s)<li data-key="1">.*</ul>`},
+		{"/api/v1/status", busy(), "GET", "/api/v1/status", 200, `^\{"version":"v1\.2\.3".*"ready":true.*"open":7,"held":2,"serving":5.*"refused":1.*"days_left":20`},
+		{"/api/v1/origins", busy(), "GET", "/api/v1/origins?state=refused", 200, `"total":3,"matched":1,.*"name":"gone","state":"refused",.*"last_refusal"`},
+		{"/api/v1/origins: the other way round", busy(), "GET", "/api/v1/origins?sort=-name&per_page=1&page=2", 200, `"page":2,"per_page":1,.*"origins":\[\{"name":"film"`},
+		{"/api/v1/origins/NAME", busy(), "GET", "/api/v1/origins/film", 200, `"name":"film",.*"urls":\["https://film\.example\.org/"\],.*"leaving":true.*"changes":\[\{`},
+		{"/api/v1/origins/NAME: nobody knows it", busy(), "GET", "/api/v1/origins/nobody", 404, `"error"`},
+		{"/api/v1/requests", busy(), "GET", "/api/v1/requests?origin=film&open=1", 200, `^\{"requests":\[\{"seq":1,.*"target":"/a\?token=\*",.*"held_ms":1000,.*"attempts":\[\{"session":1,"stream":5,"after_ms":1000,"why":"the session ended"\}\]`},
+		{"/api/v1/requests: no number", busy(), "GET", "/api/v1/requests?before=x", 400, `"error"`},
+		{"/assets/", busy(), "GET", "/assets/page.js", 200, `EventSource`},
+		{"/assets/: no other file", busy(), "GET", "/assets/base.html", 404, ``},
 		{"/: version and uptime", busy(), "GET", "/", 200, `version v1\.2\.3, up 1d 2h`},
-		{"/: no origin", idle, "GET", "/", 200, `No origin is connected`},
-		{"/: refreshes itself when asked", idle, "GET", "/?refresh=5", 200, `http-equiv="refresh" content="5"`},
-		{"/: what C calls itself is text", busy(), "GET", "/", 200, `&lt;script&gt;`},
+		{"/: no origin", idle(), "GET", "/", 200, `No origin is connected`},
+		{"/origins/NAME: what C calls itself is text", busy(), "GET", "/origins/film", 200, `&lt;script&gt;`},
 		{"/debug", busy(), "GET", "/debug", 200, `^goroutines:  [0-9]+\nincoming: 7\nserving: 5\n$`},
 		{"/metrics", busy(), "GET", "/metrics", 200, `(?m)^spdy_proxy_requests_in_flight 7$`},
-		{"/healthz: while running", idle, "GET", "/healthz", 200, `^ok\n$`},
-		{"/healthz: while stopping too", stopping, "GET", "/healthz", 200, `^ok\n$`},
-		{"/readyz: listening", idle, "GET", "/readyz", 200, `^ready\n$`},
-		{"/readyz: stopping", stopping, "GET", "/readyz", 503, `^not ready\n$`},
+		{"/healthz: while running", idle(), "GET", "/healthz", 200, `^ok\n$`},
+		{"/healthz: while stopping too", stopping(), "GET", "/healthz", 200, `^ok\n$`},
+		{"/readyz: listening", idle(), "GET", "/readyz", 200, `^ready\n$`},
+		{"/readyz: stopping", stopping(), "GET", "/readyz", 503, `^not ready\n$`},
 		{"/readyz?origin=@: connected", busy(), "GET", "/readyz?origin=@", 200, `^ready\n$`},
-		{"/readyz?origin=@: not connected", idle, "GET", "/readyz?origin=@", 503, `^origin "@" is not connected\n$`},
-		{"/readyz?origin=@: stopping", stopping, "GET", "/readyz?origin=@", 503, `^not ready\n$`},
+		{"/readyz?origin=@: not connected", idle(), "GET", "/readyz?origin=@", 503, `^origin "@" is not connected\n$`},
+		{"/readyz?origin=@: stopping", stopping(), "GET", "/readyz?origin=@", 503, `^not ready\n$`},
 		{"/readyz?origin=NAME: connected", busy(), "GET", "/readyz?origin=film", 200, `^ready\n$`},
 		{"/readyz?origin=NAME: not connected", busy(), "GET", "/readyz?origin=music", 503, `^origin "music" is not connected\n$`},
 		{"/readyz: two names, one missing", busy(), "GET", "/readyz?origin=film&origin=music", 503, `music`},
@@ -161,7 +236,7 @@ func TestFlight(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		h := Handler(Config{Source: busy(), Addr: "localhost:1445", PProf: c.pprof, Flight: c.flight})
+		h := Handler(Config{Source: idle(), Board: idle().board, Addr: "localhost:1445", PProf: c.pprof, Flight: c.flight})
 		res := ask(h, "GET", "http://localhost/debug/pprof/flight")
 		if got := body(t, res); res.StatusCode != c.status || !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: got %d %.60q, want %d and %q", c.name, res.StatusCode, got, c.status, c.want)
@@ -213,13 +288,13 @@ func TestHost(t *testing.T) {
 		{"0.0.0.0:1445", "198.51.100.2", false},
 	} {
 		t.Run(fmt.Sprintf("%s on %s", c.host, c.addr), func(t *testing.T) {
-			f := &fake{ready: true}
+			f := idle()
 			r := httptest.NewRequest("GET", "/healthz", nil)
 			r.Host = c.host
 			local := &net.TCPAddr{IP: net.IPv4(198, 51, 100, 1), Port: 1445}
 			r = r.WithContext(contextWith(r.Context(), local))
 			w := httptest.NewRecorder()
-			Handler(Config{Source: f, Addr: c.addr}).ServeHTTP(w, r)
+			Handler(Config{Source: f, Board: f.board, Addr: c.addr}).ServeHTTP(w, r)
 			want := 403
 			if c.want {
 				want = 200
@@ -231,28 +306,28 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// The page uses no style or script but its own, and its policy says so.
+// The pages use no style or script but this port's own, and their policy says so.
 func TestPagePolicy(t *testing.T) {
-	res := ask(newHandler(busy(), true), "GET", "http://localhost/")
-	page := body(t, res)
-	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(page)
-	if style == nil {
-		t.Fatal("the page has no style")
-	}
-	sum := sha256.Sum256([]byte(style[1]))
-	want := "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-	if got := res.Header.Get("Content-Security-Policy"); !strings.Contains(got, want) || !strings.Contains(got, "default-src 'none'") {
-		t.Errorf("Content-Security-Policy: got %q, want it to hold %q", got, want)
-	}
-	if strings.Contains(page, "<script") || strings.Contains(page, "style=") || regexp.MustCompile(`(src|href)="[^/"]`).MatchString(page) {
-		t.Error("the page has a script, an inline style or a link to elsewhere")
-	}
-	for name, want := range map[string]string{
-		"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store",
-		"Referrer-Policy": "no-referrer", "Content-Type": "text/html; charset=utf-8",
-	} {
-		if got := res.Header.Get(name); got != want {
-			t.Errorf("%s: got %q, want %q", name, got, want)
+	for _, path := range []string{"/", "/requests", "/origins/film"} {
+		res := ask(newHandler(busy(), true), "GET", "http://localhost"+path)
+		page := body(t, res)
+		got := res.Header.Get("Content-Security-Policy")
+		for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: Content-Security-Policy: got %q, want it to hold %q", path, got, want)
+			}
+		}
+		if strings.Count(page, "<script") != 1 || !strings.Contains(page, `<script src="/assets/page.js" defer></script>`) ||
+			regexp.MustCompile(`<style|style=| on[a-z]+=`).MatchString(page) || regexp.MustCompile(`src="[^/]`).MatchString(page) {
+			t.Errorf("%s has a script or a style of another kind", path)
+		}
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store",
+			"Referrer-Policy": "no-referrer", "Content-Type": "text/html; charset=utf-8",
+		} {
+			if got := res.Header.Get(name); got != want {
+				t.Errorf("%s: %s: got %q, want %q", path, name, got, want)
+			}
 		}
 	}
 }
@@ -263,9 +338,10 @@ func TestUnits(t *testing.T) {
 	}{
 		{age(-time.Second), "0s"}, {age(59 * time.Second), "59s"}, {age(61 * time.Second), "1m 1s"},
 		{age(3*time.Hour + 59*time.Minute), "3h 59m"}, {age(49 * time.Hour), "2d 1h"},
-		{bytes(0), "0 B"}, {bytes(1023), "1023 B"}, {bytes(1536), "1.5 KiB"}, {bytes(5 << 40), "5.0 TiB"},
-		{bytes(1<<64 - 1), "16384.0 PiB"},
-		{roundTrip(0), "not measured"}, {roundTrip(123456 * time.Nanosecond), "123µs"}, {roundTrip(12345 * time.Microsecond), "12.3ms"},
+		{bytesOf(0), "0 B"}, {bytesOf(1023), "1023 B"}, {bytesOf(1536), "1.5 KiB"}, {bytesOf(5 << 40), "5.0 TiB"},
+		{bytesOf(1<<64 - 1), "16384.0 PiB"},
+		{dur(0), "-"}, {dur(123456 * time.Nanosecond), "0.1 ms"}, {dur(12345 * time.Microsecond), "12 ms"}, {dur(1500 * time.Millisecond), "1.5 s"}, {dur(90 * time.Second), "1m 30s"},
+		{rate(0), "0/s"}, {rate(1.25), "1.2/s"}, {rate(123.4), "123/s"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,9 +13,10 @@ import (
 type hosts struct {
 	bound string     // the host listened on, lower case, "" for every address
 	ip    netip.Addr // the same, if it is an address
+	names []string   // others, lower case
 }
 
-func newHosts(addr string) hosts {
+func newHosts(addr string, names []string) hosts {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		host = addr
@@ -24,6 +26,9 @@ func newHosts(addr string) hosts {
 		if h.ip = canonical(ip); h.ip.IsUnspecified() {
 			h = hosts{}
 		}
+	}
+	for _, name := range names {
+		h.names = append(h.names, strings.TrimSuffix(strings.ToLower(name), "."))
 	}
 	return h
 }
@@ -36,7 +41,7 @@ func (h hosts) answer(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") || name == h.bound {
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") || name == h.bound || slices.Contains(h.names, name) {
 		return true
 	}
 	ip, err := netip.ParseAddr(name)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -202,6 +203,20 @@ func (t *Tokens) serves(name originname.Name, domains originname.Domains) bool {
 	return slices.ContainsFunc(t.entries, func(e entry) bool { return e.allows(name, domains) })
 }
 
+// namesWritten returns the names that stand in the tokens, each once, "" for the default
+// origin. Those that a "*" stands for are not among them.
+func (t *Tokens) namesWritten() []string {
+	names := make(map[string]bool)
+	for _, e := range t.entries {
+		for name := range e.names {
+			if !strings.Contains(name, "*") {
+				names[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // TokenSource is where the tokens come from.
 type TokenSource struct {
 	File string
@@ -298,6 +313,14 @@ func (a *Auth) Served(name string) bool {
 func (a *Auth) Names(host string) bool {
 	t := a.tokens.Load()
 	return t != nil && t.hosts != nil && hasName(t.hosts, host)
+}
+
+// NamesWritten returns the names that stand in the tokens of now.
+func (a *Auth) NamesWritten() []string {
+	if t := a.tokens.Load(); t != nil {
+		return t.namesWritten()
+	}
+	return nil
 }
 
 // known returns the credential of a token, and whether it is one of ours.

@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	"cmd/c": {"internal/cli", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname"},
+	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname"},
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy"},
 
 	"internal/front":  {"internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},
@@ -55,9 +55,9 @@ var arrows = map[string][]string{
 	"internal/serve":      {"internal/httpfield", "internal/loglimit", "internal/oneline"},
 	"internal/addrkey":    nil,
 	"internal/httpfield":  nil,
-	"internal/admin":      nil,
 	"internal/cli":        {"internal/config", "internal/linelog", "internal/nearest", "internal/oneline"},
 	"internal/config":     {"internal/nearest"},
+	"internal/admin":      {"internal/inspect"},
 	"internal/inspect":    nil,
 	"internal/invitation": nil,
 	"internal/linelog":    {"internal/oneline"},
@@ -411,9 +411,9 @@ func TestLicenceOfBothModules(t *testing.T) {
 }
 
 // stamps are the files that make numbers of times, none of them a duration: what
-// a file's ETag holds of its stamp.
+// a file's ETag holds of its stamp, and what Prometheus is told.
 var stamps = []string{
-	"internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
+	"internal/admin/metrics.go", "internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
 }
 
 // A duration is the difference of two time.Times, which have the monotonic clock.

@@ -57,6 +57,8 @@ type Config struct {
 	Load func() (open, held int)
 	// URLs returns the addresses at which visitors reach an origin.
 	URLs func(origin string) []string
+	// Written returns an origin's name as people write it, "" if that is no other.
+	Written func(origin string) string
 	// Unreachable says why no visitor can reach it, "" if one can.
 	Unreachable func(origin string) string
 	// Labels is how many origins have figures of their own in the metrics. Zero:
@@ -90,10 +92,11 @@ type Session struct {
 // Origin is all that is known of one.
 type Origin struct {
 	Name      string
+	Written   string // of Complete: the name as people write it, where that is another
 	State     string
-	Since     time.Time // the zero Time: it was never there
-	Why       string    // the state is no good one
-	URLs      []string
+	Since     time.Time     // the zero Time: it was never there
+	Why       string        // the state is no good one
+	URLs      []string      // of Complete
 	Sessions  []Session     // the oldest first
 	InFlight  int           // their sum
 	RoundTrip time.Duration // of the slowest
@@ -105,7 +108,7 @@ type Origin struct {
 	ErrorRate        float32
 	InRate, OutRate  float32
 	P50, P99         time.Duration // until the response's headers, of the last one to two minutes
-	Recent           []uint32      // requests in each five seconds of the last five minutes; nil if there were none
+	Recent           []uint32      // of Complete: requests in each five seconds of the last five minutes; nil if there were none
 	SessionsStarted  uint64
 	SessionsEnded    uint64
 	LastRefusal      *Refusal // since it was there last
@@ -152,8 +155,9 @@ type Board struct {
 	changes     []Change // the latest last
 	lastChange  uint64
 
-	fresh sync.Mutex // one Listing is made at a time
-	list  *Listing   // guarded by fresh
+	stale atomic.Bool // somebody came or went since list was made
+	fresh sync.Mutex  // one Listing is made at a time
+	list  *Listing    // guarded by fresh
 }
 
 // entry is one origin.
@@ -186,6 +190,9 @@ func New(c Config) *Board {
 	}
 	if c.URLs == nil {
 		c.URLs = func(string) []string { return nil }
+	}
+	if c.Written == nil {
+		c.Written = func(string) string { return "" }
 	}
 	if c.Unreachable == nil {
 		c.Unreachable = func(string) string { return "" }
@@ -328,6 +335,7 @@ func (b *Board) SessionStarted(origin string) {
 	defer b.mu.Unlock()
 	e := b.entryLocked(origin)
 	e.started++
+	b.stale.Store(true)
 	if !e.serving {
 		e.up = time.Now()
 		b.changedLocked(origin, Connected, "")
@@ -343,6 +351,7 @@ func (b *Board) SessionLeaves(origin string, serving, revoked bool, why string) 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entryLocked(origin)
+	b.stale.Store(true)
 	if serving || !e.serving && !revoked {
 		return
 	}
@@ -363,6 +372,7 @@ func (b *Board) SessionEnded(origin string, serving bool, why string) {
 	defer b.mu.Unlock()
 	e := b.entryLocked(origin)
 	e.ended++
+	b.stale.Store(true)
 	if serving {
 		return
 	}
@@ -408,12 +418,17 @@ func (b *Board) Changes(origin string, after uint64, max int) []Change {
 	return found
 }
 
-// Listing returns the origins as they are, or were less than a second ago: so many
-// may look at once.
-func (b *Board) Listing() *Listing {
+// Listing returns the origins as they are, or, but for who is there, were less than a
+// second ago: so many may look at once.
+func (b *Board) Listing() *Listing { return b.listing(freshFor) }
+
+// ListingNow returns the origins as they are.
+func (b *Board) ListingNow() *Listing { return b.listing(0) }
+
+func (b *Board) listing(age time.Duration) *Listing {
 	b.fresh.Lock()
 	defer b.fresh.Unlock()
-	if b.list == nil || time.Since(b.list.At) > freshFor {
+	if b.stale.Swap(false) || b.list == nil || time.Since(b.list.At) >= age {
 		b.list = b.makeListing()
 	}
 	return b.list
@@ -430,10 +445,9 @@ func (b *Board) makeListing() *Listing {
 	for name := range sessions {
 		b.entryLocked(name)
 	}
-	slot := int64(l.At.Sub(b.started) / slotTime)
 	l.Origins = make([]Origin, 0, len(b.entries))
 	for _, e := range b.entries {
-		l.Origins = append(l.Origins, e.origin(sessions[e.name], slot))
+		l.Origins = append(l.Origins, e.origin(sessions[e.name]))
 	}
 	b.mu.Unlock()
 
@@ -442,7 +456,6 @@ func (b *Board) makeListing() *Listing {
 	}
 	for i := range l.Origins {
 		o := &l.Origins[i]
-		o.URLs = b.cfg.URLs(o.Name)
 		if o.State == Connected {
 			if why := b.cfg.Unreachable(o.Name); why != "" {
 				o.State, o.Why = Unreachable, why
@@ -461,11 +474,24 @@ func (b *Board) Origin(name string) (Origin, bool) {
 	if !ok {
 		return Origin{}, false
 	}
-	return l.Origins[i], true
+	o := l.Origins[i]
+	b.Complete(&o)
+	return o, true
+}
+
+// Complete fills in what a Listing leaves out, which is too much for ten thousand
+// origins of which fifty are shown.
+func (b *Board) Complete(o *Origin) {
+	o.URLs, o.Written = b.cfg.URLs(o.Name), b.cfg.Written(o.Name)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.entries[o.Name]; e != nil && e.trend != nil {
+		o.Recent = e.trend.recent(int64(time.Since(b.started) / slotTime))
+	}
 }
 
 // origin is called with Board.mu.
-func (e *entry) origin(sessions []Session, slot int64) Origin {
+func (e *entry) origin(sessions []Session) Origin {
 	o := Origin{
 		Name: e.name, Sessions: sessions, Why: e.why, Since: e.gone, SessionsStarted: e.started, SessionsEnded: e.ended,
 		labelled: e.labelled,
@@ -510,7 +536,6 @@ func (e *entry) origin(sessions []Session, slot int64) Origin {
 		o.RequestRate, o.ErrorRate, o.InRate, o.OutRate = tr.rates[0], tr.rates[1], tr.rates[2], tr.rates[3]
 		h := t.headers.load()
 		o.P50, o.P99 = quantiles(h.minus(&tr.hist[1]))
-		o.Recent = tr.recent(slot)
 	}
 	return o
 }

@@ -52,6 +52,7 @@ func (b *Board) Refused(r Refusal) {
 		return
 	}
 	if e := b.find(r.Origin); e != nil {
+		b.stale.Store(true)
 		if e.refused.IsZero() {
 			e.refused = r.Time
 		}

@@ -181,3 +181,14 @@ func (*Board) since(last *figures, t *Tally) figures {
 	*last = now
 	return d
 }
+
+// LastPoint returns the last second, and false before there was one.
+func (b *Board) LastPoint() (Point, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := &b.series.seconds
+	if len(r.points) == 0 {
+		return Point{}, false
+	}
+	return r.points[(r.next+len(r.points)-1)%len(r.points)], true
+}

@@ -2,7 +2,9 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -56,6 +58,33 @@ func (t *Table) Dismiss(keep map[*Member]bool) {
 		go t.retire(m)
 	}
 }
+
+// Disconnect has each session of a name finish what it serves, as if another had
+// replaced it, and returns how many there were: their Cs connect anew. It waits for
+// none.
+func (t *Table) Disconnect(name Name) int {
+	t.mu.Lock()
+	e := t.entries[name]
+	if e == nil || t.stopped {
+		t.mu.Unlock()
+		return 0
+	}
+	members := slices.Clone(e.serving)
+	for _, m := range members {
+		e.leave(m)
+		m.told = true
+	}
+	t.running.Add(len(members))
+	t.mu.Unlock()
+	for _, m := range members {
+		t.emit(Leaving, m, errDisconnected)
+		// Ends within Drain, or with ctx; Shutdown waits for it.
+		go t.retire(m)
+	}
+	return len(members)
+}
+
+var errDisconnected = errors.New("the operator has it connect anew")
 
 // serving returns the sessions that take requests.
 func (t *Table) serving() []*Member {

@@ -57,8 +57,8 @@ type Event struct {
 	Frames   spdy.Frames   // Dropped, and Ended with Err: the session's last ones
 }
 
-// flown returns the last frames of m's session, where it remembers them.
-func (m *Member) flown() spdy.Frames {
+// Frames returns the last frames of m's session, where it remembers them.
+func (m *Member) Frames() spdy.Frames {
 	if s, ok := m.Session.(interface{ Frames() spdy.Frames }); ok {
 		return s.Frames()
 	}

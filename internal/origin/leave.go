@@ -50,7 +50,7 @@ func (t *Table) watch(e *entry, m *Member) {
 	}
 	ended := Event{Kind: Ended, Member: m, Sessions: sessions, Lasted: time.Since(m.since), Err: err, Told: closed}
 	if err != nil {
-		ended.Frames = m.flown()
+		ended.Frames = m.Frames()
 	}
 	t.cfg.OnEvent(ended)
 }
@@ -81,7 +81,7 @@ func (t *Table) emit(kind EventKind, m *Member, err error) {
 	t.mu.Unlock()
 	e := Event{Kind: kind, Member: m, Sessions: sessions, Lasted: time.Since(m.since), Err: err}
 	if kind == Dropped {
-		e.Frames = m.flown()
+		e.Frames = m.Frames()
 	}
 	t.cfg.OnEvent(e)
 }

@@ -2,8 +2,11 @@ package proxy_test
 
 import (
 	"bytes"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/proxy"
@@ -27,7 +30,7 @@ func TestAdminPort(t *testing.T) {
 		}
 	}
 	h, arrived, release := blocking()
-	startC(t, x, h, nil)
+	startC(t, x, h, func(c *agent.Config) { c.Agent = "test/1" })
 	startC(t, x, h, func(c *agent.Config) { c.Name = "Film" })
 	rt := transport(t, nil, false)
 	open := async(deadline(t), rt, "GET", x.url("/open"), nil)
@@ -43,13 +46,22 @@ func TestAdminPort(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"/", 200, "Default origin (@)"}, {"/", 200, "Origin film"}, {"/readyz?origin=@", 200, "ready"}, {"/readyz?origin=FILM", 200, "ready"},
+		{"/", 200, "default origin"}, {"/", 200, `data-key="film"`}, {"/", 200, "this proxy has no domain"}, {"/origins/film", 200, "127.0.0.1:"}, {"/readyz?origin=@", 200, "ready"}, {"/readyz?origin=FILM", 200, "ready"},
 		{"/debug", 200, "incoming: 1\nserving: 1\n"},
 		{"/metrics", 200, "spdy_proxy_origins 2\n"}, {"/metrics", 200, `spdy_proxy_requests_total{class="2xx",origin="@"} 1` + "\n"},
-		{"/metrics", 200, `spdy_proxy_body_bytes_total{direction="to_origin"} 5000` + "\n"},
+		{"/metrics", 200, `spdy_proxy_body_bytes_total{direction="to_origin",origin="@"} 5000` + "\n"},
 	} {
 		if status, text := x.adminGet(c.path); status != c.status || !strings.Contains(text, c.want) {
 			t.Errorf("%s: got %d %.2000q, want %d with %q", c.path, status, text, c.status, c.want)
+		}
+	}
+	for _, c := range []struct{ path, want string }{
+		{"/api/v1/origins/film", `"state":"unreachable"`}, {"/api/v1/origins?state=connected", `"matched":1`},
+		{"/api/v1/requests?open=1", `"phase":"waits for the response"`}, {"/api/v1/requests?open=1", `"method":"POST"`},
+		{"/api/v1/status", `"connected":1`}, {"/api/v1/origins/@", `"bytes_in":5000`}, {"/api/v1/origins/@", `"agent":"test/1"`},
+	} {
+		if status, text := x.adminGet(c.path); status != 200 || !strings.Contains(text, c.want) {
+			t.Errorf("%s: got %d %.2000q, want %q", c.path, status, text, c.want)
 		}
 	}
 	close(release)
@@ -74,5 +86,80 @@ func TestAdminOptions(t *testing.T) {
 	}
 	if status, _ := x.adminGet("/debug/pprof/cmdline"); status != 404 {
 		t.Errorf("/debug/pprof/cmdline: got %d, want 404", status)
+	}
+}
+
+// What becomes of an origin, in the words of the API: refused, revoked, told to connect
+// anew.
+func TestOriginStates(t *testing.T) {
+	f := newFiles(t)
+	f.write("token", "good-token @ film\nother-token books\n")
+	f.write("admin", "0123456789abcdef\n")
+	x := startP(t, f, func(c *proxy.Config) { c.AdminToken = f.path("admin") })
+	ask := func(method, path string) (int, string) {
+		t.Helper()
+		a := fetch(deadline(t), transport(t, nil, false), method, "http://"+x.AdminAddr().String()+path, nil, func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer 0123456789abcdef")
+		})
+		return a.status, string(a.body)
+	}
+	state := func(name, want string) {
+		t.Helper()
+		waitFor(t, name+" "+want, func() bool {
+			_, text := ask("GET", "/api/v1/origins/"+name)
+			return strings.Contains(text, `"state":"`+want+`"`)
+		})
+	}
+	if status, _ := x.adminGet("/api/v1/status"); status != 401 {
+		t.Errorf("without the token: got %d, want 401", status)
+	}
+	state("@", "absent")
+	state("books", "absent")
+	refused := launchC(t, x, hello("c"), func(c *agent.Config) { c.Name = "books" })
+	state("books", "refused")
+	if _, text := ask("GET", "/api/v1/origins/books"); !strings.Contains(text, "this token may not register") {
+		t.Errorf("it is not said why: %s", text)
+	}
+	refused.crash()
+	y := startC(t, x, hello("c"), nil)
+	state("@", "connected")
+	if status, text := ask("POST", "/api/v1/origins/@/disconnect"); status != 200 || text != `{"disconnected":1}`+"\n" {
+		t.Errorf("disconnect: got %d %s", status, text)
+	}
+	y.log.wait("msg=connected", 2)
+	state("@", "connected")
+	f.write("token", "other-token books\n")
+	x.Reload()
+	state("@", "revoked")
+	x.log.wait("state=revoked", 1)
+	if _, text := ask("GET", "/metrics"); !strings.Contains(text, `spdy_proxy_origin_state{origin="@",state="revoked"} 1`) {
+		t.Error("the metrics do not say revoked")
+	}
+	f.write("admin", "short")
+	x.Reload()
+	if _, text := ask("GET", "/metrics"); !strings.Contains(text, "spdy_proxy_config_last_reload_successful 0") {
+		t.Error("the metrics do not say that the reload failed")
+	}
+}
+
+// The streams of events end at a stop, which does not wait for them.
+func TestEventsEndAtAStop(t *testing.T) {
+	x := startP(t, newFiles(t), nil)
+	res, err := x.admin.Get("http://" + x.AdminAddr().String() + "/api/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := io.ReadFull(res.Body, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	x.cancel()
+	x.wait()
+	if took := time.Since(start); took > 900*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		t.Errorf("the stream ends with %v", err)
 	}
 }

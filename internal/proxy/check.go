@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
@@ -56,6 +57,11 @@ func Check(cfg Config) (found []string, faults []error) {
 	}
 	if cfg.ACMEEmail != "" && fault(cfg.acme(domains).Check()) {
 		say("certificates by ACME, kept in %s", cfg.State)
+	}
+	if cfg.AdminToken != "" {
+		if _, err := admin.LoadToken(cfg.AdminToken); fault(err) {
+			say("admin token in %s", cfg.AdminToken)
+		}
 	}
 	_, err = control.ServerTLS{ClientCAFile: cfg.ClientCAFile}.Load()
 	fault(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/inspect"
 )
 
 // alpnSpoken is what the front port can speak over TLS.
@@ -55,6 +56,9 @@ type Config struct {
 	AccessLog       string        // file, "-" is Stdout; "": none
 	AccessJSON      bool          // one JSON object a line, instead of the combined format
 	PProf           bool          // Go's profiles on the admin port
+	AdminHosts      []string      // further names that the admin port answers to
+	AdminToken      string        // file with the token that it asks for; "": none, and nothing can be changed there
+	MetricsOrigins  int           // how many origins have metrics of their own; 0: inspect.DefaultLabels
 
 	KeepAlive time.Duration // a PING after this much silence; 0: never
 	Drain     time.Duration // how long open requests may finish at the end; 0: they may not
@@ -147,6 +151,12 @@ func (c Config) withDefaults() (Config, error) {
 	if n, k := len(c.CertFiles), len(c.KeyFiles); n != k {
 		fault("--cert is there %d times and --key %d times: give both for each certificate, in the same order", n, k)
 	}
+	if c.MetricsOrigins < 0 || c.MetricsOrigins > maxMetricsOrigins {
+		fault("--metrics-origins %d: give a number from 1 to %d, or 0 for %d", c.MetricsOrigins, maxMetricsOrigins, inspect.DefaultLabels)
+	}
+	if err := checkHosts(c.AdminHosts); err != nil {
+		fault("%w", err)
+	}
 	if err := checkALPN(c.ALPN); err != nil {
 		fault("%w", err)
 	}
@@ -157,6 +167,20 @@ func (c Config) withDefaults() (Config, error) {
 		return c, faults
 	}
 	return c, nil
+}
+
+// maxMetricsOrigins is how many origins may have metrics of their own: as many as there
+// can be.
+const maxMetricsOrigins = 10_000
+
+// checkHosts finds what is no name in --admin-host.
+func checkHosts(names []string) error {
+	for _, name := range names {
+		if name == "" || strings.ContainsAny(name, ":/ *") {
+			return fmt.Errorf("--admin-host %q: give a name as it stands in the address, without a port, such as admin.example.org", name)
+		}
+	}
+	return nil
 }
 
 func checkAddr(addr string) error {

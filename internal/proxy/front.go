@@ -8,7 +8,6 @@ import (
 
 	"github.com/amahi/spdy"
 
-	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/http1"
 )
@@ -27,7 +26,7 @@ func (p *Proxy) newFront() error {
 	cfg := front.Config{
 		Origins: p.origins, Domains: p.auth.Domains, Own: p.ownHost, Hold: p.cfg.Hold, ResponseTimeout: p.cfg.ResponseTimeout,
 		Stall: p.cfg.Stall, MaxHeaderBytes: p.cfg.MaxHeaderBytes, TrustedProxies: p.trusted, Auth: p.users,
-		OnDone: p.requestDone, Logger: p.log,
+		Meter: p.meter, OnDone: p.requestDone, Logger: p.log,
 	}
 	if p.cfg.AccessLog != "" {
 		f, err := openAccess(p.cfg.AccessLog, p.cfg.Stdout, p.log)
@@ -86,18 +85,6 @@ func badRequest(h http.Header, status int, detail string) string {
 func slackHeaderBytes(n int) int { return 2*n + 16<<10 }
 
 const slackHeaderLines = 4 * front.MaxHeaderLines
-
-// requestDone counts a request that ended.
-func (p *Proxy) requestDone(r *front.Record) {
-	name := r.Origin
-	if !r.Known {
-		name = ""
-	}
-	p.metrics.Request(admin.Request{
-		Origin: name, Known: r.Known, Status: r.Status, Aborted: r.Aborted, Headers: r.Headers, Duration: r.Duration,
-		Held: r.Held, Replayed: r.Replayed, Resumed: r.Resumed, Stalled: r.Stalled, OverShare: r.OverShare,
-	})
-}
 
 // configureTLS makes the front port speak what Config.ALPN lists.
 func (p *Proxy) configureTLS(server *http.Server) error {

@@ -22,6 +22,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/inspect"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -68,7 +69,8 @@ func newCatchingProxy(f *testing.F) (*catcher, chan any) {
 	if p.cfg, err = (Config{Front: "localhost:1", Control: "localhost:2", MaxHeaderBytes: 8192}).withDefaults(); err != nil {
 		f.Fatal(err)
 	}
-	p.metrics = admin.NewMetrics(source{p}, "test")
+	p.board = inspect.New(inspect.Config{})
+	p.metrics = admin.NewMetrics(source{p}, p.board, "test")
 	if err := p.newFront(); err != nil {
 		f.Fatal(err)
 	}

@@ -82,6 +82,7 @@ func (p *Proxy) linger(ctx context.Context, both map[*origin.Member]bool) {
 	p.certs.Stop() // the other one has the same folder
 	if p.adminLn != nil {
 		p.adminLn.Close() // the other one answers
+		p.adminAt.Stop()  // who watches asks it
 	}
 	p.frontLn.Close()
 	if p.httpLn != nil {

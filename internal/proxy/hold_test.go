@@ -216,7 +216,7 @@ func TestReplay(t *testing.T) {
 			if a.err != nil || a.status != c.status {
 				t.Fatalf("got %v, want %d", a, c.status)
 			}
-			wantCalls, wantReplayed := int32(1), ""
+			wantCalls, wantReplayed := int32(1), "0"
 			if c.status == 200 {
 				wantCalls, wantReplayed = 2, "1"
 			} else if !strings.Contains(a.header.Get("Proxy-Status"), "error=") {

@@ -292,7 +292,7 @@ func TestPriorityUplink(t *testing.T) {
 			return ch
 		}
 		last := at("u=7")
-		waitFor(t, "the download of low priority", func() bool { return x.metric(`spdy_proxy_body_bytes_total{direction="from_origin"}`) != "0" })
+		waitFor(t, "the download of low priority", func() bool { return x.metric(`spdy_proxy_body_bytes_total{direction="from_origin",origin="@"}`) != "0" })
 		first := at("u=0")
 		select {
 		case a := <-first:

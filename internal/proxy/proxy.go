@@ -33,6 +33,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/http1"
+	"github.com/amahi/spdy-proxy/internal/inspect"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 	"github.com/amahi/spdy-proxy/internal/origin"
 	"github.com/amahi/spdy-proxy/internal/originname"
@@ -61,6 +62,8 @@ type Proxy struct {
 	front     *http1.Server
 	http      *http1.Server // nil without --http; made by Listen
 	admin     *http.Server  // nil without --admin
+	adminAt   *admin.Port   // what it serves
+	board     *inspect.Board
 	metrics   *admin.Metrics
 	flight    *admin.Flight      // nil without --pprof; runs while Run does
 	events    func(origin.Event) // writes them to the log
@@ -84,6 +87,7 @@ type Proxy struct {
 	sessions sync.WaitGroup // one for each session's Serve
 
 	reloading sync.Mutex // one Reload at a time
+	reloads   reloads
 }
 
 // New reads every file that cfg names and joins the parts. Its error is a
@@ -152,17 +156,27 @@ func New(cfg Config) (*Proxy, error) {
 	p.control = &control.Server{
 		TLS: p.tls.Load, Auth: p.auth, ID: hex.EncodeToString(id[:]), Logger: p.log,
 		Handle: p.register, Wrap: spdy.Corkable,
-		Reach:   func(name, host string) ([]string, string) { return p.reach(origin.Name(name), host) },
-		Serving: func(name string) int { return p.origins.Serving(origin.Name(name)) },
+		Reach:     func(name, host string) ([]string, string) { return p.reach(origin.Name(name), host) },
+		Serving:   func(name string) int { return p.origins.Serving(origin.Name(name)) },
+		OnRefused: p.refused,
 	}
-	p.metrics = admin.NewMetrics(source{p}, cfg.Version)
+	p.newBoard()
+	p.metrics = admin.NewMetrics(source{p}, p.board, cfg.Version)
 	if cfg.Admin != "" {
-		ac := admin.Config{Source: source{p}, Metrics: p.metrics, Version: cfg.Version, Started: p.started, Addr: cfg.Admin, PProf: cfg.PProf}
+		ac := admin.Config{
+			Source: source{p}, Board: p.board, Metrics: p.metrics, Version: cfg.Version, Started: p.started, Addr: cfg.Admin, Hosts: cfg.AdminHosts, PProf: cfg.PProf,
+		}
 		if cfg.PProf {
 			p.flight = new(admin.Flight)
 			ac.Flight = p.flight
 		}
-		p.admin = admin.Server(admin.Handler(ac))
+		if cfg.AdminToken != "" {
+			if ac.Token, err = admin.LoadToken(cfg.AdminToken); err != nil {
+				return nil, &ConfigError{err}
+			}
+		}
+		p.adminAt = admin.Handler(ac)
+		p.admin = admin.Server(p.adminAt)
 		p.admin.ErrorLog = slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn)
 	}
 	return p, nil
@@ -268,6 +282,14 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 				fail(fmt.Errorf("the %s port failed: %w", what, err))
 			}
 		})
+	}
+	over := make(chan struct{})
+	var sampling sync.WaitGroup
+	defer sampling.Wait()
+	defer close(over)
+	if p.admin != nil {
+		// Ends with Run, which waits for it.
+		sampling.Go(func() { p.board.Run(over) })
 	}
 	serve("control", func() error { return p.control.Serve(p.controlLn) })
 	if err := p.cfg.Started(ctx); err != nil {
@@ -387,7 +409,7 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 	s := cfg.NewClientSession(reg.Conn)
 	if _, err := p.origins.Register(origin.Registration{
 		Name: origin.Name(reg.Name), Instance: reg.Instance, Credential: reg.Credential,
-		RemoteAddr: reg.RemoteAddr.String(), DialsAgain: reg.DialsAgain, ByFront: front != nil, Session: s,
+		RemoteAddr: reg.RemoteAddr.String(), Agent: reg.Agent, DialsAgain: reg.DialsAgain, ByFront: front != nil, Session: s,
 	}); err != nil {
 		return nil, err
 	}
@@ -418,10 +440,5 @@ func (p *Proxy) tracer(label string) func(spdy.FrameInfo) {
 func (p *Proxy) originEvent(e origin.Event) {
 	p.events(e)
 	p.certs.Changed()
-	switch e.Kind {
-	case origin.Connected:
-		p.metrics.SessionStarted(e.Member.Name().String())
-	case origin.Ended:
-		p.metrics.SessionEnded(e.Member.Name().String(), e.Lasted)
-	}
+	p.noteEvent(e)
 }

@@ -38,10 +38,18 @@ func (p *Proxy) Reload() {
 			kept(err)
 		}
 	}
+	if p.adminAt != nil && p.adminAt.Token != nil {
+		if err := p.adminAt.Token.Reload(); err != nil {
+			ok = false
+			kept(err)
+		}
+	}
 	if err := p.access.Reopen(); err != nil {
 		ok = false
 		kept(err)
 	}
+	p.nameOrigins()
+	p.reloads.note(ok)
 	if ok {
 		p.log.Info("certificates, tokens and passwords were read again")
 	}
@@ -56,6 +64,7 @@ func (p *Proxy) warnReadable() {
 		control.WarnReadable(p.log, "token file", p.cfg.Tokens.File)
 	}
 	control.WarnReadable(p.log, "htpasswd file", p.cfg.Htpasswd)
+	control.WarnReadable(p.log, "admin token file", p.cfg.AdminToken)
 }
 
 // endRevoked ends the sessions whose credential is gone, or may not serve their

@@ -1,9 +1,15 @@
 package proxy
 
 import (
+	"cmp"
+	"sync"
+	"time"
+
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/admin"
+	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/inspect"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -19,48 +25,118 @@ func (s source) Connected(name string) bool {
 	return err == nil && name != "" && s.p.origins.Connected(s.p.auth.Domains.Canonical(n))
 }
 
-// Snapshot implements admin.Source.
-func (s source) Snapshot() admin.Snapshot {
-	snap := admin.Snapshot{
+// Disconnect implements admin.Source.
+func (s source) Disconnect(name string) int {
+	n, err := origin.ParseName(name)
+	if err != nil || name == "" {
+		return 0
+	}
+	return s.p.origins.Disconnect(n)
+}
+
+// Figures implements admin.Source.
+func (s source) Figures() admin.Figures {
+	f := admin.Figures{
 		Front: s.p.FrontAddr().String(), Control: s.p.ControlAddr().String(),
-		Incoming: s.p.handler.InFlight(), Held: s.p.origins.Waiting(),
+		Incoming: s.p.handler.InFlight(), Held: s.p.origins.Waiting(), AccessLogDropped: s.p.access.Dropped(),
 	}
 	for _, o := range s.p.origins.Snapshot() {
-		if len(o.Sessions) == 0 {
-			continue // only waited for
-		}
-		shown := admin.Origin{Name: o.Name.String()}
-		if written := o.Name.Unicode(); written != shown.Name {
-			shown.Written = written
-		}
-		shown.URLs, shown.Unreachable = s.p.reach(o.Name, "")
 		for _, c := range o.Sessions {
-			stats := c.Stats()
-			shown.Sessions = append(shown.Sessions, admin.Session{
-				Instance: c.Instance(), Remote: c.RemoteAddr(), Since: c.Since(), Leaving: c.Leaving, InFlight: c.InFlight(),
-				Streams: stats.StreamsOpened, ToC: stats.BytesSent, FromC: stats.BytesReceived, RoundTrip: stats.PingRTT,
-			})
+			f.Serving += c.InFlight()
 		}
-		snap.Origins = append(snap.Origins, shown)
 	}
 	open, refused := s.p.frontLn.counts()
-	snap.Connections = admin.Connections{
+	f.Connections = admin.Connections{
 		Open: open, RefusedAddress: refused[refusedAddress], RefusedTotal: refused[refusedTotal],
 		DroppedSilent: refused[droppedSilent], DroppedIdle: refused[droppedIdle],
 	}
+	f.Reloaded, f.ReloadFailed = s.p.reloads.last()
+	return f
+}
+
+// Resets implements admin.Source.
+func (s source) Resets() []admin.Reset {
+	var resets []admin.Reset
 	t := s.p.origins.Totals()
-	snap.Totals = admin.Totals{ToC: t.BytesSent, FromC: t.BytesReceived, AccessLogDropped: s.p.access.Dropped()}
 	for i := range t.ResetsSent {
 		name := "out of range"
 		if i > 0 {
 			name = spdy.Status(i).String()
 		}
 		if n := t.ResetsSent[i]; n > 0 {
-			snap.Totals.Resets = append(snap.Totals.Resets, admin.Reset{Sent: true, Status: name, Count: n})
+			resets = append(resets, admin.Reset{Sent: true, Status: name, Count: n})
 		}
 		if n := t.ResetsReceived[i]; n > 0 {
-			snap.Totals.Resets = append(snap.Totals.Resets, admin.Reset{Status: name, Count: n})
+			resets = append(resets, admin.Reset{Status: name, Count: n})
 		}
 	}
-	return snap
+	return resets
+}
+
+// Open implements admin.Source.
+func (s source) Open(max int) []inspect.Request {
+	records, phases := s.p.handler.Open(max)
+	open := make([]inspect.Request, 0, len(records))
+	for i := range records {
+		r := requestOf(&records[i])
+		r.Phase, r.Target = phases[i], inspect.HideValues(r.Target)
+		open = append(open, r)
+	}
+	return open
+}
+
+// Certificates implements admin.Source.
+func (s source) Certificates() []admin.Certificate {
+	var list []admin.Certificate
+	for _, c := range s.p.certs.Snapshot() {
+		one := admin.Certificate{From: cmp.Or(c.File, c.From), NotAfter: c.NotAfter}
+		if len(c.Names) > 0 {
+			one.Name = c.Names[0]
+		}
+		if c.Err != nil {
+			one.Problem = c.Err.Error()
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// Nodes implements admin.Source.
+func (s source) Nodes() []admin.Node { return nil }
+
+// reloads is what came of reading the files that P was told of.
+type reloads struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	good   time.Time // the last time that all went well
+	failed bool      // since then
+}
+
+func (r *reloads) note(ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed = !ok; ok {
+		r.good = time.Now()
+	}
+}
+
+func (r *reloads) last() (good time.Time, failed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.good, r.failed
+}
+
+// requestOf is a Record as the Board has it.
+func requestOf(r *front.Record) inspect.Request {
+	q := inspect.Request{
+		Time: r.Time, ID: r.RequestID, Client: r.Client, User: r.User, Method: r.Method, Scheme: r.Scheme, Host: r.Host, Target: r.URI,
+		Proto: r.Proto, Agent: r.UserAgent, Origin: r.Origin, Known: r.Known, Session: r.Session, Stream: r.Stream,
+		Status: r.Status, Reason: r.Reason, Detail: r.Detail, Failed: r.Failed(), Aborted: r.Aborted, Stalled: r.Stalled,
+		Upgraded: r.Upgraded, OverShare: r.OverShare, In: r.BytesIn, Out: r.BytesOut,
+		Queued: r.Queued, Held: r.Held, Opened: r.Opened, Headers: r.Headers, Duration: r.Duration, Replayed: r.Replayed, Resumed: r.Resumed,
+	}
+	for _, a := range r.Attempts {
+		q.Attempts = append(q.Attempts, inspect.Attempt{Session: a.Session, Stream: a.Stream, After: a.After, Why: a.Err.Error()})
+	}
+	return q
 }

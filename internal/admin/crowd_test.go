@@ -1,0 +1,58 @@
+package admin
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/inspect"
+)
+
+// crowd returns a port with as many origins as there may be, all of them in use.
+func crowd(tb testing.TB) *Port {
+	tb.Helper()
+	f := &fake{ready: true}
+	now := time.Now()
+	for i := range 10_000 {
+		f.sessions = append(f.sessions, inspect.Session{
+			Origin: fmt.Sprintf("site-%05d", i), ID: uint64(i + 1), Instance: fmt.Sprintf("4f1c9a%04x.0", i), Remote: fmt.Sprintf("203.0.113.%d:%d", i%250, 40000+i%20000),
+			Agent: "c/v1.4.2 go1.27.3", Since: now.Add(-time.Hour), InFlight: i % 7, RoundTrip: time.Duration(i%40) * time.Millisecond, Measured: now,
+		})
+	}
+	newFake(f)
+	for i := range 20_000 {
+		f.board.Ended(&inspect.Request{
+			Time: now, ID: fmt.Sprintf("%032x", i), Method: "GET", Host: "a.example.org", Target: "/a/path/of/some/length?with=a&query=of", Origin: fmt.Sprintf("site-%05d", i%10_000),
+			Known: true, Status: 200, Headers: time.Duration(i%90) * time.Millisecond, Duration: time.Second,
+		})
+	}
+	return newHandler(f, false)
+}
+
+// What is shown of ten thousand origins does not grow with them.
+func TestCrowd(t *testing.T) {
+	p := crowd(t)
+	for path, most := range map[string]int{
+		"/": 100 << 10, "/?sort=-requests&page=77": 100 << 10, "/?q=site-0999": 100 << 10, "/origins/site-09999": 100 << 10, "/requests": 100 << 10,
+		"/api/v1/status?series=24h": 100 << 10, "/api/v1/origins?page=200": 100 << 10, "/api/v1/requests": 100 << 10,
+	} {
+		if n := len(body(t, ask(p, "GET", "http://localhost"+path))); n > most {
+			t.Errorf("%s: %d bytes, want at most %d", path, n, most)
+		} else {
+			t.Logf("%s: %d bytes", path, n)
+		}
+	}
+}
+
+// How long the page of ten thousand origins takes, with a listing that is new each time.
+func BenchmarkCrowd(b *testing.B) {
+	p := crowd(b)
+	for _, path := range []string{"/", "/?sort=-p99", "/api/v1/origins", "/api/v1/status", "/metrics"} {
+		b.Run(path, func(b *testing.B) {
+			for b.Loop() {
+				p.Board.ListingNow()
+				ask(p, "GET", "http://localhost"+path)
+			}
+		})
+	}
+}

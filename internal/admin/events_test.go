@@ -1,0 +1,199 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/inspect"
+)
+
+// follow returns the events of a path as "name data" until ctx ends or the port stops.
+func follow(ctx context.Context, t *testing.T, url string, header map[string]string) <-chan string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		r.Header.Set(k, v)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%s: %s, %s", url, res.Status, res.Header.Get("Content-Type"))
+	}
+	events := make(chan string, 100)
+	go func() { // ends with the response
+		defer close(events)
+		defer res.Body.Close()
+		name, data := "", ""
+		lines := bufio.NewScanner(res.Body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			key, value, _ := strings.Cut(lines.Text(), ": ")
+			switch {
+			case key == "event":
+				name = value
+			case key == "data":
+				data += value
+			case key == "" && name != "":
+				events <- name + " " + data
+				name, data = "", ""
+			}
+		}
+	}()
+	return events
+}
+
+// next returns the data of the next event of that name.
+func next(t *testing.T, events <-chan string, name string) string {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				t.Fatalf("the stream has ended, without %s", name)
+			}
+			if data, ok := strings.CutPrefix(e, name+" "); ok {
+				return data
+			}
+		case <-limit:
+			t.Fatalf("no event %s", name)
+		}
+	}
+}
+
+// serve listens: a response that is written as it comes needs a connection.
+func serve(t *testing.T, p *Port) string {
+	t.Helper()
+	server := httptest.NewUnstartedServer(p)
+	server.Config = Server(p)
+	server.Config.Handler = p
+	server.Start()
+	t.Cleanup(server.Close)
+	t.Cleanup(p.Stop)
+	return server.URL
+}
+
+// What happens is told as it does: to programs as JSON, to the pages as their own
+// HTML.
+func TestEvents(t *testing.T) {
+	f := busy()
+	p := newHandler(f, false)
+	url := serve(t, p)
+	events := follow(t.Context(), t, url+"/api/v1/events?origin=film", nil)
+	var status statusJSON
+	if err := json.Unmarshal([]byte(next(t, events, "status")), &status); err != nil || !status.Ready || status.Origins["refused"] != 1 {
+		t.Errorf("status: %+v, %v", status, err)
+	}
+	if data := next(t, events, "origins"); !strings.Contains(data, `"name":"film"`) {
+		t.Errorf("origins: %s", data)
+	}
+	f.board.SessionStarted("gone")
+	f.board.Ended(&inspect.Request{ID: "other", Origin: "@", Known: true, Status: 200})
+	for i := range maxBurst + 5 {
+		f.board.Ended(&inspect.Request{ID: fmt.Sprintf("r%d", i), Origin: "film", Known: true, Status: 200})
+	}
+	if data := next(t, events, "changes"); !strings.Contains(data, `"origin":"gone","state":"connected"`) {
+		t.Errorf("changes: %s", data)
+	}
+	var told struct {
+		Requests []requestJSON
+		Missed   int
+	}
+	if err := json.Unmarshal([]byte(next(t, events, "requests")), &told); err != nil || len(told.Requests) != maxBurst || told.Missed != 5 || told.Requests[0].ID != "r0" {
+		t.Errorf("%d requests, %d missed, %v; want %d and 5", len(told.Requests), told.Missed, err, maxBurst)
+	}
+	// Who comes back hears what it has missed.
+	again := follow(t.Context(), t, url+"/api/v1/events?topics=requests", map[string]string{"Last-Event-ID": "2"})
+	if data := next(t, again, "requests"); !strings.Contains(data, `"id":"other"`) {
+		t.Errorf("after 2: %.300s", data)
+	}
+	page := follow(t.Context(), t, url+"/?q=film", map[string]string{"Accept": "text/event-stream"})
+	if data := next(t, page, "main"); !strings.Contains(data, `data-key="film"`) || strings.Contains(data, `data-key="@"`) || strings.Contains(data, "<html") {
+		t.Errorf("main: %.300s", data)
+	}
+	// The end of the program ends the streams at once.
+	p.Stop()
+	for _, ch := range []<-chan string{events, again, page} {
+		limit := time.After(10 * time.Second)
+		for open := true; open; {
+			select {
+			case _, open = <-ch:
+			case <-limit:
+				t.Fatal("a stream does not end")
+			}
+		}
+	}
+	if res, err := http.Get(url + "/api/v1/events"); err != nil || res.StatusCode != 503 {
+		t.Errorf("after the stop: %v, %v", res, err)
+	}
+}
+
+// There are so many streams and no more, and those that end make room.
+func TestEventsBounded(t *testing.T) {
+	f := idle()
+	url := serve(t, newHandler(f, false))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var all []<-chan string
+	for range maxStreams {
+		all = append(all, follow(ctx, t, url+"/api/v1/events?topics=status", nil))
+	}
+	res, err := http.Get(url + "/api/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("one more: %s", res.Status)
+	}
+	cancel()
+	for _, events := range all {
+		for range events {
+		}
+	}
+	for limit := time.Now().Add(20 * time.Second); ; {
+		res, err := http.Get(url + "/api/v1/events?topics=none")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode == 200 {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("no room after the end of all: %s", res.Status)
+		}
+	}
+}
+
+// Who reads nothing holds no memory but the system's, and is let go.
+func TestSlowReader(t *testing.T) {
+	f := busy()
+	p := newHandler(f, false)
+	url := serve(t, p)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	fmt.Fprintf(conn, "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	// Another one is not held up.
+	events := follow(t.Context(), t, url+"/api/v1/events?topics=status", nil)
+	for range 3 {
+		next(t, events, "status")
+	}
+}
