@@ -40,7 +40,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run test integration two-machines acme-test browser-test clients race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run test integration two-machines acme-test browser-test clients monitoring race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -62,6 +62,9 @@ clients: all ## curl, wget, apt, players, Kodi, WebDAV and more through the pair
 
 acme-test: all ## certificates from a real ACME server, Debian's pebble, in some 3 minutes; ACMEFLAGS=--list
 	@$(GO) run ./integration-tests/acme $(if $(REQUIRE),--require) $(ACMEFLAGS)
+
+monitoring: all ## the alerts and the metrics, read and scraped by a real Prometheus
+	@integration-tests/monitoring/run
 
 browser-test: all ## a real browser and a real application through the pair; needs Node and Chromium
 	@integration-tests/browser/run
@@ -113,7 +116,7 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both mod
 	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./...); done
 	@find README.md .github cmd internal integration-tests -name node_modules -prune -o \( -name '*.go' -o -name '*.md' -o -name '*.sh' -o -name '*.html' \) -print0 | \
 	  xargs -0 $(GO) run $(MISSPELL) -error
-	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/*.sh; do bash -n $$f; done
+	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run integration-tests/*.sh; do bash -n $$f; done
 
 vuln: export GO := $(GO)
 vuln: export GOVULNCHECK := $(GOVULNCHECK)
