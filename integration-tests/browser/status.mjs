@@ -1,0 +1,80 @@
+// The status page in a browser: node status.mjs http://ADMIN http://FRONT ASKED
+// When the file ASKED is there, p is to be started again. C has the name film.
+import { writeFile } from "node:fs/promises";
+import { equal, holds, shot, withBrowser } from "./browser.mjs";
+
+const [admin, front, asked] = process.argv.slice(2);
+
+const ask = async (times) => { for (let i = 0; i < times; i++) await (await fetch(`${front}/image.jpg`)).arrayBuffer(); };
+
+await withBrowser(async (context) => {
+  const page = await context.newPage();
+  const faults = [];
+  page.on("pageerror", (e) => faults.push(String(e)));
+  page.on("console", (m) => m.type() === "error" && !m.text().includes("ERR_CONNECTION") && !m.text().includes("ERR_INCOMPLETE") && faults.push(m.text()));
+  const row = (name) => page.locator(`tr[data-key="${name}"]`);
+
+  await page.goto(admin);
+  await row("@").waitFor();
+  equal("both origins are there", ["@ default origin", "film"], await page.locator("tbody th a:first-child").allInnerTexts());
+  holds("the state has a word", (await row("@").locator("td[data-name=State]").innerText()).startsWith("connected"));
+
+  // It follows, without being loaded again.
+  await page.evaluate(() => { window.same = true; });
+  await ask(30);
+  await row("@").locator(".spark").waitFor();
+  const drawn = () => page.waitForFunction(() => document.querySelector(".charts path.first").getAttribute("d")?.split(" ").some((p) => parseFloat(p.split(",")[1]) < 60));
+  await drawn();
+  holds("charts and rows follow what happens", await page.evaluate(() => window.same === true));
+  await page.hover(".charts svg >> nth=0", { position: { x: 200, y: 30 } });
+  await shot(page, "status");
+
+  await page.fill("input[type=search]", "fil");
+  await row("@").waitFor({ state: "detached" });
+  holds("what is typed is searched for at once", await row("film").isVisible() && page.url().endsWith("?q=fil"));
+  await page.fill("input[type=search]", "nothing like it");
+  await page.getByText("No origin is like this").waitFor();
+  await page.fill("input[type=search]", "");
+  await row("@").waitFor();
+  holds("and all are there again", await page.evaluate(() => window.same === true));
+
+  // Requests, one of them open.
+  await page.goto(`${admin}/requests`);
+  await ask(1);
+  const first = page.locator(".requests li").first();
+  await first.locator("summary").click();
+  const id = await first.getAttribute("data-key");
+  holds("a request shows its steps", (await first.locator("dl").innerText()).includes("headers after"));
+  await ask(3);
+  await page.waitForFunction((id) => document.querySelector(".requests li").dataset.key !== id, id);
+  holds("it stays open while others come", await page.locator(`.requests li[data-key="${id}"] dl`).isVisible());
+  await shot(page, "requests");
+
+  // An origin's own page, and P's restart.
+  await page.goto(`${admin}/origins/film`);
+  equal("an origin has its page", "film", await page.locator("h1").innerText());
+  await page.goto(admin);
+  await row("film").waitFor();
+  const other = page.waitForEvent("load", { timeout: 60_000 });
+  await writeFile(asked, "");
+  await page.locator(".live").waitFor({ timeout: 60_000 });
+  holds("the page says that P is gone", true);
+  await other;
+  await row("@").locator(".connected").waitFor({ timeout: 60_000 });
+  await row("film").locator(".unreachable").waitFor({ timeout: 60_000 }); // p has no --domain
+  holds("it survives P's restart", await page.locator(".live").isHidden());
+  await page.waitForTimeout(1500);
+  await ask(20);
+  await drawn();
+  holds("and follows the new one", true);
+  equal("no errors", [], faults);
+
+  // Without its script it is a table.
+  const plain = await context.browser()?.newContext({ javaScriptEnabled: false });
+  if (plain) {
+    const table = await plain.newPage();
+    await table.goto(`${admin}/?q=film`);
+    equal("without its script it is a table", 1, await table.locator("tbody tr").count());
+    await plain.close();
+  }
+});
