@@ -62,6 +62,8 @@ func (o *origin) flags(fs *cli.Flags) {
 
 func (o *options) runFlags(fs *cli.Flags) {
 	fs.Group("Running")
+	fs.StringVar(&o.AccessLog, "access-log", "", "one line a request to `FILE`; - is standard output")
+	fs.Var(&o.AccessFormat, "access-log-format", "its lines as `combined|json` (default: json with --log-format json, else combined)")
 	fs.DurationVar(&o.KeepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, the proxy is dead; 0: never")
 	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "how long open requests may finish when c stops")
 	fs.StringVar(&o.pidFile, "pid-file", "", "keep the process's id in `FILE`, at a hand-over the new one's")
@@ -117,6 +119,9 @@ func (o *options) config(p *cli.Process) (cfg originserver.Config, err error) {
 	cfg.Version = cli.Version()
 	cfg.Logger = p.Log
 	cfg.Getenv = os.Getenv
+	cfg.Stdout = p.Stdout
+	// Who reads the log as JSON reads the access log so too, unless told otherwise.
+	cfg.AccessFormat = cfg.AccessFormat.Or(p.Flags.Lookup("log-format").Value.String() == "json")
 	if o.debug {
 		cfg.Trace = p.Trace
 	}

@@ -54,6 +54,7 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.StringSliceVar(&o.ProxyProtocol, "proxy-protocol", nil, "load balancers in the network `CIDR` tell whose a connection to the front port is, by a PROXY header; may be repeated")
 	fs.StringVar(&o.Htpasswd, "htpasswd", "", "ask visitors for a name and password of `FILE` (bcrypt)")
 	fs.StringVar(&o.AccessLog, "access-log", "", "one line a request to `FILE`; - is standard output")
+	fs.Var(&o.AccessFormat, "access-log-format", "its lines as `combined|json` (default: json with --log-format json, else combined)")
 	fs.Group("Running")
 	fs.StringSliceVar(&o.AdminHosts, "admin-host", nil, "a further `NAME` that the admin port answers to; may be repeated")
 	fs.StringVar(&o.AdminToken, "admin-token-file", "", "the admin port asks for the token in `FILE`, and allows changes with it")
@@ -82,8 +83,8 @@ func (o *options) config(p *cli.Process) proxy.Config {
 	cfg.Version = cli.Version()
 	cfg.Logger = p.Log
 	cfg.Stdout = p.Stdout
-	// Who reads the log as JSON reads the access log so too.
-	cfg.AccessJSON = p.Flags.Lookup("log-format").Value.String() == "json"
+	// Who reads the log as JSON reads the access log so too, unless told otherwise.
+	cfg.AccessFormat = cfg.AccessFormat.Or(p.Flags.Lookup("log-format").Value.String() == "json")
 	if o.debug {
 		cfg.Trace = p.Trace
 	}

@@ -25,7 +25,7 @@ func TestFlags(t *testing.T) {
 		"tls": "false", "alpn": "[h2,http/1.1,spdy/3.1]", "cert": "[certs/p.pem]", "key": "[certs/p.key]",
 		"client-ca": "", "http": "", "hsts": "0s", "acme-email": "", "acme-ca": "", "acme-ca-root": "", "acme-dns-exec": "", "state": "state",
 		"no-auth": "false", "domain": "[]", "public-url": "", "hold": "10s", "response-timeout": "1m0s", "stall": "1m0s",
-		"max-header-bytes": "65536", "trusted-proxy": "[]", "proxy-protocol": "[]", "htpasswd": "", "access-log": "", "pprof": "false",
+		"max-header-bytes": "65536", "trusted-proxy": "[]", "proxy-protocol": "[]", "htpasswd": "", "access-log": "", "access-log-format": "", "pprof": "false",
 		"admin-host": "[]", "admin-token-file": "", "metrics-origins": "1000",
 		"token-file": "certs/token", "keepalive": "15s", "drain": "30s", "spdy-debug": "false", "pid-file": "",
 	}
@@ -75,6 +75,7 @@ func TestExitStatus(t *testing.T) {
 		{"a missing certificate", []string{"--cert", missing}, 2, missing, ""},
 		{"--no-auth for everybody", []string{"--no-auth", "--control", ":0"}, 2, "--no-auth", ""},
 		{"a pid file in no folder", []string{"--pid-file", filepath.Join(missing, "pid")}, 2, "--pid-file", ""},
+		{"a bad format", []string{"--access-log-format", "xml"}, 2, "--access-log-format", ""},
 		{"a bad log level", []string{"--log-level", "loud"}, 2, "--log-level", ""},
 	} {
 		var stdout, stderr bytes.Buffer

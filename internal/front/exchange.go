@@ -125,7 +125,7 @@ func (e *exchange) end() {
 
 	e.completeRecord()
 	if h.cfg.AccessLog != nil {
-		h.cfg.AccessLog.write(&e.rec)
+		h.cfg.AccessLog.Write(e.rec.line())
 	}
 	if h.cfg.OnDone != nil {
 		h.cfg.OnDone(&e.rec)

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/origin"
 	"github.com/amahi/spdy-proxy/internal/originname"
 )
@@ -76,7 +77,7 @@ type Config struct {
 	Auth *Htpasswd
 
 	// AccessLog, if set, gets a line for each request.
-	AccessLog *AccessLog
+	AccessLog *accesslog.Log
 
 	// Meter, if set, returns what counts the bytes of an origin's bodies as they
 	// pass. It is asked once a request that is sent to one.

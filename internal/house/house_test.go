@@ -43,10 +43,10 @@ var arrows = map[string][]string{
 	"cmd/c": {"internal/cli", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname"},
-	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy"},
+	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog"},
+	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/tap"},
 
-	"internal/front":  {"internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},
+	"internal/front":  {"internal/accesslog", "internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},
 	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/originname", "internal/spdy"},
 	"internal/agent":  {"internal/addrkey", "internal/control", "internal/loglimit", "internal/originname", "internal/spdy"},
 
@@ -67,6 +67,8 @@ var arrows = map[string][]string{
 	"internal/originname": nil,
 	"internal/tokenfile":  {"internal/control", "internal/oneline"},
 	"internal/upgrade":    nil,
+	"internal/accesslog":  {"internal/linelog"},
+	"internal/tap":        nil,
 	"internal/house":      nil,
 	"internal/lint":       nil,
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/originname"
 	"github.com/amahi/spdy-proxy/internal/serve"
@@ -36,11 +37,15 @@ func CheckFiles(cfg Config) (faults []error) {
 	add(err)
 	_, err = cfg.TLS.Load()
 	add(err)
+	if cfg.AccessLog != "" && cfg.AccessLog != "-" {
+		add(accesslog.Check(cfg.AccessLog))
+	}
 	if len(faults) == 0 {
+		cfg.AccessLog = "" // it would be opened
 		// What is left is about the addresses of proxies.
 		s, err := New(cfg)
 		if add(err) {
-			s.closeHandlers()
+			s.close()
 		}
 	}
 	return faults

@@ -7,14 +7,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/amahi/spdy"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/originname"
@@ -58,11 +62,15 @@ type Config struct {
 	ID      string
 	Started func(ctx context.Context) error
 
+	AccessLog    string // file for a line a request, "-" is Stdout; "": none
+	AccessFormat accesslog.Format
+
 	KeepAlive time.Duration // a PING after this much silence; 0: never
 	Drain     time.Duration // how long open requests may finish at the end; 0: they may not
 
 	Version string       // for the log
 	Logger  *slog.Logger // nil: nothing is logged
+	Stdout  io.Writer    // nil: discarded
 
 	// Trace, if set, is called with a line for each SPDY frame, by several
 	// goroutines at once. It must not block.
@@ -108,10 +116,11 @@ func (c *Config) via() (func(addr string) (*url.URL, error), error) {
 // Server is C. Make one with New, then call Run, once.
 type Server struct {
 	// Fixed by New.
-	cfg   Config
-	log   *slog.Logger
-	via   func(addr string) (*url.URL, error) // as in control.Dialer
-	parts []part                              // one for each origin
+	cfg    Config
+	log    *slog.Logger
+	via    func(addr string) (*url.URL, error) // as in control.Dialer
+	access *accesslog.File                     // nil without --access-log
+	parts  []part                              // one for each origin
 
 	handedOver chan struct{} // closed by HandOver, once
 
@@ -140,6 +149,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Stdout == nil {
+		cfg.Stdout = io.Discard
+	}
 	s := &Server{cfg: cfg, log: cfg.Logger, handedOver: make(chan struct{})}
 	var err error
 	if s.via, err = cfg.via(); err != nil {
@@ -148,10 +160,13 @@ func New(cfg Config) (*Server, error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
+	if s.access, err = s.openAccess(); err != nil {
+		return nil, err
+	}
 	for _, o := range cfg.Origins {
 		p, err := s.newPart(o)
 		if err != nil {
-			s.closeHandlers()
+			s.close()
 			if len(cfg.Origins) > 1 {
 				err = fmt.Errorf("origin %q: %w", cmp.Or(o.Name, originname.Default), err)
 			}
@@ -191,7 +206,7 @@ func (s *Server) newPart(o Origin) (p part, err error) {
 	}
 	ac := agent.Config{
 		Proxies: s.cfg.Proxies, Connections: s.cfg.Connections, Name: o.Name,
-		Load: s.loaded, Handler: p.handler, Serves: serves(o.Serve), Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
+		Load: s.loaded, Handler: s.visited(o.Name, p.handler), Serves: serves(o.Serve), Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
 		Drain: s.cfg.Drain, Logger: log, ID: id, Via: s.via, Agent: "c/" + cmp.Or(s.cfg.Version, "unknown"),
 	}
 	if s.cfg.Trace != nil {
@@ -203,10 +218,28 @@ func (s *Server) newPart(o Origin) (p part, err error) {
 	return p, err
 }
 
-func (s *Server) closeHandlers() {
+// openAccess opens the access log, nil without one.
+func (s *Server) openAccess() (*accesslog.File, error) {
+	if s.cfg.AccessLog == "" {
+		return nil, nil
+	}
+	return accesslog.Open(s.cfg.AccessLog, s.cfg.Stdout, s.log)
+}
+
+// visited is h, which answers the visitors of the origin of that name, with what looks
+// at them.
+func (s *Server) visited(name string, h http.Handler) http.Handler {
+	if s.access != nil {
+		h = &logged{accesslog.New(s.access, s.cfg.AccessFormat), strings.ToLower(cmp.Or(name, originname.Default)), h}
+	}
+	return h
+}
+
+func (s *Server) close() {
 	for _, p := range s.parts {
 		p.handler.Close()
 	}
+	s.access.Close()
 }
 
 // load reads what C shows to P, and warns of files with secrets that others may
@@ -242,7 +275,7 @@ func (s *Server) loaded() (agent.Identity, error) {
 // ends, and returns when nothing is left running. Its error is what Config.Started
 // says.
 func (s *Server) Run(ctx, now context.Context) error {
-	defer s.closeHandlers()
+	defer s.close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.log.Info("c starts", "version", s.cfg.Version, "proxies", s.cfg.Proxies, "connections", s.cfg.Connections)
@@ -328,9 +361,13 @@ func (s *Server) HandOver(start func(id string) (Successor, error)) error {
 	return nil
 }
 
-// Reload reads the token and the certificates again, for the connections to come.
-// What cannot be read stays as it was; there is a line about it.
+// Reload reads the token and the certificates again, for the connections to come, and
+// opens the access log anew. What cannot be read stays as it was; there is a line
+// about it.
 func (s *Server) Reload() {
+	if err := s.access.Reopen(); err != nil {
+		s.log.Error("reload failed, what was open before stays in use", "err", err)
+	}
 	if err := s.load(); err != nil {
 		s.log.Error("reload failed, what was read before stays in use", "err", err)
 		return

@@ -2,13 +2,19 @@ package originserver
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
@@ -151,5 +157,83 @@ func TestBadConfig(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want one line with %q", test.what, err, test.says)
 		}
+	}
+}
+
+// --access-log: a line a request, with what P says of who asked; a file that was moved
+// away is begun anew by Reload.
+func TestAccessLog(t *testing.T) {
+	p := proxytest.Start(t)
+	var log testlog.Buffer
+	cfg := config(p, &log)
+	cfg.AccessLog, cfg.Origins[0].Name = filepath.Join(p.Dir, "access"), "films"
+	s, stop := start(t, cfg)
+	r := <-p.Registrations
+	session := (&spdy.Config{}).NewClientSession(r.Conn)
+	served := make(chan struct{})
+	// Ends with the session, below.
+	go func() { session.Serve(); close(served) }()
+	ask := func(path string, body io.Reader) {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://films.example"+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{
+			"X-Forwarded-For": {"192.0.2.7, 10.0.0.1"}, "X-Request-Id": {"id1"}, "X-Forwarded-User": {"anna"},
+			"User-Agent": {"curl/8"}, "Authorization": {"Bearer secret"},
+		}
+		resp, err := session.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	ask("/hello.txt?q=1", strings.NewReader("12345"))
+	ask("/none", nil)
+	if err := os.Rename(cfg.AccessLog, cfg.AccessLog+".old"); err != nil {
+		t.Fatal(err)
+	}
+	s.Reload()
+	ask("/after", nil)
+	session.Close()
+	<-served
+	stop()
+	for file, want := range map[string]string{
+		cfg.AccessLog + ".old": `^192\.0\.2\.7 - anna \[.*\] "POST /hello\.txt\?q=1 HTTP/1\.1" 200 6 "-" "curl/8" films\.example films [0-9.]+ id1
+192\.0\.2\.7 - anna \[.*\] "POST /none HTTP/1\.1" 404 [0-9]+ "-" "curl/8" films\.example films [0-9.]+ id1
+$`,
+		cfg.AccessLog: `^192\.0\.2\.7 - anna \[.*\] "POST /after HTTP/1\.1" 404 .*\n$`,
+	} {
+		if b, err := os.ReadFile(file); err != nil || !regexp.MustCompile(want).Match(b) {
+			t.Errorf("%s: %v\n%s\nwant\n%s", file, err, b, want)
+		}
+	}
+}
+
+// Who asked is whom P names.
+func TestVisitor(t *testing.T) {
+	for list, want := range map[string]string{
+		"":                               "invalid IP invalid IP",
+		"192.0.2.7":                      "192.0.2.7 192.0.2.7",
+		"unknown":                        "invalid IP invalid IP",
+		"192.0.2.7, ::1":                 "192.0.2.7 ::1",
+		"6.6.6.6, 192.0.2.7, 10.0.0.1":   "192.0.2.7 10.0.0.1",
+		"x, ::ffff:192.0.2.9 , 10.0.0.1": "192.0.2.9 10.0.0.1",
+	} {
+		client, peer := visitor(list)
+		if got := fmt.Sprint(client, " ", peer); got != want {
+			t.Errorf("%q: got %s, want %s", list, got, want)
+		}
+	}
+}
+
+// What cannot be opened is said at the start.
+func TestAccessLogThatCannotBeOpened(t *testing.T) {
+	p := proxytest.Start(t)
+	cfg := config(p, new(testlog.Buffer))
+	cfg.AccessLog = filepath.Join(p.Dir, "none", "access")
+	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "--access-log") {
+		t.Errorf("got %v, want an error that names --access-log", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/oneline"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
@@ -16,9 +17,10 @@ import (
 // --access-log: one line a request.
 func TestAccessLog(t *testing.T) {
 	f := newFiles(t)
-	for _, asJSON := range []bool{false, true} {
+	for _, format := range []accesslog.Format{accesslog.Combined, accesslog.JSON} {
+		asJSON := format == accesslog.JSON
 		log := f.path(fmt.Sprintf("access-%v", asJSON))
-		x := startP(t, f, func(c *proxy.Config) { c.AccessLog, c.AccessJSON = log, asJSON })
+		x := startP(t, f, func(c *proxy.Config) { c.AccessLog, c.AccessFormat = log, format })
 		startC(t, x, hello("c"), nil)
 		rt := transport(t, nil, false)
 		for i := range 3 {
@@ -160,9 +162,10 @@ func TestAccessLogThatFails(t *testing.T) {
 // terminal that shows it.
 func TestAccessLogIsClean(t *testing.T) {
 	f := newFiles(t)
-	for _, asJSON := range []bool{false, true} {
+	for _, format := range []accesslog.Format{accesslog.Combined, accesslog.JSON} {
+		asJSON := format == accesslog.JSON
 		log := f.path(fmt.Sprintf("clean-%v", asJSON))
-		x := startP(t, f, func(c *proxy.Config) { c.AccessLog, c.AccessJSON = log, asJSON })
+		x := startP(t, f, func(c *proxy.Config) { c.AccessLog, c.AccessFormat = log, format })
 		startC(t, x, hello("c"), nil)
 		fetch(deadline(t), transport(t, nil, false), "GET", x.url("/"), nil, func(r *http.Request) {
 			r.Header.Set("User-Agent", "a\u0085\u009b31m\u202eb\x9bc")

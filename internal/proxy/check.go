@@ -3,12 +3,10 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/control"
@@ -80,7 +78,7 @@ func Check(cfg Config) (found []string, faults []error) {
 			say("htpasswd file %s", cfg.Htpasswd)
 		}
 	}
-	if cfg.AccessLog != "" && cfg.AccessLog != "-" && fault(checkWritable(cfg.AccessLog)) {
+	if cfg.AccessLog != "" && cfg.AccessLog != "-" && fault(accesslog.Check(cfg.AccessLog)) {
 		say("access log %s", cfg.AccessLog)
 	}
 	if len(faults) == 0 {
@@ -94,29 +92,6 @@ func Check(cfg Config) (found []string, faults []error) {
 		fault(err)
 	}
 	return found, faults
-}
-
-// checkWritable returns an error if a log cannot be there: its folder is looked at
-// where it is not there yet.
-func checkWritable(file string) error {
-	info, err := os.Stat(filepath.Dir(file))
-	if err == nil && !info.IsDir() {
-		err = errors.New("its folder is a file")
-	}
-	if err == nil {
-		if info, err = os.Stat(file); err == nil && info.IsDir() {
-			err = errors.New("it is a folder")
-		} else if errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
-	}
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		err = pe.Err
-	}
-	if err != nil {
-		return fmt.Errorf("access log %s cannot be opened: %w; name a file that can be written with --access-log", file, err)
-	}
-	return nil
 }
 
 func orNone(addr string) string {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/inspect"
 )
@@ -54,11 +55,11 @@ type Config struct {
 	ProxyProtocol   []string      // CIDRs or addresses of load balancers, which tell by a PROXY header whose a connection to the front port is
 	Htpasswd        string        // file with visitors' names and passwords; "": none are asked for
 	AccessLog       string        // file, "-" is Stdout; "": none
-	AccessJSON      bool          // one JSON object a line, instead of the combined format
-	PProf           bool          // Go's profiles on the admin port
-	AdminHosts      []string      // further names that the admin port answers to
-	AdminToken      string        // file with the token that it asks for; "": none, and nothing can be changed there
-	MetricsOrigins  int           // how many origins have metrics of their own; 0: inspect.DefaultLabels
+	AccessFormat    accesslog.Format
+	PProf           bool     // Go's profiles on the admin port
+	AdminHosts      []string // further names that the admin port answers to
+	AdminToken      string   // file with the token that it asks for; "": none, and nothing can be changed there
+	MetricsOrigins  int      // how many origins have metrics of their own; 0: inspect.DefaultLabels
 
 	KeepAlive time.Duration // a PING after this much silence; 0: never
 	Drain     time.Duration // how long open requests may finish at the end; 0: they may not

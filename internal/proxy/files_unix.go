@@ -4,9 +4,6 @@ package proxy
 
 import "syscall"
 
-// openWithoutWaiting is a flag for opening a file.
-const openWithoutWaiting = syscall.O_NONBLOCK
-
 // fileLimit returns how many files the process may have open.
 func fileLimit() int {
 	var l syscall.Rlimit

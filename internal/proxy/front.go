@@ -8,6 +8,7 @@ import (
 
 	"github.com/amahi/spdy"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/http1"
 )
@@ -29,15 +30,11 @@ func (p *Proxy) newFront() error {
 		Meter: p.meter, OnDone: p.requestDone, Logger: p.log,
 	}
 	if p.cfg.AccessLog != "" {
-		f, err := openAccess(p.cfg.AccessLog, p.cfg.Stdout, p.log)
+		f, err := accesslog.Open(p.cfg.AccessLog, p.cfg.Stdout, p.log)
 		if err != nil {
 			return &ConfigError{err}
 		}
-		format := front.Combined
-		if p.cfg.AccessJSON {
-			format = front.JSON
-		}
-		p.access, cfg.AccessLog = f, front.NewAccessLog(f, format)
+		p.access, cfg.AccessLog = f, accesslog.New(f, p.cfg.AccessFormat)
 	}
 	var err error
 	if p.handler, err = front.New(cfg); err != nil {

@@ -28,6 +28,7 @@ import (
 
 	"github.com/amahi/spdy"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/control"
@@ -54,7 +55,7 @@ type Proxy struct {
 	outside   public         // zero without --public-url
 	auth      *control.Auth
 	users     *front.Htpasswd // nil without --htpasswd
-	access    *accessFile     // nil without --access-log
+	access    *accesslog.File // nil without --access-log
 	certs     *certs.Source
 	origins   *origin.Table
 	handler   *front.Handler

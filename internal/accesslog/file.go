@@ -1,4 +1,4 @@
-package proxy
+package accesslog
 
 import (
 	"errors"
@@ -7,16 +7,17 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 
 	"github.com/amahi/spdy-proxy/internal/linelog"
 )
 
-// accessFile is where the access log goes: a file that can be opened anew after
+// File is where an access log goes: a file that can be opened anew after
 // it was moved away, or standard output. No request waits for it: lines that it
 // does not take are dropped, counted and said. A nil one does nothing.
-type accessFile struct {
+type File struct {
 	path  string // "" for a writer that is not ours to close; fixed
 	lines *linelog.Writer
 
@@ -24,7 +25,9 @@ type accessFile struct {
 	file *os.File // guarded by mu; nil without a path, and after Close
 }
 
-func openAccess(path string, stdout io.Writer, log *slog.Logger) (*accessFile, error) {
+// Open opens the file at path to append to it, "-" for stdout; log is told of lines that
+// are lost. The error is one line that says what would mend it.
+func Open(path string, stdout io.Writer, log *slog.Logger) (*File, error) {
 	losses := linelog.Losses{
 		Begin: func(cause error) {
 			log.Warn("access log: lines are left out, requests go on", "file", path, "err", cause)
@@ -34,13 +37,13 @@ func openAccess(path string, stdout io.Writer, log *slog.Logger) (*accessFile, e
 		},
 	}
 	if path == "-" {
-		return &accessFile{lines: linelog.New(stdout, losses)}, nil
+		return &File{lines: linelog.New(stdout, losses)}, nil
 	}
 	f, err := openAppend(path)
 	if err != nil {
 		return nil, err
 	}
-	return &accessFile{path: path, lines: linelog.New(f, losses), file: f}, nil
+	return &File{path: path, lines: linelog.New(f, losses), file: f}, nil
 }
 
 func openAppend(path string) (*os.File, error) {
@@ -60,10 +63,10 @@ func openAppend(path string) (*os.File, error) {
 }
 
 // Write writes one line. It does not wait.
-func (a *accessFile) Write(p []byte) (int, error) { return a.lines.Write(p) }
+func (a *File) Write(p []byte) (int, error) { return a.lines.Write(p) }
 
 // Dropped returns how many lines were left out.
-func (a *accessFile) Dropped() uint64 {
+func (a *File) Dropped() uint64 {
 	if a == nil {
 		return 0
 	}
@@ -71,7 +74,7 @@ func (a *accessFile) Dropped() uint64 {
 }
 
 // Reopen opens the file anew; if that fails, the old one stays.
-func (a *accessFile) Reopen() error {
+func (a *File) Reopen() error {
 	if a == nil || a.path == "" {
 		return nil
 	}
@@ -91,7 +94,7 @@ func (a *accessFile) Reopen() error {
 }
 
 // Close writes what waits, for a second at most, and closes the file.
-func (a *accessFile) Close() error {
+func (a *File) Close() error {
 	if a == nil {
 		return nil
 	}
@@ -104,4 +107,27 @@ func (a *accessFile) Close() error {
 	f := a.file
 	a.file = nil
 	return f.Close()
+}
+
+// Check returns an error if a log cannot be at path: its folder is looked at
+// where it is not there yet.
+func Check(path string) error {
+	info, err := os.Stat(filepath.Dir(path))
+	if err == nil && !info.IsDir() {
+		err = errors.New("its folder is a file")
+	}
+	if err == nil {
+		if info, err = os.Stat(path); err == nil && info.IsDir() {
+			err = errors.New("it is a folder")
+		} else if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	if err != nil {
+		return fmt.Errorf("access log %s cannot be opened: %w; name a file that can be written with --access-log", path, err)
+	}
+	return nil
 }

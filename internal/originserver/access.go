@@ -1,0 +1,66 @@
+package originserver
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/accesslog"
+	"github.com/amahi/spdy-proxy/internal/tap"
+)
+
+// logged is a handler that writes a line for each request of an origin.
+type logged struct {
+	log    *accesslog.Log
+	origin string // "@" for the default one
+	next   http.Handler
+}
+
+func (l *logged) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var e tap.Exchange
+	returned := false
+	defer func() { // it also runs while the handler panics
+		rec := l.record(r)
+		rec.Time, rec.Status, rec.Headers = e.Began, e.Status, e.Headers
+		rec.BytesIn, rec.BytesOut, rec.Duration = e.In.Load(), e.Out, time.Since(e.Began)
+		rec.Upgraded = e.Status == http.StatusSwitchingProtocols
+		if rec.Aborted = !returned || r.Context().Err() != nil; rec.Aborted && rec.Status == 0 {
+			rec.Status = statusLeft
+		}
+		l.log.Write(rec)
+	}()
+	e.Serve(l.next, w, r, nil)
+	returned = true
+}
+
+// statusLeft is logged for a request that ended before there was an answer.
+const statusLeft = 499
+
+// record is what the request itself says: who asks is what P says, which keeps what its
+// visitors claim to itself.
+func (l *logged) record(r *http.Request) *accesslog.Record {
+	rec := &accesslog.Record{
+		RequestID: r.Header.Get("X-Request-Id"), User: r.Header.Get("X-Forwarded-User"),
+		Method: r.Method, Scheme: r.Header.Get("X-Forwarded-Proto"), Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
+		Referer: r.Referer(), UserAgent: r.UserAgent(), Origin: l.origin, Stream: spdy.StreamID(r.Context()),
+	}
+	rec.Priority, _ = spdy.PriorityFrom(r.Context())
+	rec.Client, rec.Peer = visitor(r.Header.Get("X-Forwarded-For"))
+	return rec
+}
+
+// visitor reads an X-Forwarded-For of P's: peer is who connected to P, and client whom
+// that one names, where P believes it; see agent.Visitor. What is no address is the
+// zero Addr.
+func visitor(list string) (client, peer netip.Addr) {
+	hops := strings.Split(list, ",")
+	addr := func(i int) netip.Addr {
+		ip, _ := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		return ip.Unmap()
+	}
+	last := len(hops) - 1
+	return addr(max(0, last-1)), addr(last)
+}
