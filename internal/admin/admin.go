@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/hostguard"
 	"github.com/amahi/spdy-proxy/internal/inspect"
 )
 
@@ -43,7 +44,7 @@ type Config struct {
 // Port answers on the admin port. Make one with Handler.
 type Port struct {
 	Config
-	hosts   hosts
+	hosts   hostguard.Guard
 	mux     *http.ServeMux
 	csrf    *http.CrossOriginProtection
 	boot    string        // tells one run of the program from another
@@ -55,7 +56,7 @@ type Port struct {
 // Handler returns what answers on the admin port.
 func Handler(c Config) *Port {
 	p := &Port{
-		Config: c, hosts: newHosts(c.Addr, c.Hosts), mux: http.NewServeMux(), csrf: http.NewCrossOriginProtection(), boot: rand.Text(),
+		Config: c, hosts: hostguard.New(c.Addr, c.Hosts...), mux: http.NewServeMux(), csrf: http.NewCrossOriginProtection(), boot: rand.Text(),
 		streams: make(chan struct{}, maxStreams), stopped: make(chan struct{}),
 	}
 	for path, h := range map[string]http.HandlerFunc{
@@ -108,7 +109,7 @@ func (p *Port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("Referrer-Policy", "no-referrer")
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("X-Frame-Options", "DENY")
-	if !p.hosts.answer(r) {
+	if !p.hosts.Allows(r) {
 		http.Error(w, "The admin port answers to localhost, to the address it listens on, or to an --admin-host, not to this name.", http.StatusForbidden)
 		return
 	}

@@ -1,4 +1,7 @@
-package admin
+// Package hostguard keeps pages on the internet from a port that answers without a
+// password: one can make a browser call localhost under a name of its own (DNS
+// rebinding), and then the Host header gives it away.
+package hostguard
 
 import (
 	"net"
@@ -9,22 +12,24 @@ import (
 	"strings"
 )
 
-// hosts knows by which names the admin port may be called.
-type hosts struct {
+// Guard knows by which names a port may be called.
+type Guard struct {
 	bound string     // the host listened on, lower case, "" for every address
 	ip    netip.Addr // the same, if it is an address
 	names []string   // others, lower case
 }
 
-func newHosts(addr string, names []string) hosts {
+// New returns the guard of a port at addr, HOST:PORT as it was asked for, that may be
+// called by the names beside.
+func New(addr string, names ...string) Guard {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		host = addr
 	}
-	h := hosts{bound: strings.TrimSuffix(strings.ToLower(host), ".")}
+	h := Guard{bound: strings.TrimSuffix(strings.ToLower(host), ".")}
 	if ip, err := netip.ParseAddr(h.bound); err == nil {
 		if h.ip = canonical(ip); h.ip.IsUnspecified() {
-			h = hosts{}
+			h = Guard{}
 		}
 	}
 	for _, name := range names {
@@ -33,10 +38,10 @@ func newHosts(addr string, names []string) hosts {
 	return h
 }
 
-// answer reports whether r asks for a name that is ours. The port is not
-// compared: behind a forwarded port (ssh -L) it is another, and a page that
-// rebinds a name cannot change the name.
-func (h hosts) answer(r *http.Request) bool {
+// Allows reports whether r asks for a loopback name, or for the address that the
+// port is bound to. The port in it is not compared: behind a forwarded port (ssh -L)
+// it is another, and a page that rebinds a name cannot change the name.
+func (h Guard) Allows(r *http.Request) bool {
 	name, ok := hostname(r.Host)
 	if !ok {
 		return false
