@@ -33,7 +33,7 @@ func TestFlags(t *testing.T) {
 		"proxy": "[localhost:1444]", "connections": "1", "ca": "certs/ca.pem", "server-name": "", "client-cert": "", "client-key": "",
 		"token-file": "certs/token", "name": "", "root": "./testdata", "to": "", "to-host": "", "to-ca": "", "upload": "", "upload-max": "1073741824", "dav": "false",
 		"dotfiles": "false", "no-listing": "false", "follow-links": "false", "cors": "false", "cache-control": "", "fallback": "",
-		"access-log": "", "access-log-format": "",
+		"access-log": "", "access-log-format": "", "inspect": "",
 		"keepalive": "15s", "drain": "30s", "spdy-debug": "false", "pid-file": "",
 		"join": "", "state": "state",
 	}

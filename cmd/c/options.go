@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 	"time"
 
@@ -62,6 +63,7 @@ func (o *origin) flags(fs *cli.Flags) {
 
 func (o *options) runFlags(fs *cli.Flags) {
 	fs.Group("Running")
+	fs.StringVar(&o.Inspect, "inspect", "", "a page at `ADDR`, on this machine alone, with the last requests, their bodies, and replay")
 	fs.StringVar(&o.AccessLog, "access-log", "", "one line a request to `FILE`; - is standard output")
 	fs.Var(&o.AccessFormat, "access-log-format", "its lines as `combined|json` (default: json with --log-format json, else combined)")
 	fs.DurationVar(&o.KeepAlive, "keepalive", 15*time.Second, "a PING after this much silence; silent for that long again, the proxy is dead; 0: never")
@@ -129,7 +131,7 @@ func (o *options) config(p *cli.Process) (cfg originserver.Config, err error) {
 }
 
 func (o *options) run(ctx context.Context, p *cli.Process) error {
-	life, err := upgrade.Begin(upgrade.Options{PIDFile: o.pidFile, Log: p.Log})
+	life, err := upgrade.Begin(upgrade.Options{PIDFile: o.pidFile, Ports: []string{originserver.InspectPort}, Log: p.Log})
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -145,7 +147,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		return err
 	}
 	var server *originserver.Server
-	cfg.ID = life.State()
+	cfg.ID, cfg.Inherited = life.State(), life.Listener
 	cfg.Started = func(ctx context.Context) error {
 		if life.TakesOver() {
 			if err := server.Connected(ctx); err != nil {
@@ -160,8 +162,8 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 	p.OnReload(func() { life.Reload(server.Reload) })
 	p.OnHandOver(func() {
 		life.HandOver(ctx, func() error {
-			return server.HandOver(func(id string) (originserver.Successor, error) {
-				return life.Start(ctx, upgrade.Handover{State: id})
+			return server.HandOver(func(id string, ports map[string]net.Listener) (originserver.Successor, error) {
+				return life.Start(ctx, upgrade.Handover{State: id, Ports: ports})
 			})
 		})
 	})

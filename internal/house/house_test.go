@@ -45,6 +45,8 @@ var arrows = map[string][]string{
 
 	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog"},
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/tap"},
+	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/loglimit", "internal/originname", "internal/accesslog"},
+	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/tap", "internal/inspector", "internal/httpfield"},
 
 	"internal/front":  {"internal/accesslog", "internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},
 	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/originname", "internal/spdy"},
@@ -70,6 +72,7 @@ var arrows = map[string][]string{
 	"internal/upgrade":    nil,
 	"internal/accesslog":  {"internal/linelog"},
 	"internal/tap":        nil,
+	"internal/inspector":  {"internal/hostguard", "internal/httpfield", "internal/tap"},
 	"internal/house":      nil,
 	"internal/lint":       nil,
 

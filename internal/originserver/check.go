@@ -41,7 +41,7 @@ func CheckFiles(cfg Config) (faults []error) {
 		add(accesslog.Check(cfg.AccessLog))
 	}
 	if len(faults) == 0 {
-		cfg.AccessLog = "" // it would be opened
+		cfg.AccessLog, cfg.Inspect = "", "" // they would be opened
 		// What is left is about the addresses of proxies.
 		s, err := New(cfg)
 		if add(err) {

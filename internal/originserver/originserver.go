@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/inspector"
 	"github.com/amahi/spdy-proxy/internal/originname"
 	"github.com/amahi/spdy-proxy/internal/serve"
 )
@@ -65,6 +67,12 @@ type Config struct {
 	AccessLog    string // file for a line a request, "-" is Stdout; "": none
 	AccessFormat accesslog.Format
 
+	// Inspect is where the inspector listens, HOST:PORT on a loopback address; "": there
+	// is none. Inherited returns its port, InspectPort, if the process was started with
+	// it; nil: it was not.
+	Inspect   string
+	Inherited func(name string) (net.Listener, error)
+
 	KeepAlive time.Duration // a PING after this much silence; 0: never
 	Drain     time.Duration // how long open requests may finish at the end; 0: they may not
 
@@ -87,6 +95,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("--connections %d: give 1 or more", c.Connections)
 	case len(c.Origins) == 0:
 		return errors.New("nothing to serve: give a folder (--root) or a web service (--to)")
+	}
+	if err := checkInspect(c.Inspect); err != nil {
+		return err
 	}
 	names := make(map[originname.Name]bool)
 	for _, o := range c.Origins {
@@ -121,6 +132,9 @@ type Server struct {
 	via    func(addr string) (*url.URL, error) // as in control.Dialer
 	access *accesslog.File                     // nil without --access-log
 	parts  []part                              // one for each origin
+
+	inspector *inspector.Inspector // nil without --inspect, as inspectLn
+	inspectLn net.Listener
 
 	handedOver chan struct{} // closed by HandOver, once
 
@@ -160,7 +174,11 @@ func New(cfg Config) (*Server, error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	if s.access, err = s.openAccess(); err != nil {
+	if s.access, err = s.openAccess(); err == nil {
+		err = s.inspect()
+	}
+	if err != nil {
+		s.close()
 		return nil, err
 	}
 	for _, o := range cfg.Origins {
@@ -229,8 +247,12 @@ func (s *Server) openAccess() (*accesslog.File, error) {
 // visited is h, which answers the visitors of the origin of that name, with what looks
 // at them.
 func (s *Server) visited(name string, h http.Handler) http.Handler {
+	name = strings.ToLower(cmp.Or(name, originname.Default))
+	if s.inspector != nil {
+		h = s.inspector.Handler(name, h)
+	}
 	if s.access != nil {
-		h = &logged{accesslog.New(s.access, s.cfg.AccessFormat), strings.ToLower(cmp.Or(name, originname.Default)), h}
+		h = &logged{accesslog.New(s.access, s.cfg.AccessFormat), name, h}
 	}
 	return h
 }
@@ -240,6 +262,9 @@ func (s *Server) close() {
 		p.handler.Close()
 	}
 	s.access.Close()
+	if s.inspectLn != nil {
+		s.inspectLn.Close()
+	}
 }
 
 // load reads what C shows to P, and warns of files with secrets that others may
@@ -288,6 +313,10 @@ func (s *Server) Run(ctx, now context.Context) error {
 			cancel()
 		}
 	})
+	if s.inspector != nil {
+		// Ends soon after ctx; waited for below.
+		watching.Go(func() { s.serveInspector(ctx) })
+	}
 	var failed error
 	if s.cfg.Started != nil {
 		// Ends soon after ctx; waited for below.
@@ -339,15 +368,19 @@ func (s *Server) Connected(ctx context.Context) error {
 }
 
 // HandOver has another process take over: start starts it with what is to be its
-// Config.ID, and returns when it has connections in the places of these. Then Run
+// Config.ID and with the ports, by their names, and returns when it has connections in the places of these. Then Run
 // ends when all that is open here has, within Config.Drain. After an error C goes
 // on as before.
-func (s *Server) HandOver(start func(id string) (Successor, error)) error {
+func (s *Server) HandOver(start func(id string, ports map[string]net.Listener) (Successor, error)) error {
+	var ports map[string]net.Listener
+	if s.inspectLn != nil {
+		ports = map[string]net.Listener{InspectPort: s.inspectLn}
+	}
 	var release []func()
 	for _, p := range s.parts {
 		release = append(release, p.agent.Hold())
 	}
-	next, err := start(s.parts[0].agent.ID())
+	next, err := start(s.parts[0].agent.ID(), ports)
 	if err == nil {
 		err = next.GoOn()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -235,5 +236,55 @@ func TestAccessLogThatCannotBeOpened(t *testing.T) {
 	cfg.AccessLog = filepath.Join(p.Dir, "none", "access")
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "--access-log") {
 		t.Errorf("got %v, want an error that names --access-log", err)
+	}
+}
+
+// --inspect: a page on this machine with what passes.
+func TestInspect(t *testing.T) {
+	p := proxytest.Start(t)
+	cfg := config(p, new(testlog.Buffer))
+	cfg.Inspect = "127.0.0.1:0"
+	s, stop := start(t, cfg)
+	proxytest.Get(t, <-p.Registrations, "/hello.txt")
+	ask := func(path string) string {
+		resp, err := http.Get("http://" + s.inspectLn.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if got := ask("/api/requests/1"); !strings.Contains(got, `"target":"/hello.txt"`) || !strings.Contains(got, `"body":"hello\n"`) || !strings.Contains(got, "secret-cookie") {
+		t.Errorf("got %s", got)
+	}
+	stop()
+	if conn, err := net.Dial("tcp", s.inspectLn.Addr().String()); err == nil {
+		conn.Close()
+		t.Error("the port is open after the end")
+	}
+	cfg.Inspect = ""
+	if s, _ := start(t, cfg); s.inspector != nil || s.inspectLn != nil {
+		t.Error("there is an inspector that nobody asked for")
+	}
+}
+
+// What others could reach is refused, as what cannot be bound.
+func TestInspectIsForThisMachine(t *testing.T) {
+	p := proxytest.Start(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "nonsense", "127.0.0.1", taken.Addr().String()} {
+		cfg := config(p, new(testlog.Buffer))
+		cfg.Inspect = addr
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("--inspect %q: ", addr)) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v", addr, err)
+		}
 	}
 }
