@@ -155,7 +155,15 @@ func (e *exchange) answer(f *failure) {
 		panic(http.ErrAbortHandler)
 	}
 	head := e.w.begin()
-	head.Set("Content-Type", "text/plain; charset=utf-8")
+	kind, text := "text/plain; charset=utf-8", fmt.Sprintf("%d %s: %s\n", f.status, http.StatusText(f.status), f.detail)
+	switch {
+	case f.bare && !e.http1:
+		text = ""
+	case f.status >= http.StatusBadRequest && wantsPage(e.in):
+		kind, text = "text/html; charset=utf-8", f.page(e.rec.RequestID)
+		head.Set("Content-Security-Policy", pagePolicy)
+	}
+	head.Set("Content-Type", kind)
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Cache-Control", "no-store")
 	head.Set("X-Request-Id", e.rec.RequestID)
@@ -169,10 +177,6 @@ func (e *exchange) answer(f *failure) {
 	}
 	if f.header[0] != "" {
 		head.Set(f.header[0], f.header[1])
-	}
-	text := fmt.Sprintf("%d %s: %s\n", f.status, http.StatusText(f.status), f.detail)
-	if f.bare && !e.http1 {
-		text = ""
 	}
 	head.Set("Content-Length", strconv.Itoa(len(text)))
 	e.w.WriteHeader(f.status)

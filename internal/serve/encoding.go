@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"path"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // encodings are the codings that a file may lie beside itself in, the one that
@@ -37,7 +39,7 @@ func (d *folder) sendEncoded(w http.ResponseWriter, r *http.Request, name string
 		return false
 	}
 	weights := make(map[string]float64)
-	for coding, weight := range weighted(accept) {
+	for coding, weight := range httpfield.Weighted(accept) {
 		weights[coding] = weight
 	}
 	weight := func(coding string) float64 {

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 const (
@@ -297,7 +299,7 @@ func (d *folder) entry(dir string, e fs.DirEntry, filter string) (entry, bool) {
 // formWeights returns the weights that Accept headers give to the two forms of a
 // listing by name. What only a wildcard covers has none.
 func formWeights(accept []string) (json, html float64) {
-	for name, q := range weighted(accept) {
+	for name, q := range httpfield.Weighted(accept) {
 		switch name {
 		case "application/json":
 			json = q

@@ -18,6 +18,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 const (
@@ -387,7 +389,7 @@ func (u *uploads) reply(w http.ResponseWriter, r *http.Request, files []keptFile
 
 // accepts tells whether r names the media type in Accept, other than to refuse it.
 func accepts(r *http.Request, mediaType string) bool {
-	for name, q := range weighted(r.Header["Accept"]) {
+	for name, q := range httpfield.Weighted(r.Header["Accept"]) {
 		if name == mediaType {
 			return q > 0
 		}
