@@ -5,7 +5,10 @@
 // and Net of what Addr returns are those of the address itself.
 package addrkey
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // SiteFactor is how many times what an address has, as Addr counts, a site may
 // have, as Site does: an IPv6 /48 has 65536 such addresses.
@@ -45,4 +48,21 @@ func first(ip netip.Addr, bits4, bits6 int) netip.Addr {
 	}
 	p, _ := ip.Prefix(bits) // fails for none, and for more bits than there are
 	return p.Addr()
+}
+
+// ParseNetwork reads a network such as 10.0.0.0/8, or a single address. Its error is
+// one line that says what is wanted.
+func ParseNetwork(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		ip, ipErr := netip.ParseAddr(s)
+		if ipErr != nil {
+			return netip.Prefix{}, fmt.Errorf("%.60q is not a network: give one such as 10.0.0.0/8, or an address", s)
+		}
+		p = netip.PrefixFrom(ip.WithZone(""), ip.BitLen())
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
 }

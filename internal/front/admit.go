@@ -58,8 +58,17 @@ func (h *Handler) admit(e *exchange) *failure {
 	if hops(r) >= maxHops {
 		return &failure{status: http.StatusBadGateway, reason: reasonLoop, detail: "the origin's service leads back to this proxy"}
 	}
-	if h.cfg.Auth != nil {
-		user, f := h.cfg.Auth.check(r, e.rec.Client)
+	name, ok := h.Route(host)
+	known := ok && h.cfg.Origins.Known(name)
+	served := known || ok && h.cfg.Origins.Expected(name)
+	if ok && h.cfg.Policy != nil {
+		e.policy = h.cfg.Policy(name, served)
+	}
+	if f := e.visit(); f != nil {
+		return f
+	}
+	if e.auth = e.asks(); e.auth != nil {
+		user, f := e.auth.check(r, e.rec.Client)
 		if f != nil {
 			return f
 		}
@@ -69,15 +78,17 @@ func (h *Handler) admit(e *exchange) *failure {
 		// The last that may answer (RFC 9110, 7.6.2).
 		return &failure{status: http.StatusOK, detail: "Max-Forwards ends here", header: [2]string{"Allow", allowed}}
 	}
-	name, ok := h.Route(host)
 	if !ok {
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, detail: "no origin can have this name", retry: retryAfter}
 	}
 	e.name = name
 	e.rec.Origin = name.String()
 	e.phase.Store(phaseRouted)
-	if e.rec.Known = h.cfg.Origins.Known(name); !e.rec.Known && !h.cfg.Origins.Expected(name) {
+	if e.rec.Known = known; !served {
 		return unavailable(name, origin.ErrNotConnected)
+	}
+	if f := e.enter(); f != nil {
+		return f
 	}
 	return h.place(e)
 }

@@ -41,6 +41,9 @@ type exchange struct {
 	duplex   *duplex         // after a 101; counts by itself
 	finished bool            // the handler returned by itself
 	placed   bool            // at its origin, in Handler.shares
+	policy   Policy          // of its origin; nil: there is none
+	entered  bool            // policy counts it as in flight
+	auth     *Htpasswd       // has asked for a password, nil if nothing has
 	stalled  atomic.Bool     // broken off because A does not read
 	phase    atomic.Uint32   // what it waits for, see Open
 	meter    Meter           // nil before it is sent, and without Config.Meter
@@ -112,6 +115,9 @@ func (e *exchange) end() {
 	h.mu.Unlock()
 	if e.placed && h.shares.leave(e.name, e.who) {
 		h.admitWaiting(e.name)
+	}
+	if e.entered {
+		e.policy.Leave()
 	}
 	h.shares.end(e.who, e.head.bytes)
 	if e.conn != nil {

@@ -155,13 +155,17 @@ func (e *exchange) answer(f *failure) {
 		panic(http.ErrAbortHandler)
 	}
 	head := e.w.begin()
+	e.setHeader(head)
 	kind, text := "text/plain; charset=utf-8", fmt.Sprintf("%d %s: %s\n", f.status, http.StatusText(f.status), f.detail)
 	switch {
 	case f.bare && !e.http1:
 		text = ""
 	case f.status >= http.StatusBadRequest && wantsPage(e.in):
-		kind, text = "text/html; charset=utf-8", f.page(e.rec.RequestID)
-		head.Set("Content-Security-Policy", pagePolicy)
+		kind, text = "text/html; charset=utf-8", e.ownPage(f.status)
+		if text == "" {
+			text = f.page(e.rec.RequestID)
+			head.Set("Content-Security-Policy", pagePolicy)
+		}
 	}
 	head.Set("Content-Type", kind)
 	head.Set("X-Content-Type-Options", "nosniff")

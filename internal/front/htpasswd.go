@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/sync/singleflight"
@@ -49,7 +50,7 @@ type Htpasswd struct {
 	compare func(hash []byte, password string) bool
 	// slots bounds how many are checked at once, that a flood of guesses leaves
 	// a processor for the rest.
-	slots chan struct{}
+	slots Checks
 
 	checks singleflight.Group // by digest
 
@@ -72,15 +73,24 @@ type passwords struct {
 
 type digest [sha256.Size]byte
 
+// Checks are what several files share: as many passwords are checked at once.
+type Checks chan struct{}
+
+// NewChecks returns half of the processors, one at least.
+func NewChecks() Checks { return make(Checks, max(1, runtime.GOMAXPROCS(0)/2)) }
+
 // LoadHtpasswd reads the htpasswd file at path, in which every hash must be
 // bcrypt's. The error names the line, and never quotes a hash.
-func LoadHtpasswd(path string) (*Htpasswd, error) {
+func LoadHtpasswd(path string) (*Htpasswd, error) { return LoadHtpasswdWith(path, NewChecks()) }
+
+// LoadHtpasswdWith is LoadHtpasswd for one of several files.
+func LoadHtpasswdWith(path string, checks Checks) (*Htpasswd, error) {
 	h := &Htpasswd{
 		path: path,
 		compare: func(hash []byte, password string) bool {
 			return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
 		},
-		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		slots: checks,
 		turns: make(map[netip.Addr]chan struct{}),
 	}
 	if err := h.Reload(); err != nil {
@@ -120,6 +130,9 @@ func readPasswords(r io.Reader) (*passwords, error) {
 		user, hash, ok := strings.Cut(line, ":")
 		if !ok || user == "" {
 			return nil, fmt.Errorf("line %d: USER:HASH is wanted, as made by htpasswd -B", n)
+		}
+		if strings.ContainsFunc(user, unicode.IsControl) {
+			return nil, fmt.Errorf("line %d: the user's name has control characters", n)
 		}
 		if _, twice := p.users[user]; twice {
 			return nil, fmt.Errorf("line %d: user %q is there twice", n, user)

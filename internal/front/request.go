@@ -105,7 +105,7 @@ func (e *exchange) endToEndHeader() http.Header {
 	if n, ok := maxForwards(in); ok {
 		header["Max-Forwards"] = []string{strconv.FormatUint(n-1, 10)} // admit has answered 0
 	}
-	if e.h.cfg.Auth != nil {
+	if e.auth != nil {
 		delete(header, "Authorization") // it was for P
 	}
 	if httpfield.HasToken(in.Header["Te"], "trailers") {
@@ -151,6 +151,10 @@ func (e *exchange) addForwarding(header http.Header) {
 		header["Via"] = own[3:4:4]
 	} else {
 		header["Via"] = append(slices.Clone(prior), via)
+	}
+	if e.auth != nil {
+		// Whoever a trusted proxy names has shown no password here.
+		header["X-Forwarded-User"] = []string{e.rec.User}
 	}
 	if host == "" {
 		delete(header, "X-Forwarded-Host")

@@ -77,9 +77,10 @@ func (b *requestBody) state() (read int64, err error) {
 // attemptBody is one attempt's access to the body.
 type attemptBody struct {
 	*requestBody
-	ended  func() // called at the body's end
-	meter  Meter  // nil: nobody counts
-	closed bool   // guarded by mu
+	ended  func()           // called at the body's end
+	meter  Meter            // nil: nobody counts
+	pace   func(n int) bool // waits until n bytes may have passed, false when that is for nothing; nil: it does not
+	closed bool             // guarded by mu
 }
 
 // Read reads from A. The first one makes http.Server ask A for the body, if A
@@ -96,6 +97,9 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 	n, err := a.src.Read(p)
 	if n > 0 && a.meter != nil {
 		a.meter.In(n)
+	}
+	if a.pace != nil && !a.pace(n) && err == nil {
+		err = errBodyGone
 	}
 	a.mu.Lock()
 	a.read += int64(n)

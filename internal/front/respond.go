@@ -88,6 +88,7 @@ func (h *Handler) logRefused(e *exchange, err error) {
 func (e *exchange) respond(req *http.Request, resp *http.Response) {
 	head := e.w.begin()
 	e.copyHeader(head, resp.Header)
+	e.setHeader(head)
 	if resp.StatusCode == http.StatusUpgradeRequired && e.http1 && httpfield.HasToken(resp.Header["Upgrade"], "websocket") {
 		// It must say to what (RFC 9110, 7.8).
 		head["Connection"], head["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}

@@ -2,6 +2,7 @@ package front
 
 import (
 	"bufio"
+	"context"
 	"net"
 	"net/http"
 	"sync"
@@ -68,15 +69,27 @@ func (e *exchange) closes() bool {
 	return false
 }
 
-func (w *response) Write(p []byte) (int, error) {
-	w.writes.Add(1)
-	n, err := w.rw.Write(p)
-	w.writes.Add(1)
-	w.bytes += int64(n)
-	if w.e.meter != nil {
-		w.e.meter.Out(n)
+// Write writes p, in pieces if a policy says how fast. To wait for that is not to wait
+// for A.
+func (w *response) Write(p []byte) (n int, err error) {
+	for {
+		piece := p[n:]
+		if w.e.policy != nil && len(piece) > 0 {
+			if piece = piece[:w.e.pace(false, len(piece))]; len(piece) == 0 {
+				return n, context.Cause(w.e.ctx)
+			}
+		}
+		w.writes.Add(1)
+		m, err := w.rw.Write(piece)
+		w.writes.Add(1)
+		w.bytes += int64(m)
+		if w.e.meter != nil {
+			w.e.meter.Out(m)
+		}
+		if n += m; err != nil || n == len(p) {
+			return n, err
+		}
 	}
-	return n, err
 }
 
 // flush sends what was written. If that fails, so does what is written next.

@@ -112,6 +112,9 @@ func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Respo
 		// A copy: the attempt before may still be reading its own body.
 		out = req.WithContext(req.Context())
 		body = &attemptBody{requestBody: e.body, ended: timeout.start}
+		if e.policy != nil {
+			body.pace = func(n int) bool { return e.paceAll(true, n) }
+		}
 		out.Body, out.Trailer = body, e.body.out
 	} else {
 		timeout.start()

@@ -44,7 +44,7 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 		e.failed(&responseError{"a 101 without a connection"})
 		return
 	}
-	e.duplex = &duplex{ReadWriteCloser: rwc, since: time.Now(), meter: e.meter}
+	e.duplex = &duplex{ReadWriteCloser: rwc, e: e, since: time.Now(), meter: e.meter}
 	defer e.duplex.Close()
 	e.w.begin()
 	if httpfield.HasToken(e.in.Header["Expect"], "100-continue") {
@@ -96,6 +96,7 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 // duplex is the connection to C after a 101.
 type duplex struct {
 	io.ReadWriteCloser
+	e       *exchange    // paces it; fixed
 	in, out atomic.Int64 // bytes from A and to A
 	meter   Meter        // nil: nobody counts
 	since   time.Time    // when it was made; fixed
@@ -108,6 +109,7 @@ func (d *duplex) Read(p []byte) (int, error) {
 	if d.meter != nil {
 		d.meter.Out(n)
 	}
+	d.e.paceAll(false, n)
 	return n, err
 }
 
@@ -117,6 +119,7 @@ func (d *duplex) Write(p []byte) (int, error) {
 	if d.meter != nil {
 		d.meter.In(n)
 	}
+	d.e.paceAll(true, n)
 	return n, err
 }
 

@@ -39,13 +39,11 @@ const (
 // ends of the connection. originserver imports control and spdy to fill the fields
 // of its part's Config.
 var arrows = map[string][]string{
-	"cmd/p": {"internal/cli", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade"},
+	"cmd/p": {"internal/cli", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy"},
 	"cmd/c": {"internal/cli", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog"},
-	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/tap"},
-	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/spdy", "internal/addrkey", "internal/loglimit", "internal/originname", "internal/accesslog"},
+	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy"},
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/tap", "internal/inspector", "internal/httpfield"},
 
 	"internal/front":  {"internal/accesslog", "internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},
@@ -73,6 +71,7 @@ var arrows = map[string][]string{
 	"internal/accesslog":  {"internal/linelog"},
 	"internal/tap":        nil,
 	"internal/inspector":  {"internal/hostguard", "internal/httpfield", "internal/tap"},
+	"internal/policy":     {"internal/addrkey", "internal/front", "internal/httpfield", "internal/origin", "internal/originname"},
 	"internal/house":      nil,
 	"internal/lint":       nil,
 

@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/accesslog"
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/inspect"
+	"github.com/amahi/spdy-proxy/internal/policy"
 )
 
 // alpnSpoken is what the front port can speak over TLS.
@@ -54,12 +56,15 @@ type Config struct {
 	TrustedProxies  []string      // CIDRs or addresses
 	ProxyProtocol   []string      // CIDRs or addresses of load balancers, which tell by a PROXY header whose a connection to the front port is
 	Htpasswd        string        // file with visitors' names and passwords; "": none are asked for
-	AccessLog       string        // file, "-" is Stdout; "": none
-	AccessFormat    accesslog.Format
-	PProf           bool     // Go's profiles on the admin port
-	AdminHosts      []string // further names that the admin port answers to
-	AdminToken      string   // file with the token that it asks for; "": none, and nothing can be changed there
-	MetricsOrigins  int      // how many origins have metrics of their own; 0: inspect.DefaultLabels
+	// Policies reads the tables of what the visitors of each origin may; it is asked at
+	// each Reload, too. Nil: there are none.
+	Policies       func() ([]policy.Table, error)
+	AccessLog      string // file, "-" is Stdout; "": none
+	AccessFormat   accesslog.Format
+	PProf          bool     // Go's profiles on the admin port
+	AdminHosts     []string // further names that the admin port answers to
+	AdminToken     string   // file with the token that it asks for; "": none, and nothing can be changed there
+	MetricsOrigins int      // how many origins have metrics of their own; 0: inspect.DefaultLabels
 
 	KeepAlive time.Duration // a PING after this much silence; 0: never
 	Drain     time.Duration // how long open requests may finish at the end; 0: they may not
@@ -234,18 +239,11 @@ func loopbackHost(addr string) bool {
 func prefixes(flag string, list []string) ([]netip.Prefix, error) {
 	var ps []netip.Prefix
 	for _, s := range list {
-		p, err := netip.ParsePrefix(s)
+		p, err := addrkey.ParseNetwork(s)
 		if err != nil {
-			ip, ipErr := netip.ParseAddr(s)
-			if ipErr != nil {
-				return nil, configErrorf("--%s %q is not a network: give one such as 10.0.0.0/8, or an address", flag, s)
-			}
-			p = netip.PrefixFrom(ip.WithZone(""), ip.BitLen())
+			return nil, configErrorf("--%s %w", flag, err)
 		}
-		if p.Addr().Is4In6() && p.Bits() >= 96 {
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-		}
-		ps = append(ps, p.Masked())
+		ps = append(ps, p)
 	}
 	return ps, nil
 }

@@ -26,7 +26,7 @@ const (
 func (p *Proxy) newFront() error {
 	cfg := front.Config{
 		Origins: p.origins, Domains: p.auth.Domains, Own: p.ownHost, Hold: p.cfg.Hold, ResponseTimeout: p.cfg.ResponseTimeout,
-		Stall: p.cfg.Stall, MaxHeaderBytes: p.cfg.MaxHeaderBytes, TrustedProxies: p.trusted, Auth: p.users,
+		Stall: p.cfg.Stall, MaxHeaderBytes: p.cfg.MaxHeaderBytes, TrustedProxies: p.trusted, Auth: p.users, Policy: p.policy.For,
 		Meter: p.meter, OnDone: p.requestDone, Logger: p.log,
 	}
 	if p.cfg.AccessLog != "" {

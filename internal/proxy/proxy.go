@@ -38,6 +38,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 	"github.com/amahi/spdy-proxy/internal/origin"
 	"github.com/amahi/spdy-proxy/internal/originname"
+	"github.com/amahi/spdy-proxy/internal/policy"
 )
 
 // adminGrace is how long the admin port may finish its last answers.
@@ -54,7 +55,9 @@ type Proxy struct {
 	balancers []netip.Prefix // they send PROXY headers
 	outside   public         // zero without --public-url
 	auth      *control.Auth
+	checks    front.Checks    // of passwords
 	users     *front.Htpasswd // nil without --htpasswd
+	policy    *policy.Policies
 	access    *accesslog.File // nil without --access-log
 	certs     *certs.Source
 	origins   *origin.Table
@@ -127,13 +130,18 @@ func New(cfg Config) (*Proxy, error) {
 		}
 		p.auth = control.NewAuth(tokens)
 	}
+	p.checks = front.NewChecks()
 	if cfg.Htpasswd != "" {
-		if p.users, err = front.LoadHtpasswd(cfg.Htpasswd); err != nil {
+		if p.users, err = front.LoadHtpasswdWith(cfg.Htpasswd, p.checks); err != nil {
 			return nil, &ConfigError{err}
 		}
 	}
 	p.auth.Domains = domains
 	if p.outside, err = parsePublic(cfg.PublicURL); err != nil {
+		return nil, &ConfigError{err}
+	}
+	p.policy = policy.New(p.checks)
+	if err := p.readPolicies(); err != nil {
 		return nil, &ConfigError{err}
 	}
 	p.warnReadable()

@@ -5,7 +5,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
-// Reload reads certificates, tokens and htpasswd again, opens the access log
+// Reload reads certificates, tokens, htpasswd and policies again, opens the access log
 // anew, and ends the sessions whose credential is gone. What cannot be read
 // stays as it was; there is one line about each file.
 func (p *Proxy) Reload() {
@@ -44,6 +44,10 @@ func (p *Proxy) Reload() {
 			kept(err)
 		}
 	}
+	if err := p.readPolicies(); err != nil {
+		ok = false
+		kept(err)
+	}
 	if err := p.access.Reopen(); err != nil {
 		ok = false
 		kept(err)
@@ -55,6 +59,19 @@ func (p *Proxy) Reload() {
 	}
 }
 
+// readPolicies puts the tables that there are now in force. After an error those before
+// hold.
+func (p *Proxy) readPolicies() error {
+	if p.cfg.Policies == nil {
+		return nil
+	}
+	list, err := p.cfg.Policies()
+	if err != nil {
+		return err
+	}
+	return p.policy.Set(list)
+}
+
 // warnReadable warns of files with secrets that others may read.
 func (p *Proxy) warnReadable() {
 	for _, file := range p.cfg.KeyFiles {
@@ -63,7 +80,9 @@ func (p *Proxy) warnReadable() {
 	if !p.cfg.NoAuth && p.cfg.Tokens.Value == "" {
 		control.WarnReadable(p.log, "token file", p.cfg.Tokens.File)
 	}
-	control.WarnReadable(p.log, "htpasswd file", p.cfg.Htpasswd)
+	for _, file := range append(p.policy.Files(), p.cfg.Htpasswd) {
+		control.WarnReadable(p.log, "htpasswd file", file)
+	}
 	control.WarnReadable(p.log, "admin token file", p.cfg.AdminToken)
 }
 

@@ -1,0 +1,131 @@
+package front
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Policy is what the visitors of one origin may, and what they get, for one request.
+// It belongs to the request's goroutines.
+type Policy interface {
+	// Allows reports whether client, who may be unknown, is answered at all.
+	Allows(client netip.Addr) bool
+
+	// Auth asks visitors for a name and a password; nil: what Config.Auth does holds.
+	Auth() *Htpasswd
+
+	// Visit counts a request of client's. It returns how much too early it is, zero if
+	// it may go on.
+	Visit(client netip.Addr, now time.Time) (early time.Duration)
+
+	// Enter counts a request that is about to be sent to the origin. If it is not too
+	// early, and there is room, it is in flight until Leave.
+	Enter(now time.Time) (early time.Duration, room bool)
+	Leave()
+
+	// Pace waits until some of n bytes of bodies may pass to the origin, or from it,
+	// and returns how many: 1 at least, or 0 when ctx has ended.
+	Pace(ctx context.Context, toOrigin bool, n int) int
+
+	// Header is set in each answer, but for a 101, in the place of what the origin says; an
+	// empty value takes the field out.
+	Header() http.Header
+
+	// Page is HTML for a person in the place of P's 502, 503 and 504; nil: there is none.
+	Page() []byte
+}
+
+// visit applies the origin's policy before anybody is asked for a password, so that
+// guesses are counted, too.
+func (e *exchange) visit() *failure {
+	if e.policy == nil {
+		return nil
+	}
+	if !e.policy.Allows(e.rec.Client) {
+		return &failure{status: http.StatusForbidden, reason: reasonDenied, detail: "this address is not served here"}
+	}
+	if early := e.policy.Visit(e.rec.Client, e.rec.Time); early > 0 {
+		return tooEarly("too many requests of this address", early)
+	}
+	return nil
+}
+
+// enter applies the rest of it, to who has shown a password if one is needed: what
+// others ask for costs the origin nothing.
+func (e *exchange) enter() *failure {
+	if e.policy == nil {
+		return nil
+	}
+	early, room := e.policy.Enter(e.rec.Time)
+	switch {
+	case early > 0:
+		return tooEarly("too many requests to this origin", early)
+	case !room:
+		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: "this origin has as many requests in flight as it may", retry: time.Second}
+	}
+	e.entered = true
+	return nil
+}
+
+func tooEarly(detail string, early time.Duration) *failure {
+	return &failure{
+		status: http.StatusTooManyRequests, reason: reasonDenied, detail: detail,
+		retry: early.Truncate(time.Second) + time.Second, // whole seconds, and not too early once more
+	}
+}
+
+// asks returns what asks e's visitor for a password, nil if nothing does.
+func (e *exchange) asks() *Htpasswd {
+	if e.policy != nil {
+		if auth := e.policy.Auth(); auth != nil {
+			return auth
+		}
+	}
+	return e.h.cfg.Auth
+}
+
+// setHeader applies the policy's fields to an answer's.
+func (e *exchange) setHeader(h http.Header) {
+	if e.policy == nil {
+		return
+	}
+	for name, values := range e.policy.Header() {
+		if len(values) == 0 || values[0] == "" {
+			delete(h, name)
+		} else {
+			h[name] = values
+		}
+	}
+}
+
+// ownPage is the operator's page for an answer of P's own, "" if there is none.
+func (e *exchange) ownPage(status int) string {
+	if e.policy == nil || status < http.StatusBadGateway || status > http.StatusGatewayTimeout {
+		return ""
+	}
+	return string(e.policy.Page())
+}
+
+// pace waits until some of n bytes may pass, and returns how many, 0 when ctx has
+// ended.
+func (e *exchange) pace(toOrigin bool, n int) int {
+	if e.policy == nil {
+		return n
+	}
+	return e.policy.Pace(e.ctx, toOrigin, n)
+}
+
+// paceAll waits until all of n bytes that have been read may count as passed. Who has
+// to wait reads no more meanwhile. It reports false when ctx has ended.
+func (e *exchange) paceAll(toOrigin bool, n int) bool {
+	for n > 0 {
+		m := e.pace(toOrigin, n)
+		if m == 0 {
+			return false
+		}
+		n -= m
+	}
+	return true
+}

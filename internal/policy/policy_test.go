@@ -1,0 +1,237 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/origin"
+)
+
+func originName(s string) origin.Name { return origin.Name(s) }
+
+// with returns policies with one table, for all origins.
+func with(t *testing.T, table Table) *Policies {
+	t.Helper()
+	p := New(front.NewChecks())
+	set1(t, p, table)
+	return p
+}
+
+func set1(t *testing.T, p *Policies, table Table) {
+	t.Helper()
+	table.Name = "*"
+	if err := p.Set([]Table{table}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// visits counts how many of n requests of ip's may go on, at a moment.
+func visits(p *Policies, name, ip string, at time.Duration, n int) (passed int) {
+	for range n {
+		if p.For(origin.Name(name), true).Visit(netip.MustParseAddr(ip), start.Add(at)) == 0 {
+			passed++
+		}
+	}
+	return passed
+}
+
+// Each visitor has a rate of its own, at each origin.
+func TestVisitorRate(t *testing.T) {
+	p := with(t, Table{VisitorRequestsPerSecond: 2, VisitorBurst: 5})
+	for _, c := range []struct {
+		origin, ip string
+		at         time.Duration
+		n, want    int
+	}{
+		{"a", "192.0.2.1", 0, 9, 5},
+		{"a", "::ffff:192.0.2.1", 0, 9, 0},
+		{"a", "192.0.2.2", 0, 9, 5},
+		{"b", "192.0.2.1", 0, 9, 5},
+		{"a", "192.0.2.1", time.Second, 9, 2},
+		{"a", "192.0.2.1", time.Hour, 9, 5},
+		{"a", "127.0.0.1", 0, 9, 5}, // as any other: the operator has asked for it
+	} {
+		if got := visits(p, c.origin, c.ip, c.at, c.n); got != c.want {
+			t.Errorf("%s at %s after %v: %d passed, want %d", c.ip, c.origin, c.at, got, c.want)
+		}
+	}
+	if early := p.For("a", true).Visit(netip.MustParseAddr("192.0.2.1"), start.Add(time.Hour)); early != time.Second/2 {
+		t.Errorf("too early by %v, want 500ms", early)
+	}
+	// What cannot be an origin's keeps nothing.
+	if p.For("c", false).Visit(netip.MustParseAddr("192.0.2.1"), start) != 0 || p.origins["c"] != nil {
+		t.Error("something is counted of an origin that is not known")
+	}
+}
+
+// An IPv6 visitor has a /64, and a site of many such no more than some of them.
+func TestVisitorRateIPv6(t *testing.T) {
+	p := with(t, Table{VisitorRequestsPerSecond: 1, VisitorBurst: 5})
+	if got := visits(p, "a", "2001:db8:1:1::1", 0, 9) + visits(p, "a", "2001:db8:1:1::2", 0, 9); got != 5 {
+		t.Errorf("%d of one /64 passed, want 5", got)
+	}
+	got := 0
+	for i := range 100 {
+		got += visits(p, "a", fmt.Sprintf("2001:db8:1:%x::1", i+2), 0, 9)
+	}
+	if got != 15 {
+		t.Errorf("%d more of the /48 passed, want 15", got)
+	}
+	if got := visits(p, "a", "2001:db8:2:1::1", 0, 9); got != 5 {
+		t.Errorf("%d of another site passed, want 5", got)
+	}
+}
+
+// However many visitors come, what is kept of them is bounded, and those who have been
+// away go first.
+func TestVisitorsAreBounded(t *testing.T) {
+	p := with(t, Table{VisitorRequestsPerSecond: 1})
+	v := p.For("a", true)
+	for i := range maxVisitors + 5000 {
+		ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		v.Visit(ip, start.Add(time.Duration(i)*time.Millisecond))
+	}
+	if n := len(p.visitors); n > maxVisitors || n < maxVisitors/2 {
+		t.Errorf("%d visitors are kept, want %d at most", n, maxVisitors)
+	}
+}
+
+// The rate of all, and how many may be in flight.
+func TestEnter(t *testing.T) {
+	p := with(t, Table{RequestsPerSecond: 10, Burst: 3, MaxRequests: 2})
+	enter := func(at time.Duration) (front.Policy, time.Duration, bool) {
+		v := p.For("a", true)
+		early, room := v.Enter(start.Add(at))
+		return v, early, room
+	}
+	one, early, room := enter(0)
+	if early != 0 || !room {
+		t.Fatal("the first one may not")
+	}
+	two, _, _ := enter(0)
+	if _, _, room := enter(0); room {
+		t.Error("there is room for a third in flight")
+	}
+	one.Leave()
+	three, early, room := enter(0)
+	if early != 0 || !room {
+		t.Errorf("after one has left: early by %v, room %t", early, room)
+	}
+	three.Leave()
+	if _, early, room := enter(0); early != 100*time.Millisecond || !room {
+		t.Errorf("beyond the burst: early by %v, room %t", early, room)
+	}
+	if v, early, room := enter(100 * time.Millisecond); early != 0 || !room {
+		t.Error("not even after that")
+	} else {
+		v.Leave()
+	}
+	two.Leave()
+	if n := p.origins["a"].flight.Load(); n != 0 {
+		t.Errorf("%d are in flight at the end", n)
+	}
+	// Another origin has its own.
+	if early, room := p.For("b", true).Enter(start); early != 0 || !room {
+		t.Error("another origin has none of its own")
+	}
+}
+
+// New numbers reach what is counted already, and what did not change stays.
+func TestSetAgain(t *testing.T) {
+	p := with(t, Table{VisitorRequestsPerSecond: 1, VisitorBurst: 2, RequestsPerSecond: 1, Burst: 1, MaxRequests: 5})
+	visits(p, "a", "192.0.2.1", 0, 9)
+	p.For("a", true).Enter(start)
+	set1(t, p, Table{VisitorRequestsPerSecond: 1, VisitorBurst: 2, RequestsPerSecond: 1, Burst: 1, MaxRequests: 1})
+	if got := visits(p, "a", "192.0.2.1", 0, 1); got != 0 {
+		t.Error("the visitor began anew")
+	}
+	if _, room := p.For("a", true).Enter(start.Add(time.Hour)); room {
+		t.Error("what is in flight was forgotten")
+	}
+	set1(t, p, Table{VisitorRequestsPerSecond: 100})
+	visits(p, "a", "192.0.2.1", time.Second, 9)
+	if got := visits(p, "a", "192.0.2.1", 1100*time.Millisecond, 99); got != 10 {
+		t.Errorf("%d passed at the new rate, want 10", got)
+	}
+	// What was not limited has its whole burst at first.
+	set1(t, p, Table{RequestsPerSecond: 1, Burst: 3})
+	now := time.Now()
+	for i := range 4 {
+		if early, _ := p.For("a", true).Enter(now); (early > 0) != (i == 3) {
+			t.Errorf("request %d is early by %v", i, early)
+		}
+	}
+}
+
+// Bytes pass at the rate, of all requests together, each way by itself; a changed rate
+// holds from the next piece on.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := with(t, Table{BytesPerSecond: "80kB"})
+		pass := func(toOrigin bool, total int) {
+			v := p.For("a", true)
+			for total > 0 {
+				n := v.Pace(t.Context(), toOrigin, min(total, 32<<10))
+				if n <= 0 || n > 10_000 {
+					t.Errorf("a piece of %d bytes, want 10000 at most", n)
+					return
+				}
+				total -= n
+			}
+		}
+		took := func(f func()) time.Duration { began := time.Now(); f(); return time.Since(began) }
+		if d := took(func() { pass(false, 90_000) }); d != time.Second {
+			t.Errorf("90 kB took %v, want 1 s after the 10 kB that pass at once", d)
+		}
+		var both sync.WaitGroup
+		if d := took(func() {
+			for range 2 {
+				both.Go(func() { pass(false, 80_000) })
+			}
+			both.Go(func() { pass(true, 90_000) })
+			both.Wait()
+		}); d < 1990*time.Millisecond || d > 2010*time.Millisecond {
+			t.Errorf("two of 80 kB took %v, want 2 s", d)
+		}
+		// Whoever leaves waits no longer.
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		v := p.For("a", true)
+		for v.Pace(ctx, false, 10_000) > 0 {
+		}
+		if err := ctx.Err(); err == nil {
+			t.Error("it passed at no rate")
+		}
+		set1(t, p, Table{})
+		if d := took(func() {
+			if n := v.Pace(t.Context(), false, 1<<20); n != 1<<20 {
+				t.Errorf("a piece of %d bytes without a rate", n)
+			}
+		}); d != 0 {
+			t.Errorf("without a rate it took %v", d)
+		}
+	})
+}
+
+// Origins that come and go are not remembered for ever.
+func TestOriginsAreBounded(t *testing.T) {
+	p := with(t, Table{RequestsPerSecond: 1})
+	busy := p.For("busy", true)
+	busy.Enter(start)
+	for i := range 2 * maxIdle {
+		v := p.For(origin.Name(fmt.Sprint("o", i)), true)
+		v.Enter(start)
+		v.Leave()
+	}
+	if n := len(p.origins); n > maxIdle+1 || p.origins["busy"] == nil {
+		t.Errorf("%d origins are remembered; that with a request: %t", n, p.origins["busy"] != nil)
+	}
+}

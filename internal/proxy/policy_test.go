@@ -1,0 +1,294 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/amahi/spdy-proxy/internal/policy"
+	"github.com/amahi/spdy-proxy/internal/proxy"
+	"github.com/amahi/spdy-proxy/internal/serve"
+)
+
+// tables are what the configuration holds, for a P that reads it.
+type tables struct {
+	mu   sync.Mutex
+	list []policy.Table // guarded by mu
+	err  error          // guarded by mu
+}
+
+func (p *tables) set(err error, list ...policy.Table) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.list, p.err = list, err
+}
+
+func (p *tables) read() ([]policy.Table, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.list, p.err
+}
+
+// startWith runs a P with tables, and a C that serves handler.
+func startWith(t *testing.T, handler http.Handler, list ...policy.Table) (*p, *tables) {
+	t.Helper()
+	held := new(tables)
+	held.set(nil, list...)
+	x := startP(t, newFiles(t), func(c *proxy.Config) { c.Policies = held.read })
+	startC(t, x, handler, nil)
+	return x, held
+}
+
+// asBrowser asks as a browser does.
+func asBrowser(r *http.Request) { r.Header.Set("Accept", "text/html,*/*;q=0.8") }
+
+// wantRefused checks an answer of a policy's.
+func wantRefused(t *testing.T, what string, a answer, status int, reason, detail string) {
+	t.Helper()
+	want(t, what, a, status, detail)
+	if got := a.header.Get("Proxy-Status"); !strings.HasPrefix(got, "spdy-proxy; error="+reason+"; details=") {
+		t.Errorf("%s: Proxy-Status %q, want the error %s", what, got, reason)
+	}
+	after, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if limited := status == 429 || status == 503; limited != (err == nil && after >= 1) {
+		t.Errorf("%s: Retry-After %q", what, a.header.Get("Retry-After"))
+	}
+}
+
+// Who may not is refused, whatever it speaks, and nobody else.
+func TestPolicyRefuses(t *testing.T) {
+	held := new(tables)
+	edit := func(c *proxy.Config) { c.Policies = held.read }
+	held.set(nil, policy.Table{Name: "@", Deny: []string{"127.0.0.0/8"}})
+	everyClient(t, edit, func(t *testing.T, x *p, rt http.RoundTripper) {
+		startC(t, x, hello("c"), nil)
+		ask := func() answer { return fetch(deadline(t), rt, "GET", x.url("/"), nil, nil) }
+		wantRefused(t, "denied", ask(), 403, "http_request_denied", "this address is not served here")
+		held.set(nil, policy.Table{Name: "*", Allow: []string{"127.0.0.1"}, VisitorRequestsPerSecond: .001, VisitorBurst: 2})
+		x.Reload()
+		want(t, "the first", ask(), 200, "c GET /")
+		want(t, "the second", ask(), 200, "c GET /")
+		wantRefused(t, "the third", ask(), 429, "http_request_denied", "too many requests of this address")
+		held.set(nil, policy.Table{Name: "other", Deny: []string{"0.0.0.0/0"}}, policy.Table{Name: "@", RequestsPerSecond: .001, Burst: 1})
+		x.Reload()
+		want(t, "in all, the first", ask(), 200, "c GET /")
+		wantRefused(t, "in all, the second", ask(), 429, "http_request_denied", "too many requests to this origin")
+		held.set(nil)
+		x.Reload()
+		want(t, "without a table", ask(), 200, "c GET /")
+		held.set(nil, policy.Table{Name: "@", Deny: []string{"127.0.0.0/8"}})
+	})
+}
+
+// An origin's passwords stand in the place of all origins', and the service is told who
+// it is; nobody else can tell it so.
+func TestPolicyPasswords(t *testing.T) {
+	f := newFiles(t)
+	f.write("all", "all:"+hash(t, "secret")+"\n")
+	f.write("users", "anna:"+hash(t, "sesame")+"\n")
+	held := new(tables)
+	x := startP(t, f, func(c *proxy.Config) { c.Policies, c.Htpasswd = held.read, f.path("all") })
+	startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "user %q, %q", r.Header["X-Forwarded-User"], r.Header["Authorization"])
+	}), nil)
+	ask := func(user, password string) answer {
+		return fetch(deadline(t), transport(t, nil, false), "GET", x.url("/"), nil, func(r *http.Request) {
+			r.Header.Set("X-Forwarded-User", "root")
+			if user != "" {
+				r.SetBasicAuth(user, password)
+			}
+		})
+	}
+	want(t, "the password of all", ask("all", "secret"), 200, `user ["all"], []`)
+	held.set(nil, policy.Table{Name: "@", Htpasswd: f.path("users")})
+	x.Reload()
+	want(t, "no password", ask("", ""), 401, "a name and a password are needed")
+	want(t, "that of all", ask("all", "secret"), 401, "")
+	want(t, "that of the origin", ask("anna", "sesame"), 200, `user ["anna"], []`)
+	f.write("users", "anna:"+hash(t, "changed")+"\n")
+	x.Reload()
+	want(t, "the one before", ask("anna", "sesame"), 401, "")
+	want(t, "the new one", ask("anna", "changed"), 200, "anna")
+	f.write("users", "nonsense\n")
+	x.Reload()
+	want(t, "after a bad file", ask("anna", "changed"), 200, "anna")
+	x.log.wait("reload failed, what was read before stays in use", 1)
+}
+
+// Without a password of P's, what A says of its user is dropped, and its Authorization
+// is the service's.
+func TestNoUserWithoutPasswords(t *testing.T) {
+	x, _ := startWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "user %q, %q", r.Header["X-Forwarded-User"], r.Header["Authorization"])
+	}), policy.Table{Name: "*", MaxRequests: 5})
+	a := fetch(deadline(t), transport(t, nil, false), "GET", x.url("/"), nil, func(r *http.Request) {
+		r.Header.Set("X-Forwarded-User", "root")
+		r.Header.Set("Authorization", "Bearer own")
+	})
+	want(t, "no password", a, 200, `user [], ["Bearer own"]`)
+}
+
+// More requests than may be in flight are refused until one ends.
+func TestPolicyMaxRequests(t *testing.T) {
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	x, _ := startWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			begun <- struct{}{}
+			<-release
+		}
+	}), policy.Table{Name: "@", MaxRequests: 1})
+	rt := transport(t, nil, false)
+	slow := make(chan answer, 1)
+	// Ends when release is closed.
+	go func() { slow <- fetch(context.Background(), rt, "GET", x.url("/slow"), nil, nil) }()
+	<-begun
+	wantRefused(t, "a second", fetch(deadline(t), rt, "GET", x.url("/"), nil, nil), 503, "connection_limit_reached", "as many requests in flight as it may")
+	close(release)
+	want(t, "the first", <-slow, 200, "")
+	waitFor(t, "room again", func() bool { return fetch(deadline(t), rt, "GET", x.url("/"), nil, nil).status == 200 })
+}
+
+// Headers are set in answers, of the service and of P.
+func TestPolicyHeaders(t *testing.T) {
+	x, held := startWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["X-Frame-Options"] = []string{"ALLOW", "ALL"}
+		w.Header().Set("Server", "secret/1.2")
+		w.Header().Set("X-Own", "stays")
+	}), policy.Table{Name: "@", Headers: map[string]string{"x-frame-options": "DENY", "Server": "", "X-New": "here"}})
+	a := x.get("/")
+	if got := fmt.Sprint(a.header["X-Frame-Options"], a.header["Server"], a.header["X-New"], a.header["X-Own"]); a.status != 200 || got != "[DENY] [] [here] [stays]" {
+		t.Errorf("got %v with %s", a, got)
+	}
+	held.set(nil, policy.Table{Name: "@", Headers: map[string]string{"X-New": "here", "Content-Type": "x/y"}, Deny: []string{"127.0.0.1"}})
+	x.Reload()
+	if a := x.get("/"); a.status != 403 || a.header.Get("X-New") != "here" || a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("a refusal: %v with %v", a, a.header)
+	}
+}
+
+// A person sees the operator's page while the origin is away, and a program its line.
+func TestPolicyErrorPage(t *testing.T) {
+	f := newFiles(t)
+	page := f.write("away.html", "<h1>We are moving</h1>")
+	held := new(tables)
+	held.set(nil, policy.Table{Name: "*", ErrorPage: page})
+	x := startP(t, f, func(c *proxy.Config) { noDefault(c); c.Policies = held.read })
+	rt := transport(t, nil, false)
+	a := fetch(deadline(t), rt, "GET", x.url("/"), nil, asBrowser)
+	if want(t, "a browser", a, 503, "<h1>We are moving</h1>"); a.header.Get("Content-Type") != "text/html; charset=utf-8" || a.header.Get("Retry-After") == "" {
+		t.Errorf("with %v", a.header)
+	}
+	want(t, "curl", fetch(deadline(t), rt, "GET", x.url("/"), nil, nil), 503, "503 Service Unavailable: the default origin is not connected\n")
+	want(t, "another fault", fetch(deadline(t), rt, "TRACE", x.url("/"), nil, asBrowser), 405, "This method is not served.")
+}
+
+// What is wrong with a table is said at the start, and at a reload changes nothing.
+func TestPolicyFaults(t *testing.T) {
+	x, held := startWith(t, hello("c"), policy.Table{Name: "@", Headers: map[string]string{"X-Table": "first"}})
+	for i, fault := range []func(){
+		func() { held.set(nil, policy.Table{Name: "@", Allow: []string{"everybody"}}) },
+		func() { held.set(errors.New("the file is gone")) },
+	} {
+		fault()
+		x.Reload()
+		x.log.wait("reload failed, what was read before stays in use", i+1)
+		if a := x.get("/"); a.status != 200 || a.header.Get("X-Table") != "first" {
+			t.Errorf("after a bad reload: %v, %v", a, a.header)
+		}
+	}
+	var bad *proxy.ConfigError
+	cfg := x.cfg
+	if _, err := proxy.New(cfg); !errors.As(err, &bad) {
+		t.Errorf("at the start: %v, want a ConfigError", err)
+	}
+}
+
+// Bodies pass at the origin's rate in each direction, and who has to wait for that is
+// not taken for one who does not read.
+func TestPolicyBandwidth(t *testing.T) {
+	held := new(tables)
+	held.set(nil, policy.Table{Name: "@", BytesPerSecond: "400kB"})
+	const size, least = 250_000, 450 * time.Millisecond // 50 kB pass at once
+	everyClient(t, func(c *proxy.Config) { c.Policies, c.Stall = held.read, 100*time.Millisecond }, func(t *testing.T, x *p, rt http.RoundTripper) {
+		startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got, err := io.ReadAll(r.Body)
+			if err != nil {
+				panic(http.ErrAbortHandler)
+			}
+			if r.Method == "POST" {
+				fmt.Fprint(w, len(got))
+			} else {
+				w.Write(pattern(size))
+			}
+		}), nil)
+		began := time.Now()
+		a := fetch(deadline(t), rt, "GET", x.url("/"), nil, nil)
+		if took := time.Since(began); a.err != nil || took < least {
+			t.Errorf("a download: %v after %v, want %v at least", a, took, least)
+		}
+		same(t, "a download", a.body, pattern(size))
+		began = time.Now()
+		a = fetch(deadline(t), rt, "POST", x.url("/"), bytes.NewReader(pattern(size)), nil)
+		if took := time.Since(began); a.err != nil || string(a.body) != fmt.Sprint(size) || took < least {
+			t.Errorf("an upload: %v after %v, want %v at least", a, took, least)
+		}
+	})
+}
+
+// A WebSocket is paced as a body is, and is a request in flight while it is open.
+func TestPolicyWebSocket(t *testing.T) {
+	s := newSocketService(t)
+	h, err := serve.New(serve.Config{To: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	x, _ := startWith(t, h, policy.Table{Name: "@", BytesPerSecond: "400kB", MaxRequests: 1})
+	ws, _, err := websocket.Dial(deadline(t), x.url("/socket"), &websocket.DialOptions{Subprotocols: []string{"echo"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	ws.SetReadLimit(1 << 20)
+	wantRefused(t, "another request", x.get("/"), 503, "connection_limit_reached", "in flight")
+	began := time.Now()
+	if err := ws.Write(deadline(t), websocket.MessageBinary, pattern(250_000)); err != nil {
+		t.Fatal(err)
+	}
+	_, msg, err := ws.Read(deadline(t))
+	if took := time.Since(began); err != nil || took < 450*time.Millisecond {
+		t.Errorf("the echo: %v after %v", err, took)
+	}
+	same(t, "the echo", msg, pattern(250_000))
+	ws.Close(websocket.StatusNormalClosure, "")
+	waitFor(t, "room again", func() bool { return x.get("/").status != 503 })
+}
+
+// A stop ends what waits for its turn at a rate, within the time that it has.
+func TestPolicyBandwidthAtStop(t *testing.T) {
+	x, _ := startWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(pattern(1 << 20)) }), policy.Table{Name: "@", BytesPerSecond: "1kB"})
+	res, err := transport(t, nil, false).RoundTrip(func() *http.Request {
+		r, _ := http.NewRequestWithContext(deadline(t), "GET", x.url("/"), nil)
+		return r
+	}())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	x.cancel()
+	x.cancelNow()
+	x.wait()
+	if _, err := io.Copy(io.Discard, res.Body); err == nil {
+		t.Error("a cut answer looks whole")
+	}
+}
