@@ -1,6 +1,7 @@
 package originserver
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/amahi/spdy"
 
@@ -192,11 +194,13 @@ func TestAccessLog(t *testing.T) {
 	}
 	ask("/hello.txt?q=1", strings.NewReader("12345"))
 	ask("/none", nil)
+	waitLines(t, cfg.AccessLog, 2)
 	if err := os.Rename(cfg.AccessLog, cfg.AccessLog+".old"); err != nil {
 		t.Fatal(err)
 	}
 	s.Reload()
 	ask("/after", nil)
+	waitLines(t, cfg.AccessLog, 1)
 	session.Close()
 	<-served
 	stop()
@@ -208,6 +212,24 @@ $`,
 	} {
 		if b, err := os.ReadFile(file); err != nil || !regexp.MustCompile(want).Match(b) {
 			t.Errorf("%s: %v\n%s\nwant\n%s", file, err, b, want)
+		}
+	}
+}
+
+// waitLines waits until a file has n lines: that of a request is written when its
+// handler has returned, and its answer is there before.
+func waitLines(t *testing.T, file string, n int) {
+	t.Helper()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for limit := time.After(10 * time.Second); ; {
+		if b, _ := os.ReadFile(file); bytes.Count(b, []byte("\n")) >= n {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-limit:
+			t.Fatalf("%s does not come to %d lines", file, n)
 		}
 	}
 }
