@@ -61,8 +61,11 @@ func (h *Handler) admit(e *exchange) *failure {
 	name, ok := h.Route(host)
 	known := ok && h.cfg.Origins.Known(name)
 	served := known || ok && h.cfg.Origins.Expected(name)
-	if ok && h.cfg.Policy != nil {
-		e.policy = h.cfg.Policy(name, served)
+	if ok {
+		e.name, e.rec.Origin, e.rec.Known = name, name.String(), known
+		if h.cfg.Policy != nil {
+			e.policy = h.cfg.Policy(name, served)
+		}
 	}
 	if f := e.visit(); f != nil {
 		return f
@@ -81,10 +84,8 @@ func (h *Handler) admit(e *exchange) *failure {
 	if !ok {
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, detail: "no origin can have this name", retry: retryAfter}
 	}
-	e.name = name
-	e.rec.Origin = name.String()
 	e.phase.Store(phaseRouted)
-	if e.rec.Known = known; !served {
+	if !served {
 		return unavailable(name, origin.ErrNotConnected)
 	}
 	if f := e.enter(); f != nil {

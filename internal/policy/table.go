@@ -33,22 +33,22 @@ type Tables struct {
 
 // Table is one [[origin]]. Zero values say nothing.
 type Table struct {
-	Name string `toml:"name"` // of an origin, "@" for the default one, "*" for all without a table
+	Name string `toml:"name"` // of an origin, a label or a host name, "@" for the default one, "*" for all without a table
 
-	Htpasswd string   `toml:"htpasswd"` // file with visitors' names and passwords, in the place of --htpasswd
-	Allow    []string `toml:"allow"`    // networks, or addresses; none: all
-	Deny     []string `toml:"deny"`     // the same; who is in both is denied
+	Htpasswd string   `toml:"htpasswd,omitempty"` // file with visitors' names and passwords, in the place of --htpasswd
+	Allow    []string `toml:"allow,omitempty"`    // networks, or addresses; none: all
+	Deny     []string `toml:"deny,omitempty"`     // the same; who is in both is denied
 
-	RequestsPerSecond        float64 `toml:"requests-per-second"` // in all
-	Burst                    int     `toml:"burst"`               // 0: those of a second
-	VisitorRequestsPerSecond float64 `toml:"visitor-requests-per-second"`
-	VisitorBurst             int     `toml:"visitor-burst"`
+	RequestsPerSecond        float64 `toml:"requests-per-second,omitempty"` // in all
+	Burst                    int     `toml:"burst,omitempty"`               // 0: those of a second
+	VisitorRequestsPerSecond float64 `toml:"visitor-requests-per-second,omitempty"`
+	VisitorBurst             int     `toml:"visitor-burst,omitempty"`
 
-	BytesPerSecond Size `toml:"bytes-per-second"` // of bodies, each way, in all
-	MaxRequests    int  `toml:"max-requests"`     // in flight
+	BytesPerSecond Size `toml:"bytes-per-second,omitempty"` // of bodies, each way, in all
+	MaxRequests    int  `toml:"max-requests,omitempty"`     // in flight
 
-	Headers   map[string]string `toml:"headers"`    // of answers; an empty value takes the field out
-	ErrorPage string            `toml:"error-page"` // file of HTML for P's 502, 503 and 504
+	Headers   map[string]string `toml:"headers,omitempty"`    // of answers; an empty value takes the field out
+	ErrorPage string            `toml:"error-page,omitempty"` // file of HTML for P's 502, 503 and 504
 }
 
 // Size is a number of bytes, such as "10MB" or "512KiB".
