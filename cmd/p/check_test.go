@@ -21,6 +21,12 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(token, []byte("sesame *\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	good, bad, worse := filepath.Join(dir, "good"), filepath.Join(dir, "bad"), filepath.Join(dir, "worse")
+	for file, line := range map[string]string{good: "requests-per-second = 5", bad: "requests-per-second = -1", worse: "alow = []"} {
+		if err := os.WriteFile(file, []byte("[[origin]]\nname = \"films\"\n"+line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
 		what   string
 		args   []string
@@ -33,6 +39,12 @@ func TestCheck(t *testing.T) {
 		{"much is wrong", []string{"--cert", none, "--token-file", none, "--front", "x", "--drain", "-1s", "--trusted-proxy", "y", "--htpasswd", none,
 			"--access-log", none + "/x", "--pid-file", none + "/x"}, "soon", 2, []string{
 			"SPDY_PROXY_HOLD", "--front", "--drain", "--trusted-proxy", "certificate", "token file", none, "access log", "--pid-file"}},
+		{"all is right with a file", []string{"--cert", cert, "--key", key, "--token-file", token, "--config", good}, "", 0, []string{
+			"ok: ports: ", "ok: certificate", "ok: token file"}},
+		{"a table is wrong", []string{"--cert", cert, "--key", key, "--token-file", token, "--config", bad}, "", 2, []string{
+			`[[origin]] "films": requests-per-second: -1`}},
+		{"a table's key is wrong", []string{"--cert", cert, "--key", key, "--token-file", token, "--config", worse}, "", 2, []string{
+			worse + `:3: unknown key "origin.alow"; did you mean "allow"`}},
 		{"no admin port to ask", []string{"--live", "--admin", ""}, "", 2, []string{"--live"}},
 		{"a bad admin port to ask", []string{"--live", "--admin", "x"}, "", 2, []string{"--admin"}},
 		{"nobody to ask", []string{"--live", "--admin", "127.0.0.1:1"}, "", 1, []string{"p does not live"}},

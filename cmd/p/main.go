@@ -24,7 +24,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Name:  "p",
 		Short: "the proxy of spdy-proxy, which visitors come to",
 		About: "Takes requests on a front port and hands them to origin servers (c) that connected to its control port.\n" +
-			"SIGHUP reads certificates, tokens and passwords again; SIGUSR2 has a new process of p take over. " +
+			"SIGHUP reads certificates, tokens, passwords and [[origin]] tables again; SIGUSR2 has a new process of p take over. " +
 			"SPDY_PROXY_TOKEN, if set, stands for the content of --token-file.",
 		Examples: []cli.Example{
 			{Line: "p", About: "after make, from the repository's root: http://localhost:1443/"},
@@ -33,6 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Daemon:   true,
 		Flags:    o.flags,
+		Tables:   &o.tables,
 		Run:      o.run,
 		Commands: []*cli.Command{o.check(), o.token(), o.invite()},
 	}

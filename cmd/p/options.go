@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/policy"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 	"github.com/amahi/spdy-proxy/internal/upgrade"
 )
@@ -17,6 +18,7 @@ import (
 // options are the values of p's flags.
 type options struct {
 	proxy.Config
+	tables  policy.Tables // of the configuration file
 	debug   bool
 	pidFile string
 }
@@ -85,6 +87,16 @@ func (o *options) config(p *cli.Process) proxy.Config {
 	cfg.Stdout = p.Stdout
 	// Who reads the log as JSON reads the access log so too, unless told otherwise.
 	cfg.AccessFormat = cfg.AccessFormat.Or(p.Flags.Lookup("log-format").Value.String() == "json")
+	begun := false
+	cfg.Policies = func() ([]policy.Table, error) {
+		if !begun {
+			begun = true
+			return o.tables.Origin, nil
+		}
+		var again policy.Tables
+		err := p.ReadTables(&again)
+		return again.Origin, err
+	}
 	if o.debug {
 		cfg.Trace = p.Trace
 	}
