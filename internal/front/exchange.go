@@ -43,6 +43,7 @@ type exchange struct {
 	placed   bool            // at its origin, in Handler.shares
 	policy   Policy          // of its origin; nil: there is none
 	entered  bool            // policy counts it as in flight
+	own      bool            // the answer is P's own: it has no part of what the origin's bodies may take
 	auth     *Htpasswd       // has asked for a password, nil if nothing has
 	stalled  atomic.Bool     // broken off because A does not read
 	phase    atomic.Uint32   // what it waits for, see Open

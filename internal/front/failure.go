@@ -154,6 +154,7 @@ func (e *exchange) answer(f *failure) {
 		e.rec.Status = f.status
 		panic(http.ErrAbortHandler)
 	}
+	e.own = true
 	head := e.w.begin()
 	e.setHeader(head)
 	kind, text := "text/plain; charset=utf-8", fmt.Sprintf("%d %s: %s\n", f.status, http.StatusText(f.status), f.detail)

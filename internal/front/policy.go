@@ -25,9 +25,10 @@ type Policy interface {
 	Enter(now time.Time) (early time.Duration, room bool)
 	Leave()
 
-	// Pace waits until some of n bytes of bodies may pass to the origin, or from it,
-	// and returns how many: 1 at least, or 0 when ctx has ended.
-	Pace(ctx context.Context, toOrigin bool, n int) int
+	// Pace waits until some of n bytes of bodies, but for P's own answers, may pass to the origin, or from it,
+	// and returns how many: 1 at least, or 0 when ctx has ended. waits, if not nil, is
+	// called before it waits.
+	Pace(ctx context.Context, toOrigin bool, n int, waits func()) int
 
 	// Header is set in each answer, but for a 101, in the place of what the origin says; an
 	// empty value takes the field out.
@@ -108,20 +109,11 @@ func (e *exchange) ownPage(status int) string {
 	return string(e.policy.Page())
 }
 
-// pace waits until some of n bytes may pass, and returns how many, 0 when ctx has
-// ended.
-func (e *exchange) pace(toOrigin bool, n int) int {
-	if e.policy == nil {
-		return n
-	}
-	return e.policy.Pace(e.ctx, toOrigin, n)
-}
-
 // paceAll waits until all of n bytes that have been read may count as passed. Who has
 // to wait reads no more meanwhile. It reports false when ctx has ended.
 func (e *exchange) paceAll(toOrigin bool, n int) bool {
-	for n > 0 {
-		m := e.pace(toOrigin, n)
+	for n > 0 && e.policy != nil {
+		m := e.policy.Pace(e.ctx, toOrigin, n, nil)
 		if m == 0 {
 			return false
 		}

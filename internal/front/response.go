@@ -74,8 +74,9 @@ func (e *exchange) closes() bool {
 func (w *response) Write(p []byte) (n int, err error) {
 	for {
 		piece := p[n:]
-		if w.e.policy != nil && len(piece) > 0 {
-			if piece = piece[:w.e.pace(false, len(piece))]; len(piece) == 0 {
+		if w.e.policy != nil && !w.e.own && len(piece) > 0 {
+			// What was written before is sent before that.
+			if piece = piece[:w.e.policy.Pace(w.e.ctx, false, len(piece), w.flush)]; len(piece) == 0 {
 				return n, context.Cause(w.e.ctx)
 			}
 		}

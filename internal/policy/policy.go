@@ -293,9 +293,9 @@ func (v *request) Enter(now time.Time) (early time.Duration, room bool) {
 
 func (v *request) Leave() { v.counts.flight.Add(-1) }
 
-func (v *request) Pace(ctx context.Context, toOrigin bool, n int) int {
+func (v *request) Pace(ctx context.Context, toOrigin bool, n int, waits func()) int {
 	if v.counts == nil {
-		return n // of an answer of P's own
+		return n // nothing passes: there is no origin
 	}
 	l := v.counts.from
 	if toOrigin {
@@ -314,6 +314,9 @@ func (v *request) Pace(ctx context.Context, toOrigin bool, n int) int {
 			continue // the limit has just become less
 		}
 		if wait := r.DelayFrom(now); wait > 0 {
+			if waits != nil {
+				waits()
+			}
 			timer := time.NewTimer(wait)
 			select {
 			case <-timer.C:

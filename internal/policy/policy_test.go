@@ -179,7 +179,7 @@ func TestPace(t *testing.T) {
 		pass := func(toOrigin bool, total int) {
 			v := p.For("a", true)
 			for total > 0 {
-				n := v.Pace(t.Context(), toOrigin, min(total, 32<<10))
+				n := v.Pace(t.Context(), toOrigin, min(total, 32<<10), nil)
 				if n <= 0 || n > 10_000 {
 					t.Errorf("a piece of %d bytes, want 10000 at most", n)
 					return
@@ -205,14 +205,14 @@ func TestPace(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		v := p.For("a", true)
-		for v.Pace(ctx, false, 10_000) > 0 {
+		for v.Pace(ctx, false, 10_000, nil) > 0 {
 		}
 		if err := ctx.Err(); err == nil {
 			t.Error("it passed at no rate")
 		}
 		set1(t, p, Table{})
 		if d := took(func() {
-			if n := v.Pace(t.Context(), false, 1<<20); n != 1<<20 {
+			if n := v.Pace(t.Context(), false, 1<<20, nil); n != 1<<20 {
 				t.Errorf("a piece of %d bytes without a rate", n)
 			}
 		}); d != 0 {

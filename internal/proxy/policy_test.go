@@ -274,6 +274,28 @@ func TestPolicyWebSocket(t *testing.T) {
 	waitFor(t, "room again", func() bool { return x.get("/").status != 503 })
 }
 
+// What P answers by itself does not wait for the origin's turn.
+func TestPolicyBandwidthIsOfBodies(t *testing.T) {
+	x, _ := startWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(pattern(1 << 20)) }),
+		policy.Table{Name: "@", BytesPerSecond: "100", MaxRequests: 1})
+	r, err := http.NewRequestWithContext(deadline(t), "GET", x.url("/"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := transport(t, nil, false).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for range 20 { // some 2 kB: 10 s and more
+		began := time.Now()
+		wantRefused(t, "another", x.get("/"), 503, "connection_limit_reached", "in flight")
+		if took := time.Since(began); took > 5*time.Second {
+			t.Fatalf("a refusal took %v", took)
+		}
+	}
+}
+
 // A stop ends what waits for its turn at a rate, within the time that it has.
 func TestPolicyBandwidthAtStop(t *testing.T) {
 	x, _ := startWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(pattern(1 << 20)) }), policy.Table{Name: "@", BytesPerSecond: "1kB"})
