@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -213,6 +214,63 @@ $`,
 		if b, err := os.ReadFile(file); err != nil || !regexp.MustCompile(want).Match(b) {
 			t.Errorf("%s: %v\n%s\nwant\n%s", file, err, b, want)
 		}
+	}
+}
+
+// A WebSocket works with all that looks on, is a line when it ends, and is kept as what
+// passed.
+func TestLookingAtAWebSocket(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		io.Copy(conn, rw)
+	}))
+	defer service.Close()
+	p := proxytest.Start(t)
+	cfg := config(p, new(testlog.Buffer))
+	cfg.AccessLog, cfg.Inspect = filepath.Join(p.Dir, "access"), "127.0.0.1:0"
+	cfg.Origins[0].Serve = serve.Config{To: service.URL, UploadMax: 1}
+	s, _ := start(t, cfg)
+	session := (&spdy.Config{}).NewClientSession((<-p.Registrations).Conn)
+	served := make(chan struct{})
+	// Ends with the session, below.
+	go func() { session.Serve(); close(served) }()
+	defer func() { session.Close(); <-served }()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://p/socket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	resp, err := session.RoundTrip(req)
+	if err != nil || resp.StatusCode != 101 {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	conn := resp.Body.(io.ReadWriteCloser)
+	io.WriteString(conn, "hello")
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello" {
+		t.Errorf("the echo is %q, %v", got, err)
+	}
+	conn.(interface{ CloseWrite() error }).CloseWrite()
+	io.Copy(io.Discard, conn)
+	conn.Close()
+	waitLines(t, cfg.AccessLog, 1)
+	if b, err := os.ReadFile(cfg.AccessLog); err != nil || !strings.Contains(string(b), `"GET /socket HTTP/1.1" 101 5 `) {
+		t.Errorf("%s, %v", b, err)
+	}
+	one, err := http.Get("http://" + s.inspectLn.Addr().String() + "/api/requests/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Body.Close()
+	text, err := io.ReadAll(one.Body)
+	if err != nil || strings.Count(string(text), `"body":"hello"`) != 2 || !strings.Contains(string(text), `"status":101,"done":true`) {
+		t.Errorf("the inspector has %s, %v", text, err)
 	}
 }
 
