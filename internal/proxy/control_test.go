@@ -64,7 +64,7 @@ func TestControlPort(t *testing.T) {
 		t.Error("no Spdy-Proxy-Server in the 200")
 	}
 	var said string
-	if err := dialer(t, x, "film", "", "good-token").Probe(deadline(t), func(found string) { said = found }); err != nil || !strings.Contains(said, "shared with the connection") {
+	if err := dialer(t, x, "film", "", "good-token").Probe(deadline(t), func(found string) { said += found + "\n" }); err != nil || !strings.Contains(said, "shared with the connection") {
 		t.Errorf("who asks is told %q, %v", said, err)
 	}
 }
