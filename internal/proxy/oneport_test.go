@@ -2,11 +2,14 @@ package proxy_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,6 +102,25 @@ func TestOnePortRefuses(t *testing.T) {
 	}
 	// None of them has a visitor's place any more; the visitor has.
 	waitFor(t, "one visitor", func() bool { return x.metric("spdy_proxy_front_connections") == "1" })
+}
+
+// A load balancer may stand between: P knows C's address by its header.
+func TestOnePortBehindBalancer(t *testing.T) {
+	x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS, c.ProxyProtocol = true, []string{"127.0.0.1"} })
+	startC(t, x, hello("c"), func(c *agent.Config) {
+		byFront(x)(c)
+		dial := c.DialContext
+		c.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err == nil {
+				_, err = io.WriteString(conn, "PROXY TCP4 192.0.2.7 192.0.2.1 51234 443\r\n")
+			}
+			return conn, err
+		}
+	})
+	if !strings.Contains(x.log.String(), "remote=192.0.2.7:51234") {
+		t.Error("P does not know C's address")
+	}
 }
 
 // Whoever asks for nothing has a visitor's place, and does not hold up P's end.
