@@ -52,8 +52,14 @@ type lab struct {
 // begin finds addresses and starts the server of names, which says 127.0.0.1 for all.
 func (l *lab) begin() error {
 	l.pebble, l.life = nil, lifetime
-	if err := process.FreeAddrs(&l.front, &l.httpAddr, &l.control, &l.directory, &l.manage, &l.names, &l.namesManage, &l.nobody); err != nil {
-		return err
+	for taken := map[string]bool{}; len(taken) < 8; {
+		clear(taken)
+		for _, addr := range []*string{&l.front, &l.httpAddr, &l.control, &l.directory, &l.manage, &l.names, &l.namesManage, &l.nobody} {
+			if err := process.FreeAddrs(addr); err != nil {
+				return err
+			}
+			taken[*addr] = true
+		}
 	}
 	_, err := l.start("names", "pebble-challtestsrv", "-defaultIPv6", "", "-dns01", l.names, "-http01", "", "-https01", "", "-tlsalpn01", "", "-management", l.namesManage)
 	if err == nil {
@@ -112,6 +118,7 @@ func (l *lab) write(name, text string) (string, error) {
 type proxy struct {
 	*process.Process
 	front, control string
+	handedOver     bool // the first process may have ended
 }
 
 // startP starts p for example.test with a token file, and waits until it listens.
@@ -151,7 +158,19 @@ func await(limit time.Duration, what string, ok func() bool) error {
 
 // logged waits until part was logged n times.
 func (x *proxy) logged(part string, n int) error {
-	return await(patience, fmt.Sprintf("%d lines with %q in p's log", n, part), func() bool { return strings.Count(x.Log(), part) >= n })
+	ended := false
+	err := await(patience, fmt.Sprintf("%d lines with %q in p's log", n, part), func() bool {
+		select {
+		case <-x.Done():
+			ended = !x.handedOver
+		default:
+		}
+		return ended || strings.Count(x.Log(), part) >= n
+	})
+	if ended && strings.Count(x.Log(), part) < n {
+		err = errors.New("p has ended")
+	}
+	return err
 }
 
 // signal is for the process of now.

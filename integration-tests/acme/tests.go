@@ -42,11 +42,11 @@ func tlsALPN(l *lab) error {
 	if err := l.startPebble(l.front, l.nobody, 0); err != nil {
 		return err
 	}
-	x, err := l.startP("sesame photos\nother wiki @\n")
+	x, err := l.startP("sesame photos\nother wiki @ home.other.test *.all.test\n", "--domain", "second.test")
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"example.test", "photos.example.test", "wiki.example.test"} {
+	for _, name := range []string{"example.test", "photos.example.test", "wiki.example.test", "second.test", "photos.second.test", "home.other.test"} {
 		for _, addr := range []string{l.front, l.control} {
 			if err := l.verifies(addr, name); err != nil {
 				return err
@@ -425,6 +425,7 @@ func handOver(l *lab) error {
 	if err := await(patience, "the CA's thinking", func() bool { return strings.Contains(l.pebble.Log(), "Sleeping for") }); err != nil {
 		return err
 	}
+	x.handedOver = true
 	if err := l.signal(x, syscall.SIGUSR2); err != nil {
 		return err
 	}
