@@ -2,16 +2,15 @@ package front
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 )
 
 // Redirect answers each request with the same address by https (308, RFC 9110,
 // 15.4.9), at the port that is given. For requests that came without TLS.
-func Redirect(port int) http.Handler {
+func Redirect(port string) http.Handler {
 	at := ""
-	if port != 443 {
-		at = ":" + strconv.Itoa(port)
+	if port != "443" {
+		at = ":" + port
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

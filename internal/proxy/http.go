@@ -1,9 +1,9 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -23,11 +23,7 @@ const (
 // newHTTP makes the server of the port without TLS. It is to be called when the front
 // port listens.
 func (p *Proxy) newHTTP() {
-	port := 443
-	if tcp, ok := p.FrontAddr().(*net.TCPAddr); ok {
-		port = tcp.Port
-	}
-	redirect := front.Redirect(port)
+	redirect := front.Redirect(cmp.Or(p.public().port, "443"))
 	p.http = http1.New(&http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !p.certs.AnswerHTTP(w, r) {

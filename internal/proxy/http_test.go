@@ -42,6 +42,17 @@ func TestHTTPPort(t *testing.T) {
 	}
 }
 
+// Visitors are sent to where they reach the front port, which may be behind another.
+func TestHTTPPortBehindAnother(t *testing.T) {
+	for public, want := range map[string]string{"https://example.test": "https://example.test/x", "https://example.test:8443": "https://example.test:8443/x"} {
+		x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS, c.HTTP, c.PublicURL = true, "127.0.0.1:0", public })
+		a := fetch(deadline(t), transport(t, nil, false), "GET", "http://"+x.HTTPAddr().String()+"/x", nil, asked("example.test"))
+		if got := a.header.Get("Location"); a.status != 308 || got != want {
+			t.Errorf("%s: got %v to %q, want 308 to %q", public, a, got, want)
+		}
+	}
+}
+
 // HSTS is in every answer by TLS, unless the origin has one of its own.
 func TestHSTS(t *testing.T) {
 	everyClient(t, func(c *proxy.Config) {
