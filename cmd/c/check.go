@@ -31,7 +31,7 @@ func (o *options) check() *cli.Command {
 				faults = append(faults, err)
 			}
 			if len(faults) > 0 {
-				return cli.Usage(cli.Faults(faults))
+				return cli.Usage(cli.LineErrors(faults))
 			}
 			say := func(found string) { fmt.Fprintln(p.Stdout, "ok:", found) }
 			say("flags, environment and files")
@@ -39,7 +39,7 @@ func (o *options) check() *cli.Command {
 				return nil
 			}
 			if faults = originserver.CheckProxies(ctx, cfg, say); len(faults) > 0 {
-				return cli.Faults(faults)
+				return cli.LineErrors(faults)
 			}
 			return nil
 		},

@@ -41,7 +41,7 @@ func (o *options) check() *cli.Command {
 				faults = append(faults, err)
 			}
 			if len(faults) > 0 {
-				return cli.Usage(cli.Faults(faults))
+				return cli.Usage(cli.LineErrors(faults))
 			}
 			for _, text := range found {
 				fmt.Fprintln(p.Stdout, "ok:", text)

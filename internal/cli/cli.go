@@ -216,14 +216,14 @@ func more(n int, p *Program) string {
 	return fmt.Sprintf(" (and %d more: %s config lists them)", n, p.Name)
 }
 
-// fail says what went wrong, each of [Faults] in a line, and returns the exit
+// fail says what went wrong, each of [LineErrors] in a line, and returns the exit
 // status for it; ExitOK without a word if nothing did.
 func (in *invocation) fail(err error) int {
 	if err == nil {
 		return ExitOK
 	}
 	lines := []error{err}
-	if faults, ok := errors.AsType[Faults](err); ok {
+	if faults, ok := errors.AsType[LineErrors](err); ok {
 		lines = faults
 	}
 	for _, line := range lines {

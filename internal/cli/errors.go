@@ -38,13 +38,13 @@ func IsUsage(err error) bool {
 	return ok
 }
 
-// Faults are errors that are said in a line each.
-type Faults []error
+// LineErrors are errors that are said in a line each.
+type LineErrors []error
 
-func (f Faults) Error() string { return errors.Join(f...).Error() }
+func (f LineErrors) Error() string { return errors.Join(f...).Error() }
 
 // Unwrap returns them all.
-func (f Faults) Unwrap() []error { return f }
+func (f LineErrors) Unwrap() []error { return f }
 
 // flagError words an error of pflag's. A value that does not parse is said with
 // what would: pflag gives the name of the strconv function instead. A flag that is

@@ -36,7 +36,7 @@ func (in *invocation) configCommand() *Command {
 			if _, err := p.Stdout.Write(b.Bytes()); err != nil || len(p.Faults) == 0 {
 				return err
 			}
-			return Usage(Faults(p.Faults))
+			return Usage(LineErrors(p.Faults))
 		},
 	}
 }

@@ -70,7 +70,7 @@ func (s *settings) read(lookup func(string) (string, bool)) (faults []error) {
 	for _, name := range set {
 		s.source[name] = File
 	}
-	if more, ok := errors.AsType[config.Faults](err); ok {
+	if more, ok := errors.AsType[config.FileErrors](err); ok {
 		faults = append(faults, more...)
 	}
 	return faults

@@ -45,11 +45,11 @@ type Spec struct {
 	Each map[string]func() *pflag.FlagSet
 }
 
-// Faults are what is wrong with a file, in the order of their lines, each in one
+// FileErrors are what is wrong with a file, in the order of their lines, each in one
 // line. Its own text is the first.
-type Faults []error
+type FileErrors []error
 
-func (f Faults) Error() string {
+func (f FileErrors) Error() string {
 	if len(f) == 1 {
 		return f[0].Error()
 	}
@@ -57,14 +57,14 @@ func (f Faults) Error() string {
 }
 
 // Unwrap returns them all.
-func (f Faults) Unwrap() []error { return f }
+func (f FileErrors) Unwrap() []error { return f }
 
-// Load reads a file. Its error is [Faults]; what is not wrong has its value then,
+// Load reads a file. Its error is [FileErrors]; what is not wrong has its value then,
 // too. set are the flags of Spec.Flags that got theirs from the file.
 func Load(file string, spec Spec) (set []string, err error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, Faults{unreadable(file, err)}
+		return nil, FileErrors{unreadable(file, err)}
 	}
 	d := &document{file: file, data: bytes.TrimPrefix(data, []byte("\ufeff")), spec: spec}
 	d.decode()
@@ -73,7 +73,7 @@ func Load(file string, spec Spec) (set []string, err error) {
 		return d.set, nil
 	}
 	slices.SortStableFunc(d.faults, func(a, b fault) int { return cmp.Compare(a.line, b.line) })
-	var faults Faults
+	var faults FileErrors
 	for _, f := range d.faults {
 		faults = append(faults, fmt.Errorf("%s:%d: %s", file, f.line, f.text))
 	}

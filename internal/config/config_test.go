@@ -161,7 +161,7 @@ func TestFaults(t *testing.T) {
 		var v flags
 		file := write(t, tt.text)
 		_, err := Load(file, Spec{Flags: v.set(), Never: []string{"help"}, Elsewhere: []string{"root"}, Tables: new(policy), Each: map[string]func() *pflag.FlagSet{"served": new(served).table}})
-		faults, _ := errors.AsType[Faults](err)
+		faults, _ := errors.AsType[FileErrors](err)
 		if len(faults) != len(tt.want) {
 			t.Errorf("%q: got %q, want %d faults", tt.text, []error(faults), len(tt.want))
 			continue
