@@ -3,13 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/invitation"
@@ -66,7 +65,7 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	if name != "@" && name != "*" {
 		in.Name = name
 	}
-	if in.CA, err = authority(p, host, i.ca); err != nil {
+	if in.CA, err = o.authority(p, host, i.ca); err != nil {
 		return cli.Usage(err)
 	}
 	comment := strings.TrimSpace("invited on " + time.Now().Format(time.DateOnly) + " " + i.comment)
@@ -102,21 +101,20 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 
 // authority returns what c is to verify the certificate by that p shows for host: one
 // of --cert, or one that it gets by itself, which may not be there yet.
-func authority(p *cli.Process, host, ca string) (found [][]byte, err error) {
-	if email := p.Flags.Lookup("acme-email"); email != nil && email.Value.String() != "" && p.Source("cert") == cli.Default {
-		return invitation.Given(ca)
-	}
-	flag := p.Flags.Lookup("cert").Value
-	files := []string{flag.String()}
-	if several, ok := flag.(pflag.SliceValue); ok {
-		files = several.GetSlice()
-	}
-	for _, file := range files {
+func (o *options) authority(p *cli.Process, host, ca string) (found [][]byte, err error) {
+	cfg := o.config(p)
+	for _, file := range cfg.CertFiles {
 		found, wrong := invitation.Authority(file, host, ca)
 		if wrong == nil {
 			return found, nil
 		}
 		err = cmp.Or(err, wrong)
+	}
+	if cfg.ACMEEmail != "" {
+		if ca == "" && cfg.ACMERootFile != "" {
+			return nil, errors.New("--acme-ca-root says that the CA is none of the system's: name with --ca what its certificates are verified by")
+		}
+		return invitation.Given(ca)
 	}
 	return nil, err
 }

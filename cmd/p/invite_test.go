@@ -16,6 +16,7 @@ func TestInvite(t *testing.T) {
 	dir := t.TempDir()
 	ca := controltest.NewCA(t)
 	cert, _ := controltest.Write(t, ca.Issue(t, "example.test", "localhost"), dir, "p")
+	second, _ := controltest.Write(t, ca.Issue(t, "second.test"), dir, "second")
 	caFile := ca.WriteCA(t, dir, "my-ca.pem")
 	token := filepath.Join(dir, "token")
 	const before = "# mine\nsesame *\nother wiki\n"
@@ -35,6 +36,10 @@ func TestInvite(t *testing.T) {
 		{"another name in the certificate", []string{"photos", "--address", "192.0.2.1:1444", "--server-name", "example.test"},
 			&invitation.Invitation{Address: "192.0.2.1:1444", ServerName: "example.test", Name: "photos"}, ""},
 		{"with a CA of c's", []string{"photos", "--address", "example.test:1444", "--client-ca", caFile}, &invitation.Invitation{Address: "example.test:1444", Name: "photos"}, "--client-cert"},
+		{"another of several certificates", []string{"photos", "--address", "second.test:1444", "--cert", second, "--key", "a", "--key", "b"},
+			&invitation.Invitation{Address: "second.test:1444", Name: "photos"}, ""},
+		{"a certificate that is yet to come", []string{"photos", "--address", "acme.test:1444", "--acme-email", "a@acme.test"},
+			&invitation.Invitation{Address: "acme.test:1444", Name: "photos"}, ""},
 
 		{"a name that is taken", []string{"WIKI"}, nil, "is for the name"},
 		{"no name", nil, nil, "one name"},
@@ -45,6 +50,7 @@ func TestInvite(t *testing.T) {
 		{"no port", []string{"photos", "--address", "example.test"}, nil, "HOST:PORT"},
 		{"a host that is not in the certificate", []string{"photos", "--address", "example.org:1444"}, nil, "example.org"},
 		{"another CA", []string{"photos", "--ca", "system"}, nil, "--ca"},
+		{"a CA that C does not know", []string{"photos", "--address", "acme.test:1444", "--acme-email", "a@acme.test", "--acme-ca-root", caFile, "--ca", ""}, nil, "--ca"},
 		{"no tokens", []string{"photos", "--no-auth"}, nil, "--no-auth"},
 	} {
 		if err := os.WriteFile(token, []byte(before), 0o600); err != nil {

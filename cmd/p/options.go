@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
@@ -39,7 +36,7 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.StringVar(&o.ACMECA, "acme-ca", "", "`URL` of the CA's directory; default: Let's Encrypt")
 	fs.StringVar(&o.ACMERootFile, "acme-ca-root", "", "verify the CA's own certificate against `FILE`")
 	fs.StringVar(&o.ACMEDNSProgram, "acme-dns-exec", "", "`PROGRAM` that sets DNS records: one certificate for all names below a domain")
-	fs.StringVar(&o.State, "state", stateDir(), "keep certificates in the folder `DIR`")
+	fs.StringVar(&o.State, "state", cli.StateDir(), "keep certificates in the folder `DIR`")
 	fs.StringVar(&o.ClientCAFile, "client-ca", "", "an origin server must show a certificate signed by the CA in `FILE`")
 	fs.Group("Origins and tokens")
 	fs.StringVar(&o.Tokens.File, "token-file", "certs/token", "`FILE` with the tokens of origin servers")
@@ -66,13 +63,6 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "how long open requests may finish when p stops")
 	fs.StringVar(&o.pidFile, "pid-file", "", "keep the process's id in `FILE`, at a hand-over the new one's")
 	fs.BoolVarP(&o.debug, "spdy-debug", "s", false, "print one line a SPDY frame on standard error")
-}
-
-// stateDir is the folder of what is kept where none is named: what systemd has made
-// for its unit's StateDirectory=, of which there may be several.
-func stateDir() string {
-	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
-	return cmp.Or(dir, "state")
 }
 
 // config returns what P is told.
