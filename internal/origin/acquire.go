@@ -22,6 +22,10 @@ type Query struct {
 	From netip.Addr
 	// Avoid, if not nil, is picked only if there is no other.
 	Avoid Upstream
+	// Local: sessions of other nodes are not picked.
+	Local bool
+	// Prefer, if not 0, is the ID of the session that is picked before others.
+	Prefer uint64
 }
 
 // Upstream is a session that a request can be sent on. Acquire's are Members.
@@ -36,7 +40,7 @@ type Upstream interface {
 	Leaves() bool
 }
 
-// Acquire returns the session of q.Name with the fewest open streams. If there
+// Acquire returns the session of q.Name that fits best: see entry.pick. If there
 // is none, but was within Config.Memory or is Expected, it waits for one; waited
 // says how long it did, 0 if it did not have to. It returns as soon as ctx ends,
 // with ctx's error; other errors are ErrNotConnected, ErrHoldExpired, ErrHoldFull
@@ -51,7 +55,7 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 	}
 	e := t.entries[q.Name]
 	if e != nil {
-		if m := e.pick(q.Avoid); m != nil {
+		if m := e.pick(q); m != nil {
 			t.mu.Unlock()
 			return m, 0, nil
 		}
@@ -71,7 +75,7 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 		return nil, 0, ErrHoldFull
 	}
 	t.waiting.count(e, q, 1)
-	changed := e.changed
+	changed := e.awaitChange()
 	t.mu.Unlock()
 
 	defer func() {
@@ -94,8 +98,8 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 			return nil, time.Since(start), expired
 		}
 		t.mu.Lock()
-		m := e.pick(q.Avoid)
-		changed = e.changed
+		m := e.pick(q)
+		changed = e.awaitChange()
 		t.mu.Unlock()
 		if m != nil {
 			// At least 1 ns: it did wait.
@@ -106,7 +110,7 @@ func (t *Table) Acquire(ctx context.Context, q Query) (u Upstream, waited time.D
 
 // forgetLocked takes e out if it was only waited for, and is no more.
 func (t *Table) forgetLocked(e *entry) {
-	if e.waiting == 0 && e.sessions() == 0 && e.lost.IsZero() {
+	if e.idle() && e.lost.IsZero() {
 		delete(t.entries, e.name)
 	}
 }

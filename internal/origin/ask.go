@@ -45,14 +45,10 @@ func (t *Table) Dismiss(keep map[*Member]bool) {
 			continue
 		}
 		t.mu.Lock()
-		stopped := t.stopped
-		if !stopped {
-			t.running.Add(1)
-			m.told = true
-		}
+		ok := t.dismissLocked(m)
 		t.mu.Unlock()
-		if stopped {
-			return // Shutdown sees to them
+		if !ok {
+			return
 		}
 		// Ends within Drain, or with ctx; Shutdown waits for it.
 		go t.retire(m)
@@ -69,7 +65,8 @@ func (t *Table) Disconnect(name Name) int {
 		t.mu.Unlock()
 		return 0
 	}
-	members := slices.Clone(e.serving)
+	// Another node's are its own to end.
+	members := slices.DeleteFunc(slices.Clone(e.serving), func(m *Member) bool { return m.node != "" })
 	for _, m := range members {
 		e.leave(m)
 		m.told = true
@@ -85,6 +82,32 @@ func (t *Table) Disconnect(name Name) int {
 }
 
 var errDisconnected = errors.New("the operator has it connect anew")
+// Retire has m take no more requests and finish what it serves, as when another
+// registration has replaced it: its C has connected to another node since.
+func (t *Table) Retire(m *Member) {
+	t.mu.Lock()
+	ok := m.node == "" && !m.left && t.dismissLocked(m)
+	if ok {
+		t.entries[m.name].leave(m)
+	}
+	t.mu.Unlock()
+	if ok {
+		t.emit(Replaced, m, nil)
+		// Ends within Drain, or with ctx; Shutdown waits for it.
+		go t.retire(m)
+	}
+}
+
+// dismissLocked prepares for retire. It reports false when the table is stopped:
+// Shutdown sees to all then.
+func (t *Table) dismissLocked(m *Member) bool {
+	if t.stopped {
+		return false
+	}
+	t.running.Add(1)
+	m.told = true
+	return true
+}
 
 // serving returns the sessions that take requests.
 func (t *Table) serving() []*Member {

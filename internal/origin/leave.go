@@ -41,6 +41,7 @@ func (t *Table) watch(e *entry, m *Member) {
 	e.leaving = slices.DeleteFunc(e.leaving, func(o *Member) bool { return o == m })
 	if e.sessions() == 0 {
 		t.connected--
+		t.served -= one(len(e.remote) == 0)
 	}
 	t.credentials.remove(m.credential, m.name)
 	sessions, closed := len(e.serving), m.closed

@@ -40,6 +40,7 @@ type Member struct {
 	since      time.Time
 	dialsAgain bool
 	byFront    bool
+	node       string // "" for a session here
 
 	// Guarded by Table.mu.
 	picked uint64 // entry.picks when it was last picked
@@ -83,6 +84,9 @@ func (m *Member) RemoteAddr() string { return m.remote }
 
 // Agent is C's program and version, "" if it does not say.
 func (m *Member) Agent() string { return m.agent }
+
+// Node is the id of the node whose session it is, "" for one here.
+func (m *Member) Node() string { return m.node }
 
 // Since is when it registered.
 func (m *Member) Since() time.Time { return m.since }

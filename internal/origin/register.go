@@ -18,6 +18,13 @@ type Registration struct {
 	// DialsAgain: it may be sent what Table.Ask asks. ByFront: its C has come by the
 	// port of the visitors.
 	DialsAgain, ByFront bool
+	// Remote, if not empty, is the id of the node whose session it is. The table only
+	// picks it, after the sessions here, until Withdraw: it replaces none and is not
+	// replaced, has no credential, no event and no limit, and is neither asked nor shut
+	// down.
+	Remote string
+	// Since is when it came to that node. Zero means now.
+	Since time.Time
 	// Session must be running or about to be, and is the table's from the
 	// moment Register returns without an error; requests may come on it before.
 	Session Session
@@ -65,9 +72,16 @@ func replaces(r Registration, m *Member) bool {
 func (t *Table) Register(r Registration) (*Member, error) {
 	m := &Member{
 		Session: r.Session, name: r.Name, instance: r.Instance, credential: r.Credential,
-		remote: r.RemoteAddr, agent: r.Agent, since: time.Now(), dialsAgain: r.DialsAgain, byFront: r.ByFront,
+		remote: r.RemoteAddr, agent: r.Agent, since: r.Since, dialsAgain: r.DialsAgain, byFront: r.ByFront, node: r.Remote,
+	}
+	if m.since.IsZero() {
+		m.since = time.Now()
 	}
 	t.mu.Lock()
+	if r.Remote != "" {
+		defer t.mu.Unlock()
+		return m, t.attachLocked(m)
+	}
 	if err := t.admitLocked(r); err != nil {
 		t.mu.Unlock()
 		return nil, err
@@ -76,6 +90,7 @@ func (t *Table) Register(r Registration) (*Member, error) {
 	e := t.entryLocked(r.Name)
 	if e.sessions() == 0 {
 		t.connected++
+		t.served += one(len(e.remote) == 0)
 	}
 	t.credentials.add(r.Credential, r.Name)
 
@@ -100,8 +115,7 @@ func (t *Table) Register(r Registration) (*Member, error) {
 	t.lastID++
 	m.id = t.lastID
 	e.serving = append(e.serving, m)
-	close(e.changed)
-	e.changed = make(chan struct{})
+	e.change()
 	crowd := e.crowd(t.cfg.MaxSessions)
 	sessions := len(e.serving)
 	t.running.Add(1 + len(before) + len(replaced) + len(crowd))

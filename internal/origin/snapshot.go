@@ -20,16 +20,17 @@ type Info struct {
 	Waiting  int           // requests that wait for it
 }
 
-// Snapshot returns the origins that have a session, or are waited for, by name.
+// Snapshot returns the origins that have a session, here or elsewhere, or are waited
+// for, by name.
 func (t *Table) Snapshot() []Info {
 	t.mu.Lock()
 	var infos []Info
 	for _, e := range t.entries {
-		if e.sessions() == 0 && e.waiting == 0 {
+		if e.idle() {
 			continue
 		}
 		info := Info{Name: e.name, Waiting: e.waiting}
-		for _, m := range slices.Concat(e.serving, e.leaving) {
+		for _, m := range slices.Concat(e.serving, e.leaving, e.remote) {
 			info.Sessions = append(info.Sessions, SessionInfo{m, m.left})
 		}
 		infos = append(infos, info)

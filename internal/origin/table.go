@@ -8,6 +8,10 @@
 // connection behind that looks alive, each registration makes the table ask the
 // sessions that were there before whether they still are.
 //
+// Other nodes' sessions may be in the table, too: see Registration.Remote. They are
+// candidates for requests, and nothing else: what the table counts, asks, tells and
+// ends are the sessions with Cs here.
+//
 // A request for a name that was connected a moment ago waits a while for it to
 // come back: a C that restarts is not seen from outside. How many may wait, and
 // how much they may hold, is bounded, and so is how many names and sessions
@@ -45,7 +49,9 @@ type Table struct {
 	mu          sync.Mutex
 	stopped     bool
 	entries     map[Name]*entry
-	connected   int // entries with a session, serving or leaving
+	connected   int       // entries with a session here, serving or leaving
+	served      int       // entries with a session, here or elsewhere
+	purged      time.Time // when purgeLocked walked through all entries
 	credentials credentials
 	waiting     waiting
 	lastID      uint64
@@ -64,16 +70,21 @@ func NewTable(c Config) *Table {
 	}
 }
 
+// purgeEvery is how often a table with no more names than it may have is walked. All
+// of a node's may have been lost at once, and come back one by one.
+const purgeEvery = time.Second
+
 // purgeLocked forgets the names that nobody serves or waits for, once they are
 // too old to matter or too many.
 func (t *Table) purgeLocked() {
-	if len(t.entries) == t.connected {
+	if unserved := len(t.entries) - t.served; unserved <= t.cfg.MaxOrigins && time.Since(t.purged) < purgeEvery {
 		return
 	}
+	t.purged = time.Now()
 	idle := 0
 	var oldest *entry
 	for name, e := range t.entries {
-		if e.sessions()+e.waiting > 0 {
+		if !e.idle() {
 			continue
 		}
 		if time.Since(e.lost) > t.cfg.Memory {
@@ -90,7 +101,7 @@ func (t *Table) purgeLocked() {
 	}
 }
 
-// Connected reports whether a session takes requests for name.
+// Connected reports whether a session takes requests for name, here or elsewhere.
 func (t *Table) Connected(name Name) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -98,7 +109,8 @@ func (t *Table) Connected(name Name) bool {
 	if e == nil {
 		return false
 	}
-	return slices.ContainsFunc(e.serving, func(m *Member) bool { return !m.goingAway() })
+	takes := func(m *Member) bool { return !m.goingAway() }
+	return slices.ContainsFunc(e.serving, takes) || slices.ContainsFunc(e.remote, takes)
 }
 
 // Serving returns how many connections take requests for an origin.
@@ -124,7 +136,7 @@ func (t *Table) Known(name Name) bool {
 
 // knownLocked is Known for an entry, nil for none.
 func (t *Table) knownLocked(e *entry) bool {
-	return e != nil && (len(e.serving) > 0 || time.Since(e.lost) <= t.cfg.Memory)
+	return e != nil && (e.served() || time.Since(e.lost) <= t.cfg.Memory)
 }
 
 // Open says that requests come from now on, if they have not since NewTable:
@@ -148,7 +160,7 @@ func (t *Table) expected(name Name) time.Duration {
 func (t *Table) entryLocked(name Name) *entry {
 	e := t.entries[name]
 	if e == nil {
-		e = &entry{name: name, changed: make(chan struct{})}
+		e = &entry{name: name}
 		t.entries[name] = e
 	}
 	return e
@@ -161,11 +173,14 @@ func (t *Table) MaxStreams(name Name) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.entries[name]
-	if e == nil || len(e.serving) == 0 {
+	if e == nil || !e.served() {
 		return -1
 	}
 	n := 0
 	for _, m := range e.serving {
+		n = min(n+m.MaxStreams(), 1<<31-1)
+	}
+	for _, m := range e.remote {
 		n = min(n+m.MaxStreams(), 1<<31-1)
 	}
 	for _, m := range e.leaving {
