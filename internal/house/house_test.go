@@ -50,7 +50,10 @@ var arrows = map[string][]string{
 	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/originname", "internal/spdy"},
 	"internal/agent":  {"internal/addrkey", "internal/control", "internal/loglimit", "internal/originname", "internal/spdy"},
 
-	"internal/certs":      {"internal/control", "internal/loglimit", "internal/oneline"},
+	"internal/certs": {"internal/control", "internal/loglimit", "internal/oneline"},
+
+	"internal/cluster/peer": {"internal/httpfield", "internal/origin", "internal/loglimit", "internal/originname", "internal/spdy"},
+
 	"internal/control":    {"internal/addrkey", "internal/httpfield", "internal/loglimit", "internal/oneline", "internal/originname"},
 	"internal/serve":      {"internal/httpfield", "internal/loglimit", "internal/oneline"},
 	"internal/addrkey":    nil,

@@ -1,0 +1,159 @@
+package peer
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/originname"
+)
+
+// Files names what a node needs for its links. The CA is the cluster's own: each
+// certificate that it signs is a node's.
+type Files struct {
+	CAFile            string // PEM
+	CertFile, KeyFile string // PEM; the first DNS name of the certificate is this node's id
+}
+
+// Identity is what Files hold.
+type Identity struct {
+	id    string
+	cert  tls.Certificate
+	roots *x509.CertPool
+}
+
+// Load reads the files. Its error is one line that says what would mend it.
+func (f Files) Load() (*Identity, error) {
+	pem, err := read("CA certificate", f.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("the cluster's CA certificate %s: there is no certificate in PEM form in it", f.CAFile)
+	}
+	certPEM, err := read("certificate", f.CertFile)
+	if err != nil {
+		return nil, err
+	}
+	keyPEM, err := read("private key", f.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("the cluster's certificate %s with key %s: %w; both are PEM and belong together", f.CertFile, f.KeyFile, err)
+	}
+	id, err := nodeID(cert.Leaf)
+	if err != nil {
+		return nil, fmt.Errorf("the cluster's certificate %s: %w", f.CertFile, err)
+	}
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+		if err := verify(cert.Leaf, intermediates(cert), roots, usage); err != nil {
+			return nil, fmt.Errorf("the cluster's certificate %s is not one of the CA %s, for servers and for clients: %w", f.CertFile, f.CAFile, err)
+		}
+	}
+	return &Identity{id: id, cert: cert, roots: roots}, nil
+}
+
+func read(what, file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("the cluster's %s %s cannot be read: %w", what, file, pe.Err)
+	}
+	return data, err
+}
+
+func intermediates(cert tls.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, der := range cert.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil {
+			pool.AddCert(c)
+		}
+	}
+	return pool
+}
+
+func verify(leaf *x509.Certificate, between, roots *x509.CertPool, usage x509.ExtKeyUsage) error {
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}})
+	return err
+}
+
+// nodeID returns the id of the node whose certificate it is: its first DNS name, a
+// label. Others may follow, by which the node is reached.
+func nodeID(cert *x509.Certificate) (string, error) {
+	if len(cert.DNSNames) == 0 {
+		return "", errors.New("it has no DNS name, which is the node's id")
+	}
+	id := cert.DNSNames[0]
+	if name, err := originname.ParseLabel(id); err != nil || string(name) != id {
+		return "", fmt.Errorf("its first DNS name %.70q is no node's id: 1 to 63 of a-z, 0-9 and inner hyphens are", id)
+	}
+	return id, nil
+}
+
+// peerID returns the id of the node at the other end of a connection whose handshake
+// is over.
+func peerID(state tls.ConnectionState) string {
+	id, err := nodeID(state.PeerCertificates[0])
+	if err != nil {
+		return "" // not reached: the handshake has failed
+	}
+	return id
+}
+
+// ID returns the node's id.
+func (i *Identity) ID() string { return i.id }
+
+var errOwnID = errors.New("it shows this node's own id: each node needs a certificate of its own")
+
+// server returns the configuration for links that others make.
+func (i *Identity) server() *tls.Config {
+	c := i.config(func(state tls.ConnectionState) error {
+		switch id, err := nodeID(state.PeerCertificates[0]); {
+		case err != nil:
+			return err
+		case id == i.id:
+			return errOwnID
+		}
+		return nil
+	})
+	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, i.roots
+	return c
+}
+
+// client returns the configuration for the link to a node. It is the node's id that
+// counts, not the name or address by which it is reached.
+func (i *Identity) client(id string) *tls.Config {
+	c := i.config(func(state tls.ConnectionState) error {
+		switch got, err := nodeID(state.PeerCertificates[0]); {
+		case err != nil:
+			return err
+		case got == i.id:
+			return errOwnID
+		case got != id:
+			return fmt.Errorf("it is the node %q, not %q", got, id)
+		}
+		return nil
+	})
+	c.ServerName, c.RootCAs = id, i.roots
+	return c
+}
+
+// config returns what both have. TLS has verified the chain, and by a client the name,
+// when check is called.
+func (i *Identity) config(check func(tls.ConnectionState) error) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{ALPN}, Certificates: []tls.Certificate{i.cert},
+		VerifyConnection: check,
+		// As on the control port: these connections live for long and carry bulk.
+		DynamicRecordSizingDisabled: true, SessionTicketsDisabled: true,
+	}
+}
+
+// oneLine keeps what TLS says of a peer in one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", " ") }

@@ -1,0 +1,245 @@
+package peer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/amahi/spdy"
+)
+
+const (
+	// Pauses between attempts to reach a node, each twice the one before.
+	firstPause = 50 * time.Millisecond
+	lastPause  = 2 * time.Second
+
+	// steadyTime is how long a link must have stood for the pauses to begin again.
+	steadyTime = 10 * time.Second
+
+	// refusedEvery is how often Config.Refused is told of a node at most.
+	refusedEvery = time.Second
+
+	// finishTime is how long what is open may go on, on a link that another one follows
+	// or whose node is forgotten.
+	finishTime = 30 * time.Second
+)
+
+// node is another node, and the link to it of this node's own.
+type node struct {
+	// Fixed by newNode.
+	l    *Links
+	id   string
+	ctx  context.Context // ends with stop
+	stop context.CancelFunc
+
+	moved chan struct{} // has room for one: addr is another
+
+	mu sync.Mutex
+	// Guarded by mu.
+	addr     string
+	link     *link // nil while there is none
+	requests uint64
+	refusal  time.Time // the last that was told
+}
+
+// link is one connection to a node, as long as it takes requests.
+type link struct {
+	node    *node
+	session *spdy.Session
+	since   time.Time
+}
+
+func newNode(l *Links, id, addr string) *node {
+	n := &node{l: l, id: id, addr: addr, moved: make(chan struct{}, 1)}
+	n.ctx, n.stop = context.WithCancel(l.ctx)
+	return n
+}
+
+// move has the node reached at another address from now on.
+func (n *node) move(addr string) {
+	n.mu.Lock()
+	same := n.addr == addr
+	n.addr = addr
+	n.mu.Unlock()
+	if same {
+		return
+	}
+	select {
+	case n.moved <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps a link to the node until its context ends.
+func (n *node) run() {
+	var finishing sync.WaitGroup
+	defer finishing.Wait()
+	pause, said := time.Duration(0), false
+	for {
+		addr := n.address()
+		s, err := n.dial(addr)
+		if n.ctx.Err() != nil {
+			if s != nil {
+				s.Close()
+			}
+			return
+		}
+		if err != nil {
+			if !said {
+				n.l.line(n.id, slog.LevelWarn, "a node cannot be reached, it is tried again and again", slog.String("addr", addr), slog.String("reason", oneLine(err)))
+			}
+			said = true
+			pause = min(max(firstPause, 2*pause), lastPause)
+		} else {
+			said = false
+			began := time.Now()
+			lost := n.serve(s, addr)
+			// Ends with the session, which has a limit; waited for above.
+			finishing.Go(func() { n.finish(s) })
+			if !lost || time.Since(began) >= steadyTime {
+				pause = 0
+			} else {
+				pause = min(max(firstPause, 2*pause), lastPause)
+			}
+		}
+		// Two nodes that start again must not meet for ever at the same moment.
+		if !n.wait(pause/2 + rand.N(pause/2+1)) {
+			return
+		}
+	}
+}
+
+func (n *node) address() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.addr
+}
+
+// wait reports false if the node is stopped before d is over, or before its address is
+// another, which ends the wait too.
+func (n *node) wait(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-n.moved:
+	case <-n.ctx.Done():
+		return false
+	}
+	return n.ctx.Err() == nil
+}
+
+// dial returns a session that the node is known to be at the other end of: it has
+// answered a PING, and with that its SETTINGS have been seen.
+func (n *node) dial(addr string) (*spdy.Session, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, handshakeTime)
+	defer cancel()
+	conn, err := n.l.cfg.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	tc := tls.Client(spdy.Corkable(conn), n.l.cfg.Identity().client(n.id))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	if tc.ConnectionState().NegotiatedProtocol != ALPN {
+		conn.Close()
+		return nil, fmt.Errorf("it does not speak %s", ALPN)
+	}
+	s := n.l.cfg.Session.NewClientSession(tc)
+	// Ends with the session, which finish ends, or what is below.
+	go s.Serve()
+	if _, err := s.PingContext(ctx); err != nil {
+		if why := s.Err(); why != nil {
+			err = why // a certificate that was refused is told only now
+		}
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// serve has requests go by s, until it takes none, and reports whether that was so
+// because s has ended or goes away.
+func (n *node) serve(s *spdy.Session, addr string) (lost bool) {
+	n.mu.Lock()
+	n.link = &link{node: n, session: s, since: time.Now()}
+	n.mu.Unlock()
+	n.l.line(n.id, slog.LevelInfo, "the link to a node stands", slog.String("addr", addr))
+	n.l.cfg.Up(n.id)
+	select {
+	case <-s.GoingAway():
+		lost = true
+	case <-n.moved:
+	case <-n.ctx.Done():
+	}
+	n.mu.Lock()
+	n.link = nil
+	n.mu.Unlock()
+	err := s.Err()
+	if se, ok := errors.AsType[*spdy.SessionError](err); ok && se.Status == spdy.GoAwayOK && errors.Is(err, spdy.ErrGoingAway) {
+		n.l.line(n.id, slog.LevelInfo, "a node takes no more requests")
+		err = nil
+	} else if err != nil {
+		n.l.line(n.id, slog.LevelWarn, "the link to a node is lost", slog.String("reason", oneLine(err)))
+	} else {
+		n.l.line(n.id, slog.LevelInfo, "the link to a node ends here")
+	}
+	n.l.cfg.Down(n.id, err)
+	return lost
+}
+
+// finish ends s when what is open on it has ended, or may not go on.
+func (n *node) finish(s *spdy.Session) {
+	ctx, cancel := context.WithTimeout(n.l.ends, finishTime)
+	defer cancel()
+	s.Shutdown(ctx)
+	<-s.Done()
+}
+
+// current returns the link that there is, or nil.
+func (n *node) current() *link {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.link
+}
+
+// refused tells that the node has refused a request, if it was not told a moment ago.
+func (n *node) refused() {
+	n.mu.Lock()
+	now := time.Now()
+	tell := now.Sub(n.refusal) >= refusedEvery
+	if tell {
+		n.refusal = now
+	}
+	n.mu.Unlock()
+	if tell {
+		n.l.cfg.Refused(n.id)
+	}
+}
+
+// count counts a request.
+func (n *node) count() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.requests++
+}
+
+func (n *node) info() Info {
+	n.mu.Lock()
+	info := Info{ID: n.id, Addr: n.addr, Requests: n.requests}
+	k := n.link
+	n.mu.Unlock()
+	if k != nil {
+		stats := k.session.Stats()
+		info.Up, info.Since, info.RoundTrip, info.Open = true, k.since, stats.PingRTT, stats.StreamsOpen
+		info.Sent, info.Received = stats.BytesSent, stats.BytesReceived
+	}
+	return info
+}
