@@ -52,7 +52,9 @@ var arrows = map[string][]string{
 
 	"internal/certs": {"internal/control", "internal/loglimit", "internal/oneline"},
 
-	"internal/cluster/peer": {"internal/httpfield", "internal/origin", "internal/loglimit", "internal/originname", "internal/spdy"},
+	"internal/cluster/registry":              {"internal/loglimit", "internal/originname"},
+	"internal/cluster/registry/registrytest": {"internal/cluster/registry"},
+	"internal/cluster/peer":                  {"internal/httpfield", "internal/origin", "internal/loglimit", "internal/originname", "internal/spdy"},
 
 	"internal/control":    {"internal/addrkey", "internal/httpfield", "internal/loglimit", "internal/oneline", "internal/originname"},
 	"internal/serve":      {"internal/httpfield", "internal/loglimit", "internal/oneline"},
@@ -422,6 +424,9 @@ func TestLicenceOfBothModules(t *testing.T) {
 // a file's ETag holds of its stamp, and what Prometheus is told.
 var stamps = []string{
 	"internal/admin/metrics.go", "internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
+// a file's ETag holds of its stamp, and what nodes of a cluster tell each other.
+var stamps = []string{
+	"internal/cluster/registry/stamp.go", "internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
 }
 
 // A duration is the difference of two time.Times, which have the monotonic clock.
