@@ -52,6 +52,7 @@ var arrows = map[string][]string{
 
 	"internal/certs": {"internal/control", "internal/loglimit", "internal/oneline"},
 
+	"internal/cluster/bus":                   {"internal/cluster/registry", "internal/loglimit"},
 	"internal/cluster/registry":              {"internal/loglimit", "internal/originname"},
 	"internal/cluster/registry/registrytest": {"internal/cluster/registry"},
 	"internal/cluster/peer":                  {"internal/httpfield", "internal/origin", "internal/loglimit", "internal/originname", "internal/spdy"},

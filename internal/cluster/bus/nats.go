@@ -1,0 +1,361 @@
+//go:build !nocluster
+
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/amahi/spdy-proxy/internal/cluster/registry"
+	"github.com/amahi/spdy-proxy/internal/loglimit"
+)
+
+const (
+	// A route is dead after pings of so long without an answer.
+	routePing  = time.Second
+	routePings = 2
+	// routeWrite is how long a node may take nothing.
+	routeWrite = 2 * time.Second
+	// startTime is how long the server in the process may take to start.
+	startTime = 10 * time.Second
+	// lookupEvery is how often names that stand for several nodes are looked up.
+	lookupEvery = 30 * time.Second
+	// lookupSoon is the same while there is no route.
+	lookupSoon = 2 * time.Second
+	// maxFound is how many addresses of one name count.
+	maxFound = 64
+	// flushTime is how long the last messages may take to go out.
+	flushTime = time.Second
+
+	// What may wait in this process for being taken.
+	maxPendingMessages = 64 << 10
+	maxPendingBytes    = 32 << 20
+	// maxClients is how many connections the loopback port takes; one is used.
+	maxClients = 8
+)
+
+// Bus is one node's end. Make one with Open.
+type Bus struct {
+	// Fixed by Open.
+	cfg     Config
+	lines   *loglimit.Logger
+	server  *natsserver.Server  // nil with a URL
+	options *natsserver.Options // of the server, but for what is looked up
+	client  *nats.Conn
+	tls     atomic.Pointer[identity]
+	cancel  context.CancelFunc
+	lookup  sync.WaitGroup // the goroutine of lookUp
+	close   sync.Once
+}
+
+var _ registry.Bus = (*Bus)(nil)
+
+// Open connects to the bus, and returns without waiting for other nodes. Its error is
+// one line that says what would mend it.
+func Open(c Config) (*Bus, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	b := &Bus{cfg: c, lines: loglimit.New(c.Logger, 2)}
+	if c.URL == "" || strings.HasPrefix(c.URL, "tls:") {
+		if err := b.Reload(); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	err := b.connect()
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	if b.server != nil && slices.ContainsFunc(c.Join, func(s string) bool { return strings.HasPrefix(s, joinDNS) }) {
+		// Ends in Close, which waits for it.
+		b.lookup.Go(func() { b.lookUp(ctx) })
+	}
+	return b, nil
+}
+
+// Reload reads the files again, for the connections to come.
+func (b *Bus) Reload() error {
+	id, err := b.cfg.load()
+	if err == nil {
+		b.tls.Store(id)
+	}
+	return err
+}
+
+func (b *Bus) connect() (err error) {
+	options := []nats.Option{
+		nats.Name("spdy-proxy " + b.cfg.ID), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			b.lines.Log("client", slog.LevelWarn, "cluster: the bus", slog.Any("err", err))
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				b.lines.Log("disconnected", slog.LevelWarn, "cluster: the connection to the bus is lost, trying on", slog.Any("err", err))
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			b.lines.Log("connected", slog.LevelInfo, "cluster: there is a connection to the bus again")
+		}),
+	}
+	if b.cfg.URL != "" {
+		if strings.HasPrefix(b.cfg.URL, "tls:") {
+			options = append(options, nats.RootCAs(b.cfg.CAFile), nats.ClientCert(b.cfg.CertFile, b.cfg.KeyFile))
+		}
+		if b.client, err = nats.Connect(b.cfg.URL, append(options, nats.RetryOnFailedConnect(true))...); err != nil {
+			return fmt.Errorf("--cluster-url: %w", err)
+		}
+		return nil
+	}
+	user, password := rand.Text(), rand.Text()
+	if err := b.serve(user, password); err != nil {
+		return err
+	}
+	// There is no server to be lost that would not end with this process.
+	options = append(options, nats.InProcessServer(b.server), nats.UserInfo(user, password), nats.PingInterval(time.Hour))
+	if b.client, err = nats.Connect("", options...); err != nil {
+		return fmt.Errorf("--cluster %s: the bus does not start: %w", b.cfg.Addr, err)
+	}
+	return nil
+}
+
+// serve starts the server in this process.
+func (b *Bus) serve(user, password string) error {
+	host, port, err := reserve(b.cfg.Addr)
+	if err != nil {
+		return err
+	}
+	o := &natsserver.Options{
+		// Two processes with one id must hear of each other.
+		ServerName: b.cfg.ID + "-" + rand.Text(),
+		// It opens the nodes' port only if it listens for clients.
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, Username: user, Password: password, MaxConn: maxClients,
+		NoSigs: true, NoLog: true, NoSystemAccount: true,
+		Routes: b.routes(nil),
+		Cluster: natsserver.ClusterOpts{
+			Name: "spdy-proxy", Host: host, Port: port, TLSConfig: tlsConfig(b.tls.Load), TLSTimeout: 5,
+			Advertise: net.JoinHostPort(b.cfg.Advertise, strconv.Itoa(port)),
+			PoolSize:  -1, PingInterval: routePing, MaxPingsOut: routePings, WriteDeadline: routeWrite,
+			Compression: natsserver.CompressionOpts{Mode: natsserver.CompressionOff},
+		},
+	}
+	b.options = o.Clone()
+	if b.server, err = natsserver.NewServer(o); err != nil {
+		return fmt.Errorf("--cluster %s: %w", b.cfg.Addr, err)
+	}
+	log := &serverLog{lines: b.lines}
+	b.server.SetLogger(log, false, false)
+	b.server.Start()
+	if !b.server.ReadyForConnections(startTime) {
+		return fmt.Errorf("--cluster %s: the bus does not start: %s", b.cfg.Addr, log.last())
+	}
+	return nil
+}
+
+// reserve returns the host and a port of addr that can be listened on. Its error is
+// better than NATS's, which comes late.
+func reserve(addr string) (host string, port int, err error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("--cluster %s: %w; is another p running, or is the address another machine's?", addr, err)
+	}
+	defer ln.Close()
+	if host, _, err = net.SplitHostPort(addr); err != nil {
+		return "", 0, err
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	return host, ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+// Addr returns where the nodes' routes are taken, nil with a URL.
+func (b *Bus) Addr() net.Addr {
+	if b.server == nil {
+		return nil
+	}
+	return b.server.ClusterAddr()
+}
+
+// routes returns where other nodes may be: found has the addresses of names that
+// stand for several.
+func (b *Bus) routes(found []string) []*url.URL {
+	var list []*url.URL
+	for _, hp := range slices.Concat(b.cfg.Join, found) {
+		if !strings.HasPrefix(hp, joinDNS) {
+			list = append(list, &url.URL{Scheme: "nats-route", Host: hp})
+		}
+	}
+	return list
+}
+
+// lookUp keeps the routes to what names stand for, until ctx ends. NATS itself looks
+// up the others at each attempt.
+func (b *Bus) lookUp(ctx context.Context) {
+	var last []string
+	for {
+		found, err := b.find(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			b.lines.Log("lookup", slog.LevelWarn, "cluster: a name to join is not found, what it stood for stays", slog.Any("err", err))
+		case !slices.Equal(found, last):
+			b.cfg.Logger.Info("cluster: nodes to join were looked up", "addresses", strings.Join(found, " "))
+			last = found
+			o := b.options.Clone()
+			o.Routes = b.routes(found)
+			if err := b.server.ReloadOptions(o); err != nil {
+				b.lines.Log("routes", slog.LevelWarn, "cluster: the bus does not take new routes", slog.Any("err", err))
+			}
+		}
+		pause := lookupEvery
+		if b.server.NumRoutes() == 0 {
+			pause = lookupSoon
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// find returns the addresses that the names to join have.
+func (b *Bus) find(ctx context.Context) ([]string, error) {
+	var found []string
+	var failed error
+	for _, join := range b.cfg.Join {
+		name, ok := strings.CutPrefix(join, joinDNS)
+		if !ok {
+			continue
+		}
+		host, port, err := net.SplitHostPort(name)
+		if err != nil {
+			return nil, err
+		}
+		limited, cancel := context.WithTimeout(ctx, lookupEvery)
+		addrs, err := net.DefaultResolver.LookupNetIP(limited, "ip", host)
+		cancel()
+		if err != nil {
+			failed = err
+			continue
+		}
+		for _, a := range addrs[:min(len(addrs), maxFound)] {
+			found = append(found, net.JoinHostPort(a.Unmap().String(), port))
+		}
+	}
+	slices.Sort(found)
+	if len(found) == 0 && failed != nil {
+		return nil, failed
+	}
+	return slices.Compact(found), nil
+}
+
+// Publish implements registry.Bus.
+func (b *Bus) Publish(subject string, data []byte) error { return b.client.Publish(subject, data) }
+
+// Subscribe implements registry.Bus.
+func (b *Bus) Subscribe(subject string, f func(registry.Message)) error {
+	s, err := b.client.Subscribe(subject, func(m *nats.Msg) {
+		msg := registry.Message{Subject: m.Subject, Data: m.Data}
+		if m.Reply != "" {
+			msg.Answer = func(data []byte) { m.Respond(data) } // an error is a lost answer
+		}
+		f(msg)
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.SetPendingLimits(maxPendingMessages, maxPendingBytes); err != nil {
+		return err
+	}
+	if b.server == nil {
+		return nil // there may be no connection yet
+	}
+	return b.client.FlushTimeout(startTime)
+}
+
+// Request implements registry.Bus.
+func (b *Bus) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	m, err := b.client.RequestWithContext(ctx, subject, data)
+	if err != nil {
+		return nil, err
+	}
+	return m.Data, nil
+}
+
+// Close leaves the bus, when what was published has gone out.
+func (b *Bus) Close() {
+	b.close.Do(func() {
+		b.cancel()
+		b.lookup.Wait()
+		if b.client != nil {
+			if b.client.IsConnected() {
+				b.client.FlushTimeout(flushTime) // best effort
+			}
+			b.client.Close()
+		}
+		if b.server != nil {
+			b.server.Shutdown()
+			b.server.WaitForShutdown()
+		}
+		b.lines.Close()
+	})
+}
+
+// serverLog writes NATS's lines, those of a kind once a minute.
+type serverLog struct {
+	lines *loglimit.Logger
+	fatal atomic.Pointer[string]
+}
+
+func (l *serverLog) last() error {
+	if s := l.fatal.Load(); s != nil {
+		return errors.New(*s)
+	}
+	return errors.New("it says nothing")
+}
+
+// Noticef is for what nobody needs to know.
+func (l *serverLog) Noticef(format string, v ...any) { l.log(slog.LevelDebug, format, v) }
+
+// Warnf is, too: what it says of this server is meant so.
+func (l *serverLog) Warnf(format string, v ...any) { l.log(slog.LevelDebug, format, v) }
+
+// Errorf is mostly for a node that cannot be reached.
+func (l *serverLog) Errorf(format string, v ...any) { l.log(slog.LevelInfo, format, v) }
+
+// Fatalf is for what ends NATS's own program.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	s := fmt.Sprintf(format, v...)
+	l.fatal.Store(&s)
+	l.log(slog.LevelError, format, v)
+}
+
+// Debugf and Tracef are never called.
+func (l *serverLog) Debugf(string, ...any) {}
+
+// Tracef: see Debugf.
+func (l *serverLog) Tracef(string, ...any) {}
+
+func (l *serverLog) log(level slog.Level, format string, v []any) {
+	l.lines.Log(format, level, "cluster: the bus", slog.String("says", fmt.Sprintf(format, v...)))
+}
