@@ -76,6 +76,9 @@ type Conn struct {
 	// Via is the proxy on the way to P, at C's end; "" if there is none.
 	Via string
 
+	// Peers is what P has told of others, at C's end.
+	Peers []Peer
+
 	// early is what was read too far, nil once it was handed on. Owned by the
 	// goroutine that reads.
 	early []byte

@@ -233,7 +233,7 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 		return nil, fmt.Errorf("proxy %s: an answer whose body is cut short or over %d bytes", d.Addr, maxBody)
 	}
 	tc.SetDeadline(time.Time{})
-	conn := &Conn{Conn: tc, Server: printable(resp.Header.Get(headerServer))}
+	conn := &Conn{Conn: tc, Server: printable(resp.Header.Get(headerServer)), Peers: parsePeers(resp.Header)}
 	conn.URLs, conn.Warning = readReach(resp.Header)
 	if n := br.Buffered(); n > 0 {
 		early, _ := br.Peek(n)

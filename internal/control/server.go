@@ -64,6 +64,10 @@ type Server struct {
 	// ID is P's id in Spdy-Proxy-Server.
 	ID string
 
+	// Peers returns the Ps that C may connect to as well as to this one, this one
+	// first. Nil: there are none.
+	Peers func() []Peer
+
 	// Handle takes a C over that may come in, before it is told so: whoever has
 	// the answer 200 can rely on being known. Its error refuses, a *RefusalError as it
 	// says, any other with 503. Without one the answer is sent, and serve called,
@@ -381,6 +385,7 @@ func (s *Server) welcome(reg *Registration) error {
 	b.WriteString("HTTP/1.1 200 Connection Established\r\n" +
 		"Content-Type: text/plain; charset=utf-8\r\n" +
 		"Content-Length: " + strconv.Itoa(len(helloP)) + "\r\n" +
+		s.peers() +
 		headerServer + ": " + s.ID + "\r\n")
 	writeReach(&b, reg.URLs, reg.Warning)
 	b.WriteString("\r\n" + helloP)
@@ -398,6 +403,21 @@ func writeReach(b *strings.Builder, urls []string, warning string) {
 	if warning != "" {
 		b.WriteString(headerWarning + ": " + warning + "\r\n")
 	}
+}
+
+// peers returns the fields of an answer that tell of other Ps.
+func (s *Server) peers() string {
+	if s.Peers == nil {
+		return ""
+	}
+	var b strings.Builder
+	list := s.Peers()
+	for _, p := range list[:min(len(list), maxPeers)] {
+		if b.Len() < maxPeerBytes {
+			b.WriteString(headerPeers + ": " + p.String() + "\r\n")
+		}
+	}
+	return b.String()
 }
 
 // handshake returns the registration of a C that Handle took, and what is to be
