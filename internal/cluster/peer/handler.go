@@ -24,6 +24,7 @@ type handler struct {
 
 // ServeHTTP serves one request of another node's.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.l.taken.Add(1)
 	q := origin.Query{Local: true}
 	name, err := origin.ParseName(r.Header.Get(headerOrigin))
 	if err == nil {

@@ -98,9 +98,13 @@ func (n *node) run() {
 		} else {
 			said = false
 			began := time.Now()
+			counted := n.l.counted(s)
 			lost := n.serve(s, addr)
 			// Ends with the session, which has a limit; waited for above.
-			finishing.Go(func() { n.finish(s) })
+			finishing.Go(func() {
+				n.finish(s)
+				counted()
+			})
 			if !lost || time.Since(began) >= steadyTime {
 				pause = 0
 			} else {
@@ -210,8 +214,10 @@ func (n *node) current() *link {
 	return n.link
 }
 
-// refused tells that the node has refused a request, if it was not told a moment ago.
+// refused counts a request that the node has refused, and tells of it if that was not
+// told a moment ago.
 func (n *node) refused() {
+	n.l.refused.Add(1)
 	n.mu.Lock()
 	now := time.Now()
 	tell := now.Sub(n.refusal) >= refusedEvery
@@ -226,6 +232,7 @@ func (n *node) refused() {
 
 // count counts a request.
 func (n *node) count() {
+	n.l.requests.Add(1)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.requests++

@@ -39,6 +39,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -120,12 +121,16 @@ type Links struct {
 
 	running sync.WaitGroup // goroutines; added to under mu, while not stopping
 
+	requests, refused, taken atomic.Uint64 // see Totals
+
 	mu sync.Mutex
 	// Guarded by mu.
 	stopping  bool
 	nodes     map[string]*node
 	listeners []net.Listener
-	incoming  map[*spdy.Session]string // to the node's id
+	incoming  map[*spdy.Session]string   // to the node's id
+	sessions  map[*spdy.Session]struct{} // all, both ways
+	past      Totals                     // bytes of those that have ended
 }
 
 // New returns links to nobody.
@@ -147,6 +152,7 @@ func New(c Config) *Links {
 	l := &Links{
 		cfg: c, lines: loglimit.New(c.Logger, lineBurst), places: make(chan struct{}, maxHandshakes),
 		nodes: make(map[string]*node), incoming: make(map[*spdy.Session]string),
+		sessions: make(map[*spdy.Session]struct{}),
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.ends, l.cutOff = context.WithCancel(context.Background())
@@ -229,6 +235,7 @@ func (l *Links) take(conn net.Conn) {
 		s.Close()
 		return
 	}
+	defer l.counted(s)()
 	s.Serve()
 	l.mu.Lock()
 	delete(l.incoming, s)
@@ -330,6 +337,45 @@ func (l *Links) Nodes() []Info {
 	}
 	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.ID, b.ID) })
 	return infos
+}
+
+// Totals are sums over all links that are or were.
+type Totals struct {
+	Requests       uint64 // sent to other nodes
+	Refused        uint64 // of those
+	Taken          uint64 // requests that came from other nodes
+	Sent, Received uint64 // bytes of bodies, to other nodes and from them
+}
+
+func (t *Totals) add(s spdy.Stats) {
+	t.Sent += s.BytesSent
+	t.Received += s.BytesReceived
+}
+
+// Totals returns the sums.
+func (l *Links) Totals() Totals {
+	// Under the lock, or a link that ends now would count twice or never.
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.past
+	t.Requests, t.Refused, t.Taken = l.requests.Load(), l.refused.Load(), l.taken.Load()
+	for s := range l.sessions {
+		t.add(s.Stats())
+	}
+	return t
+}
+
+// counted has s counted in Totals; the function that it returns is called at its end.
+func (l *Links) counted(s *spdy.Session) (end func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sessions[s] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.sessions, s)
+		l.past.add(s.Stats())
+	}
 }
 
 // Shutdown takes no link and no request from now on, tells the nodes so, and returns

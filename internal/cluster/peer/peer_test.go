@@ -163,6 +163,9 @@ func TestLinkIsMadeAgain(t *testing.T) {
 		c.settle()
 		p1.wantEvents("lost p2", "up p2")
 		p2.wantEvents("lost p1", "up p1")
+		if got := p1.links.Totals(); got.Requests != 2 || got.Taken != 0 || p2.links.Totals().Taken != 1 {
+			t.Errorf("Totals: got %+v and %+v, want two requests, of which one was taken", got, p2.links.Totals())
+		}
 		if n := p1.links.Nodes(); len(n) != 1 || !n[0].Up || n[0].Requests != 2 || n[0].RoundTrip <= 0 {
 			t.Errorf("got %+v, want a link that stands, and two requests", n)
 		}

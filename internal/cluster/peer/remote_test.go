@@ -294,6 +294,13 @@ func TestSlowReader(t *testing.T) {
 		if n := r.InFlight(); n != 1 {
 			t.Errorf("got %d in flight, want 1", n)
 		}
+		c.eachLine((*spdytest.Conn).Reset) // what they have carried counts all the same
+		c.settle()
+		for id, n := range c.nodes {
+			if got := n.links.Totals(); max(got.Sent, got.Received) < 9<<20 || min(got.Sent, got.Received) != 0 {
+				t.Errorf("Totals of %s: got %+v, want 9 MiB one way", id, got)
+			}
+		}
 		slow.Body.Close()
 	})
 }
