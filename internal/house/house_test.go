@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	"cmd/c": {"internal/cli", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy"},
+	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy", "internal/cluster/peer", "internal/cluster/registry"},
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/tap", "internal/inspector", "internal/httpfield"},
 
 	"internal/front":  {"internal/accesslog", "internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},
@@ -422,12 +422,11 @@ func TestLicenceOfBothModules(t *testing.T) {
 }
 
 // stamps are the files that make numbers of times, none of them a duration: what
-// a file's ETag holds of its stamp, and what Prometheus is told.
+// a file's ETag holds of its stamp, what Prometheus is told, and what nodes of a
+// cluster tell each other.
 var stamps = []string{
-	"internal/admin/metrics.go", "internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
-// a file's ETag holds of its stamp, and what nodes of a cluster tell each other.
-var stamps = []string{
-	"internal/cluster/registry/stamp.go", "internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
+	"internal/admin/metrics.go", "internal/cluster/registry/stamp.go",
+	"internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
 }
 
 // A duration is the difference of two time.Times, which have the monotonic clock.

@@ -335,6 +335,25 @@ func (b *Board) SessionStarted(origin string) {
 	defer b.mu.Unlock()
 	e := b.entryLocked(origin)
 	e.started++
+	b.servedLocked(origin, e)
+}
+
+// Attached notes that another node of the cluster has one; Detached, that it has it no
+// more. They do not count as sessions that this one has had.
+func (b *Board) Attached(origin string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.servedLocked(origin, b.entryLocked(origin))
+}
+
+// Detached is SessionEnded for a session that was Attached.
+func (b *Board) Detached(origin string, serving bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.endedLocked(origin, b.entryLocked(origin), serving, "")
+}
+
+func (b *Board) servedLocked(origin string, e *entry) {
 	b.stale.Store(true)
 	if !e.serving {
 		e.up = time.Now()
@@ -372,6 +391,10 @@ func (b *Board) SessionEnded(origin string, serving bool, why string) {
 	defer b.mu.Unlock()
 	e := b.entryLocked(origin)
 	e.ended++
+	b.endedLocked(origin, e, serving, why)
+}
+
+func (b *Board) endedLocked(origin string, e *entry, serving bool, why string) {
 	b.stale.Store(true)
 	if serving {
 		return

@@ -33,13 +33,18 @@ func (p *Proxy) boardSessions() []inspect.Session {
 	for _, o := range p.origins.Snapshot() {
 		for _, c := range o.Sessions {
 			st := c.Stats()
+			remote, open := c.RemoteAddr(), c.InFlight()
+			if c.Node() != "" {
+				// Of what is open on another node's, this one shows what went from here.
+				remote, open = "at "+c.Node(), st.StreamsOpen
+			}
 			resets := uint64(0)
 			for i := range st.ResetsSent {
 				resets += st.ResetsSent[i] + st.ResetsReceived[i]
 			}
 			sessions = append(sessions, inspect.Session{
-				Origin: o.Name.String(), ID: c.ID(), Instance: c.Instance(), Remote: c.RemoteAddr(), Agent: c.Agent(), Since: c.Since(), Leaving: c.Leaving,
-				InFlight: c.InFlight(), MaxStreams: c.MaxStreams(), Streams: st.StreamsOpened, ToC: st.BytesSent, FromC: st.BytesReceived,
+				Origin: o.Name.String(), ID: c.ID(), Instance: c.Instance(), Remote: remote, Agent: c.Agent(), Since: c.Since(), Leaving: c.Leaving,
+				InFlight: open, MaxStreams: c.MaxStreams(), Streams: st.StreamsOpened, ToC: st.BytesSent, FromC: st.BytesReceived,
 				FramesToC: st.FramesSent, FramesFromC: st.FramesReceived, Resets: resets, Window: st.RecvWindow, Buffered: st.Buffered,
 				RoundTrip: st.PingRTT, Measured: st.PingTime,
 			})

@@ -66,6 +66,8 @@ type Config struct {
 	AdminToken     string   // file with the token that it asks for; "": none, and nothing can be changed there
 	MetricsOrigins int      // how many origins have metrics of their own; 0: inspect.DefaultLabels
 
+	Cluster *ClusterConfig // nil: P is one by itself
+
 	KeepAlive time.Duration // a PING after this much silence; 0: never
 	Drain     time.Duration // how long open requests may finish at the end; 0: they may not
 

@@ -3,6 +3,8 @@ package proxy
 import (
 	"log/slog"
 	"net"
+
+	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
 // ListenOn is Listen with listeners of the test's.
@@ -40,6 +42,44 @@ func (p *Proxy) IdleVisitors() (n int) {
 	defer places.mu.Unlock()
 	for _, network := range places.idle {
 		n += network.n
+	}
+	return n
+}
+
+// Linked returns how many other nodes requests can be sent to, whose tables are known.
+func (p *Proxy) Linked() (n int) {
+	for _, node := range p.cluster.registry.Nodes() {
+		if node.Linked && node.Synced {
+			n++
+		}
+	}
+	return n
+}
+
+// HandedOn returns how many requests this node has handed on to others.
+func (p *Proxy) HandedOn() (n uint64) {
+	for _, link := range p.cluster.links.Nodes() {
+		n += link.Requests
+	}
+	return n
+}
+
+// OpenHere returns how many streams are open on the sessions of this node.
+func (p *Proxy) OpenHere() (n int) {
+	for _, streams := range p.cluster.loads() {
+		n += streams
+	}
+	return n
+}
+
+// Sessions returns how many an origin has, here and at other nodes, that take requests.
+func (p *Proxy) Sessions(name origin.Name) (n int) {
+	for _, o := range p.origins.Snapshot() {
+		for _, s := range o.Sessions {
+			if o.Name == name && !s.Leaving {
+				n++
+			}
+		}
 	}
 	return n
 }

@@ -39,12 +39,18 @@ type Successor interface {
 	Kill()
 }
 
+// errNode: the bus and the links cannot be handed over.
+var errNode = errors.New("a node of a cluster is not handed over: stop it and start it again, the other nodes serve meanwhile")
+
 // HandOver has another process take P's work over: start starts it with P's ports,
 // by their names, and returns when it takes Cs. Then P takes no Cs any more, has
 // those that it has connect to the other one, too, and leaves the visitors to it
 // when they have: Run ends when all that is open here has, within Config.Drain.
 // After an error P goes on as before.
 func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Listener) (Successor, error)) error {
+	if p.cluster != nil {
+		return errNode
+	}
 	ports := map[string]net.Listener{"front": p.frontPort, "control": p.controlLn.Listener}
 	if p.adminLn != nil {
 		ports["admin"] = p.adminLn

@@ -36,7 +36,7 @@ func bind(what, addr string) (net.Listener, error) {
 	// Go's default takes MPTCP too, and then connections do not inherit what
 	// limitUnsent sets.
 	lc.SetMultipathTCP(false)
-	if what == "front" {
+	if what == "front" || what == "peer" {
 		lc.Control = limitUnsent
 	}
 	ln, err := lc.Listen(context.Background(), "tcp", addr)

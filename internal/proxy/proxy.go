@@ -72,6 +72,7 @@ type Proxy struct {
 	flight    *admin.Flight      // nil without --pprof; runs while Run does
 	events    func(origin.Event) // writes them to the log
 	unheard   *loglimit.Logger   // of origins that no visitor can reach
+	cluster   *cluster           // nil without Config.Cluster
 
 	tls   atomic.Pointer[tls.Config] // the control port's configuration of now
 	ready atomic.Bool                // listening and not stopping
@@ -86,7 +87,8 @@ type Proxy struct {
 	frontPort net.Listener // below frontLn: the socket
 	controlLn *pausable
 	adminLn   net.Listener
-	httpLn    *visitors // nil without --http
+	httpLn    *visitors    // nil without --http
+	peerLn    net.Listener // nil without Config.Cluster
 
 	sessions sync.WaitGroup // one for each session's Serve
 
@@ -157,6 +159,9 @@ func New(cfg Config) (*Proxy, error) {
 		Expect: func(n origin.Name) bool { return p.auth.Served(string(n)) }, ExpectFor: cfg.Hold,
 	})
 	p.certs.TakeStored()
+	if p.cluster, err = p.newCluster(); err != nil {
+		return nil, err
+	}
 	if err := p.newFront(); err != nil {
 		return nil, err
 	}
@@ -168,6 +173,9 @@ func New(cfg Config) (*Proxy, error) {
 		Reach:     func(name, host string) ([]string, string) { return p.reach(origin.Name(name), host) },
 		Serving:   func(name string) int { return p.origins.Serving(origin.Name(name)) },
 		OnRefused: p.refused,
+	}
+	if p.cluster != nil {
+		p.control.ID, p.control.Peers = p.cluster.cfg.ID, p.cluster.peers
 	}
 	p.newBoard()
 	p.metrics = admin.NewMetrics(source{p}, p.board, cfg.Version)
@@ -224,6 +232,9 @@ func (p *Proxy) Listen() (err error) {
 	var httpLn net.Listener
 	if p.cfg.HTTP != "" {
 		httpLn = listen("http", p.cfg.HTTP)
+	}
+	if p.cluster != nil {
+		p.peerLn = listen("peer", p.cluster.cfg.Peer)
 	}
 	if err != nil {
 		return err
@@ -300,6 +311,15 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 		// Ends with Run, which waits for it.
 		sampling.Go(func() { p.board.Run(over) })
 	}
+	if c := p.cluster; c != nil {
+		serve("peer", func() error { return c.links.Serve(p.peerLn) })
+		// Ends with close, after stop; waited for below.
+		running.Go(func() {
+			if err := c.run(); err != nil {
+				fail(err)
+			}
+		})
+	}
 	serve("control", func() error { return p.control.Serve(p.controlLn) })
 	if err := p.cfg.Started(ctx); err != nil {
 		p.stop(now, 0)
@@ -348,6 +368,15 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		failed = cause
 	}
+	if p.cluster != nil && failed == nil {
+		// Visitors go to the other nodes as their connections end.
+		p.ready.Store(false)
+		p.leaving.Store(true)
+		p.handler.Leave()
+		begun := time.Now()
+		p.cluster.drain(now, drain/2)
+		drain -= time.Since(begun)
+	}
 	p.stop(now, drain)
 	running.Wait()
 	p.log.Info("p has stopped")
@@ -389,11 +418,18 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	closing.Wait()
 	p.front.Close()
 
+	if p.cluster != nil {
+		// What other nodes have open here ends before the sessions with Cs do.
+		p.cluster.links.Shutdown(limit)
+	}
 	p.origins.Shutdown(limit)
 	p.unheard.Close()
 	// After this nobody registers any more: sessions only go.
 	p.control.Close()
 	p.sessions.Wait()
+	if p.cluster != nil {
+		p.cluster.close()
+	}
 	if p.admin != nil {
 		grace, cancel := context.WithTimeout(now, adminGrace)
 		defer cancel()
@@ -449,5 +485,8 @@ func (p *Proxy) tracer(label string) func(spdy.FrameInfo) {
 func (p *Proxy) originEvent(e origin.Event) {
 	p.events(e)
 	p.certs.Changed()
+	if p.cluster != nil {
+		p.cluster.originEvent(e)
+	}
 	p.noteEvent(e)
 }

@@ -22,6 +22,10 @@ func (p *Proxy) Reload() {
 			kept(err)
 		}
 	}
+	if err := p.cluster.reload(); err != nil {
+		ok = false
+		kept(err)
+	}
 	if !p.cfg.NoAuth {
 		if tokens, err := p.cfg.Tokens.Load(); err != nil {
 			ok = false
@@ -76,6 +80,9 @@ func (p *Proxy) readPolicies() error {
 func (p *Proxy) warnReadable() {
 	for _, file := range p.cfg.KeyFiles {
 		control.WarnReadable(p.log, "private key", file)
+	}
+	if p.cluster != nil {
+		control.WarnReadable(p.log, "private key of the cluster", p.cluster.cfg.KeyFile)
 	}
 	if !p.cfg.NoAuth && p.cfg.Tokens.Value == "" {
 		control.WarnReadable(p.log, "token file", p.cfg.Tokens.File)

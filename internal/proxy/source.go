@@ -42,7 +42,11 @@ func (s source) Figures() admin.Figures {
 	}
 	for _, o := range s.p.origins.Snapshot() {
 		for _, c := range o.Sessions {
-			f.Serving += c.InFlight()
+			open := c.InFlight()
+			if c.Node() != "" {
+				open = c.Stats().StreamsOpen // of what is open there, what went from here
+			}
+			f.Serving += open
 		}
 	}
 	open, refused := s.p.frontLn.counts()

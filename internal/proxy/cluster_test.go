@@ -1,0 +1,460 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/amahi/spdy"
+
+	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/cluster/registry/registrytest"
+	"github.com/amahi/spdy-proxy/internal/proxy"
+	"github.com/amahi/spdy-proxy/internal/serve"
+)
+
+// nodes are Ps that are one, by their ids, on one bus in memory; the rest is real.
+type nodes struct {
+	*testing.T
+	files *files
+	hub   *registrytest.Hub
+	byID  map[string]*p
+	peers map[string]string // their peer ports
+}
+
+func startNodes(t *testing.T, ids string, edit func(*proxy.Config)) *nodes {
+	t.Helper()
+	n := &nodes{T: t, files: newFiles(t), hub: registrytest.NewHub(1), byID: make(map[string]*p), peers: make(map[string]string)}
+	ca := n.files.authority("cluster-ca.pem")
+	for id := range strings.FieldsSeq(ids) {
+		n.files.leaf(id, ca, id)
+	}
+	for id := range strings.FieldsSeq(ids) {
+		n.start(id, edit)
+	}
+	n.linked(len(n.byID) - 1)
+	return n
+}
+
+// start runs a node, whose certificate is there.
+func (n *nodes) start(id string, edit func(*proxy.Config)) *p {
+	n.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		n.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	bus := n.hub.Bus(id)
+	n.Cleanup(bus.Close) // after the node's own
+	x := startP(n.T, n.files, func(c *proxy.Config) {
+		c.Cluster = &proxy.ClusterConfig{
+			ID: id, Bus: bus, Peer: addr, PeerAdvertise: addr, Site: "here",
+			CAFile: n.files.path("cluster-ca.pem"), CertFile: n.files.path(id + ".pem"), KeyFile: n.files.path(id + ".key"),
+		}
+		c.Inherited = func(name string) (net.Listener, error) {
+			if name == "peer" {
+				return ln, nil
+			}
+			return nil, nil
+		}
+		if edit != nil {
+			edit(c)
+		}
+	})
+	n.byID[id], n.peers[id] = x, addr
+	return x
+}
+
+// linked waits until each node has links to so many others.
+func (n *nodes) linked(others int) {
+	n.Helper()
+	for id, x := range n.byID {
+		waitFor(n.T, fmt.Sprintf("%d links of %s", others, id), func() bool { return x.Linked() == others })
+	}
+}
+
+// startC runs a C that is connected to a node, and returns when the others know.
+func (n *nodes) startC(id string, h http.Handler, edit func(*agent.Config)) *c {
+	n.Helper()
+	y := startC(n.T, n.byID[id], h, edit)
+	for other, x := range n.byID {
+		waitFor(n.T, other+" knows of C", func() bool { return x.Connected("@") })
+	}
+	return y
+}
+
+// Any visitor at any node reaches any origin.
+func TestClusterReachesAll(t *testing.T) {
+	n := startNodes(t, "p1 p2 p3", nil)
+	var got http.Header
+	y := n.startC("p2", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Clone()
+		hello("c").ServeHTTP(w, r)
+	}), nil)
+	for id, x := range n.byID {
+		want(t, id, x.get("/a?b=%zz"), 200, "c GET /a?b=%zz 0")
+	}
+	if a, b, c := n.byID["p1"].HandedOn(), n.byID["p2"].HandedOn(), n.byID["p3"].HandedOn(); a != 1 || b != 0 || c != 1 {
+		t.Errorf("handed on: got %d, %d, %d, want 1, 0, 1", a, b, c)
+	}
+
+	body := pattern(3 << 20)
+	a := fetch(deadline(t), n.byID["p1"].transport(nil, false), "POST", n.byID["p1"].url("/up"), struct{ io.Reader }{bytes.NewReader(body)}, func(r *http.Request) {
+		r.Header.Set("Spdy-Proxy-Origin", "other")
+		r.Header.Set("Spdy-Proxy-Session", "99")
+		r.Header.Set("Spdy-Proxy-Dial", "again")
+		r.Header.Set("X-Forwarded-For", "198.51.100.1")
+		r.Header.Set("Expect", "100-continue")
+	})
+	want(t, "a POST with headers that are the link's", a, 200, fmt.Sprint("c POST /up ", len(body)))
+	for name := range got {
+		if strings.HasPrefix(name, "Spdy-Proxy") {
+			t.Errorf("C got %s: %v", name, got[name])
+		}
+	}
+	if got["X-Forwarded-For"][0] != "127.0.0.1" || len(got["X-Forwarded-For"]) != 1 || len(got["Via"]) != 1 || len(got["X-Request-Id"]) != 1 {
+		t.Errorf("C got X-Forwarded-For %v, Via %v, X-Request-Id %v, want those of one node", got["X-Forwarded-For"], got["Via"], got["X-Request-Id"])
+	}
+
+	y.stop()
+	for id, x := range n.byID {
+		waitFor(t, id+" knows that it is gone", func() bool { return !x.Connected("@") })
+	}
+}
+
+// Trailers pass both ways, and a request that is given up is given up at C.
+func TestClusterTrailersAndCancel(t *testing.T) {
+	n := startNodes(t, "p1 p2", nil)
+	ended := make(chan error, 1)
+	n.startC("p2", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			io.WriteString(w, "begin")
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			ended <- r.Context().Err()
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Trailer", "X-Sum")
+		io.WriteString(w, "ok")
+		w.Header().Set("X-Sum", "got "+r.Trailer.Get("X-End"))
+	}), nil)
+	x := n.byID["p1"]
+	req, _ := http.NewRequestWithContext(deadline(t), "POST", x.url("/"), struct{ io.Reader }{strings.NewReader("body")})
+	req.Trailer = http.Header{"X-End": {"of A"}}
+	res, err := x.transport(nil, false).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(res.Body); string(b) != "ok" || err != nil || res.Trailer.Get("X-Sum") != "got of A" {
+		t.Errorf("got %q, %v, trailers %v, want ok and X-Sum", b, err, res.Trailer)
+	}
+	res.Body.Close()
+	ctx, cancel := context.WithCancel(deadline(t))
+	req, _ = http.NewRequestWithContext(ctx, "GET", x.url("/wait"), nil)
+	if res, err = x.transport(nil, false).RoundTrip(req); err != nil {
+		t.Fatal(err)
+	}
+	io.ReadFull(res.Body, make([]byte, 5))
+	cancel()
+	res.Body.Close()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Error("C was not told that A has left")
+	}
+	waitFor(t, "no stream at the other node", func() bool { return n.byID["p2"].OpenHere() == 0 })
+}
+
+// A request that C has refused goes to the next one, wherever that is, with the body
+// that nobody has touched. None is sent twice.
+func TestClusterReplays(t *testing.T) {
+	n := startNodes(t, "p1 p2 p3", nil)
+	var refused, served atomic.Int32
+	n.startC("p2", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refused.Add(1)
+		spdy.ResetStream(r.Context(), spdy.RefusedStream)
+	}), func(c *agent.Config) { c.Session.WindowOnRead = true }) // or the body would be under way
+	startC(t, n.byID["p3"], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served.Add(1)
+		hello("c3").ServeHTTP(w, r)
+	}), nil)
+	x := n.byID["p1"]
+	waitFor(t, "p1 knows of both", func() bool { return x.Sessions("") == 2 })
+	body := pattern(1 << 20)
+	for i := range 6 {
+		a := fetch(deadline(t), x.transport(nil, false), "POST", x.url("/"), struct{ io.Reader }{bytes.NewReader(body)}, nil)
+		want(t, fmt.Sprint("POST ", i), a, 200, fmt.Sprint("c3 POST / ", len(body)))
+	}
+	if refused.Load() == 0 || served.Load() != 6 {
+		t.Errorf("got %d refused, %d served, want some and 6", refused.Load(), served.Load())
+	}
+}
+
+// What C began and did not end: a GET is repeated at another node's, a POST is not,
+// and a download goes on.
+func TestClusterLosesC(t *testing.T) {
+	content := pattern(24 << 20)
+	film, _ := atRest(t, content, 1)
+	n := startNodes(t, "p1 p2 p3", nil)
+	x := n.byID["p1"]
+	var lost atomic.Int32
+	var cs [2]*c
+	for i, id := range []string{"p2", "p3"} {
+		cs[i] = startC(t, n.byID[id], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/film0.mp4" {
+				film.ServeHTTP(w, r)
+				return
+			}
+			if lost.Add(1) == 1 {
+				cs[i].wire.cut()
+				<-r.Context().Done()
+				return
+			}
+			hello("again").ServeHTTP(w, r)
+		}), nil)
+	}
+	both := func() {
+		t.Helper()
+		waitFor(t, "p1 knows of both", func() bool { return x.Sessions("") == 2 })
+	}
+	both()
+	want(t, "a GET whose C is lost", x.get("/"), 200, "again GET / 0")
+	both()
+	lost.Store(0)
+	a := fetch(deadline(t), x.transport(nil, false), "POST", x.url("/"), strings.NewReader("x"), nil)
+	want(t, "a POST whose C is lost", a, 502, "the connection to the origin ended")
+	if got := lost.Load(); got != 1 {
+		t.Errorf("the POST was at C %d times, want once", got)
+	}
+	both()
+	res, head := begin(t, x.transport(nil, false), x.url("/film0.mp4"), "", 100_000)
+	for _, y := range cs {
+		if y.wire.dials() > 0 && len(head) > 0 {
+			y.wire.cut() // whichever of the two it is
+		}
+	}
+	tail, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("after %d bytes: %v", len(head)+len(tail), err)
+	}
+	same(t, "a download over the loss of C", append(head, tail...), content)
+}
+
+// A WebSocket goes through two nodes.
+func TestClusterWebSocket(t *testing.T) {
+	n := startNodes(t, "p1 p2", nil)
+	s := newSocketService(t)
+	h, err := serve.New(serve.Config{To: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	n.startC("p2", h, nil)
+	x := n.byID["p1"]
+	dial := func() *websocket.Conn {
+		ws, _, err := websocket.Dial(deadline(t), x.url("/socket"), &websocket.DialOptions{HTTPClient: &http.Client{Transport: x.transport(nil, false)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws.SetReadLimit(16 << 20)
+		t.Cleanup(func() { ws.CloseNow() })
+		return ws
+	}
+	ws := dial()
+	for i := range 20 {
+		if err := say(deadline(t), ws, websocket.MessageBinary, pattern(1<<i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ws.Close(websocket.StatusNormalClosure, "bye")
+	if err := s.end(t); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+		t.Errorf("the service's end: got %v, want the visitor's close", err)
+	}
+	ws = dial()
+	if err := ws.Write(deadline(t), websocket.MessageText, []byte("close")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ws.Read(deadline(t)); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the visitor's end: got %v, want the service's close", err)
+	}
+	waitFor(t, "no stream at the other node", func() bool { return n.byID["p2"].OpenHere() == 0 })
+}
+
+// Somebody who reads slowly at one node holds up nobody, there or elsewhere.
+func TestClusterSlowReader(t *testing.T) {
+	n := startNodes(t, "p1 p2", nil)
+	content := pattern(16 << 20)
+	var sent atomic.Int64
+	n.startC("p2", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for b := content; len(b) > 0; b = b[64<<10:] {
+			if _, err := w.Write(b[:64<<10]); err != nil {
+				return
+			}
+			if r.URL.Path == "/slow" {
+				sent.Add(64 << 10)
+			}
+		}
+	}), nil)
+	x := n.byID["p1"]
+	for range 20 {
+		begin(t, x.transport(nil, false), x.url("/slow"), "", 1000)
+	}
+	for id, x := range n.byID {
+		a := x.get("/")
+		same(t, id, a.body, content)
+	}
+	if got := sent.Load(); got > 20*8<<20 {
+		t.Errorf("C has sent %d bytes to 20 that do not read", got)
+	}
+}
+
+// A node that stops has its Cs and visitors at the others before: with a C that is
+// connected to two, no request fails, of any method.
+func TestClusterRollingRestart(t *testing.T) {
+	n := startNodes(t, "p1 p2 p3", nil)
+	var posts atomic.Int32
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			posts.Add(1)
+		}
+		hello("c").ServeHTTP(w, r)
+	})
+	n.startC("p2", h, func(c *agent.Config) {
+		c.Proxies = []string{n.byID["p2"].ControlAddr().String(), n.byID["p3"].ControlAddr().String()}
+	})
+	x := n.byID["p1"]
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	var asked, made atomic.Int32
+	for i := range 4 {
+		asking.Go(func() {
+			rt := x.transport(nil, false)
+			for ctx.Err() == nil {
+				method := []string{"GET", "POST"}[i%2]
+				a := fetch(deadline(t), rt, method, x.url("/"), strings.NewReader("body"), nil)
+				if asked.Add(1); method == "POST" {
+					made.Add(1)
+				}
+				if a.err != nil || a.status != 200 {
+					t.Errorf("%s: got %v", method, a)
+					return
+				}
+			}
+		})
+	}
+	for _, id := range []string{"p2", "p3"} {
+		y := n.byID[id]
+		before := asked.Load()
+		y.cancel()
+		y.wait()
+		if y.err != nil {
+			t.Errorf("%s: Run: got %v", id, y.err)
+		}
+		if asked.Load() < before+10 {
+			t.Errorf("while %s stopped: got %d requests, want some", id, asked.Load()-before)
+		}
+		if id == "p2" {
+			// The same id again, another run.
+			addr := y.ControlAddr().String()
+			delete(n.byID, id)
+			n.start(id, func(c *proxy.Config) { c.Control = addr })
+			n.linked(2)
+			waitFor(t, "C is back at p2", func() bool { return x.Sessions("") == 2 })
+		}
+	}
+	cancel()
+	asking.Wait()
+	if posts.Load() != made.Load() {
+		t.Errorf("got %d POSTs at C, want %d", posts.Load(), made.Load())
+	}
+}
+
+// A node that is gone without a word is missed by nobody whose C is at another, too.
+func TestClusterNodeIsLost(t *testing.T) {
+	n := startNodes(t, "p1 p2 p3", nil)
+	n.startC("p2", hello("c"), func(c *agent.Config) {
+		c.Proxies = []string{n.byID["p2"].ControlAddr().String(), n.byID["p3"].ControlAddr().String()}
+	})
+	x := n.byID["p1"]
+	waitFor(t, "p1 knows of both", func() bool { return x.Sessions("") == 2 })
+	n.hub.Cut(func(from, to string) bool { return from == "p2" || to == "p2" })
+	n.byID["p2"].cancel()
+	n.byID["p2"].cancelNow()
+	for i := range 50 {
+		want(t, fmt.Sprint("request ", i), x.get("/"), 200, "c GET / 0")
+	}
+}
+
+// The peer port takes the cluster's nodes, and nobody else.
+func TestClusterPeerPort(t *testing.T) {
+	n := startNodes(t, "p1 p2", func(c *proxy.Config) {
+		c.ClientCAFile = c.CertFiles[0][:strings.LastIndex(c.CertFiles[0], "/")] + "/ca.pem"
+	})
+	n.files.leaf("client", n.files.ca, "p3") // as of --client-ca
+	other := n.files.authority("other-ca.pem")
+	n.files.leaf("p9", other, "p9")
+	for _, name := range []string{"client", "p9", "p1", ""} {
+		conf := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"spdy-proxy-peer/1"}}
+		if name != "" {
+			cert, err := tls.LoadX509KeyPair(n.files.path(name+".pem"), n.files.path(name+".key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			conf.Certificates = []tls.Certificate{cert}
+		}
+		conn, err := tls.Dial("tcp", n.peers["p1"], conf)
+		if err == nil {
+			conn.SetReadDeadline(time.Now().Add(patience))
+			_, err = conn.Read(make([]byte, 1))
+			conn.Close()
+		}
+		if err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the certificate %q: got %v, want it refused", name, err)
+		}
+	}
+}
+
+// What cannot be a node says why.
+func TestClusterConfig(t *testing.T) {
+	f := newFiles(t)
+	ca := f.authority("cluster-ca.pem")
+	f.leaf("p1", ca, "p1")
+	bus := registrytest.NewHub(1).Bus("p1")
+	t.Cleanup(bus.Close)
+	for what, edit := range map[string]func(*proxy.ClusterConfig){
+		"another id":          func(c *proxy.ClusterConfig) { c.ID = "p2" },
+		"no files":            func(c *proxy.ClusterConfig) { c.CertFile = "" },
+		"no port":             func(c *proxy.ClusterConfig) { c.Peer = "127.0.0.1" },
+		"nothing to tell":     func(c *proxy.ClusterConfig) { c.PeerAdvertise = "" },
+		"a site that is none": func(c *proxy.ClusterConfig) { c.Site = "a\nb" },
+	} {
+		cfg := proxy.Config{
+			Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFiles: []string{f.path("p.pem")}, KeyFiles: []string{f.path("p.key")}, NoAuth: true,
+			Cluster: &proxy.ClusterConfig{
+				ID: "p1", Bus: bus, Peer: "127.0.0.1:0", PeerAdvertise: "127.0.0.1:1", CAFile: f.path("cluster-ca.pem"), CertFile: f.path("p1.pem"), KeyFile: f.path("p1.key"),
+			},
+		}
+		edit(cfg.Cluster)
+		_, err := proxy.New(cfg)
+		if _, ok := errors.AsType[*proxy.ConfigError](err); !ok || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want a ConfigError of one line", what, err)
+		}
+	}
+	n := startNodes(t, "p1", nil)
+	if err := n.byID["p1"].HandOver(t.Context(), nil); err == nil {
+		t.Error("HandOver of a node: got no error")
+	}
+}
