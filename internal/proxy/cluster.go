@@ -114,10 +114,10 @@ func (p *Proxy) newCluster() (*cluster, error) {
 	dialer := net.Dialer{Control: limitUnsent}
 	c.links = peer.New(peer.Config{
 		Identity: c.identity.Load, Local: p.origins, Session: session, Logger: p.log,
-		Dial:    func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) },
-		Up:      func(id string) { c.registry.LinkUp(id); c.change() },
-		Down:    func(id string, _ error) { c.registry.LinkDown(id); c.change() },
-		Refused: func(id string) { c.registry.Stale(id) },
+		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) },
+		Up:   func(id string) { c.registry.LinkUp(id); c.change() },
+		Down: func(id string, _ error) { c.registry.LinkDown(id); c.change() },
+		Gone: func(id string) { c.registry.Stale(id) },
 	})
 	var err error
 	c.registry, err = registry.New(registry.Config{
@@ -148,9 +148,13 @@ func (c *cluster) reload() error {
 
 // run takes part until close, and returns an error if this node cannot.
 func (c *cluster) run() error {
-	// Ends with ctx; close waits for it.
-	c.running.Go(c.tellCs)
-	return c.registry.Run(c.ctx)
+	ctx, cancel := context.WithCancel(c.ctx)
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	defer cancel()
+	// Ends with ctx; waited for above.
+	telling.Go(func() { c.tellCs(ctx) })
+	return c.registry.Run(ctx)
 }
 
 // heard reports whether what the others have is known, or P does not wait for it any
@@ -190,26 +194,26 @@ func (c *cluster) peers() []control.Peer {
 }
 
 // tellCs tells the Cs of the other nodes when something has changed, until ctx ends.
-func (c *cluster) tellCs() {
+func (c *cluster) tellCs(ctx context.Context) {
 	var told []control.Peer
 	for {
 		select {
 		case <-c.changed:
-		case <-c.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 		timer := time.NewTimer(tellAfter)
 		select {
 		case <-timer.C:
-		case <-c.ctx.Done():
+		case <-ctx.Done():
 			timer.Stop()
 			return
 		}
 		if list := c.peers(); !slices.Equal(list, told) {
 			told = list
-			ctx, cancel := context.WithTimeout(c.ctx, tellTime)
+			limited, cancel := context.WithTimeout(ctx, tellTime)
 			for _, byFront := range []bool{false, true} {
-				c.p.origins.Ask(ctx, byFront, func(ctx context.Context) *http.Request { return control.TellPeers(ctx, list) })
+				c.p.origins.Ask(limited, byFront, func(ctx context.Context) *http.Request { return control.TellPeers(ctx, list) })
 			}
 			cancel()
 		}

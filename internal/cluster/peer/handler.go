@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -43,7 +44,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	u, _, err := h.l.cfg.Local.Acquire(r.Context(), q)
 	if err != nil {
-		spdy.ResetStream(r.Context(), spdy.RefusedStream)
+		spdy.ResetStream(r.Context(), statusGone)
 		return
 	}
 	resp, err := u.RoundTrip(request(r))
@@ -103,19 +104,13 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *requestBody) passTrailers() {
-	for name, values := range b.in.Trailer {
-		if !own(name) {
-			b.out[name] = values
-		}
-	}
-}
+func (b *requestBody) passTrailers() { maps.Copy(b.out, b.in.Trailer) }
 
 // respond passes a response on. Its error is what ended the response before its time,
 // here or at the other node.
 func respond(w http.ResponseWriter, resp *http.Response) error {
 	head := w.Header()
-	copyHeader(head, resp.Header)
+	maps.Copy(head, resp.Header)
 	// Present and nil: nothing is put there that C has not sent.
 	for _, name := range []string{"Content-Type", "Date"} {
 		if head[name] == nil {
@@ -123,9 +118,7 @@ func respond(w http.ResponseWriter, resp *http.Response) error {
 		}
 	}
 	for name := range resp.Trailer {
-		if !own(name) {
-			head["Trailer"] = append(head["Trailer"], name)
-		}
+		head["Trailer"] = append(head["Trailer"], name)
 	}
 	w.WriteHeader(resp.StatusCode)
 	if resp.ContentLength == 0 {
@@ -136,9 +129,7 @@ func respond(w http.ResponseWriter, resp *http.Response) error {
 		return err
 	}
 	for name, values := range resp.Trailer {
-		if !own(name) {
-			head[http.TrailerPrefix+name] = values
-		}
+		head[http.TrailerPrefix+name] = values
 	}
 	return nil
 }
@@ -147,14 +138,6 @@ func respond(w http.ResponseWriter, resp *http.Response) error {
 type discard struct{ http.ResponseWriter }
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
-
-func copyHeader(to, from http.Header) {
-	for name, values := range from {
-		if !own(name) {
-			to[name] = values
-		}
-	}
-}
 
 var errNoDuplex = errors.New("a 101 without a connection")
 
@@ -166,7 +149,7 @@ func switchProtocols(w http.ResponseWriter, r *http.Request, resp *http.Response
 	if !ok {
 		return errNoDuplex
 	}
-	copyHeader(w.Header(), resp.Header)
+	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(http.StatusSwitchingProtocols)
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -43,9 +43,9 @@ type testNode struct {
 	links *Links
 	ln    *controltest.Listener
 
-	mu      sync.Mutex
-	events  []string // guarded by mu
-	refused int      // guarded by mu
+	mu     sync.Mutex
+	events []string // guarded by mu
+	gone   int      // calls of Config.Gone; guarded by mu
 }
 
 // inCluster runs f with nodes of those ids, each with links to all others, and ends
@@ -108,8 +108,8 @@ func (c *cluster) add(id string, ca *controltest.CA) *testNode {
 				n.note("lost " + id)
 			}
 		},
-		Refused: func(string) { n.mu.Lock(); n.refused++; n.mu.Unlock() },
-		Logger:  slog.New(slog.NewTextHandler(c.Output(), nil)),
+		Gone:   func(string) { n.mu.Lock(); n.gone++; n.mu.Unlock() },
+		Logger: slog.New(slog.NewTextHandler(c.Output(), nil)),
 	})
 	// Ends with Shutdown, in end.
 	go n.links.Serve(n.ln)

@@ -21,8 +21,8 @@ const (
 	// steadyTime is how long a link must have stood for the pauses to begin again.
 	steadyTime = 10 * time.Second
 
-	// refusedEvery is how often Config.Refused is told of a node at most.
-	refusedEvery = time.Second
+	// goneEvery is how often Config.Gone is told of a node at most.
+	goneEvery = time.Second
 
 	// finishTime is how long what is open may go on, on a link that another one follows
 	// or whose node is forgotten.
@@ -44,7 +44,7 @@ type node struct {
 	addr     string
 	link     *link // nil while there is none
 	requests uint64
-	refusal  time.Time // the last that was told
+	told     time.Time // when Config.Gone was
 }
 
 // link is one connection to a node, as long as it takes requests.
@@ -80,42 +80,34 @@ func (n *node) run() {
 	var finishing sync.WaitGroup
 	defer finishing.Wait()
 	pause, said := time.Duration(0), false
-	for {
+	for n.ctx.Err() == nil {
 		addr := n.address()
-		s, err := n.dial(addr)
-		if n.ctx.Err() != nil {
-			if s != nil {
-				s.Close()
-			}
-			return
+		next, err := n.dial(addr)
+		if err != nil && !said && n.ctx.Err() == nil {
+			n.unreachable(addr, err)
 		}
-		if err != nil {
-			if !said {
-				n.l.line(n.id, slog.LevelWarn, "a node cannot be reached, it is tried again and again", slog.String("addr", addr), slog.String("reason", oneLine(err)))
-			}
-			said = true
-			pause = min(max(firstPause, 2*pause), lastPause)
-		} else {
-			said = false
-			began := time.Now()
+		said = err != nil
+		began := time.Now()
+		for next != nil {
+			s := next
 			counted := n.l.counted(s)
-			lost := n.serve(s, addr)
+			next = n.serve(s)
 			// Ends with the session, which has a limit; waited for above.
 			finishing.Go(func() {
 				n.finish(s)
 				counted()
 			})
-			if !lost || time.Since(began) >= steadyTime {
-				pause = 0
-			} else {
-				pause = min(max(firstPause, 2*pause), lastPause)
-			}
+		}
+		if pause = min(max(firstPause, 2*pause), lastPause); time.Since(began) >= steadyTime {
+			pause = 0
 		}
 		// Two nodes that start again must not meet for ever at the same moment.
-		if !n.wait(pause/2 + rand.N(pause/2+1)) {
-			return
-		}
+		n.wait(pause/2 + rand.N(pause/2+1))
 	}
+}
+
+func (n *node) unreachable(addr string, err error) {
+	n.l.line(n.id, slog.LevelWarn, "a node cannot be reached, it is tried again and again", slog.String("addr", addr), slog.String("reason", oneLine(err)))
 }
 
 func (n *node) address() string {
@@ -124,18 +116,15 @@ func (n *node) address() string {
 	return n.addr
 }
 
-// wait reports false if the node is stopped before d is over, or before its address is
-// another, which ends the wait too.
-func (n *node) wait(d time.Duration) bool {
+// wait returns when d is over, or when the node is stopped or is at another address.
+func (n *node) wait(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-n.moved:
 	case <-n.ctx.Done():
-		return false
 	}
-	return n.ctx.Err() == nil
 }
 
 // dial returns a session that the node is known to be at the other end of: it has
@@ -169,19 +158,28 @@ func (n *node) dial(addr string) (*spdy.Session, error) {
 	return s, nil
 }
 
-// serve has requests go by s, until it takes none, and reports whether that was so
-// because s has ended or goes away.
-func (n *node) serve(s *spdy.Session, addr string) (lost bool) {
+// serve has requests go by s, until it takes none, or the node is at another address:
+// then by the session that it returns.
+func (n *node) serve(s *spdy.Session) (next *spdy.Session) {
 	n.mu.Lock()
 	n.link = &link{node: n, session: s, since: time.Now()}
 	n.mu.Unlock()
-	n.l.line(n.id, slog.LevelInfo, "the link to a node stands", slog.String("addr", addr))
+	n.l.line(n.id, slog.LevelInfo, "the link to a node stands", slog.String("remote", s.RemoteAddr().String()))
 	n.l.cfg.Up(n.id)
-	select {
-	case <-s.GoingAway():
-		lost = true
-	case <-n.moved:
-	case <-n.ctx.Done():
+	for going := true; going && next == nil; {
+		select {
+		case <-s.GoingAway():
+			going = false
+		case <-n.ctx.Done():
+			going = false
+		case <-n.moved:
+			// What says so proves nothing: the node is there when it is known to be.
+			addr := n.address()
+			var err error
+			if next, err = n.dial(addr); err != nil && n.ctx.Err() == nil {
+				n.unreachable(addr, err)
+			}
+		}
 	}
 	n.mu.Lock()
 	n.link = nil
@@ -196,7 +194,7 @@ func (n *node) serve(s *spdy.Session, addr string) (lost bool) {
 		n.l.line(n.id, slog.LevelInfo, "the link to a node ends here")
 	}
 	n.l.cfg.Down(n.id, err)
-	return lost
+	return next
 }
 
 // finish ends s when what is open on it has ended, or may not go on.
@@ -214,19 +212,19 @@ func (n *node) current() *link {
 	return n.link
 }
 
-// refused counts a request that the node has refused, and tells of it if that was not
+// gone counts a request for what the node has not, and tells of it if that was not
 // told a moment ago.
-func (n *node) refused() {
-	n.l.refused.Add(1)
+func (n *node) gone() {
+	n.l.gone.Add(1)
 	n.mu.Lock()
 	now := time.Now()
-	tell := now.Sub(n.refusal) >= refusedEvery
+	tell := now.Sub(n.told) >= goneEvery
 	if tell {
-		n.refusal = now
+		n.told = now
 	}
 	n.mu.Unlock()
 	if tell {
-		n.l.cfg.Refused(n.id)
+		n.l.cfg.Gone(n.id)
 	}
 }
 

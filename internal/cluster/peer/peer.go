@@ -18,7 +18,8 @@
 // RST_STREAM of the link says it:
 //
 //	at the node that was asked                        on the link        to who asks
-//	no session, draining, C refused, above last-good  REFUSED_STREAM     retryable
+//	no session, or the node stops                     statusGone         retryable
+//	C refused, or the stream is above last-good       REFUSED_STREAM     retryable
 //	C's session was lost                              statusLost         SessionError
 //	C reset the stream                                the same           StreamError of the peer's
 //	C's answer is malformed                           statusMalformed    StreamError of this side's
@@ -63,9 +64,9 @@ const (
 	// handshakeTime is how long a connection may take until it is a link.
 	handshakeTime = 5 * time.Second
 
-	// maxHandshakes is how many connections may be on their way to be one; what comes
-	// beyond that is closed at once. maxPerNode is how many links one node may have:
-	// the one in use, and those that are not known to be lost yet.
+	// maxHandshakes is how many connections may be on their way to be one. maxPerNode is
+	// how many links one node may have: the one in use, and those that are not known to
+	// be lost yet.
 	maxHandshakes = 64
 	maxPerNode    = 4
 
@@ -100,9 +101,9 @@ type Config struct {
 	Up   func(id string)
 	Down func(id string, err error)
 
-	// Refused is told, once a second at most, when a node has refused a request: it may
-	// not have what it was thought to have. Nil: nobody is.
-	Refused func(id string)
+	// Gone is told, once a second at most, when a node has not what it was thought to
+	// have. Nil: nobody is.
+	Gone func(id string)
 
 	// Logger gets a line for each change. Nil: none.
 	Logger *slog.Logger
@@ -117,17 +118,17 @@ type Links struct {
 	stop   context.CancelFunc
 	ends   context.Context // ends when what is open is broken off
 	cutOff context.CancelFunc
-	places chan struct{} // one for each connection that is not a link yet
 
 	running sync.WaitGroup // goroutines; added to under mu, while not stopping
 
-	requests, refused, taken atomic.Uint64 // see Totals
+	requests, gone, taken atomic.Uint64 // see Totals
 
 	mu sync.Mutex
 	// Guarded by mu.
 	stopping  bool
 	nodes     map[string]*node
 	listeners []net.Listener
+	coming    []net.Conn                 // connections that are not links yet, oldest first
 	incoming  map[*spdy.Session]string   // to the node's id
 	sessions  map[*spdy.Session]struct{} // all, both ways
 	past      Totals                     // bytes of those that have ended
@@ -139,7 +140,7 @@ func New(c Config) *Links {
 		var d net.Dialer
 		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
 	}
-	for _, f := range []*func(string){&c.Up, &c.Refused} {
+	for _, f := range []*func(string){&c.Up, &c.Gone} {
 		if *f == nil {
 			*f = func(string) {}
 		}
@@ -150,7 +151,7 @@ func New(c Config) *Links {
 	c.Session.KeepAlive = keepAlive
 	c.Session.MaxConcurrentStreams = maxStreams
 	l := &Links{
-		cfg: c, lines: loglimit.New(c.Logger, lineBurst), places: make(chan struct{}, maxHandshakes),
+		cfg: c, lines: loglimit.New(c.Logger, lineBurst),
 		nodes: make(map[string]*node), incoming: make(map[*spdy.Session]string),
 		sessions: make(map[*spdy.Session]struct{}),
 	}
@@ -189,36 +190,39 @@ func (l *Links) Serve(ln net.Listener) error {
 			continue
 		}
 		pause = 0
-		select {
-		case l.places <- struct{}{}:
-		default:
-			conn.Close()
-			continue
-		}
-		if !l.begin(func() { l.take(conn) }) {
-			conn.Close()
-			<-l.places
-		}
+		l.begin(conn)
 	}
 }
 
-// begin runs f in a goroutine that Shutdown waits for; it reports false if that has
-// been called.
-func (l *Links) begin(f func()) bool {
+// begin has take called. The oldest of as many as may be on their way ends for it:
+// who is a node is soon done.
+func (l *Links) begin(conn net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopping {
-		return false
+		conn.Close()
+		return
 	}
-	// Ends with its connection, or its node: Shutdown sees to both.
-	l.running.Go(f)
-	return true
+	if len(l.coming) == maxHandshakes {
+		l.coming[0].Close()
+		l.coming = l.coming[1:]
+	}
+	l.coming = append(l.coming, conn)
+	// Ends with its connection: Shutdown sees to it.
+	l.running.Go(func() { l.take(conn) })
+}
+
+// came notes that a connection is no longer on its way to be a link.
+func (l *Links) came(conn net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.coming = slices.DeleteFunc(l.coming, func(c net.Conn) bool { return c == conn })
 }
 
 // take makes a link of a connection that a node has made, and serves it to its end.
 func (l *Links) take(conn net.Conn) {
 	id, tc, err := l.accept(conn)
-	<-l.places
+	l.came(conn)
 	if err != nil {
 		conn.Close()
 		if l.ctx.Err() == nil {
@@ -257,8 +261,7 @@ func (l *Links) accept(conn net.Conn) (id string, tc *tls.Conn, err error) {
 	return peerID(state), tc, nil
 }
 
-// enter notes a link that a node has made. The oldest of as many as one node may have
-// ends for it.
+// enter notes a link that a node has made, if it may have another one.
 func (l *Links) enter(s *spdy.Session, id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -280,7 +283,8 @@ func (l *Links) enter(s *spdy.Session, id string) bool {
 }
 
 // Connect keeps a link to a node from now on. With another address than before, the
-// link that there is finishes what is open on it.
+// link that there is stays until there is one to the other; what is open on it then
+// goes on.
 func (l *Links) Connect(id, addr string) {
 	l.mu.Lock()
 	if n := l.nodes[id]; n != nil {
@@ -342,7 +346,7 @@ func (l *Links) Nodes() []Info {
 // Totals are sums over all links that are or were.
 type Totals struct {
 	Requests       uint64 // sent to other nodes
-	Refused        uint64 // of those
+	Gone           uint64 // of those, for sessions that the node did not have
 	Taken          uint64 // requests that came from other nodes
 	Sent, Received uint64 // bytes of bodies, to other nodes and from them
 }
@@ -358,7 +362,7 @@ func (l *Links) Totals() Totals {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.past
-	t.Requests, t.Refused, t.Taken = l.requests.Load(), l.refused.Load(), l.taken.Load()
+	t.Requests, t.Gone, t.Taken = l.requests.Load(), l.gone.Load(), l.taken.Load()
 	for s := range l.sessions {
 		t.add(s.Stats())
 	}
@@ -402,6 +406,7 @@ func (l *Links) Shutdown(ctx context.Context) error {
 	}
 	ending.Wait()
 	l.running.Wait()
+	l.lines.Close()
 	return context.Cause(ctx)
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -64,8 +65,8 @@ func TestRefusesStrangers(t *testing.T) {
 		synctest.Wait()
 		n.links.mu.Lock()
 		defer n.links.mu.Unlock()
-		if len(n.links.incoming) != 0 || len(n.links.places) != 0 {
-			t.Errorf("afterwards: got %d links, %d handshakes, want none", len(n.links.incoming), len(n.links.places))
+		if len(n.links.incoming) != 0 || len(n.links.coming) != 0 {
+			t.Errorf("afterwards: got %d links, %d handshakes, want none", len(n.links.incoming), len(n.links.coming))
 		}
 	})
 	inCluster(t, "p1", func(c *cluster) {
@@ -91,23 +92,40 @@ func TestRefusesStrangers(t *testing.T) {
 func TestHandshakesAreBounded(t *testing.T) {
 	inCluster(t, "p1 p2", func(c *cluster) {
 		n := c.nodes["p1"]
-		for range maxHandshakes {
-			if _, err := c.dial("p1"); err != nil {
+		var first net.Conn
+		for i := range maxHandshakes {
+			conn, err := c.dial("p1")
+			if err != nil {
 				t.Fatal(err)
 			}
+			if i == 0 {
+				first = conn
+				synctest.Wait()
+			}
 		}
-		synctest.Wait()
+		id, err := c.files(c.ca, "p3").Load()
+		if err != nil {
+			t.Fatal(err)
+		}
 		conn, err := c.dial("p1")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("one too many: got %v, want EOF", err)
+		s := (*spdy.Config)(nil).NewClientSession(tls.Client(conn, id.client("p1")))
+		go s.Serve()
+		defer s.Close()
+		if _, err := s.PingContext(c.Context()); err != nil {
+			t.Errorf("a node that comes when there is no place: got %v", err)
+		}
+		if _, err := first.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the first of those in its place: got %v, want EOF", err)
 		}
 		time.Sleep(handshakeTime + time.Second)
-		if got := len(n.links.places); got != 0 {
+		n.links.mu.Lock()
+		if got := len(n.links.coming); got != 0 {
 			t.Errorf("after their time: got %d handshakes, want none", got)
 		}
+		n.links.mu.Unlock()
 		n.wantEvents("up p2") // which nobody has disturbed
 	})
 }
@@ -196,6 +214,11 @@ func TestDialsAgain(t *testing.T) {
 		time.Sleep(2 * lastPause)
 		p1.wantEvents("up p2")
 		p1.links.Connect("p2", "p2") // the same
+		c.settle()
+		p1.wantEvents()
+
+		// Somebody says that it is elsewhere, and it is not.
+		p1.links.Connect("p2", "nowhere")
 		c.settle()
 		p1.wantEvents()
 

@@ -18,7 +18,7 @@ import (
 )
 
 // What a request on a link says beside what the visitor's does. Nothing that a visitor
-// or a C sends under such a name is passed on.
+// sends under such a name is passed on.
 const (
 	ownPrefix     = "Spdy-Proxy-"
 	headerOrigin  = ownPrefix + "Origin"  // origin.Name's String
@@ -85,15 +85,11 @@ func (r *Remote) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := r.link.session.RoundTrip(out)
 	if err != nil {
 		r.open.Add(-1)
-		if se, ok := errors.AsType[*spdy.StreamError](err); ok && se.Remote && se.Status == spdy.RefusedStream {
-			n.refused()
+		if se, ok := errors.AsType[*spdy.StreamError](err); ok && se.Remote && se.Status == statusGone {
+			r.Withdraw() // and the registry will learn why
+			n.gone()
 		}
 		return nil, errorOf(n.id, err)
-	}
-	for name := range resp.Header {
-		if own(name) {
-			delete(resp.Header, name)
-		}
 	}
 	body := &remoteBody{ReadCloser: resp.Body, r: r}
 	if rw, ok := resp.Body.(duplex); ok {

@@ -31,13 +31,11 @@ func TestPassesRequests(t *testing.T) {
 			got, body = r, fmt.Sprint(string(b), " ", err)
 			w.Header().Set("X-Answer", "a")
 			w.Header().Add("X-Answer", "b")
-			w.Header().Set("Spdy-Proxy-Forged", "by C")
 			w.Header().Set("Content-Type", "text/plain")
 			w.Header().Set("Trailer", "X-Sum")
 			w.WriteHeader(http.StatusCreated)
 			io.WriteString(w, "made")
 			w.Header().Set("X-Sum", "4")
-			w.Header().Set(http.TrailerPrefix+"Spdy-Proxy-Forged", "by C")
 		})
 		r, _ := c.nodes["p1"].know("p2", x)
 		req := c.request("POST", "/", struct{ io.Reader }{strings.NewReader("a body")})
@@ -105,12 +103,15 @@ func TestErrors(t *testing.T) {
 	large := strings.Repeat("x", 900<<10)
 	type want struct {
 		retryable bool
+		gone      bool        // the node has not got it
 		session   bool        // a SessionError
 		status    spdy.Status // of a StreamError, else 0
 		remote    bool
 		tooLarge  bool
 	}
 	refused := want{retryable: true, status: spdy.RefusedStream, remote: true}
+	gone := refused
+	gone.gone = true
 	for what, test := range map[string]struct {
 		serve func(x *testC, w http.ResponseWriter, r *http.Request)
 		do    func(n *testNode, x *testC) // before the request
@@ -118,12 +119,12 @@ func TestErrors(t *testing.T) {
 		want  want
 		body  want // where the headers came
 	}{
-		"not here any more": {do: func(n *testNode, x *testC) { x.server.Close() }, want: refused},
+		"not here any more": {do: func(n *testNode, x *testC) { x.server.Close() }, want: gone},
 		"the node has none that takes requests": {do: func(n *testNode, x *testC) {
 			go x.server.Shutdown(context.Background())
 			synctest.Wait()
-		}, want: refused},
-		"the node stops": {do: func(n *testNode, x *testC) { n.table.Stop() }, want: refused},
+		}, want: gone},
+		"the node stops": {do: func(n *testNode, x *testC) { n.table.Stop() }, want: gone},
 		"C refuses": {serve: func(x *testC, w http.ResponseWriter, r *http.Request) {
 			spdy.ResetStream(r.Context(), spdy.RefusedStream)
 		}, want: refused},
@@ -193,8 +194,9 @@ func TestErrors(t *testing.T) {
 					t.Errorf("afterwards: got %d in flight, want none", n)
 				}
 				c.settle()
-				if got := c.nodes["p1"].refused; got != map[bool]int{true: 1}[want.retryable] {
-					t.Errorf("got Refused told %d times", got)
+				_, _, err = c.nodes["p1"].table.Acquire(c.Context(), origin.Query{Name: "films"})
+				if got := c.nodes["p1"].gone; got != map[bool]int{true: 1}[want.gone] || (err != nil) != want.gone {
+					t.Errorf("got Gone told %d times, and afterwards %v, want it gone: %v", got, err, want.gone)
 				}
 				c.nodes["p1"].wantEvents("up p2") // the link stands
 			})

@@ -10,7 +10,8 @@ import (
 // Statuses of RST_STREAM that only a link has. C cannot make one: what it resets a
 // stream with is sent on only if the draft has it.
 const (
-	statusLost      spdy.Status = 0x1000 + iota // C's session ended before its answer did
+	statusGone      spdy.Status = 0x1000 + iota // the node has no session for the request, or stops
+	statusLost                                  // C's session ended before its answer did
 	statusMalformed                             // C's answer is none
 	statusTooLarge                              // the head of C's answer is above a limit
 )
@@ -50,6 +51,8 @@ func errorOf(node string, err error) error {
 		return err
 	}
 	switch se.Status {
+	case statusGone:
+		return &spdy.StreamError{StreamID: se.StreamID, Status: spdy.RefusedStream, Remote: true}
 	case statusLost:
 		return &spdy.SessionError{Status: spdy.GoAwayInternalError, Cause: fmt.Errorf("%w at node %s", spdy.ErrLost, node)}
 	case statusMalformed:
