@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -456,5 +457,38 @@ func TestClusterConfig(t *testing.T) {
 	n := startNodes(t, "p1", nil)
 	if err := n.byID["p1"].HandOver(t.Context(), nil); err == nil {
 		t.Error("HandOver of a node: got no error")
+	}
+}
+
+// What a node keeps of ten thousand origins of another is little, and is gone when they
+// are; and none of it is a goroutine.
+func TestClusterMemory(t *testing.T) {
+	n := startNodes(t, "p1 p2", nil)
+	x := n.byID["p1"]
+	const many = 10_000
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before, goroutines := heap(), runtime.NumGoroutine()
+	x.Learn("p2", many)
+	// The name and the instance, 30 bytes, are the registry's in truth.
+	if each := (heap() - before) / many; each > 700 {
+		t.Errorf("got %d bytes for each, want 700 at most", each)
+	} else {
+		t.Logf("%d bytes for each", each)
+	}
+	if more := runtime.NumGoroutine() - goroutines; more > 20 {
+		t.Errorf("got %d goroutines more, want none", more)
+	}
+	if !x.Connected("origin-9999") {
+		t.Error("the last one is not there")
+	}
+	x.Unlearn("p2", many)
+	if x.Connected("origin-9999") {
+		t.Error("the last one is still there")
 	}
 }

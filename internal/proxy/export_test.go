@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 
+	"github.com/amahi/spdy-proxy/internal/cluster/registry"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -82,4 +84,21 @@ func (p *Proxy) Sessions(name origin.Name) (n int) {
 		}
 	}
 	return n
+}
+
+// Learn has a node know of n sessions of another's, for as many names, as its registry
+// would tell.
+func (p *Proxy) Learn(node string, n int) {
+	for i := range n {
+		p.cluster.EntryUp(registry.Entry{
+			Node: node, SID: uint64(1_000_000 + i), Name: origin.Name(fmt.Sprint("origin-", i)), Instance: "4f1c9a.0", Max: 1000, Since: p.started,
+		})
+	}
+}
+
+// Unlearn takes it back.
+func (p *Proxy) Unlearn(node string, n int) {
+	for i := range n {
+		p.cluster.EntryDown(node, uint64(1_000_000+i))
+	}
 }
