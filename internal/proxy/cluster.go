@@ -72,6 +72,8 @@ type cluster struct {
 	// Guarded by mu.
 	own    map[uint64]*origin.Member // sessions with Cs here that take requests, by ID
 	remote map[remoteID]remoteSession
+	sent   map[string]time.Time // instances that shed has sent away, and when
+	back   map[string]struct{}  // those that were back at once
 }
 
 // remoteID is a session of another node.
@@ -93,6 +95,7 @@ func (p *Proxy) newCluster() (*cluster, error) {
 	c := &cluster{
 		p: p, cfg: *p.cfg.Cluster, log: p.log, changed: make(chan struct{}, 1),
 		own: make(map[uint64]*origin.Member), remote: make(map[remoteID]remoteSession),
+		sent: make(map[string]time.Time), back: make(map[string]struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	for _, a := range []struct{ flag, addr string }{{"peer", c.cfg.Peer}, {"peer-advertise", c.cfg.PeerAdvertise}} {
@@ -149,11 +152,12 @@ func (c *cluster) reload() error {
 // run takes part until close, and returns an error if this node cannot.
 func (c *cluster) run() error {
 	ctx, cancel := context.WithCancel(c.ctx)
-	var telling sync.WaitGroup
-	defer telling.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	defer cancel()
-	// Ends with ctx; waited for above.
-	telling.Go(func() { c.tellCs(ctx) })
+	// Both end with ctx; waited for above.
+	beside.Go(func() { c.tellCs(ctx) })
+	beside.Go(func() { c.balance(ctx) })
 	return c.registry.Run(ctx)
 }
 
@@ -236,6 +240,7 @@ func (c *cluster) originEvent(e origin.Event) {
 		return
 	}
 	c.own[m.ID()] = m
+	c.cameLocked(m)
 	// Ends within settingsTime; close waits for it.
 	c.running.Go(func() { c.announce(m) })
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/cluster/registry/registrytest"
+	"github.com/amahi/spdy-proxy/internal/origin"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 	"github.com/amahi/spdy-proxy/internal/serve"
 )
@@ -491,4 +493,118 @@ func TestClusterMemory(t *testing.T) {
 	if x.Connected("origin-9999") {
 		t.Error("the last one is still there")
 	}
+}
+
+// The other node of two with one id has started later, and this one ends.
+func TestClusterSameID(t *testing.T) {
+	n := startNodes(t, "p1 p2", nil)
+	first := n.byID["p1"]
+	delete(n.byID, "p1")
+	second := n.start("p1", nil)
+	first.wait()
+	if first.err == nil || !strings.Contains(first.err.Error(), `"p1"`) {
+		t.Errorf("Run: got %v, want an error that names p1", first.err)
+	}
+	n.linked(1)
+	n.startC("p2", hello("c"), nil)
+	want(t, "the second one", second.get("/"), 200, "c GET / 0")
+}
+
+func TestToShed(t *testing.T) {
+	for _, test := range []struct {
+		own    int
+		others []int
+		want   int
+	}{
+		{1000, nil, 0},                  // alone
+		{1000, []int{1000, 1000}, 0},    // equal
+		{1000, []int{700}, 0},           // 1.18 of the mean
+		{1000, []int{600}, 0},           // 1.25
+		{1000, []int{590}, 5},           // more
+		{1000, []int{1000, 0}, 5},       // one has just started
+		{99, []int{0, 0}, 0},            // too few to matter
+		{100, []int{0}, 0},              // one in 200 is none
+		{10_000, []int{0, 0, 0, 0}, 50}, // 0.5 %
+	} {
+		if got := proxy.ToShed(test.own, test.others...); got != test.want {
+			t.Errorf("%d beside %v: got %d, want %d", test.own, test.others, got, test.want)
+		}
+	}
+}
+
+// still is a session with a C on which nothing happens.
+type still struct {
+	origin.Session
+	end chan struct{}
+	one sync.Once
+}
+
+func (s *still) GoingAway() <-chan struct{}     { return s.end }
+func (s *still) Done() <-chan struct{}          { return s.end }
+func (s *still) Close()                         { s.one.Do(func() { close(s.end) }) }
+func (s *still) Shutdown(context.Context) error { s.Close(); return nil }
+func (s *still) Err() error                     { return nil }
+func (s *still) Available() int                 { return 100 }
+func (s *still) MaxStreams() int                { return 100 }
+func (s *still) InFlight() int                  { return 0 }
+func (s *still) Stats() spdy.Stats              { return spdy.Stats{} }
+
+func (s *still) PingContext(context.Context) (time.Duration, error) { return time.Millisecond, nil }
+
+// A node with too many Cs sends some away, and those that are back at once stay.
+func TestClusterSheds(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *files) {
+		f.leaf("p1", f.authority("cluster-ca.pem"), "p1")
+		bus := registrytest.NewHub(1).Bus("p1")
+		defer bus.Close()
+		x := startP(t, f, func(c *proxy.Config) {
+			c.Cluster = &proxy.ClusterConfig{
+				ID: "p1", Bus: bus, Peer: "127.0.0.1:1", PeerAdvertise: "127.0.0.1:1",
+				CAFile: f.path("cluster-ca.pem"), CertFile: f.path("p1.pem"), KeyFile: f.path("p1.key"),
+			}
+		})
+		const many = 1000
+		register := func(i int) {
+			if err := x.Register(fmt.Sprint("o", i), fmt.Sprint("x.", i), &still{end: make(chan struct{})}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range many {
+			register(i)
+		}
+		if n := x.Shed(0); n != 0 {
+			t.Errorf("those that have just come: got %d sent away, want none", n)
+		}
+		time.Sleep(2 * time.Minute)
+		gone := func() (list []int) {
+			synctest.Wait()
+			for i := range many {
+				if !x.Connected(fmt.Sprint("o", i)) {
+					list = append(list, i)
+				}
+			}
+			return list
+		}
+		if n := x.Shed(1000); n != 0 || len(gone()) != 0 {
+			t.Errorf("equal nodes: got %d sent away, want none", n)
+		}
+		if n, list := x.Shed(0), gone(); n != 5 || len(list) != 5 {
+			t.Errorf("got %d sent away, %v, want 5", n, list)
+		}
+		for _, i := range gone() {
+			register(i) // they are back
+		}
+		time.Sleep(2 * time.Minute)
+		sent := 0
+		for n := 1; n > 0; {
+			n = x.Shed(0)
+			sent += n
+		}
+		if left := many - len(gone()); sent != many-left || left < 100 {
+			t.Errorf("again and again: got %d sent away and %d left", sent, left)
+		}
+		x.cancel()
+		x.cancelNow()
+		x.wait()
+	})
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // ListenOn is Listen with listeners of the test's.
-func (p *Proxy) ListenOn(control, front, admin net.Listener) {
-	p.controlLn, p.adminLn = newPausable(control), admin
+func (p *Proxy) ListenOn(control, front, admin, peer net.Listener) {
+	p.controlLn, p.adminLn, p.peerLn = newPausable(control), admin, peer
 	p.frontPort = front
 	p.frontLn = newVisitors("front", front, p.log, p.trusted, visitorStall, p.cfg.Stall)
 }
@@ -94,6 +94,18 @@ func (p *Proxy) Learn(node string, n int) {
 			Node: node, SID: uint64(1_000_000 + i), Name: origin.Name(fmt.Sprint("origin-", i)), Instance: "4f1c9a.0", Max: 1000, Since: p.started,
 		})
 	}
+}
+
+// ToShed is toShed.
+func ToShed(own int, others ...int) int { return toShed(own, others) }
+
+// Shed has a node send Cs away as if others had so many sessions, and returns how many.
+func (p *Proxy) Shed(others ...int) int { return p.cluster.shed(others) }
+
+// Register has a session for an origin here, of that instance.
+func (p *Proxy) Register(name, instance string, s origin.Session) error {
+	_, err := p.origins.Register(origin.Registration{Name: origin.Name(name), Instance: instance, Session: s})
+	return err
 }
 
 // Unlearn takes it back.

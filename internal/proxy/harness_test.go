@@ -182,7 +182,7 @@ func startP(t *testing.T, f *files, edit func(*proxy.Config)) *p {
 		t.Fatal(err)
 	}
 	if f.network != nil {
-		x.ListenOn(f.network.listen(), f.network.listen(), f.network.listen())
+		x.ListenOn(f.network.listen(), f.network.listen(), f.network.listen(), f.network.listen())
 	} else if err := x.Listen(); err != nil {
 		t.Fatal(err)
 	}
