@@ -5,6 +5,11 @@
 // Each address of P and each parallel connection to it has a loop of its own,
 // which waits for nobody else. A session that P has said goodbye to finishes
 // what it serves beside the loop's next one.
+//
+// Several Ps may be one, and tell of each other. Then each loop has a P that no other
+// one has: after its first connection it dials whichever P is free, of the same site if
+// there is one, and there are further loops, so that one P that ends takes no origin
+// with it. A loop that is told to go dials another P before the old session ends.
 package agent
 
 import (
@@ -65,6 +70,13 @@ type Config struct {
 	Connections int      // parallel connections to each; zero: 1
 	Name        string   // of the origin; "" and "@": the default one
 
+	// Spread is how many Ps there are connections to at least, if the one that was
+	// reached tells of others that serve the same visitors: the rest are chosen from
+	// those. Each of the Connections is to that many. Zero: 2. NoFollow has Proxies
+	// alone connected to.
+	Spread   int
+	NoFollow bool
+
 	// Load reads the identity: once in New, and again at each Reload.
 	Load func() (Identity, error)
 
@@ -117,6 +129,8 @@ type Agent struct {
 	all      chan struct{}     // closed when there is none
 	one      chan struct{}     // closed when a loop has been connected
 	reached  map[string]string // guarded by mu; what was said last of each of Proxies
+	follow   follower          // guarded by mu
+	spawn    func()            // guarded by mu; starts the extra loops
 }
 
 // New checks cfg and loads the identity. Its errors are one line each that says
@@ -135,6 +149,9 @@ func New(cfg Config) (*Agent, error) {
 	}
 	if cfg.Connections < 0 || cfg.Connections > maxConnections {
 		return nil, fmt.Errorf("--connections %d: give a number from 1 to %d", cfg.Connections, maxConnections)
+	}
+	if cfg.Spread < 0 || cfg.Spread > maxSpread {
+		return nil, fmt.Errorf("--spread %d: give a number from 1 to %d", cfg.Spread, maxSpread)
 	}
 	name, err := originname.Parse(cfg.Name)
 	if err != nil {
@@ -163,7 +180,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, lines: loglimit.New(cfg.Logger, linesAtOnce), retry: make(chan struct{}), id: cfg.ID,
 		missing: len(cfg.Proxies) * cfg.Connections, all: make(chan struct{}), one: make(chan struct{}),
-		reached: make(map[string]string),
+		reached: make(map[string]string), follow: newFollower(),
 	}
 	if a.cfg.Session.Logger == nil {
 		a.cfg.Session.Logger = slog.New(a.lines.Handler())
@@ -307,6 +324,14 @@ func (a *Agent) waitHeld(ctx context.Context) {
 // when nothing is left running. It is called once.
 func (a *Agent) Run(ctx, now context.Context) {
 	var running sync.WaitGroup
+	a.mu.Lock()
+	a.spawn = func() {
+		for _, l := range a.extraLoops() {
+			// As below; who calls this is one of the loops, or waited for by one.
+			running.Go(func() { l.run(ctx, now) })
+		}
+	}
+	a.mu.Unlock()
 	for i, addr := range a.cfg.Proxies {
 		for j := range a.cfg.Connections {
 			// The slot is one of the whole program: two addresses may lead to one P,

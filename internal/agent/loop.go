@@ -30,16 +30,22 @@ const (
 // run hands to a session's goroutines.
 type loop struct {
 	agent    *Agent
-	addr     string
+	home     string // of Config.Proxies
+	number   int    // among parallel connections
 	slot     int
 	instance string
+
+	addr     string // that is dialled
 	log      *slog.Logger
+	first    bool // home was not dialled yet
+	attempts int
+	double   time.Duration // the last pause after a connection that was not for this loop
 
 	sessions sync.WaitGroup // goroutines of sessions
 	backoff  backoff
-	state    string // what was said last, see say
-	before   *again // of the session that P wants another one beside, nil if none
-	dialled  bool   // with success, once
+	said     map[string]string // by address, what was said last
+	before   *again            // of the session that P wants another one beside, nil if none
+	dialled  bool              // with success, once
 }
 
 // again is how P asks for another connection, on a session that stays.
@@ -67,13 +73,25 @@ func (a *again) handler(stop context.Context, h http.Handler) http.Handler {
 	})
 }
 
-func newLoop(a *Agent, addr string, slot int) *loop {
+func newLoop(a *Agent, home string, slot int) *loop {
 	return &loop{
 		agent:    a,
-		addr:     addr,
+		home:     home,
+		number:   slot % a.cfg.Connections,
 		slot:     slot,
 		instance: a.id + "." + strconv.Itoa(slot),
-		log:      a.cfg.Logger.With("proxy", addr, "slot", slot),
+		first:    true,
+		said:     make(map[string]string),
+	}
+}
+
+// dials has l dial an address.
+func (l *loop) dials(addr string) {
+	if len(l.said) > maxKnown {
+		clear(l.said)
+	}
+	if l.addr != addr {
+		l.addr, l.log = addr, l.agent.cfg.Logger.With("proxy", addr, "slot", l.slot)
 	}
 }
 
@@ -83,6 +101,14 @@ func (l *loop) run(ctx, now context.Context) {
 	defer l.sessions.Wait()
 	for {
 		l.agent.waitHeld(ctx)
+		to, others := l.agent.target(l)
+		if to.addr == "" {
+			if waitTarget(ctx, others); ctx.Err() != nil {
+				return
+			}
+			continue
+		}
+		l.dials(to.addr)
 		identity, changed := l.agent.current()
 		d := &control.Dialer{
 			Addr:        l.addr,
@@ -97,6 +123,14 @@ func (l *loop) run(ctx, now context.Context) {
 			Wrap:        spdy.Corkable,
 		}
 		conn, err := d.Dial(ctx)
+		l.first = false
+		server := ""
+		if err == nil {
+			server = conn.Server
+			l.agent.told(control.Peer{ID: server, Addr: to.addr}, conn.Peers)
+		}
+		mine := err == nil && l.agent.take(l, server)
+		l.agent.arrived(to, server)
 		if ctx.Err() != nil {
 			if conn != nil {
 				conn.Close()
@@ -104,20 +138,23 @@ func (l *loop) run(ctx, now context.Context) {
 			return
 		}
 		var pause time.Duration
-		if err != nil {
+		switch {
+		case err != nil:
 			pause = l.backoff.failed(err)
 			l.failed(err)
-		} else {
+		case !mine:
+			l.connected()
+			pause = l.refuse(now, conn)
+		default:
 			began := time.Now()
-			if !l.dialled {
-				l.dialled = true
-				l.agent.connected()
-			}
+			l.double = 0
+			l.connected()
 			if l.before != nil {
 				close(l.before.there)
 				l.before = nil
 			}
 			l.serve(ctx, now, conn)
+			l.agent.leave(l, server)
 			if ctx.Err() != nil {
 				return
 			}
@@ -149,15 +186,9 @@ func (l *loop) run(ctx, now context.Context) {
 // goes on beside the loop. It also returns, having set before, when P wants
 // another connection, and then the session takes requests until P lets it go.
 func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
-	cfg := l.agent.cfg.Session
-	if trace := l.agent.cfg.Trace; trace != nil {
-		cfg.Trace = func(f spdy.FrameInfo) { trace(l.slot, f) }
-	}
 	beside := &again{asked: make(chan struct{}), there: make(chan struct{})}
-	// No ErrorLog: the session's Logger is told of a handler's panic.
-	s := cfg.NewServerSession(conn, &http.Server{Handler: beside.handler(ctx, l.agent.cfg.Handler)})
 	began := time.Now()
-	l.state = "connected"
+	l.said[l.addr] = "connected"
 	name := originname.Name(l.agent.cfg.Name)
 	attrs := []any{"origin", name, "server", conn.Server}
 	if written := name.Unicode(); written != name.String() {
@@ -168,11 +199,8 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	}
 	l.log.Info("connected", attrs...)
 	l.agent.sayReached(l.agent.cfg.Logger.With("proxy", l.addr), l.addr, conn)
+	s := l.session(conn, beside.handler(ctx, l.agent.others(l.agent.cfg.Handler)))
 
-	// Ends with the session, which the next goroutine sees to; run waits for it.
-	l.sessions.Go(func() {
-		s.Serve() // what it returns is what Err says below
-	})
 	// What serve said of the session when it took no new request any more.
 	saidGoodbye := make(chan bool, 1)
 	// Ends with the session, and ends it after ctx; run waits for it.
@@ -223,6 +251,49 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	}
 }
 
+// session starts a session on conn. Whoever calls it sees to its end, for which run
+// waits.
+func (l *loop) session(conn *control.Conn, h http.Handler) *spdy.Session {
+	cfg := l.agent.cfg.Session
+	if trace := l.agent.cfg.Trace; trace != nil {
+		cfg.Trace = func(f spdy.FrameInfo) { trace(l.slot, f) }
+	}
+	// No ErrorLog: the session's Logger is told of a handler's panic.
+	s := cfg.NewServerSession(conn, &http.Server{Handler: h})
+	// Ends with the session; run waits for it.
+	l.sessions.Go(func() {
+		s.Serve() // what it returns is what Err says
+	})
+	return s
+}
+
+// refuse lets a connection go that leads to a P to which another loop has one, and
+// returns the pause before the next attempt. P may have sent requests on it.
+func (l *loop) refuse(now context.Context, conn *control.Conn) time.Duration {
+	if l.said[l.addr] != "double" {
+		l.said[l.addr] = "double"
+		l.log.Info("this leads to a proxy that there is a connection to, looking for another", "server", conn.Server)
+	}
+	s := l.session(conn, l.agent.cfg.Handler)
+	// Ends within Drain, or with now; run waits for it.
+	l.sessions.Go(func() {
+		limit, cancel := context.WithTimeout(now, l.agent.cfg.Drain)
+		defer cancel()
+		s.Shutdown(limit)
+	})
+	l.double = min(max(2*l.double, firstPause), maxDoublePause)
+	return random(l.double)
+}
+
+// connected notes that l has had a connection, if it is one of those to
+// Config.Proxies.
+func (l *loop) connected() {
+	if !l.dialled {
+		l.dialled = true
+		l.agent.connected()
+	}
+}
+
 // letGo says goodbye to a P that has another connection by now and does not let
 // this one go. It returns when s or ctx has ended.
 func (l *loop) letGo(ctx, now context.Context, s *spdy.Session, there <-chan struct{}) {
@@ -257,8 +328,8 @@ func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisec
 // failed says why there is no connection: once, until there is another reason.
 func (l *loop) failed(err error) {
 	level := slog.LevelDebug
-	if kind := reason(err); kind != l.state {
-		l.state, level = kind, slog.LevelWarn
+	if kind := reason(err); kind != l.said[l.addr] {
+		l.said[l.addr], level = kind, slog.LevelWarn
 	}
 	l.log.Log(context.Background(), level, "not connected, trying on", "err", err)
 }
