@@ -39,6 +39,8 @@ type Config struct {
 	PProf bool
 	// Flight is what the runtime did last, beside the profiles. Nil: there is none.
 	Flight *Flight
+	// Cluster is what /api/v1/nodes shows. Nil: 404.
+	Cluster func() Cluster
 }
 
 // Port answers on the admin port. Make one with Handler.
@@ -70,6 +72,9 @@ func Handler(c Config) *Port {
 	p.mux.HandleFunc("POST /api/v1/origins/{name}/disconnect", p.apiDisconnect)
 	if c.Metrics != nil {
 		p.mux.Handle("GET /metrics", c.Metrics.handler())
+	}
+	if c.Cluster != nil {
+		p.mux.HandleFunc("GET /api/v1/nodes", p.apiNodes)
 	}
 	if c.PProf {
 		p.mux.Handle("GET /debug/pprof/", profiles(c.Flight))

@@ -37,10 +37,11 @@ type node struct {
 	Node
 	gone    bool // it has said goodbye: what comes late of that epoch is nothing
 	linked  bool
-	known   bool   // the table is here, as of seq or later
-	seq     uint64 // of the last event in it
-	wanted  uint64 // there are events up to this
-	sum     uint64 // of all entries' sums
+	known   bool         // the table is here, as of seq or later
+	seq     uint64       // of the last event in it
+	wanted  uint64       // there are events up to this
+	heard   helloMessage // the last one
+	sum     uint64       // of all entries' sums
 	entries map[uint64]*entry
 
 	early      []*eventMessage // after seq, not in order
@@ -159,14 +160,20 @@ func (r *Registry) helloFrom(id string, h *helloMessage) {
 		r.cfg.Events.NodeUp(n.Node)
 	}
 	n.wanted = max(n.wanted, h.Seq)
-	n.Synced = n.known && n.seq == h.Seq && n.sum == h.Sum && len(n.entries) == h.Entries
+	n.heard = *h
 	switch {
-	case n.Synced || n.fetching:
+	case n.fetching || n.synced() && n.seq == h.Seq:
 	case n.known && n.seq >= h.Seq:
 		n.askAgain() // nothing is missing, and yet it is not the same
 	default:
 		n.ask(gapFor)
 	}
+}
+
+// synced reports whether the copy of n's table was as its last hello says, or has what
+// came since.
+func (n *node) synced() bool {
+	return n.known && (n.seq > n.heard.Seq || n.seq == n.heard.Seq && n.sum == n.heard.Sum && len(n.entries) == n.heard.Entries)
 }
 
 // newRun begins with a node that was not known, or has started again.
@@ -214,7 +221,7 @@ func (r *Registry) skew(id string, n *node, h *helloMessage) {
 // drop takes a node's entries back, and has it no more.
 func (r *Registry) drop(id string, n *node) {
 	r.clear(n)
-	n.known, n.linked, n.Linked, n.Synced, n.early, n.earlyCount, n.due = false, false, false, false, nil, 0, time.Time{}
+	n.known, n.linked, n.Linked, n.early, n.earlyCount, n.due = false, false, false, nil, 0, time.Time{}
 	r.cfg.Events.NodeDown(id)
 }
 
@@ -440,6 +447,7 @@ func (r *Registry) fetchDue(ctx context.Context) {
 			continue // it has come
 		}
 		n.fetching, n.again, n.last = true, false, time.Now()
+		r.asked.Add(1)
 		// Ends within pageTimeout a page, or with ctx; Run waits for it.
 		r.fetches.Go(func() { r.fetch(ctx, id, n.Epoch) })
 	}

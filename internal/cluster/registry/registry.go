@@ -142,6 +142,7 @@ type Registry struct {
 	wake    chan struct{} // there are changes
 	heard   chan struct{} // see Heard
 	view    atomic.Pointer[[]Node]
+	asked   atomic.Uint64  // tables
 	fetches sync.WaitGroup // goroutines of fetch
 
 	mu       sync.Mutex
@@ -244,6 +245,9 @@ func (r *Registry) Drain() {
 // Nodes returns the others by id, as they were a moment ago.
 func (r *Registry) Nodes() []Node { return *r.view.Load() }
 
+// Asked returns how often a table of another node was asked for.
+func (r *Registry) Asked() uint64 { return r.asked.Load() }
+
 // Heard is closed when each of the others that has said hello is linked and its table
 // is here, at least one, or when Run has waited 3 s for that.
 func (r *Registry) Heard() <-chan struct{} { return r.heard }
@@ -339,6 +343,7 @@ func (r *Registry) show() {
 		if n.gone {
 			continue
 		}
+		n.Synced = n.synced()
 		list = append(list, n.Node)
 		complete = complete && n.Linked && n.known
 	}

@@ -342,6 +342,9 @@ func TestEventsAlone(t *testing.T) {
 			t.Errorf("%d pages were asked for, want one of each node by each other", sent["spx.1.snap"])
 		}
 		for id, m := range c.nodes {
+			if n := m.Asked(); n != 2 {
+				t.Errorf("%s asked for %d tables, want one of each", id, n)
+			}
 			if s := m.log.String(); strings.Contains(s, "WARN") {
 				t.Errorf("%s:\n%s", id, s)
 			}
