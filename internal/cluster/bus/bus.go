@@ -22,17 +22,15 @@ import (
 	"strings"
 )
 
-// Config says where the bus is. Either Addr, Advertise and the three files are needed,
-// or URL.
+// Config says where the bus is. The files are needed, and Addr and Advertise, or URL.
 type Config struct {
-	ID        string   // of this node
 	Addr      string   // HOST:PORT that the nodes' routes are taken on
 	Advertise string   // HOST under which others reach it
 	Join      []string // HOST:PORT of other nodes, or dns:NAME:PORT, see CheckJoin
 
 	URL string // nats:// or tls:// of a server that the operator runs
 
-	CAFile, CertFile, KeyFile string // PEM; with a URL of tls:// what its server is verified against, and shown
+	CAFile, CertFile, KeyFile string // PEM; with a URL of tls:// what its server is verified against, and is shown
 
 	Logger *slog.Logger // nil: nothing is logged
 }
@@ -57,6 +55,7 @@ func CheckJoin(s string) error {
 type identity struct {
 	roots *x509.CertPool
 	cert  *tls.Certificate
+	name  string // the node's id
 }
 
 // load reads the files. Its error is one line.
@@ -73,7 +72,10 @@ func (c *Config) load() (*identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the cluster's certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
 	}
-	id.cert = &cert
+	if len(cert.Leaf.DNSNames) == 0 {
+		return nil, fmt.Errorf("the cluster's certificate %s bears no DNS name, which is the node's id", c.CertFile)
+	}
+	id.cert, id.name = &cert, cert.Leaf.DNSNames[0]
 	return id, nil
 }
 

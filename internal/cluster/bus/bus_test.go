@@ -48,7 +48,7 @@ func (n *nodes) config(id string, join ...string) Config {
 	n.t.Helper()
 	cert, key := controltest.Write(n.t, n.ca.Issue(n.t, id), n.dir, id)
 	return Config{
-		ID: id, Addr: "127.0.0.1:0", Advertise: "127.0.0.1", Join: join,
+		Addr: "127.0.0.1:0", Advertise: "127.0.0.1", Join: join,
 		CAFile: filepath.Join(n.dir, "ca.pem"), CertFile: cert, KeyFile: key, Logger: n.log.Logger(slog.LevelDebug),
 	}
 }
@@ -233,7 +233,15 @@ func TestURL(t *testing.T) {
 	n := newNodes(t)
 	s := n.open(n.config("s"))
 	u := fmt.Sprintf("nats://%s:%s@%s", s.options.Username, s.options.Password, s.server.Addr())
-	a, b := n.open(Config{ID: "a", URL: u}), n.open(Config{ID: "b", URL: u})
+	at := func(id, url string) *Bus {
+		c := n.config(id)
+		c.Addr, c.Advertise, c.URL = "", "", url
+		return n.open(c)
+	}
+	a, b := at("a", u), at("b", u)
+	if a.ID() != "a" || a.Addr() != nil {
+		t.Errorf("it is %q, and listens on %v", a.ID(), a.Addr())
+	}
 	got := make(chan string, 100)
 	if err := b.Subscribe("spx.1.>", func(m registry.Message) { got <- string(m.Data) }); err != nil {
 		t.Fatal(err)
@@ -243,7 +251,7 @@ func TestURL(t *testing.T) {
 		return len(got) > 0
 	})
 	// One that is not there yet is waited for.
-	n.open(Config{ID: "c", URL: "nats://127.0.0.1:1"})
+	at("c", "nats://127.0.0.1:1")
 }
 
 func TestErrors(t *testing.T) {

@@ -71,10 +71,8 @@ func Open(c Config) (*Bus, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Bus{cfg: c, lines: loglimit.New(c.Logger, 2)}
-	if c.URL == "" || strings.HasPrefix(c.URL, "tls:") {
-		if err := b.Reload(); err != nil {
-			return nil, err
-		}
+	if err := b.Reload(); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
@@ -101,7 +99,7 @@ func (b *Bus) Reload() error {
 
 func (b *Bus) connect() (err error) {
 	options := []nats.Option{
-		nats.Name("spdy-proxy " + b.cfg.ID), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
+		nats.Name("spdy-proxy"), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			b.lines.Log("client", slog.LevelWarn, "cluster: the bus", slog.Any("err", err))
 		}),
@@ -143,7 +141,7 @@ func (b *Bus) serve(user, password string) error {
 	}
 	o := &natsserver.Options{
 		// Two processes with one id must hear of each other.
-		ServerName: b.cfg.ID + "-" + rand.Text(),
+		ServerName: b.ID() + "-" + rand.Text(),
 		// It opens the nodes' port only if it listens for clients.
 		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, Username: user, Password: password, MaxConn: maxClients,
 		NoSigs: true, NoLog: true, NoSystemAccount: true,
@@ -184,6 +182,9 @@ func reserve(addr string) (host string, port int, err error) {
 	}
 	return host, ln.Addr().(*net.TCPAddr).Port, nil
 }
+
+// ID is the node's, as its certificate says.
+func (b *Bus) ID() string { return b.tls.Load().name }
 
 // Addr returns where the nodes' routes are taken, nil with a URL.
 func (b *Bus) Addr() net.Addr {
