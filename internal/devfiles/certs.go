@@ -63,6 +63,25 @@ func (m *maker) issue(name string, hosts []string) error {
 	return m.certificate(name, hosts)
 }
 
+// cluster makes, in a folder of their own, the CA of a cluster and the certificates of
+// its nodes, which bear their names.
+func (m *maker) cluster(nodes []string) error {
+	own := *m
+	own.dir = m.path("cluster")
+	if err := os.MkdirAll(own.dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range nodes {
+		if !issuable.MatchString(name) || name == "ca" {
+			return cli.Usagef("--nodes %q: want names of letters, digits, dots and hyphens, not ca", name)
+		}
+		if err := own.certificate(name, []string{name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m *maker) path(name string) string { return filepath.Join(m.dir, name) }
 
 // authority returns the CA's certificate and key, made if there is none. The

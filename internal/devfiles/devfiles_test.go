@@ -134,6 +134,46 @@ func TestNeverOverwrites(t *testing.T) {
 	}
 }
 
+// The nodes of a cluster have a CA of their own, whatever P and C have, and names.
+func TestNodes(t *testing.T) {
+	dir := place(t)
+	call(t, dir)
+	if status, _, stderr := call(t, dir, "--nodes", "p1,p2"); status != 0 || stderr != "" {
+		t.Fatalf("got status %d, %q", status, stderr)
+	}
+	first := tree(t, dir)
+	if first["certs/cluster/ca.pem"] == first["certs/ca.pem"] || first["certs/cluster/ca.pem"] == "" {
+		t.Error("there is no other CA")
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(first["certs/cluster/ca.pem"]))
+	for _, name := range []string{"p1", "p2"} {
+		block, _ := pem.Decode([]byte(first["certs/cluster/"+name+".pem"]))
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cert.Verify(x509.VerifyOptions{DNSName: name, Roots: pool}); err != nil || len(cert.DNSNames) != 1 {
+			t.Errorf("%s: %v, names %v", name, err, cert.DNSNames)
+		}
+	}
+	call(t, dir, "--nodes", "p1,p2,p3")
+	after := tree(t, dir)
+	if len(after) != len(first)+2 {
+		t.Errorf("a third node made %d files, want 2", len(after)-len(first))
+	}
+	for name, content := range first {
+		if after[name] != content {
+			t.Errorf("%s changed", name)
+		}
+	}
+	for _, nodes := range []string{"ca", "../x", "-x", "p1,ca"} {
+		if status, _, stderr := call(t, dir, "--nodes="+nodes); status != 2 || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("--nodes %s: status %d, %q; want 2 and a line", nodes, status, stderr)
+		}
+	}
+}
+
 func TestTwoTokensDiffer(t *testing.T) {
 	a, b := place(t), place(t)
 	call(t, a)

@@ -8,7 +8,8 @@
 // program.
 //
 // With --issue it makes one more certificate of the same CA: for a second P, or
-// for a C that has to show one.
+// for a C that has to show one. With --nodes it makes those of a cluster of Ps, whose
+// CA is another one.
 package main
 
 import (
@@ -25,6 +26,7 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var certs, media, testdata, issue string
+	var nodes []string
 	program := &cli.Program{
 		Name:  "devfiles",
 		Args:  "[HOST...]",
@@ -34,11 +36,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			fs.StringVar(&media, "media", "integration-tests/media", "`DIR` of the sample media")
 			fs.StringVar(&testdata, "testdata", "testdata", "`DIR` to copy the sample media to")
 			fs.StringVar(&issue, "issue", "", "only make NAME.pem and NAME.key for the HOSTs (default: this machine), for a server or a client; `NAME` is a file name")
+			fs.StringSliceVar(&nodes, "nodes", nil, "only make what several p that are one need, in the folder cluster of --certs: a CA of their own, and a certificate for each node `NAME`")
 		},
 		Run: func(_ context.Context, p *cli.Process) error {
 			m := &maker{dir: certs, now: time.Now(), out: p.Stdout, warn: p.Stderr}
 			if issue != "" {
 				return m.issue(issue, p.Args)
+			}
+			if len(nodes) > 0 && len(p.Args) == 0 {
+				return m.cluster(nodes)
 			}
 			if len(p.Args) > 0 {
 				return cli.Usagef("%q: hosts go with --issue NAME", p.Args[0])
