@@ -77,12 +77,12 @@ type certificateJSON struct {
 }
 
 type nodeJSON struct {
-	ID      string  `json:"id"`
-	Address string  `json:"address"`
-	State   string  `json:"state"`
-	RTT     float64 `json:"round_trip_ms,omitempty"`
-	Origins int     `json:"origins"`
-	Self    bool    `json:"self,omitempty"`
+	ID       string  `json:"id"`
+	Address  string  `json:"address"`
+	State    string  `json:"state"`
+	RTT      float64 `json:"round_trip_ms,omitempty"`
+	Sessions int     `json:"sessions"`
+	Self     bool    `json:"self,omitempty"`
 }
 
 type changeJSON struct {
@@ -293,7 +293,7 @@ func (p *Port) apiStatus(w http.ResponseWriter, r *http.Request) {
 		s.Certificates = append(s.Certificates, certificateOf(c, s.Now))
 	}
 	for _, n := range p.Source.Nodes() {
-		s.Nodes = append(s.Nodes, nodeJSON{n.ID, n.Address, n.State, ms(n.RTT), n.Origins, n.Self})
+		s.Nodes = append(s.Nodes, nodeJSON{n.ID, n.Address, n.State, ms(n.RTT), n.Sessions, n.Self})
 	}
 	s.Changes = changesOf(p.Board.Changes("", 0, 50))
 	switch r.URL.Query().Get("series") {

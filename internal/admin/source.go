@@ -92,10 +92,10 @@ type Certificate struct {
 
 // Node is one proxy of a cluster.
 type Node struct {
-	ID      string
-	Address string
-	State   string // connected, or absent
-	RTT     time.Duration
-	Origins int
-	Self    bool
+	ID       string
+	Address  string
+	State    string // connected, or absent
+	RTT      time.Duration
+	Sessions int // that it has
+	Self     bool
 }

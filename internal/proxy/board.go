@@ -36,7 +36,7 @@ func (p *Proxy) boardSessions() []inspect.Session {
 			remote, open := c.RemoteAddr(), c.InFlight()
 			if c.Node() != "" {
 				// Of what is open on another node's, this one shows what went from here.
-				remote, open = "at "+c.Node(), st.StreamsOpen
+				remote, open = "at "+p.cluster.where(c.Node()), st.StreamsOpen
 			}
 			resets := uint64(0)
 			for i := range st.ResetsSent {

@@ -192,6 +192,10 @@ func New(cfg Config) (*Proxy, error) {
 				return nil, &ConfigError{err}
 			}
 		}
+		if p.cluster != nil {
+			ac.Cluster = p.cluster.state
+			p.metrics.Cluster(ac.Cluster)
+		}
 		p.adminAt = admin.Handler(ac)
 		p.admin = admin.Server(p.adminAt)
 		p.admin.ErrorLog = slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn)

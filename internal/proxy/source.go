@@ -17,7 +17,7 @@ import (
 type source struct{ p *Proxy }
 
 // Ready implements admin.Source.
-func (s source) Ready() bool { return s.p.ready.Load() }
+func (s source) Ready() bool { return s.p.ready.Load() && s.p.cluster.heard() }
 
 // Connected implements admin.Source.
 func (s source) Connected(name string) bool {
@@ -106,7 +106,32 @@ func (s source) Certificates() []admin.Certificate {
 }
 
 // Nodes implements admin.Source.
-func (s source) Nodes() []admin.Node { return nil }
+func (s source) Nodes() []admin.Node {
+	if s.p.cluster == nil {
+		return nil
+	}
+	c := s.p.cluster.state()
+	self := admin.Node{ID: c.ID, Address: s.p.peerLn.Addr().String(), State: "connected", Self: true}
+	for _, o := range s.p.origins.Snapshot() {
+		for _, m := range o.Sessions {
+			if m.Node() == "" {
+				self.Sessions++
+			}
+		}
+	}
+	list := []admin.Node{self}
+	for _, n := range c.Nodes {
+		one := admin.Node{ID: n.ID, Address: n.Addr, State: "absent", RTT: n.RoundTrip, Sessions: n.Sessions}
+		switch {
+		case n.Linked && n.State == "draining":
+			one.State = "leaving"
+		case n.Linked:
+			one.State = "connected"
+		}
+		list = append(list, one)
+	}
+	return list
+}
 
 // reloads is what came of reading the files that P was told of.
 type reloads struct {
