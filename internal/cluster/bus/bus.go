@@ -58,6 +58,15 @@ type identity struct {
 	name  string // the node's id
 }
 
+// ID is the node's, as its certificate says. Its error is one line: a file is wrong.
+func (c *Config) ID() (string, error) {
+	id, err := c.load()
+	if err != nil {
+		return "", err
+	}
+	return id.name, nil
+}
+
 // load reads the files. Its error is one line.
 func (c *Config) load() (*identity, error) {
 	pem, err := os.ReadFile(c.CAFile)

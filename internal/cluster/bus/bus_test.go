@@ -226,6 +226,13 @@ func TestJoinByName(t *testing.T) {
 	c := n.config("p2", "dns:localhost:"+port)
 	p2 := n.open(c)
 	wait(t, "a route", func() bool { return p2.server.NumRoutes() == 1 })
+	now := time.Now()
+	seen := map[string]time.Time{
+		"127.0.0.1:" + port: now.Add(-time.Hour), "192.0.2.1:1": now.Add(-time.Hour), "192.0.2.2:1": now.Add(-time.Minute), "192.0.2.3:1": now,
+	}
+	if got := fmt.Sprint(p2.keep(seen)); got != "[127.0.0.1:"+port+" 192.0.2.2:1 192.0.2.3:1]" {
+		t.Errorf("of those that names had, with a route to the first, %s stay", got)
+	}
 }
 
 // The operator's own NATS: here it is another node's, whose password is known.
@@ -239,8 +246,8 @@ func TestURL(t *testing.T) {
 		return n.open(c)
 	}
 	a, b := at("a", u), at("b", u)
-	if a.ID() != "a" || a.Addr() != nil {
-		t.Errorf("it is %q, and listens on %v", a.ID(), a.Addr())
+	if id, err := a.cfg.ID(); id != "a" || err != nil || a.Addr() != nil {
+		t.Errorf("it is %q, %v, and listens on %v", id, err, a.Addr())
 	}
 	got := make(chan string, 100)
 	if err := b.Subscribe("spx.1.>", func(m registry.Message) { got <- string(m.Data) }); err != nil {

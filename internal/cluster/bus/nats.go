@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -36,6 +37,8 @@ const (
 	lookupEvery = 30 * time.Second
 	// lookupSoon is the same while there is no route.
 	lookupSoon = 2 * time.Second
+	// lookupForget is for how long an address stays that no name has any more.
+	lookupForget = 10 * time.Minute
 	// maxFound is how many addresses of one name count.
 	maxFound = 64
 	// flushTime is how long the last messages may take to go out.
@@ -141,7 +144,7 @@ func (b *Bus) serve(user, password string) error {
 	}
 	o := &natsserver.Options{
 		// Two processes with one id must hear of each other.
-		ServerName: b.ID() + "-" + rand.Text(),
+		ServerName: b.tls.Load().name + "-" + rand.Text(),
 		// It opens the nodes' port only if it listens for clients.
 		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, Username: user, Password: password, MaxConn: maxClients,
 		NoSigs: true, NoLog: true, NoSystemAccount: true,
@@ -183,9 +186,6 @@ func reserve(addr string) (host string, port int, err error) {
 	return host, ln.Addr().(*net.TCPAddr).Port, nil
 }
 
-// ID is the node's, as its certificate says.
-func (b *Bus) ID() string { return b.tls.Load().name }
-
 // Addr returns where the nodes' routes are taken, nil with a URL.
 func (b *Bus) Addr() net.Addr {
 	if b.server == nil {
@@ -209,19 +209,24 @@ func (b *Bus) routes(found []string) []*url.URL {
 // lookUp keeps the routes to what names stand for, until ctx ends. NATS itself looks
 // up the others at each attempt.
 func (b *Bus) lookUp(ctx context.Context) {
+	seen := make(map[string]time.Time) // by address, when a name had it last
 	var last []string
 	for {
 		found, err := b.find(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case err != nil:
+		}
+		if err != nil {
 			b.lines.Log("lookup", slog.LevelWarn, "cluster: a name to join is not found, what it stood for stays", slog.Any("err", err))
-		case !slices.Equal(found, last):
-			b.cfg.Logger.Info("cluster: nodes to join were looked up", "addresses", strings.Join(found, " "))
-			last = found
+		}
+		for _, addr := range found {
+			seen[addr] = time.Now()
+		}
+		if known := b.keep(seen); !slices.Equal(known, last) {
+			last = known
+			b.cfg.Logger.Info("cluster: nodes to join were looked up", "addresses", strings.Join(known, " "))
 			o := b.options.Clone()
-			o.Routes = b.routes(found)
+			o.Routes = b.routes(known)
 			if err := b.server.ReloadOptions(o); err != nil {
 				b.lines.Log("routes", slog.LevelWarn, "cluster: the bus does not take new routes", slog.Any("err", err))
 			}
@@ -239,7 +244,27 @@ func (b *Bus) lookUp(ctx context.Context) {
 	}
 }
 
-// find returns the addresses that the names to join have.
+// keep returns the addresses that there are, in order, and forgets those that no name
+// has any more. A name may lack a node for a while, as that of a headless service does
+// while it is not ready: NATS would end the route to it.
+func (b *Bus) keep(seen map[string]time.Time) []string {
+	routed := make(map[string]bool)
+	if z, err := b.server.Routez(nil); err == nil {
+		for _, r := range z.Routes {
+			routed[r.IP] = true
+		}
+	}
+	for addr, when := range seen {
+		host, _, _ := net.SplitHostPort(addr)
+		if time.Since(when) > lookupForget && !routed[host] {
+			delete(seen, addr)
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// find returns the addresses that the names to join have, and an error if one of them
+// has none.
 func (b *Bus) find(ctx context.Context) ([]string, error) {
 	var found []string
 	var failed error
@@ -263,11 +288,7 @@ func (b *Bus) find(ctx context.Context) ([]string, error) {
 			found = append(found, net.JoinHostPort(a.Unmap().String(), port))
 		}
 	}
-	slices.Sort(found)
-	if len(found) == 0 && failed != nil {
-		return nil, failed
-	}
-	return slices.Compact(found), nil
+	return found, failed
 }
 
 // Publish implements registry.Bus.

@@ -26,9 +26,6 @@ func (*Bus) Subscribe(string, func(registry.Message)) error { return nil }
 // Request implements registry.Bus.
 func (*Bus) Request(context.Context, string, []byte) ([]byte, error) { return nil, nil }
 
-// ID is "".
-func (*Bus) ID() string { return "" }
-
 // Reload does nothing.
 func (*Bus) Reload() error { return nil }
 
