@@ -35,8 +35,16 @@ func (o *options) check() *cli.Command {
 			if live && len(p.Faults) == 0 {
 				return o.lives(ctx, p.Stdout)
 			}
-			found, faults := proxy.Check(o.config(p))
+			cfg := o.config(p)
+			_, clustered, wrong := o.cluster.config(cfg.Control)
+			if wrong == nil {
+				cfg.Cluster = clustered
+			}
+			found, faults := proxy.Check(cfg)
 			faults = append(p.Faults, faults...)
+			if wrong != nil {
+				faults = append(faults, wrong)
+			}
 			if err := upgrade.CheckPIDFile(o.pidFile); err != nil {
 				faults = append(faults, err)
 			}

@@ -16,6 +16,7 @@ import (
 type options struct {
 	proxy.Config
 	tables  policy.Tables // of the configuration file
+	cluster clusterOptions
 	debug   bool
 	pidFile string
 }
@@ -54,6 +55,7 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.StringVar(&o.Htpasswd, "htpasswd", "", "ask visitors for a name and password of `FILE` (bcrypt)")
 	fs.StringVar(&o.AccessLog, "access-log", "", "one line a request to `FILE`; - is standard output")
 	fs.Var(&o.AccessFormat, "access-log-format", "its lines as `combined|json` (default: json with --log-format json, else combined)")
+	o.cluster.flags(fs)
 	fs.Group("Running")
 	fs.StringSliceVar(&o.AdminHosts, "admin-host", nil, "a further `NAME` that the admin port answers to; may be repeated")
 	fs.StringVar(&o.AdminToken, "admin-token-file", "", "the admin port asks for the token in `FILE`, and allows changes with it")
@@ -103,6 +105,14 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		return cli.Usage(err)
 	}
 	defer life.End()
+	b, clustered, err := o.cluster.open(cfg.Control, p.Log)
+	if err != nil {
+		return err
+	}
+	if b != nil {
+		defer b.Close()
+	}
+	cfg.Cluster = clustered
 	cfg.Inherited, cfg.Started = life.Listener, life.Started
 	px, err = proxy.New(cfg)
 	if err == nil {
@@ -114,7 +124,14 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		}
 		return err
 	}
-	p.OnReload(func() { life.Reload(px.Reload) })
+	p.OnReload(func() {
+		life.Reload(px.Reload)
+		if b != nil {
+			if err := b.Reload(); err != nil {
+				p.Log.Error("reload failed, what was read before stays in use", "err", err)
+			}
+		}
+	})
 	p.OnHandOver(func() {
 		life.HandOver(ctx, func() error {
 			return px.HandOver(ctx, func(ports map[string]net.Listener) (proxy.Successor, error) {

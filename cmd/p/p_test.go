@@ -28,6 +28,8 @@ func TestFlags(t *testing.T) {
 		"max-header-bytes": "65536", "trusted-proxy": "[]", "proxy-protocol": "[]", "htpasswd": "", "access-log": "", "access-log-format": "", "pprof": "false",
 		"admin-host": "[]", "admin-token-file": "", "metrics-origins": "1000",
 		"token-file": "certs/token", "keepalive": "15s", "drain": "30s", "spdy-debug": "false", "pid-file": "",
+		"cluster": "", "cluster-join": "[]", "cluster-url": "", "peer": "", "peer-advertise": "", "cluster-ca": "", "cluster-cert": "", "cluster-key": "",
+		"site": "", "public-control": "",
 	}
 	fs.VisitAll(func(f *pflag.Flag) {
 		w, ok := want[f.Name]
@@ -76,6 +78,13 @@ func TestExitStatus(t *testing.T) {
 		{"--no-auth for everybody", []string{"--no-auth", "--control", ":0"}, 2, "--no-auth", ""},
 		{"a pid file in no folder", []string{"--pid-file", filepath.Join(missing, "pid")}, 2, "--pid-file", ""},
 		{"a bad format", []string{"--access-log-format", "xml"}, 2, "--access-log-format", ""},
+		{"a peer port alone", []string{"--peer", "127.0.0.1:0"}, 2, "--cluster", ""},
+		{"a cluster without a peer port", []string{"--cluster", "127.0.0.1:0"}, 2, "--peer", ""},
+		{"a cluster on all addresses", []string{"--cluster", ":0", "--peer", ":1", "--cluster-ca", missing, "--cluster-cert", missing, "--cluster-key", missing}, 2, "--peer-advertise", ""},
+		{"a cluster without its files", []string{"--cluster", "127.0.0.1:0", "--peer", "127.0.0.1:1", "--cluster-ca", missing, "--cluster-cert", missing, "--cluster-key", missing}, 2, missing, ""},
+		{"two buses", []string{"--cluster", "127.0.0.1:0", "--cluster-url", "nats://127.0.0.1:1"}, 2, "--cluster-url", ""},
+		{"a bad bus", []string{"--cluster-url", "http://user:sesame@127.0.0.1:1"}, 2, "--cluster-url", ""},
+		{"nobody to join", []string{"--cluster", "127.0.0.1:0", "--cluster-join", "nowhere", "--peer", "127.0.0.1:1", "--cluster-ca", missing, "--cluster-cert", missing, "--cluster-key", missing}, 2, "nowhere", ""},
 		{"a bad log level", []string{"--log-level", "loud"}, 2, "--log-level", ""},
 	} {
 		var stdout, stderr bytes.Buffer

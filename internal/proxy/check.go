@@ -81,6 +81,9 @@ func Check(cfg Config) (found []string, faults []error) {
 	if cfg.AccessLog != "" && cfg.AccessLog != "-" && fault(accesslog.Check(cfg.AccessLog)) {
 		say("access log %s", cfg.AccessLog)
 	}
+	if c := cfg.Cluster; c != nil {
+		say("node %s of a cluster: peer port %s, reached at %s; origins are told %s", c.ID, c.Peer, c.PeerAdvertise, orNone(c.PublicControl))
+	}
 	if len(faults) == 0 {
 		// New has the last word. It would open the access log.
 		cfg.AccessLog = ""
