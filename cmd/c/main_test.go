@@ -30,7 +30,7 @@ func TestFlags(t *testing.T) {
 	fs := cli.NewFlags("c")
 	o.flags(fs)
 	want := map[string]string{
-		"proxy": "[localhost:1444]", "connections": "1", "ca": "certs/ca.pem", "server-name": "", "client-cert": "", "client-key": "",
+		"proxy": "[localhost:1444]", "connections": "1", "spread": "2", "no-follow": "false", "ca": "certs/ca.pem", "server-name": "", "client-cert": "", "client-key": "",
 		"token-file": "certs/token", "name": "", "root": "./testdata", "to": "", "to-host": "", "to-ca": "", "upload": "", "upload-max": "1073741824", "dav": "false",
 		"dotfiles": "false", "no-listing": "false", "follow-links": "false", "cors": "false", "cache-control": "", "fallback": "",
 		"access-log": "", "access-log-format": "", "inspect": "",
@@ -223,6 +223,7 @@ func TestBadStart(t *testing.T) {
 		{"proxy without port", []string{"--proxy", "localhost"}, []string{"--proxy", "HOST:PORT"}},
 		{"name", []string{"--name", "a_b"}, []string{"--name"}},
 		{"connections", []string{"--connections", "0"}, []string{"--connections"}},
+		{"spread", []string{"--spread", "-1"}, []string{"--spread"}},
 		{"keepalive", []string{"--keepalive", "-1s"}, []string{"--keepalive"}},
 		{"drain", []string{"--drain", "-1s"}, []string{"--drain"}},
 		{"upload-max", []string{"--upload-max", "0"}, []string{"--upload-max"}},

@@ -34,6 +34,8 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.StringVar(&o.state, "state", cli.StateDir(), "keep the invitation in the folder `DIR`")
 	fs.StringSliceVar(&o.Proxies, "proxy", []string{"localhost:1444"}, "control port `ADDR` of a proxy; several: a connection to each")
 	fs.IntVar(&o.Connections, "connections", 1, "`N` parallel connections to each proxy")
+	fs.IntVar(&o.Spread, "spread", 2, "of several proxies that are one, be connected to `K` at least")
+	fs.BoolVar(&o.NoFollow, "no-follow", false, "connect to no proxy but those of --proxy")
 	fs.StringVar(&o.TLS.CAFile, "ca", "certs/ca.pem", "`FILE` that the proxy's certificate is verified against, or \"system\"")
 	fs.StringVar(&o.TLS.ServerName, "server-name", "", "`NAME` that the proxy's certificate must bear (default: the host dialled)")
 	fs.StringVar(&o.TLS.CertFile, "client-cert", "", "certificate `FILE` for a proxy that asks for one")

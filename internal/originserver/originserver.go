@@ -49,6 +49,10 @@ type Config struct {
 	Proxies     []string // HOST:PORT of control ports
 	Connections int      // parallel connections to each, for each origin; at least 1
 
+	// Spread and NoFollow are for Ps that tell of others; see agent.Config.
+	Spread   int
+	NoFollow bool
+
 	TLS    control.ClientTLS
 	Tokens control.TokenSource // its first token is shown to P
 
@@ -93,6 +97,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("--drain %v: give a time such as 30s, or 0 for none", c.Drain)
 	case c.Connections < 1:
 		return fmt.Errorf("--connections %d: give 1 or more", c.Connections)
+	case c.Spread < 0:
+		return fmt.Errorf("--spread %d: give 1 or more", c.Spread)
 	case len(c.Origins) == 0:
 		return errors.New("nothing to serve: give a folder (--root) or a web service (--to)")
 	}
@@ -223,7 +229,7 @@ func (s *Server) newPart(o Origin) (p part, err error) {
 		return p, err
 	}
 	ac := agent.Config{
-		Proxies: s.cfg.Proxies, Connections: s.cfg.Connections, Name: o.Name,
+		Proxies: s.cfg.Proxies, Connections: s.cfg.Connections, Name: o.Name, Spread: s.cfg.Spread, NoFollow: s.cfg.NoFollow,
 		Load: s.loaded, Handler: s.visited(o.Name, p.handler), Serves: serves(o.Serve), Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
 		Drain: s.cfg.Drain, Logger: log, ID: id, Via: s.via, Agent: "c/" + cmp.Or(s.cfg.Version, "unknown"),
 	}

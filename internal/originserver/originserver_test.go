@@ -142,6 +142,7 @@ func TestBadConfig(t *testing.T) {
 		{"keepalive", func(c *Config) { c.KeepAlive = -1 }, "--keepalive"},
 		{"drain", func(c *Config) { c.Drain = -1 }, "--drain"},
 		{"connections", func(c *Config) { c.Connections = 0 }, "--connections"},
+		{"spread", func(c *Config) { c.Spread = -1 }, "--spread"},
 		{"largest upload", func(c *Config) { c.Origins[0].Serve.UploadMax = 0 }, "--upload-max"},
 		{"root", func(c *Config) { c.Origins[0].Serve.Root = none }, none},
 		{"token", func(c *Config) { c.Tokens.File = none }, none},
