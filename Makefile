@@ -15,6 +15,7 @@ ATTACKFLAGS ?=
 ACMEFLAGS   ?=
 FAULTS      ?= quick
 FAULTSFLAGS ?=
+CLUSTERFLAGS ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.
@@ -40,13 +41,22 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run test integration two-machines acme-test browser-test clients monitoring race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run run-cluster cluster-test cluster-files test integration two-machines acme-test browser-test clients monitoring race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
 
 run: all ## build and run the pair in the foreground, ready to curl; Ctrl-C stops it
 	@integration-tests/run-pair
+
+run-cluster: all cluster-files ## three p that are one, and two c, on this machine; Ctrl-C stops them
+	@$(GO) build -trimpath -o bin/ ./integration-tests/cluster && bin/cluster --run
+
+cluster-test: all cluster-files ## five p that are one: killed, stopped and restarted under load, in some 3 minutes; CLUSTERFLAGS=--help
+	@$(GO) run ./integration-tests/cluster $(CLUSTERFLAGS)
+
+cluster-files:
+	@$(GO) run ./internal/devfiles --nodes p1,p2,p3,p4,p5
 
 test: export PAIR := own
 test: race allocs integration ## every test of both modules with -race, what may be allocated, and the integration tests

@@ -1,0 +1,350 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/amahi/spdy-proxy/internal/agent"
+)
+
+// trial is something that happens while visitors ask.
+type trial struct {
+	name, about string
+	do          func(ctx context.Context, w *world) (said string, err error)
+	may         bool // a POST may fail, visibly
+}
+
+var trials = []trial{
+	{"quiet", "nothing happens", quiet, false},
+	{"route", "an origin connects to one node, another node routes to it", route, false},
+	{"kill", "a node is killed", kill, true},
+	{"stop", "a node is stopped for 10 s, and goes on", stop, true},
+	{"rolling", "all nodes are restarted in turn", rolling, false},
+	{"c", "one of the two c of an origin is killed", killC, true},
+}
+
+// try does t while visitors ask, and returns what is not as promised.
+func (w *world) try(ctx context.Context, t trial, out io.Writer) (faults []string) {
+	v := &visits{w: w}
+	asking, stop := context.WithCancel(ctx)
+	var visitors sync.WaitGroup
+	for i := range w.o.workers {
+		// Ends with asking; waited for below.
+		visitors.Go(func() { v.visitor(asking, rand.New(rand.NewPCG(uint64(i), 7))) })
+	}
+	said, err := t.do(ctx, w)
+	if err == nil {
+		err = w.settled(ctx, w.sessions())
+	}
+	pause(ctx, w.o.while(3*time.Second))
+	stop()
+	visitors.Wait()
+	if err != nil {
+		faults = append(faults, err.Error())
+	}
+	twice := 0
+	w.posts.Range(func(_, n any) bool {
+		if n.(*atomic.Int32).Load() > 1 {
+			twice++
+		}
+		return true
+	})
+	if twice > 0 {
+		faults = append(faults, fmt.Sprintf("%d POSTs came to an origin twice", twice))
+	}
+	fmt.Fprintf(out, "%-10s %6d GET, %d failed, slowest %v; %d POST, %d failed, %d twice; %s\n", t.name,
+		v.gets.Load(), v.failedGets.Load(), time.Duration(v.slowest.Load()).Round(time.Millisecond), v.sent.Load(), v.failedPosts.Load(), twice, said)
+	if v.failedGets.Load() > 0 || v.failedPosts.Load() > 0 && !t.may {
+		faults = append(faults, v.first())
+	}
+	if v.wrong.Load() > 0 {
+		faults = append(faults, fmt.Sprintf("%d answers were another's", v.wrong.Load()))
+	}
+	if v.gets.Load() == 0 {
+		faults = append(faults, "nobody asked")
+	}
+	for _, n := range w.nodes {
+		if list := n.warnings(); len(list) > 0 {
+			faults = append(faults, fmt.Sprintf("%s says: %s", n.id, list[0]))
+		}
+	}
+	return faults
+}
+
+// visits are what visitors see.
+type visits struct {
+	w                              *world
+	gets, failedGets               atomic.Int64
+	sent, failedPosts, wrong, next atomic.Int64
+	slowest                        atomic.Int64 // of GETs, nanoseconds
+
+	mu     sync.Mutex
+	errors []string // guarded by mu; the first ones
+}
+
+func (v *visits) first() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return strings.Join(v.errors, "; ")
+}
+
+func (v *visits) failed(what string, n *node, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.errors) < 3 {
+		v.errors = append(v.errors, fmt.Sprintf("%s at %s: %v", what, n.id, err))
+	}
+}
+
+// visitor asks until ctx ends: each time on a connection of its own, as many visitors
+// do. What is open then is waited for.
+func (v *visits) visitor(ctx context.Context, random *rand.Rand) {
+	client := &http.Client{Timeout: hold + 10*time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	tick := time.NewTicker(15 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		n := v.w.serving(random.IntN(1 << 20))
+		if n == nil {
+			continue
+		}
+		name, post := fmt.Sprint("n", random.IntN(v.w.o.origins)), random.IntN(4) == 0
+		if !post && random.IntN(8) == 0 {
+			name = fileOrigin
+		}
+		began := time.Now()
+		err := v.ask(client, n, name, post)
+		if !post {
+			v.gets.Add(1)
+			for took := int64(time.Since(began)); ; {
+				old := v.slowest.Load()
+				if took <= old || v.slowest.CompareAndSwap(old, took) {
+					break
+				}
+			}
+		} else {
+			v.sent.Add(1)
+		}
+		switch {
+		case err == nil:
+		case post:
+			v.failedPosts.Add(1)
+			v.failed("a POST", n, err)
+		default:
+			v.failedGets.Add(1)
+			v.failed("a GET", n, err)
+		}
+	}
+}
+
+var errOther = errors.New("the answer is another origin's")
+
+func (v *visits) ask(client *http.Client, n *node, name string, post bool) error {
+	method, path, body := http.MethodGet, "/hello", io.Reader(nil)
+	if post {
+		method, body = http.MethodPost, strings.NewReader(strings.Repeat("x", 2000))
+	}
+	req, err := http.NewRequest(method, "http://"+n.front+path, body)
+	if err != nil {
+		return err
+	}
+	req.Host = name + "." + domain
+	if post {
+		req.Header.Set("X-Post", fmt.Sprintf("%p-%d", v, v.next.Add(1)))
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("status %d, %s, %.80q", resp.StatusCode, resp.Header.Get("Proxy-Status"), text)
+	case string(text) != "hello of "+name:
+		v.wrong.Add(1)
+		return errOther
+	}
+	return nil
+}
+
+// pause waits for d, or for ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func quiet(ctx context.Context, w *world) (string, error) {
+	pause(ctx, w.o.while(6*time.Second))
+	return "", nil
+}
+
+// route measures how long it takes from a session at the last node, and nowhere else, to
+// an answer at the first.
+func route(ctx context.Context, w *world) (string, error) {
+	var took []time.Duration
+	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Second}
+	defer client.CloseIdleConnections()
+	for i := range 5 {
+		name := fmt.Sprint("new", i)
+		connected := make(chan time.Time, 1)
+		own, cancel := context.WithCancel(ctx)
+		a, err := agent.New(agent.Config{
+			Proxies: []string{w.nodes[len(w.nodes)-1].control}, Name: name, NoFollow: true, Load: w.identity,
+			Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "hello of "+name) }),
+		})
+		if err != nil {
+			cancel()
+			return "", err
+		}
+		ended := make(chan struct{})
+		// Ends with own.
+		go func() { a.Run(own, own); close(ended) }()
+		// Ends with the connection, or own.
+		go func() {
+			if a.Connected(own) == nil {
+				connected <- time.Now()
+			}
+		}()
+		err = until(ctx, comeback, func() error { return (&visits{w: w}).ask(client, w.nodes[0], name, false) })
+		now := time.Now()
+		if err == nil {
+			took = append(took, now.Sub(<-connected))
+		}
+		cancel()
+		<-ended
+		if err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("routable at another node after %v (asked each 20 ms)", took), nil
+}
+
+// kill kills a node under load, and starts it again.
+func kill(ctx context.Context, w *world) (string, error) {
+	pause(ctx, w.o.while(3*time.Second))
+	n := w.nodes[1%len(w.nodes)]
+	w.leaves(ctx, n)
+	if err := n.signal(syscall.SIGKILL); err != nil {
+		return "", err
+	}
+	pause(ctx, w.o.while(9*time.Second))
+	return w.again(ctx, n)
+}
+
+// leaves has no visitor sent to n, and waits until those that were are gone.
+func (w *world) leaves(ctx context.Context, n *node) {
+	w.serve(n, false)
+	pause(ctx, 300*time.Millisecond)
+}
+
+// again starts n again, and returns how long it took to be ready.
+func (w *world) again(ctx context.Context, n *node) (string, error) {
+	if err := n.ends(ctx, comeback); err != nil {
+		return "", err
+	}
+	began := time.Now()
+	if err := n.start(); err != nil {
+		return "", err
+	}
+	if err := until(ctx, comeback, func() error {
+		if !n.ready(ctx, "") {
+			return fmt.Errorf("%s is not ready", n.id)
+		}
+		return nil
+	}); err != nil {
+		return "", err
+	}
+	w.serve(n, true)
+	return fmt.Sprintf("ready %v after its new start", time.Since(began).Round(time.Millisecond)), nil
+}
+
+func stop(ctx context.Context, w *world) (string, error) {
+	pause(ctx, w.o.while(3*time.Second))
+	n := w.nodes[len(w.nodes)-1]
+	w.leaves(ctx, n)
+	if err := n.signal(syscall.SIGSTOP); err != nil {
+		return "", err
+	}
+	pause(ctx, 10*time.Second)
+	if err := n.signal(syscall.SIGCONT); err != nil {
+		return "", err
+	}
+	// It is to notice by itself.
+	err := w.settled(ctx, w.sessions())
+	w.serve(n, true)
+	return "", err
+}
+
+// rolling restarts each node, which is told by SIGTERM, with the visitors of a load
+// balancer that looks whether it is ready.
+func rolling(ctx context.Context, w *world) (string, error) {
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, n := range w.nodes {
+		// Ends with looking.
+		go func() {
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					if ready := n.ready(looking, ""); looking.Err() == nil {
+						w.serve(n, ready)
+					}
+				case <-looking.Done():
+					return
+				}
+			}
+		}()
+	}
+	var longest time.Duration
+	for _, n := range w.nodes {
+		began := time.Now()
+		if err := n.signal(syscall.SIGTERM); err != nil {
+			return "", err
+		}
+		if err := n.ends(ctx, drain+10*time.Second); err != nil {
+			return "", err
+		}
+		longest = max(longest, time.Since(began))
+		if _, err := w.again(ctx, n); err != nil {
+			return "", err
+		}
+		if err := w.settled(ctx, w.sessions()); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("a node took %v to stop at most", longest.Round(time.Millisecond)), nil
+}
+
+func killC(ctx context.Context, w *world) (string, error) {
+	pause(ctx, w.o.while(3*time.Second))
+	if err := syscall.Kill(w.cs[0].PID(), syscall.SIGKILL); err != nil {
+		return "", err
+	}
+	<-w.cs[0].Done()
+	pause(ctx, w.o.while(6*time.Second))
+	return "", w.startC(0)
+}
