@@ -26,7 +26,7 @@ func TestPassesRequests(t *testing.T) {
 	inCluster(t, "p1 p2", func(c *cluster) {
 		var got *http.Request
 		var body string
-		x := c.nodes["p2"].serve("films", "x.0", spdy.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		x := c.nodes["p2"].serve("photos.example.com", "x.0", spdy.Config{}, func(w http.ResponseWriter, r *http.Request) {
 			b, err := io.ReadAll(r.Body)
 			got, body = r, fmt.Sprint(string(b), " ", err)
 			w.Header().Set("X-Answer", "a")
