@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -607,4 +609,76 @@ func TestClusterSheds(t *testing.T) {
 		x.cancelNow()
 		x.wait()
 	})
+}
+
+// An answer over a hop is what it would be without.
+func TestClusterAnswersAlike(t *testing.T) {
+	dir := t.TempDir()
+	for name, size := range map[string]int{"film.mp4": 300_000, "empty.txt": 0, "index.txt": 20} {
+		if err := os.WriteFile(filepath.Join(dir, name), pattern(size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := serveFolder(t, dir)
+	n := startNodes(t, "p1 p2", nil)
+	n.startC("p2", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/bare":
+			w.Header()["Content-Type"], w.Header()["Date"] = nil, nil
+			w.WriteHeader(299)
+			io.WriteString(w, "<html>")
+		case "/nothing":
+			w.Header().Add("Set-Cookie", "a=1")
+			w.Header().Add("Set-Cookie", "b=2")
+			w.WriteHeader(http.StatusNoContent)
+		case "/upgrade":
+			w.Header().Set("Upgrade", "websocket")
+			w.WriteHeader(http.StatusUpgradeRequired)
+		case "/large":
+			w.Header().Set("X-Large", strings.Repeat("x", 200<<10))
+		case "/many":
+			for i := range 3000 {
+				w.Header().Add("X-Many", fmt.Sprint(i))
+			}
+		case "/panic":
+			panic(http.ErrAbortHandler)
+		case "/short":
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "not so many")
+		default:
+			files.ServeHTTP(w, r)
+		}
+	}), nil)
+	etag := n.byID["p2"].get("/film.mp4").header.Get("Etag")
+	ask := func(x *p, method, path string, header http.Header) string {
+		a := fetch(deadline(t), x.transport(nil, false), method, x.url(path), nil, func(r *http.Request) {
+			if header != nil {
+				r.Header = header.Clone()
+			}
+		})
+		if strings.HasPrefix(a.header.Get("Content-Type"), "multipart/byteranges") {
+			a.header.Set("Content-Type", "multipart/byteranges") // the boundary is drawn each time
+		}
+		for _, name := range []string{"Date", "X-Request-Id"} {
+			a.header.Del(name)
+		}
+		return fmt.Sprintf("%d %v, %d bytes, failed: %v", a.status, a.header, len(a.body), a.err != nil)
+	}
+	for _, c := range []struct {
+		method, path string
+		header       http.Header
+	}{
+		{"GET", "/film.mp4", nil}, {"HEAD", "/film.mp4", nil}, {"POST", "/film.mp4", nil}, {"PUT", "/film.mp4", nil}, {"OPTIONS", "/film.mp4", nil},
+		{"GET", "/film.mp4", http.Header{"Range": {"bytes=10-19"}}}, {"GET", "/film.mp4", http.Header{"Range": {"bytes=1-2,5-6"}}},
+		{"GET", "/film.mp4", http.Header{"Range": {"bytes=900000-"}}}, {"GET", "/film.mp4", http.Header{"If-None-Match": {etag}}},
+		{"GET", "/empty.txt", nil}, {"HEAD", "/empty.txt", nil}, {"GET", "/index.txt", nil}, {"GET", "/", nil}, {"GET", "/?sort=name&x=%zz", nil},
+		{"GET", "/missing", nil}, {"HEAD", "/missing", nil}, {"GET", "//index.txt", nil}, {"GET", "/bare", nil}, {"HEAD", "/bare", nil},
+		{"GET", "/nothing", nil}, {"GET", "/upgrade", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}}, {"GET", "/upgrade", nil},
+		{"GET", "/large", nil}, {"GET", "/many", nil}, {"GET", "/panic", nil}, {"GET", "/short", nil}, {"FOO", "/film.mp4", nil},
+	} {
+		far, near := ask(n.byID["p1"], c.method, c.path, c.header), ask(n.byID["p2"], c.method, c.path, c.header)
+		if len(near) > 2000 || far != near {
+			t.Errorf("%s %s %v:\n got %.600s\nwant %.600s", c.method, c.path, c.header, far, near)
+		}
+	}
 }
