@@ -35,7 +35,7 @@ type loop struct {
 	slot     int
 	instance string
 
-	addr     string // that is dialled
+	addr     string // that is dialled, or was last
 	log      *slog.Logger
 	first    bool // home was not dialled yet
 	attempts int
@@ -186,9 +186,10 @@ func (l *loop) run(ctx, now context.Context) {
 // goes on beside the loop. It also returns, having set before, when P wants
 // another connection, and then the session takes requests until P lets it go.
 func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
+	addr, log := l.addr, l.log // run goes on to another P beside this session
 	beside := &again{asked: make(chan struct{}), there: make(chan struct{})}
 	began := time.Now()
-	l.said[l.addr] = "connected"
+	l.said[addr] = "connected"
 	name := originname.Name(l.agent.cfg.Name)
 	attrs := []any{"origin", name, "server", conn.Server}
 	if written := name.Unicode(); written != name.String() {
@@ -197,8 +198,8 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	if conn.Via != "" {
 		attrs = append(attrs, "via", conn.Via)
 	}
-	l.log.Info("connected", attrs...)
-	l.agent.sayReached(l.agent.cfg.Logger.With("proxy", l.addr), l.addr, conn)
+	log.Info("connected", attrs...)
+	l.agent.sayReached(l.agent.cfg.Logger.With("proxy", addr), addr, conn)
 	s := l.session(conn, beside.handler(ctx, l.agent.others(l.agent.cfg.Handler)))
 
 	// What serve said of the session when it took no new request any more.
@@ -211,26 +212,26 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 			// serve is about to say the same, if it has not said goodbye before.
 			err := s.Err()
 			if <-saidGoodbye && !inGoodOrder(err) {
-				l.log.Warn("connection lost that the proxy was ending, open requests were cut off", "held", since(began), "err", err)
+				log.Warn("connection lost that the proxy was ending, open requests were cut off", "held", since(began), "err", err)
 			}
 			if !inGoodOrder(err) && ctx.Err() == nil {
 				l.agent.lines.Log("frames", slog.LevelInfo, "last frames of the lost connection",
-					slog.String("proxy", l.addr), slog.Int("slot", l.slot), slog.Any("frames", s.Frames()))
+					slog.String("proxy", addr), slog.Int("slot", l.slot), slog.Any("frames", s.Frames()))
 			}
 			return
 		case <-ctx.Done():
 		}
 		open := s.InFlight()
 		if open > 0 {
-			l.log.Info("finishing open requests", "open", open, "limit", l.agent.cfg.Drain)
+			log.Info("finishing open requests", "open", open, "limit", l.agent.cfg.Drain)
 		}
 		limit, cancel := context.WithTimeout(now, l.agent.cfg.Drain)
 		defer cancel()
 		if s.Shutdown(limit) != nil && open > 0 {
-			l.log.Warn("disconnected, open requests were cut off", "held", since(began))
+			log.Warn("disconnected, open requests were cut off", "held", since(began))
 			return
 		}
-		l.log.Info("disconnected", "held", since(began))
+		log.Info("disconnected", "held", since(began))
 	})
 	select {
 	case <-s.GoingAway():
@@ -241,13 +242,13 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	saidGoodbye <- l.before != nil || inGoodOrder(err)
 	switch {
 	case l.before != nil:
-		l.log.Info("the proxy asks for another connection beside this one", "held", held)
+		log.Info("the proxy asks for another connection beside this one", "held", held)
 	case ctx.Err() != nil:
 		// The goroutine above has the last word.
 	case inGoodOrder(err):
-		l.log.Info("the proxy ends the connection, connecting anew", "held", held)
+		log.Info("the proxy ends the connection, connecting anew", "held", held)
 	default:
-		l.log.Warn("connection lost", "held", held, "err", err)
+		log.Warn("connection lost", "held", held, "err", err)
 	}
 }
 
