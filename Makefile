@@ -121,6 +121,7 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both mod
 	  $(GO) -C $$m mod tidy -diff; \
 	  $(GO) -C $$m run $(STATICCHECK) ./...; \
 	done
+	@$(GO) vet -tags nocluster ./cmd/p ./internal/cluster/...
 	@$(GO) -C internal/lint mod tidy -diff
 	@$(GO) -C internal/lint build -o $(CURDIR)/bin/lint .
 	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./...); done
