@@ -41,7 +41,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run run-cluster cluster-test cluster-files test integration two-machines acme-test browser-test clients monitoring race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -54,6 +54,9 @@ run-cluster: all cluster-files ## three p that are one, and two c, on this machi
 
 cluster-test: all cluster-files ## five p that are one: killed, stopped and restarted under load, in some 3 minutes; CLUSTERFLAGS=--help
 	@$(GO) run ./integration-tests/cluster $(CLUSTERFLAGS)
+
+bench-cluster: all cluster-files ## what a hop costs, and ten thousand origins at five p: figures to integration-tests/cluster/RESULTS.md
+	@$(GO) run ./integration-tests/cluster --bench integration-tests/cluster/RESULTS.md $(CLUSTERFLAGS)
 
 cluster-files:
 	@$(GO) run ./internal/devfiles --nodes p1,p2,p3,p4,p5

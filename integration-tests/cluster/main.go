@@ -11,6 +11,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +47,18 @@ type options struct {
 	workers     int
 	only        []string
 	list, short bool
+	bench       string
+	many        int
 	keep        string
+
+	// What more origins show than one token may serve, and their file.
+	tokens []string
+	file   string
+}
+
+// tokenFile is what p and c read.
+func (o *options) tokenFile() string {
+	return cmp.Or(o.file, filepath.Join(o.certs, "token"))
 }
 
 func parse(args []string) (*options, *process.Flags, error) {
@@ -62,6 +75,8 @@ func parse(args []string) (*options, *process.Flags, error) {
 	fs.StringSliceVar(&o.only, "only", nil, "try these `NAMES` alone")
 	fs.BoolVar(&o.list, "list", false, "say what there is to try")
 	fs.BoolVar(&o.short, "short", false, "try each for a shorter time")
+	fs.StringVar(&o.bench, "bench", "", "measure, and write the figures to `FILE`")
+	fs.IntVar(&o.many, "many", manyOrigins, "how many origins, with --bench")
 	fs.StringVar(&o.keep, "keep", "", "keep what the programs print in `DIR`")
 	if err := fs.Parse(args); err != nil {
 		return o, fs, err
@@ -114,6 +129,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer os.RemoveAll(dir)
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fail(err, 1)
+	}
+	if o.bench != "" {
+		var page bytes.Buffer
+		if err := bench(ctx, o, dir, io.MultiWriter(&page, stdout)); err != nil {
+			return fail(err, 1)
+		}
+		if err := os.WriteFile(o.bench, page.Bytes(), 0o644); err != nil {
+			return fail(err, 1)
+		}
+		return 0
 	}
 	w, err := newWorld(o, dir)
 	if err == nil {

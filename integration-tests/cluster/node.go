@@ -37,7 +37,7 @@ func (o *options) newNode(id string, addrs [5]string, join []string, more ...str
 	n.args = append([]string{
 		"--front", n.front, "--control", n.control, "--admin", n.admin, "--cluster", n.bus, "--peer", n.peer,
 		"--cluster-ca", cert("ca.pem"), "--cluster-cert", cert(id + ".pem"), "--cluster-key", cert(id + ".key"),
-		"--cert", filepath.Join(o.certs, "p.pem"), "--key", filepath.Join(o.certs, "p.key"), "--token-file", filepath.Join(o.certs, "token"),
+		"--cert", filepath.Join(o.certs, "p.pem"), "--key", filepath.Join(o.certs, "p.key"), "--token-file", o.tokenFile(),
 	}, more...)
 	for _, addr := range join {
 		n.args = append(n.args, "--cluster-join", addr)

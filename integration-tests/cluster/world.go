@@ -104,7 +104,7 @@ func (w *world) up(ctx context.Context, out io.Writer) error {
 	for i := range 2 {
 		w.args = append(w.args, []string{
 			"--proxy", w.nodes[i%len(w.nodes)].control, "--spread", fmt.Sprint(w.o.spread), "--ca", filepath.Join(w.o.certs, "ca.pem"), "--server-name", "localhost",
-			"--token-file", filepath.Join(w.o.certs, "token"), "--root", root, "--name", fileOrigin, "--drain", drain.String(),
+			"--token-file", w.o.tokenFile(), "--root", root, "--name", fileOrigin, "--drain", drain.String(),
 		})
 		w.cs = append(w.cs, nil)
 		if err := w.startC(i); err != nil {
@@ -135,7 +135,14 @@ func (w *world) startC(i int) (err error) {
 func (w *world) agent(i int) error {
 	name := fmt.Sprint("n", i)
 	a, err := agent.New(agent.Config{
-		Proxies: []string{w.nodes[i%len(w.nodes)].control}, Name: name, Spread: w.o.spread, Drain: drain, Load: w.identity,
+		Proxies: []string{w.nodes[i%len(w.nodes)].control}, Name: name, Spread: w.o.spread, Drain: drain,
+		Load: func() (agent.Identity, error) {
+			id, err := w.identity()
+			if tokens := w.o.tokens; len(tokens) > 0 {
+				id.Token = tokens[i%len(tokens)]
+			}
+			return id, err
+		},
 		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
 				n, _ := w.posts.LoadOrStore(r.Header.Get("X-Post"), new(atomic.Int32))
@@ -162,7 +169,7 @@ func (w *world) identity() (agent.Identity, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	token, err := (&control.TokenSource{File: filepath.Join(w.o.certs, "token")}).First()
+	token, err := (&control.TokenSource{File: w.o.tokenFile()}).First()
 	return agent.Identity{Token: token, TLS: &tls.Config{RootCAs: pool, ServerName: "localhost"}}, err
 }
 

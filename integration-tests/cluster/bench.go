@@ -1,0 +1,310 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
+)
+
+const (
+	benchRounds = 5
+	smallGets   = 8000
+	smallSize   = 1 << 10
+	atOnce      = 64
+	bulkSize    = 512 << 20
+	manyOrigins = 10_000
+)
+
+// bench measures what a hop costs, and what many origins do, and writes it as a page.
+func bench(ctx context.Context, o *options, dir string, out io.Writer) error {
+	began := time.Now()
+	fmt.Fprintf(out, `# What a cluster costs
+
+    make bench-cluster
+
+Processes on one machine, the load and the origins among them: %d cores, load %s, %s, %s.
+
+`, runtime.NumCPU(), loadAverage(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+	for _, part := range []func(context.Context, *options, string, io.Writer) error{benchHop, benchMany} {
+		if err := part(ctx, o, dir, out); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out, "Measured in %v; at its end the load was %s.\n", time.Since(began).Round(time.Second), loadAverage())
+	return nil
+}
+
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if fields := strings.Fields(string(text)); err == nil && len(fields) > 0 {
+		return fields[0]
+	}
+	return "unknown"
+}
+
+// sample is one round of a row.
+type sample struct {
+	rate float64          // requests, or MB, a second
+	p99  time.Duration    // of requests
+	cpu  [3]time.Duration // of the first node, the second and c: for a request, or a GiB
+}
+
+// median returns that of each number by itself.
+func median(list []sample) (m sample) {
+	number := func(get func(sample) float64) float64 {
+		values := make([]float64, len(list))
+		for i, s := range list {
+			values[i] = get(s)
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	m.rate = number(func(s sample) float64 { return s.rate })
+	m.p99 = time.Duration(number(func(s sample) float64 { return float64(s.p99) }))
+	for i := range m.cpu {
+		m.cpu[i] = time.Duration(number(func(s sample) float64 { return float64(s.cpu[i]) }))
+	}
+	return m
+}
+
+// benchHop asks for the same by the node that has the origin, and by another.
+func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error {
+	two := *o
+	two.nodes, two.origins, two.spread = 2, 0, 1
+	w, err := newWorld(&two, dir)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.up(ctx, io.Discard); err != nil {
+		return err
+	}
+	w.cs[1].Stop() // the other one is the first node's
+	root := filepath.Join(dir, "root")
+	if err := errors.Join(os.WriteFile(filepath.Join(root, "small"), make([]byte, smallSize), 0o644), os.WriteFile(filepath.Join(root, "bulk"), nil, 0o644),
+		os.Truncate(filepath.Join(root, "bulk"), bulkSize)); err != nil {
+		return err
+	}
+	if err := until(ctx, comeback, func() error {
+		_, there, err := w.nodes[0].others(ctx)
+		if err == nil && there > 0 {
+			err = errors.New("the second c is still there")
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "## A hop\n\nMedians of %d rounds in turn. \"P1\" is the node that the visitor asks, \"P2\" the one that C is connected to; without a hop they are one.\n\n", benchRounds)
+	fmt.Fprintf(out, "| | rate | p99, ms | CPU of P1 | of P2 | of C |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, row := range []struct {
+		what, path, unit string
+		requests, conns  int
+		per              float64 // CPU is for so many requests
+		cpu              string  // its unit
+		scale            time.Duration
+	}{
+		{fmt.Sprintf("GET of 1 KiB, %d at once", atOnce), "small", "/s", smallGets, atOnce, 1, "us", time.Microsecond},
+		{"one download of 512 MiB", "bulk", "MB/s", 1, 1, float64(bulkSize) / (1 << 30), "ms/GiB", time.Millisecond},
+	} {
+		var near, far []sample
+		for round := range benchRounds + 1 {
+			for _, hop := range []bool{false, true} {
+				asked := w.nodes[0]
+				if hop {
+					asked = w.nodes[1]
+				}
+				s, err := w.load(ctx, asked, hop, row.path, row.requests, row.conns, row.per)
+				if err != nil {
+					return err
+				}
+				switch {
+				case round == 0: // to warm up
+				case hop:
+					far = append(far, s)
+				default:
+					near = append(near, s)
+				}
+			}
+		}
+		a, b := median(near), median(far)
+		cell := func(d time.Duration) string { return fmt.Sprintf("%d %s", d/row.scale, row.cpu) }
+		fmt.Fprintf(out, "| %s, no hop | %.0f %s | %.1f | %s | | %s |\n", row.what, a.rate, row.unit, a.p99.Seconds()*1e3, cell(a.cpu[0]), cell(a.cpu[2]))
+		fmt.Fprintf(out, "| %s, one hop | %.0f %s | %.1f | %s | %s | %s |\n", row.what, b.rate, row.unit, b.p99.Seconds()*1e3, cell(b.cpu[0]), cell(b.cpu[1]), cell(b.cpu[2]))
+		pair, with := a.cpu[0]+a.cpu[2], b.cpu[0]+b.cpu[1]+b.cpu[2]
+		fmt.Fprintf(out, "| with a hop to without | %.2f | | all: %.2f | of what both cost without: %.2f | |\n",
+			b.rate/a.rate, float64(with)/float64(pair), float64(b.cpu[1])/float64(pair))
+	}
+	fmt.Fprintln(out)
+	return nil
+}
+
+// load asks one node. In cpu[0] is that node's, in cpu[1] the other's with a hop.
+func (w *world) load(ctx context.Context, asked *node, hop bool, path string, requests, conns int, per float64) (s sample, err error) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: conns, DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	used := func() (all [3]time.Duration) {
+		for i, p := range []*process.Process{asked.now, w.nodes[0].now, w.cs[0]} {
+			all[i], _ = process.CPU([]*process.Process{p})
+		}
+		return all
+	}
+	var mu sync.Mutex
+	var took []time.Duration // guarded by mu, as what follows
+	var bytes int64
+	var failed error
+	before, began := used(), time.Now()
+	var asking sync.WaitGroup
+	for range conns {
+		// Ends with its requests, or ctx.
+		asking.Go(func() {
+			for range requests / conns {
+				at := time.Now()
+				n, err := get(ctx, client, asked, path)
+				mu.Lock()
+				took, bytes, failed = append(took, time.Since(at)), bytes+n, errors.Join(failed, err)
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	asking.Wait()
+	lasted, after := time.Since(began), used()
+	if failed != nil {
+		return s, failed
+	}
+	slices.Sort(took)
+	s.rate, s.p99 = float64(len(took))/lasted.Seconds(), took[len(took)*99/100]
+	if requests == 1 {
+		s.rate = float64(bytes) / 1e6 / lasted.Seconds()
+	}
+	for i := range s.cpu {
+		if i != 1 || hop {
+			s.cpu[i] = time.Duration(float64(after[i]-before[i]) / float64(requests) / per)
+		}
+	}
+	return s, nil
+}
+
+func get(ctx context.Context, client *http.Client, n *node, path string) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.front+"/"+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Host = fileOrigin + "." + domain
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("%s: %s", n.id, resp.Status)
+	}
+	return io.Copy(io.Discard, resp.Body)
+}
+
+// benchMany has many origins at five nodes, of which one is killed.
+func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error {
+	five := *o
+	five.nodes, five.origins, five.spread = len(nodeNames), 0, 1
+	five.file = filepath.Join(dir, "tokens")
+	var tokens strings.Builder
+	for range 1 + o.many/200 { // at each node a part of them
+		five.tokens = append(five.tokens, rand.Text())
+		fmt.Fprintln(&tokens, five.tokens[len(five.tokens)-1], "*")
+	}
+	if err := os.WriteFile(five.file, []byte(tokens.String()), 0o600); err != nil {
+		return err
+	}
+	w, err := newWorld(&five, dir)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.up(ctx, io.Discard); err != nil {
+		return err
+	}
+	memory := func() string {
+		var list []string
+		for _, n := range w.nodes {
+			bytes, _ := process.Resident([]*process.Process{n.now})
+			list = append(list, fmt.Sprint(bytes/1e6))
+		}
+		return strings.Join(list, ", ")
+	}
+	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to one, in a process that all share.\n\n| | |\n| --- | --- |\n", o.many)
+	fmt.Fprintf(out, "| memory of each node without them, MB | %s |\n", memory())
+	began := time.Now()
+	for i := range o.many {
+		if err := w.agent(i); err != nil {
+			return err
+		}
+	}
+	have := func() error { return w.have(ctx, o.many+len(w.cs)) }
+	if err := until(ctx, 10*comeback, have); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "| all are connected, and known to all nodes, after | %v |\n", time.Since(began).Round(100*time.Millisecond))
+	fmt.Fprintf(out, "| memory of each node with its share of them, and the names of the others', MB | %s |\n", memory())
+	victim := w.nodes[len(w.nodes)-1]
+	if err := victim.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	began = time.Now()
+	w.nodes = w.nodes[:len(w.nodes)-1]
+	if err := until(ctx, 10*comeback, have); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "| one is killed: its share is at the other nodes, and known to all, after | %v |\n", time.Since(began).Round(100*time.Millisecond))
+	w.nodes = append(w.nodes, victim)
+	began = time.Now()
+	if err := victim.start(); err != nil {
+		return err
+	}
+	if err := until(ctx, comeback, func() error {
+		linked, there, err := victim.others(ctx)
+		if err == nil && (linked < len(w.nodes)-1 || there < o.many) {
+			err = fmt.Errorf("%d links, %d sessions", linked, there)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "| it is started again, and has the tables of the others, after | %v |\n\n", time.Since(began).Round(10*time.Millisecond))
+	return nil
+}
+
+// have reports whether the nodes that run have so many sessions, and each knows all.
+func (w *world) have(ctx context.Context, sessions int) error {
+	total := 0
+	for _, n := range w.nodes {
+		linked, there, err := n.others(ctx)
+		if err != nil {
+			return err
+		}
+		if linked != len(w.nodes)-1 {
+			return fmt.Errorf("%s has the tables of %d", n.id, linked)
+		}
+		total += there
+	}
+	if got := total / (len(w.nodes) - 1); got < sessions {
+		return fmt.Errorf("%d of %d sessions are there", got, sessions)
+	}
+	return nil
+}
