@@ -232,6 +232,10 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	if err := os.WriteFile(five.file, []byte(tokens.String()), 0o600); err != nil {
 		return err
 	}
+	alone, err := benchAlone(ctx, &five, dir)
+	if err != nil {
+		return err
+	}
 	w, err := newWorld(&five, dir)
 	if err != nil {
 		return err
@@ -249,6 +253,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 		return strings.Join(list, ", ")
 	}
 	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to one, in a process that all share.\n\n| | |\n| --- | --- |\n", o.many)
+	fmt.Fprintf(out, "| memory of a p that is one by itself, with a fifth of them, MB | %d |\n", alone/1e6)
 	fmt.Fprintf(out, "| memory of each node without them, MB | %s |\n", memory())
 	began := time.Now()
 	for i := range o.many {
@@ -288,6 +293,43 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	}
 	fmt.Fprintf(out, "| it is started again, and has the tables of the others, after | %v |\n\n", time.Since(began).Round(10*time.Millisecond))
 	return nil
+}
+
+// benchAlone returns the memory of a p without a cluster that has a node's share.
+func benchAlone(ctx context.Context, o *options, dir string) (int64, error) {
+	one := *o
+	one.nodes = 2 // of which one is started, without what makes it a node
+	w, err := newWorld(&one, dir)
+	if err != nil {
+		return 0, err
+	}
+	n := w.nodes[0]
+	w.nodes = w.nodes[:1]
+	defer w.close()
+	n.args = []string{
+		"--front", n.front, "--control", n.control, "--admin", n.admin, "--domain", domain,
+		"--cert", filepath.Join(o.certs, "p.pem"), "--key", filepath.Join(o.certs, "p.key"), "--token-file", o.tokenFile(),
+	}
+	if err := n.start(); err != nil {
+		return 0, err
+	}
+	share := o.many / len(nodeNames)
+	for i := range share {
+		if err := w.agent(i); err != nil {
+			return 0, err
+		}
+	}
+	for i := range share {
+		if err := until(ctx, comeback, func() error {
+			if name := fmt.Sprint("n", i); !n.ready(ctx, name) {
+				return fmt.Errorf("%s is not there", name)
+			}
+			return nil
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return process.Resident([]*process.Process{n.now})
 }
 
 // have reports whether the nodes that run have so many sessions, and each knows all.
