@@ -82,6 +82,7 @@ func (t *Table) Disconnect(name Name) int {
 }
 
 var errDisconnected = errors.New("the operator has it connect anew")
+
 // Retire has m take no more requests and finish what it serves, as when another
 // registration has replaced it: its C has connected to another node since.
 func (t *Table) Retire(m *Member) {
