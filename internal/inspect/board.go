@@ -175,7 +175,7 @@ type entry struct {
 	why            string
 	revoked        bool
 	refused        time.Time // when it was refused first since it was there
-	refusal        Refusal   // the last one
+	refusal        *Refusal  // the last one, nil if there was none
 	trend          *trend    // nil before its first request
 }
 
@@ -360,7 +360,7 @@ func (b *Board) servedLocked(origin string, e *entry) {
 		b.changedLocked(origin, Connected, "")
 	}
 	e.serving = true
-	e.revoked, e.refused, e.refusal, e.why = false, time.Time{}, Refusal{}, ""
+	e.revoked, e.refused, e.refusal, e.why = false, time.Time{}, nil, ""
 }
 
 // SessionLeaves notes that one takes no more requests, or that it was closed because
@@ -530,7 +530,7 @@ func (e *entry) origin(sessions []Session) Origin {
 		}
 	}
 	if !e.refused.IsZero() {
-		r := e.refusal
+		r := *e.refusal
 		o.LastRefusal = &r
 	}
 	switch {

@@ -56,7 +56,7 @@ func (b *Board) Refused(r Refusal) {
 		if e.refused.IsZero() {
 			e.refused = r.Time
 		}
-		e.refusal = r
+		e.refusal = &r
 	}
 }
 
