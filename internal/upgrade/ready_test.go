@@ -3,7 +3,12 @@
 package upgrade
 
 import (
+	"context"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,5 +69,60 @@ func TestStoppedBeforeItTookOver(t *testing.T) {
 	}
 	if _, err := tell.Write([]byte{goOn}); err == nil {
 		t.Error("it was told to take over, and nobody heard")
+	}
+}
+
+// envSilent names a FIFO to which a process of this test writes its id, and then says
+// nothing more.
+const envSilent = "SPDY_PROXY_TEST_SILENT"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(envSilent); file != "" {
+		os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())), 0)
+		for {
+			unix.Pause() // ended by the test's SIGKILL
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// A new process that does not get ready in time, or before this one is stopped, is
+// ended, and there is no other.
+func TestNeverReady(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		h     Handover
+		stops bool
+		want  string
+	}{
+		{"in time", Handover{timeout: 3 * time.Second}, false, "not ready within"},
+		{"before the stop", Handover{}, true, "is stopping"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			if err := unix.Mkfifo(fifo, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv(envSilent, fifo)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			pid := make(chan int, 1)
+			// Ends when the new process has said who it is.
+			go func() {
+				text, _ := os.ReadFile(fifo)
+				n, _ := strconv.Atoi(string(text))
+				pid <- n
+				if tt.stops {
+					stop()
+				}
+			}()
+			s, err := tt.h.Start(ctx)
+			if s != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, %v; want an error with %q", s, err, tt.want)
+			}
+			if n := <-pid; n == 0 || syscall.Kill(n, 0) != syscall.ESRCH {
+				t.Errorf("the new process, %d, is still there", n)
+			}
+		})
 	}
 }
