@@ -8,15 +8,11 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 	"github.com/amahi/spdy-proxy/internal/upgrade"
 )
-
-// liveTimeout is how long a p that lives may take to say so.
-const liveTimeout = 5 * time.Second
 
 // check is the command that finds what is wrong without starting.
 func (o *options) check() *cli.Command {
@@ -61,29 +57,19 @@ func (o *options) check() *cli.Command {
 
 // lives asks the admin port of a p with the same flags.
 func (o *options) lives(ctx context.Context, stdout io.Writer) error {
-	if o.Admin == "" {
-		return cli.Usagef("--live asks the admin port, and --admin turns it off: leave one of them out")
-	}
-	addr, err := reachable(o.Admin)
+	url, err := o.adminURL("/healthz")
 	if err != nil {
-		return cli.Usagef("--admin %q: %w; give HOST:PORT, such as localhost:1445", o.Admin, err)
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
-	if err != nil {
-		return cli.Usage(err)
-	}
-	// Not by a proxy that the environment names.
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	resp, err := askAdmin(ctx, http.MethodGet, url, "")
 	if err != nil {
 		return fmt.Errorf("p does not live: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("p does not live: http://%s/healthz answered %s", addr, resp.Status)
+		return fmt.Errorf("p does not live: %s answered %s", url, resp.Status)
 	}
-	_, err = fmt.Fprintf(stdout, "ok: http://%s/healthz\n", addr)
+	_, err = fmt.Fprintf(stdout, "ok: %s\n", url)
 	return err
 }
 

@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Flags:    o.flags,
 		Tables:   &o.tables,
 		Run:      o.run,
-		Commands: []*cli.Command{o.check(), o.token(), o.invite()},
+		Commands: []*cli.Command{o.check(), o.ctl(), o.token(), o.invite()},
 	}
 	return program.Main(ctx, args, stdout, stderr)
 }
