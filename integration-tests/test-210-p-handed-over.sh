@@ -12,12 +12,12 @@ holds "the files are at rest" wait_for 5 at_rest
 # Visitors with a connection for each request, one after the other; curl's status is
 # not 0 where a connection is refused, broken off, or answered 4xx or 5xx.
 visitor() { # number
-  local asked=0 failed=0
+  local asked=0 refused=0
   while [ -e "$work/open" ]; do
-    fetch -f -o /dev/null "http://$front/image.jpg" 2>>"$work/errors" || failed=$((failed + 1))
+    fetch -f -o /dev/null "http://$front/image.jpg" 2>>"$work/errors" || refused=$((refused + 1))
     asked=$((asked + 1))
   done
-  echo "$asked $failed" >"$work/$1.count"
+  echo "$asked $refused" >"$work/$1.count"
 }
 : >"$work/open" >"$work/errors"
 visitors=''
@@ -41,8 +41,8 @@ rm "$work/open"
 wait $visitors "$download"
 equal "the download across all of them" 0 "$(cat "$work/big.status")"
 same "the download: every byte" "$big" "$work/big.body"
-read -r asked failed < <(cat "$work"/[0-9].count | awk '{ asked += $1; failed += $2 } END { print asked, failed }')
-equal "requests that failed, of $asked" 0 "$failed"
+read -r asked refused < <(cat "$work"/[0-9].count | awk '{ asked += $1; failed += $2 } END { print asked, failed }')
+equal "requests that failed, of $asked" 0 "$refused"
 [ ! -s "$work/errors" ] || sed 's/^/  /' "$work/errors"
 holds "the first process has ended" wait_for 20 gone "$first"
 wait "$first"

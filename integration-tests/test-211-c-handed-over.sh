@@ -11,12 +11,12 @@ holds "the files are at rest" wait_for 5 at_rest
 
 : >"$work/open" >"$work/errors"
 visitor() {
-  local asked=0 failed=0
+  local asked=0 refused=0
   while [ -e "$work/open" ]; do
-    fetch -f -o /dev/null "http://$front/image.jpg" 2>>"$work/errors" || failed=$((failed + 1))
+    fetch -f -o /dev/null "http://$front/image.jpg" 2>>"$work/errors" || refused=$((refused + 1))
     asked=$((asked + 1))
   done
-  echo "$asked $failed" >"$work/count"
+  echo "$asked $refused" >"$work/count"
 }
 visitor &
 asking=$!
@@ -35,8 +35,8 @@ rm "$work/open"
 wait "$asking" "$download"
 equal "the download across all of them" 0 "$(cat "$work/big.status")"
 same "the download: every byte" "$big" "$work/big.body"
-read -r asked failed <"$work/count"
-equal "requests that failed, of $asked" 0 "$failed"
+read -r asked refused <"$work/count"
+equal "requests that failed, of $asked" 0 "$refused"
 [ ! -s "$work/errors" ] || sed 's/^/  /' "$work/errors"
 holds "the first process has ended" wait_for 20 gone "$first"
 wait "$first"

@@ -45,7 +45,7 @@ func TestCheck(t *testing.T) {
 			`[[origin]] "films": requests-per-second: -1`}},
 		{"a table's key is wrong", []string{"--cert", cert, "--key", key, "--token-file", token, "--config", worse}, "", 2, []string{
 			worse + `:3: unknown key "origin.alow"; did you mean "allow"`}},
-		{"no admin port to ask", []string{"--live", "--admin", ""}, "", 2, []string{"--live"}},
+		{"no admin port to ask", []string{"--live", "--admin", ""}, "", 2, []string{"--admin"}},
 		{"a bad admin port to ask", []string{"--live", "--admin", "x"}, "", 2, []string{"--admin"}},
 		{"nobody to ask", []string{"--live", "--admin", "127.0.0.1:1"}, "", 1, []string{"p does not live"}},
 	} {

@@ -182,11 +182,13 @@ func (l *Life) Start(ctx context.Context, h Handover) (*Successor, error) {
 // End is called last.
 func (l *Life) End() {
 	l.mu.Lock()
-	still := l.still
+	still, state := l.still, l.state
 	l.mu.Unlock()
 	if still != nil {
 		still()
 	}
 	l.watching.Wait()
-	RemovePIDFile(l.pidFile)
+	if state != handedOver { // since when the file is the successor's, which may be about to write it
+		RemovePIDFile(l.pidFile)
+	}
 }

@@ -4,6 +4,7 @@ package upgrade
 
 import (
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,5 +33,21 @@ func TestTakesOverWithoutPIDFile(t *testing.T) {
 	l = &Life{pidFile: file, log: slog.New(slog.DiscardHandler)}
 	if l.Started(t.Context()) == nil {
 		t.Error("one that takes over from nobody starts without its file")
+	}
+}
+
+// Who has handed over leaves the pid file to the successor, which may not have
+// written it yet.
+func TestEndLeavesTheSuccessorsPIDFile(t *testing.T) {
+	for state, left := range map[state]bool{starting: false, running: false, handedOver: true} {
+		file := filepath.Join(t.TempDir(), "pid")
+		if err := WritePIDFile(file); err != nil {
+			t.Fatal(err)
+		}
+		l := &Life{pidFile: file, state: state, log: slog.New(slog.DiscardHandler)}
+		l.End()
+		if _, err := os.Stat(file); (err == nil) != left {
+			t.Errorf("state %d: stat of the pid file after the end: %v; want it there: %v", state, err, left)
+		}
 	}
 }
