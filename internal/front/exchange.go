@@ -12,6 +12,7 @@ import (
 
 	"github.com/amahi/spdy"
 
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -80,11 +81,11 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	peer := peerOf(r)
 	e.trusted = h.trusts(peer)
 	e.head = requestHead(r)
-	e.rec = Record{
+	e.rec = Record{Record: accesslog.Record{
 		Time: time.Now(), Peer: peer, Client: peer,
 		Method: r.Method, Scheme: "http", Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
 		Referer: r.Referer(), UserAgent: r.UserAgent(), Priority: parsePriority(r.Header["Priority"]),
-	}
+	}}
 	if r.TLS != nil {
 		e.rec.Scheme = "https"
 	}
@@ -132,7 +133,7 @@ func (e *exchange) end() {
 
 	e.completeRecord()
 	if h.cfg.AccessLog != nil {
-		h.cfg.AccessLog.Write(e.rec.line())
+		h.cfg.AccessLog.Write(&e.rec.Record)
 	}
 	if h.cfg.OnDone != nil {
 		h.cfg.OnDone(&e.rec)

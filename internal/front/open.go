@@ -3,6 +3,8 @@ package front
 import (
 	"slices"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/accesslog"
 )
 
 // What an exchange waits for. Its name is fixed from phaseRouted on.
@@ -43,10 +45,10 @@ func (h *Handler) Open(max int) (open []Record, phase []string) {
 	slices.SortFunc(found, func(a, b *exchange) int { return a.rec.Time.Compare(b.rec.Time) })
 	for _, e := range found[:min(len(found), max)] {
 		p := e.phase.Load()
-		r := Record{
+		r := Record{Record: accesslog.Record{
 			Time: e.rec.Time, RequestID: e.rec.RequestID, Peer: e.rec.Peer, Client: e.rec.Client, Method: e.rec.Method, Scheme: e.rec.Scheme,
 			Host: e.rec.Host, URI: e.rec.URI, Proto: e.rec.Proto, UserAgent: e.rec.UserAgent, Duration: now.Sub(e.rec.Time),
-		}
+		}}
 		if p >= phaseRouted {
 			r.Origin = e.rec.Origin
 		}
