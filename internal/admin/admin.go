@@ -108,12 +108,7 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 // ServeHTTP implements http.Handler.
 func (p *Port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := w.Header()
-	head.Set("Cache-Control", "no-store")
-	head.Set("Content-Security-Policy", contentPolicy)
-	head.Set("Cross-Origin-Resource-Policy", "same-origin")
-	head.Set("Referrer-Policy", "no-referrer")
-	head.Set("X-Content-Type-Options", "nosniff")
-	head.Set("X-Frame-Options", "DENY")
+	hostguard.Headers(head, contentPolicy)
 	if !p.hosts.Allows(r) {
 		http.Error(w, "The admin port answers to localhost, to the address it listens on, or to an --admin-host, not to this name.", http.StatusForbidden)
 		return

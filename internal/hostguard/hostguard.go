@@ -12,6 +12,17 @@ import (
 	"strings"
 )
 
+// Headers sets what each answer of such a port bears: no page of another site frames
+// or embeds it, nothing of it is kept, and its own pages do what contentPolicy lets them.
+func Headers(h http.Header, contentPolicy string) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+}
+
 // Guard knows by which names a port may be called.
 type Guard struct {
 	bound string     // the host listened on, lower case, "" for every address

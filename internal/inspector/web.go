@@ -75,13 +75,8 @@ type web struct {
 
 func (s *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", contentPolicy)
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	hostguard.Headers(h, contentPolicy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
 	if !s.hosts.Allows(r) {
 		http.Error(w, "The inspector answers to localhost, or to the address it listens on, not to this name.", http.StatusForbidden)
 		return
