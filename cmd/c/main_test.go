@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,15 +9,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/cli/clitest"
 	"github.com/amahi/spdy-proxy/internal/originserver/proxytest"
 	"github.com/amahi/spdy-proxy/internal/testlog"
 )
@@ -254,29 +252,4 @@ func TestBadStart(t *testing.T) {
 }
 
 // What help prints fits a terminal, of every command.
-func TestHelp(t *testing.T) {
-	help := func(args ...string) string {
-		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, &stdout, &stderr); status != 0 {
-			t.Errorf("%q: exit status %d, %q", args, status, stderr.String())
-		}
-		for line := range strings.Lines(stdout.String()) {
-			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 {
-				t.Errorf("%q: a line of more than 80 columns: %q", args, line)
-			}
-		}
-		return stdout.String()
-	}
-	var below func(text string, path []string)
-	below = func(text string, path []string) {
-		_, list, _ := strings.Cut(text, "\nCommands:\n")
-		list, _, _ = strings.Cut(list, "\n\n")
-		for line := range strings.Lines(list) {
-			if words := strings.Fields(line); len(words) > 0 && !strings.HasPrefix(line, "   ") {
-				command := append(slices.Clone(path), words[0])
-				below(help(append(command, "--help")...), command)
-			}
-		}
-	}
-	below(help("--help"), nil)
-}
+func TestHelp(t *testing.T) { clitest.HelpFits(t, run) }

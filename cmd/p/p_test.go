@@ -5,14 +5,13 @@ import (
 	"context"
 	"net"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/cli/clitest"
 )
 
 // The contract's table of p's flags, with their defaults.
@@ -103,29 +102,4 @@ func TestExitStatus(t *testing.T) {
 }
 
 // What help prints fits a terminal, of every command.
-func TestHelp(t *testing.T) {
-	help := func(args ...string) string {
-		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, &stdout, &stderr); status != 0 {
-			t.Errorf("%q: exit status %d, %q", args, status, stderr.String())
-		}
-		for line := range strings.Lines(stdout.String()) {
-			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 {
-				t.Errorf("%q: a line of more than 80 columns: %q", args, line)
-			}
-		}
-		return stdout.String()
-	}
-	var below func(text string, path []string)
-	below = func(text string, path []string) {
-		_, list, _ := strings.Cut(text, "\nCommands:\n")
-		list, _, _ = strings.Cut(list, "\n\n")
-		for line := range strings.Lines(list) {
-			if words := strings.Fields(line); len(words) > 0 && !strings.HasPrefix(line, "   ") {
-				command := append(slices.Clone(path), words[0])
-				below(help(append(command, "--help")...), command)
-			}
-		}
-	}
-	below(help("--help"), nil)
-}
+func TestHelp(t *testing.T) { clitest.HelpFits(t, run) }

@@ -90,6 +90,7 @@ var arrows = map[string][]string{
 	"internal/spdy/benchmark": nil,
 	"internal/spdy/interop":   nil,
 
+	"internal/cli/clitest":            nil,
 	"internal/control/controltest":    nil,
 	"internal/upgrade/upgradetest":    nil,
 	"internal/originserver/proxytest": {"internal/control", "internal/control/controltest", "internal/spdy"},
