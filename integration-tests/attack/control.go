@@ -143,13 +143,7 @@ func silent(ctx context.Context, t *target) {
 		if made.Add(1) >= int64(n+min(n, 64)) {
 			t.ready()
 		}
-		io.Copy(io.Discard, conn)
-		// Who is thrown out is back soon, but not at once: it does not notice.
-		select {
-		case <-time.After(silentPause):
-		case <-ctx.Done():
-		}
-		return errors.New("closed")
+		return thrownOut(ctx, conn)
 	})
 }
 
@@ -166,13 +160,19 @@ func silentByFront(ctx context.Context, t *target) {
 		if made.Add(1) == int64(n) {
 			t.ready()
 		}
-		io.Copy(io.Discard, conn)
-		select {
-		case <-time.After(silentPause):
-		case <-ctx.Done():
-		}
-		return errors.New("closed")
+		return thrownOut(ctx, conn)
 	})
+}
+
+// thrownOut returns when a silent connection that was closed is to come back: soon, but
+// not at once, since whoever is thrown out does not notice.
+func thrownOut(ctx context.Context, conn net.Conn) error {
+	io.Copy(io.Discard, conn)
+	select {
+	case <-time.After(silentPause):
+	case <-ctx.Done():
+	}
+	return errors.New("closed")
 }
 
 // silentPause is how long a silent connection takes to come back.
