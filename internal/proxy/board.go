@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"cmp"
+
 	"github.com/amahi/spdy-proxy/internal/admin"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
@@ -30,13 +32,17 @@ func (p *Proxy) nameOrigins() {
 // boardSessions returns the sessions that are there.
 func (p *Proxy) boardSessions() []inspect.Session {
 	var sessions []inspect.Session
+	var places map[string]string
+	if p.cluster != nil {
+		places = p.cluster.places()
+	}
 	for _, o := range p.origins.Snapshot() {
 		for _, c := range o.Sessions {
 			st := c.Stats()
 			remote, open := c.RemoteAddr(), c.InFlight()
 			if c.Node() != "" {
 				// Of what is open on another node's, this one shows what went from here.
-				remote, open = "at "+p.cluster.where(c.Node()), st.StreamsOpen
+				remote, open = "at "+cmp.Or(places[c.Node()], c.Node()), st.StreamsOpen
 			}
 			resets := uint64(0)
 			for i := range st.ResetsSent {

@@ -28,12 +28,13 @@ func (c *cluster) state() admin.Cluster {
 	return s
 }
 
-// where says where a node is, for people.
-func (c *cluster) where(id string) string {
+// places says where each node with a site is, for people.
+func (c *cluster) places() map[string]string {
+	places := make(map[string]string)
 	for _, n := range c.registry.Nodes() {
-		if n.ID == id && n.Site != "" {
-			return id + " (" + n.Site + ")"
+		if n.Site != "" {
+			places[n.ID] = n.ID + " (" + n.Site + ")"
 		}
 	}
-	return id
+	return places
 }
