@@ -150,17 +150,20 @@ func (s *Session) discarded(st *Stream, n int) {
 
 // remoteFin takes the peer's FIN.
 func (s *Session) remoteFin(st *Stream) {
-	if st.body.want >= 0 && st.body.got < st.body.want {
+	whole := st.body.want < 0 || st.body.got >= st.body.want
+	if !whole {
 		s.wrongLength(st, true)
 		if s.server != nil {
 			return
 		}
-	} else {
-		st.recv.buf.end(io.EOF)
 	}
 	s.mu.Lock()
-	defer s.unlock()
 	s.closeRemoteLocked(st)
+	s.unlock()
+	if whole {
+		// Who has read the end finds the stream gone, if this side has ended it, too.
+		st.recv.buf.end(io.EOF)
+	}
 }
 
 // wrongLength ends a body that is not as long as its content-length. A server
