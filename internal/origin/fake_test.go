@@ -137,6 +137,13 @@ func (f *fake) Close() {
 func (f *fake) Done() <-chan struct{}      { return f.done }
 func (f *fake) GoingAway() <-chan struct{} { return f.going }
 
+func (f *fake) AfterGoingAway(do func()) {
+	go func() { // ends with the fake
+		<-f.going
+		do()
+	}()
+}
+
 func (f *fake) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

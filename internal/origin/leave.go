@@ -10,10 +10,10 @@ import (
 	"github.com/amahi/spdy"
 )
 
-// watch takes m out of the table as it leaves and ends.
+// watch takes m out of the table, where it goes away already, and again when it has
+// ended.
 func (t *Table) watch(e *entry, m *Member) {
 	defer t.running.Done()
-	<-m.GoingAway()
 	why := m.Err()
 	t.mu.Lock()
 	e.leave(m)

@@ -17,6 +17,7 @@ type Session interface {
 	Close()
 	Done() <-chan struct{}
 	GoingAway() <-chan struct{}
+	AfterGoingAway(func())
 	Err() error
 	Available() int
 	InFlight() int

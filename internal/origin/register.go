@@ -123,7 +123,7 @@ func (t *Table) Register(r Registration) (*Member, error) {
 
 	t.cfg.OnEvent(Event{Kind: Connected, Member: m, Sessions: sessions})
 	// Ends with the session; Shutdown waits for it.
-	go t.watch(e, m)
+	m.AfterGoingAway(func() { t.watch(e, m) })
 	for _, old := range replaced {
 		t.emit(Replaced, old, nil)
 		// Ends within Drain, or with ctx; Shutdown waits for it.

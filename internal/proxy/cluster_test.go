@@ -543,6 +543,7 @@ type still struct {
 }
 
 func (s *still) GoingAway() <-chan struct{}     { return s.end }
+func (s *still) AfterGoingAway(f func())        { go func() { <-s.end; f() }() } // ends with the session
 func (s *still) Done() <-chan struct{}          { return s.end }
 func (s *still) Close()                         { s.one.Do(func() { close(s.end) }) }
 func (s *still) Shutdown(context.Context) error { s.Close(); return nil }

@@ -32,6 +32,7 @@ type closing struct {
 	got        bool // a GOAWAY
 	gotLast    uint32
 	gotStatus  GoAwayStatus
+	tell       []func()    // see AfterGoingAway
 	lastResort *time.Timer // closes the connection
 
 	ended atomic.Bool  // err is set: what still comes is read and dropped
@@ -98,6 +99,10 @@ func (s *Session) goingLocked() {
 	case <-s.going:
 	default:
 		close(s.going)
+		for _, f := range s.closing.tell {
+			go f() // ends when it likes, as with context.AfterFunc
+		}
+		s.closing.tell = nil
 	}
 	for _, w := range s.admission.waiters {
 		close(w.ready)

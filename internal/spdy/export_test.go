@@ -16,3 +16,10 @@ func (s *Session) SetNextPing(id uint32) {
 	defer s.mu.Unlock()
 	s.ping.next = id
 }
+
+// Rests reports whether the session has no writer, since it has nothing to write.
+func (s *Session) Rests() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running && !s.writing
+}

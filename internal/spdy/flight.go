@@ -9,15 +9,19 @@ import (
 	"time"
 )
 
-// flightSize is how many frames a session remembers; they take 4 KiB.
-const flightSize = 256
+// flightSize is how many frames a session remembers; they take 4 KiB. A session has
+// room for few to begin with: most of those that only wait say little in hours.
+const (
+	flightSize  = 256
+	flightBegin = 16
+)
 
 // flightRecorder is the last frames of a session, as they were received, and as they
 // had been written. Guarded by Session.mu: at each frame somebody has it anyway, and a
 // lock of its own would go to and fro between the reader and the writer.
 type flightRecorder struct {
-	n    uint64 // frames so far
-	ring [flightSize]flightRecord
+	n    uint64         // frames so far
+	ring []flightRecord // the newest, frame i at i%len; grows while all of them fit
 }
 
 // flightRecord is one frame, packed: when has the microseconds since the session's
@@ -33,7 +37,12 @@ const (
 )
 
 func (r *flightRecorder) add(f flightRecord) {
-	r.ring[r.n%flightSize] = f
+	if n := len(r.ring); r.n == uint64(n) && n < flightSize {
+		// Its records are at their own numbers still, and stay there.
+		r.ring = append(make([]flightRecord, 0, max(flightBegin, 2*n)), r.ring...)
+		r.ring = r.ring[:cap(r.ring)]
+	}
+	r.ring[r.n%uint64(len(r.ring))] = f
 	r.n++
 }
 
@@ -125,11 +134,12 @@ type Frames []FrameRecord
 // has ended. What is just being written is not among them.
 func (s *Session) Frames() Frames {
 	s.mu.Lock()
-	ring, n := s.flight.ring, s.flight.n
+	ring, n := slices.Clone(s.flight.ring), s.flight.n
 	s.unlock()
-	frames := make(Frames, 0, min(n, flightSize))
-	for i := n - uint64(cap(frames)); i < n; i++ {
-		f := ring[i%flightSize]
+	kept := min(n, uint64(len(ring)))
+	frames := make(Frames, 0, kept)
+	for i := n - kept; i < n; i++ {
+		f := ring[i%uint64(len(ring))]
 		frames = append(frames, FrameRecord{f.info(), s.started.Add(time.Duration(f.when>>17) * time.Microsecond)})
 	}
 	slices.SortStableFunc(frames, func(a, b FrameRecord) int { return a.Time.Compare(b.Time) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -16,7 +17,8 @@ func protocolError(format string, args ...any) *SessionError {
 
 // reader is what only readLoop has to do with.
 type reader struct {
-	br      *bufio.Reader
+	br      *bufio.Reader // nil while a session above TLS waits for a frame: see readHeader
+	head    [frameHeaderLen]byte
 	inflate inflater
 	fields  []field // of the block decoded last
 	names   canonicalizer
@@ -37,11 +39,13 @@ func (s *Session) readLoop() {
 		}
 	}
 	s.drain()
+	s.giveReadBuffer()
 }
 
 // drain reads what the peer still sends, until its EOF or the deadline that
 // end has set.
 func (s *Session) drain() {
+	s.takeReadBuffer()
 	io.Copy(io.Discard, s.reader.br)
 }
 
@@ -69,17 +73,57 @@ func lostError(err error) *SessionError {
 	return &SessionError{Status: GoAwayInternalError, Cause: fmt.Errorf("%w: %w", ErrLost, err)}
 }
 
-// readFrame reads one frame and acts on it.
-func (s *Session) readFrame() error {
-	b, err := s.reader.br.Peek(frameHeaderLen)
-	if err != nil {
+// readBuffer is the size in bytes of what is read at once, but for DATA.
+const readBuffer = 4 << 10
+
+var readBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+
+func (s *Session) takeReadBuffer() {
+	if s.reader.br == nil {
+		s.reader.br = readBuffers.Get().(*bufio.Reader)
+		s.reader.br.Reset(sessionReader{s})
+	}
+}
+
+func (s *Session) giveReadBuffer() {
+	if br := s.reader.br; br != nil {
+		s.reader.br = nil
+		br.Reset(nil)
+		readBuffers.Put(br)
+	}
+}
+
+// readHeader reads the header of the next frame. Above TLS, which has what came with
+// it, nobody waits with a buffer in hand: there may be thousands that do. Without TLS
+// it would be another call of the system for each frame.
+func (s *Session) readHeader() (frameHeader, error) {
+	if s.tls == nil || s.reader.br != nil && s.reader.br.Buffered() > 0 {
+		s.takeReadBuffer()
+		b, err := s.reader.br.Peek(frameHeaderLen)
 		if err == io.EOF && len(b) > 0 {
 			err = io.ErrUnexpectedEOF
 		}
+		if err != nil {
+			return frameHeader{}, err
+		}
+		s.reader.br.Discard(frameHeaderLen)
+		return parseFrameHeader(b), nil
+	}
+	s.giveReadBuffer()
+	_, err := io.ReadFull(sessionReader{s}, s.reader.head[:])
+	s.takeReadBuffer()
+	if err != nil {
+		return frameHeader{}, err
+	}
+	return parseFrameHeader(s.reader.head[:]), nil
+}
+
+// readFrame reads one frame and acts on it.
+func (s *Session) readFrame() error {
+	h, err := s.readHeader()
+	if err != nil {
 		return err
 	}
-	h := parseFrameHeader(b)
-	s.reader.br.Discard(frameHeaderLen)
 	if !h.control() {
 		return s.readData(h)
 	}
@@ -233,7 +277,7 @@ func (s *Session) refuseTooLarge(h frameHeader) {
 
 // readPayload returns the next n bytes, valid until the next read.
 func (s *Session) readPayload(n int) ([]byte, error) {
-	if n <= s.reader.br.Size() {
+	if n <= readBuffer {
 		b, err := s.reader.br.Peek(n)
 		if err != nil {
 			return nil, unexpected(err)

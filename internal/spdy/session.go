@@ -1,7 +1,6 @@
 package spdy
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -30,6 +29,7 @@ type Session struct {
 	remoteAddr string
 	started    time.Time // what lastRead is reckoned from: with the monotonic clock, which nobody sets
 
+	written chan struct{} // closed when the last frames went out, or could not
 	done    chan struct{} // closed when both loops have ended and conn is closed
 	going   chan struct{} // closed when no new stream can be opened
 	workers workers
@@ -45,6 +45,8 @@ type Session struct {
 	mu sync.Mutex // see unlock
 	// Guarded by mu, which is never held across a read, a write or a callback.
 	wake      sync.Cond // the writer's
+	running   bool      // since Serve
+	writing   bool      // there is a writer, or there will be none any more
 	served    bool
 	err       *SessionError // why it has ended, nil before
 	closing   closing
@@ -68,6 +70,7 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		cfg:     c.withDefaults(),
 		server:  server,
 		started: time.Now(),
+		written: make(chan struct{}),
 		done:    make(chan struct{}),
 		going:   make(chan struct{}),
 		streams: make(map[uint32]*Stream),
@@ -85,7 +88,6 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 	if addr := conn.RemoteAddr(); addr != nil {
 		s.remoteAddr = addr.String()
 	}
-	s.reader.br = bufio.NewReaderSize(sessionReader{s}, 4<<10)
 	s.writer.deflate.level = s.cfg.CompressionLevel
 	s.baseCtx, s.endBase = context.WithCancel(context.Background())
 	if server != nil {
@@ -176,16 +178,12 @@ func (s *Session) serve() {
 		state := hs.ConnectionState()
 		s.tls = &state
 	}
-	written := make(chan struct{})
-	// Ends when the session has ended and its last frames went out or could
-	// not; waited for below.
-	go func() {
-		defer close(written)
-		s.writeLoop()
-	}()
+	s.mu.Lock()
+	s.startWriterLocked()
+	s.unlock()
 	s.readLoop()
 	s.workers.close()
-	<-written
+	<-s.written
 	s.conn.Close()
 	s.stopTimers()
 	s.endBase()
@@ -206,6 +204,19 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 // sent or received, the last stream id was given out (which sends one), or the
 // session has ended. Open streams may go on.
 func (s *Session) GoingAway() <-chan struct{} { return s.going }
+
+// AfterGoingAway has f called, on a goroutine of its own, when GoingAway is closed;
+// nobody has to wait for that.
+func (s *Session) AfterGoingAway(f func()) {
+	s.mu.Lock()
+	defer s.unlock()
+	select {
+	case <-s.going:
+		go f() // ends when it likes, as with context.AfterFunc
+	default:
+		s.closing.tell = append(s.closing.tell, f)
+	}
+}
 
 // Err says why no new stream can be opened; nil while one can.
 func (s *Session) Err() error {

@@ -34,16 +34,37 @@ type outData struct {
 const smallFrame = 4 << 10
 
 // wakeLocked tells the writer that there is something to write.
-func (s *Session) wakeLocked() { s.wake.Signal() }
+func (s *Session) wakeLocked() {
+	if s.running && !s.writing {
+		s.startWriterLocked()
+	}
+	s.wake.Signal()
+}
+
+func (s *Session) startWriterLocked() {
+	s.running, s.writing = true, true
+	// Ends when the session has ended and its last frames went out or could not,
+	// which serve waits for; or when it rests.
+	go func() {
+		if !s.writeLoop() {
+			return
+		}
+		s.mu.Lock()
+		s.flownLocked()
+		s.unlock()
+		close(s.written)
+	}()
+}
 
 // writeLoop is the only writer of the connection. It ends when the session has
-// ended and the last frames are out, or could not be written.
-func (s *Session) writeLoop() {
-	defer func() {
-		s.mu.Lock()
-		defer s.unlock()
-		s.flownLocked()
-	}()
+// ended and the last frames are out, or could not be written, and reports true.
+//
+// It rests, and reports false, when all that it has written lately was of no stream,
+// and there is none: a session that only waits, as thousands may do, has no stack and
+// no buffer for a writer, and the next frame starts another one. Where there was a
+// stream, more is likely to come; PINGs follow when that is over.
+func (s *Session) writeLoop() (ended bool) {
+	streams := false // it has written frames of streams
 	for {
 		s.mu.Lock()
 		s.flownLocked()
@@ -53,6 +74,12 @@ func (s *Session) writeLoop() {
 		}
 		for s.idleLocked() {
 			if s.writer.corked == 0 {
+				if !streams && len(s.streams) == 0 {
+					s.writer.buf, s.writer.data, s.writer.flown = nil, nil, nil
+					s.writing = false
+					s.unlock()
+					return false
+				}
 				s.wake.Wait()
 				continue
 			}
@@ -67,7 +94,7 @@ func (s *Session) writeLoop() {
 			s.unlock()
 			if err := s.uncork(); err != nil {
 				s.writeFailed(err)
-				return
+				return true
 			}
 			s.mu.Lock()
 		}
@@ -92,7 +119,9 @@ func (s *Session) writeLoop() {
 		last := s.err != nil
 		s.stats.FramesSent += uint64(s.queue.size + len(s.queue.echoes))
 		queue, echoes := s.queue.take()
+		streams = false
 		for it := queue; it != nil; it = it.next {
+			streams = streams || it.id != 0
 			if it.typ == typeSynStream {
 				it.st.sent = true
 			}
@@ -101,6 +130,7 @@ func (s *Session) writeLoop() {
 		if !last {
 			s.pickLocked()
 		}
+		streams = streams || len(s.writer.data) > 0
 		s.unlock()
 
 		err := s.writeFrames(queue, echoes)
@@ -110,11 +140,11 @@ func (s *Session) writeLoop() {
 		if err != nil {
 			s.writeFailed(err)
 			s.uncork() // an alert of TLS, it may be; the first error counts
-			return
+			return true
 		}
 		if last {
 			s.halfClose()
-			return
+			return true
 		}
 	}
 }

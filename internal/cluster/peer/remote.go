@@ -190,6 +190,14 @@ func (r *Remote) GoingAway() <-chan struct{} {
 	return r.going
 }
 
+// AfterGoingAway has f called, on a goroutine of its own, when GoingAway is closed.
+func (r *Remote) AfterGoingAway(f func()) {
+	go func() { // ends when it takes no new request, and f likes
+		<-r.GoingAway()
+		f()
+	}()
+}
+
 // Done is GoingAway: nothing here belongs to the session.
 func (r *Remote) Done() <-chan struct{} { return r.GoingAway() }
 
