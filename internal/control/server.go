@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/loglimit"
@@ -112,6 +113,8 @@ type Server struct {
 	door    chan struct{}  // holds a value while a Take waits for a place
 	rooms   chan struct{}  // as many goroutines as it holds serve connections
 	running sync.WaitGroup // one for each of them
+
+	hardened atomic.Pointer[hardened]
 
 	mu        sync.Mutex
 	listeners map[net.Listener]bool // guarded by mu, as all that follows
@@ -262,7 +265,19 @@ func (s *Server) Close() {
 }
 
 // Config returns the TLS configuration of the next connection, for Take.
-func (s *Server) Config() *tls.Config { return harden(s.TLS()) }
+func (s *Server) Config() *tls.Config {
+	given := s.TLS()
+	h := s.hardened.Load()
+	if h == nil || h.given != given {
+		h = &hardened{given, harden(given)}
+		s.hardened.Store(h)
+	}
+	return h.cfg
+}
+
+// hardened is a configuration as it was given, and as it is used: thousands of
+// connections have one of them.
+type hardened struct{ given, cfg *tls.Config }
 
 // Take serves a connection that has come to another port, and on which Protocol was
 // agreed on under Config, as if it had come here: it counts among the unfinished
