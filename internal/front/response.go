@@ -60,11 +60,6 @@ func (e *exchange) closes() bool {
 	case e.h.isLeaving():
 		// The next request is another proxy's, if it is to be anybody's.
 		return true
-	case len(e.in.TransferEncoding) > 0:
-		// Nor after a request that had a Content-Length as well (RFC 9112, 6.1).
-		// http.Server drops that, so that every request in chunks is taken for
-		// one.
-		return true
 	}
 	return false
 }
