@@ -258,6 +258,9 @@ func (s *Session) checkLength(h frameHeader) error {
 // (draft 3.1, 2.2.1 and 2.6.10.1). If its stream id is not there yet, it must be
 // the id that the peer would open next.
 func (s *Session) refuseTooLarge(h frameHeader) {
+	if s.tls != nil && h.length >= 4 {
+		s.reader.br.Peek(4) // what came with the header is still below
+	}
 	s.mu.Lock()
 	defer s.unlock()
 	id := uint32(0)

@@ -1,6 +1,7 @@
 package spdy_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -124,4 +125,29 @@ func TestAfterGoingAway(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A frame that is too large resets its stream, above TLS too, where the stream id is
+// not read with the frame's header.
+func TestTooLargeAboveTLS(t *testing.T) {
+	cert, pool := newCertificate(t)
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		s := (&spdy.Config{}).NewServerSession(tls.Server(near, &tls.Config{Certificates: []tls.Certificate{cert}}), nil)
+		peer := tls.Client(far, &tls.Config{RootCAs: pool, ServerName: "localhost"})
+		var running sync.WaitGroup
+		running.Go(func() { s.Serve() })
+		running.Go(func() {
+			peer.Write([]byte("\x80\x03\x00\x01" + "\x00\xff\xff\xff" + "\x00\x00\x00\x07" + "and so on"))
+		})
+		got, err := io.ReadAll(peer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "\x80\x03\x00\x03\x00\x00\x00\x08\x00\x00\x00\x07\x00\x00\x00\x0b"; !bytes.Contains(got, []byte(want)) {
+			t.Errorf("got %x, want RST_STREAM of stream 7 with FRAME_TOO_LARGE among it, %x", got, want)
+		}
+		peer.Close()
+		running.Wait()
+	})
 }
