@@ -15,6 +15,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/cli/clitest"
 )
 
 // call runs the program as a user does.
@@ -101,6 +103,8 @@ func TestHelpAndVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestHelpFits(t *testing.T) { clitest.HelpFits(t, run) }
 
 func TestStopOnRequest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

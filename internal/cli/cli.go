@@ -67,7 +67,7 @@ type Program struct {
 	Remarks func(*Process) []string
 
 	// Commands are what it does in place of Run when one of their names is given.
-	// A program with any, or a Daemon, has version, help, completion and man, too.
+	// Each program has version, help, completion and man, too.
 	Commands []*Command
 
 	// Signals replaces the signals of the process, for tests. Nil: those.

@@ -179,6 +179,11 @@ func TestNoDaemon(t *testing.T) {
 	if status := p.Main(t.Context(), []string{"--log-level=info"}, io.Discard, io.Discard); status != ExitUsage {
 		t.Errorf("--log-level: status %d, want 2", status)
 	}
+	for _, command := range []string{"version --json", "help", "completion bash", "man"} {
+		if output(t, p, strings.Fields(command)...) == "" {
+			t.Errorf("%s: nothing on standard output", command)
+		}
+	}
 }
 
 func TestLog(t *testing.T) {

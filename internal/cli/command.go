@@ -92,12 +92,8 @@ func newInvocation(ctx context.Context, p *Program, stdout, stderr io.Writer) *i
 		}
 		return nil
 	}
-	commands := p.Commands
-	if p.Daemon || len(commands) > 0 {
-		commands = append(append([]*Command{}, commands...), in.common()...)
-		root.SetHelpCommand(in.add(root, in.helpCommand()))
-	}
-	for _, c := range commands {
+	root.SetHelpCommand(in.add(root, in.helpCommand()))
+	for _, c := range append(append([]*Command{}, p.Commands...), in.common()...) {
 		in.add(root, c)
 	}
 	return in
@@ -194,7 +190,7 @@ func (in *invocation) helpCommand() *Command {
 	}
 }
 
-// common are the commands that every program with commands has.
+// common are the commands that every program has.
 func (in *invocation) common() []*Command {
 	var asJSON bool
 	var all []*Command

@@ -163,6 +163,27 @@ func TestVersionAsJSON(t *testing.T) {
 	}
 }
 
+// An archive of a commit says which one it is.
+func TestVersionOfAnArchive(t *testing.T) {
+	const revision = "9baa8c8d3c6a1f0e4b5d7788990011223344aabb"
+	for _, tt := range []struct {
+		text string
+		want build
+	}{
+		{"v1.2.3\n" + revision + "\n2026-11-26T01:30:00+02:00\n", build{Version: "v1.2.3", Revision: revision, Time: "2026-11-25T23:30:00Z"}},
+		{"v1.2.3-4-g9baa8c8\n" + revision + "\n2026-11-26T01:30:00Z\n", build{Version: "v1.2.3-4-g9baa8c8", Revision: revision, Time: "2026-11-26T01:30:00Z"}},
+		{"\n" + revision + "\n2026-11-26T01:30:00+02:00\n", build{Version: "v0.0.0-20261125233000-9baa8c8d3c6a", Revision: revision, Time: "2026-11-25T23:30:00Z"}},
+		{"", build{}},
+		{"\n\n\n", build{}},
+		{"v1.2.3\n" + revision + "\nyesterday\n", build{}},
+		{"$Format:%(describe)$\n$Format:%H$\n$Format:%cI$\n", build{}},
+	} {
+		if got, ok := archivedBuild(tt.text); got != tt.want || ok != (tt.want != build{}) {
+			t.Errorf("%q: got %+v, %v, want %+v", tt.text, got, ok, tt.want)
+		}
+	}
+}
+
 // What a shell asks for, and the scripts that have it ask.
 func TestCompletion(t *testing.T) {
 	var v values

@@ -14,7 +14,7 @@ import (
 func (in *invocation) manual() string {
 	var b strings.Builder
 	p := in.program
-	fmt.Fprintf(&b, ".TH %s 1 \"\" \"spdy-proxy %s\"\n.SH NAME\n%s \\- %s\n.SH SYNOPSIS\n", strings.ToUpper(p.Name), roff(buildVersion()), roff(p.Name), roff(p.Short))
+	fmt.Fprintf(&b, ".TH %s 1 \"\" \"spdy-proxy %s\"\n.SH NAME\n%s \\- %s\n.SH SYNOPSIS\n", strings.ToUpper(p.Name), roff(thisBuild().Version), roff(p.Name), roff(p.Short))
 	for i, line := range in.synopsis(in.root) {
 		if i > 0 {
 			b.WriteString(".br\n")
