@@ -18,8 +18,8 @@ type Cluster struct {
 	Taken     uint64 `json:"taken"`     // requests that came from another node
 	Stale     uint64 `json:"stale"`     // requests that another node refused, mostly for a session that it has no more
 	Snapshots uint64 `json:"snapshots"` // tables of other nodes that were asked for
-	Sent      uint64 `json:"sentBytes"` // of bodies, to other nodes
-	Got       uint64 `json:"gotBytes"`  // of bodies, from other nodes
+	Sent      uint64 `json:"sent_bytes"` // of bodies, to other nodes
+	Got       uint64 `json:"got_bytes"`  // of bodies, from other nodes
 }
 
 // Peer is another node.
@@ -34,20 +34,28 @@ type Peer struct {
 	Sessions int    `json:"sessions"` // that it has
 	Load     int    `json:"load"`     // streams open there
 	// RoundTrip is the link's, 0 if it was not measured.
-	RoundTrip time.Duration `json:"roundTripNanoseconds"`
+	RoundTrip time.Duration `json:"-"` // shown in milliseconds
 	Heard     time.Time     `json:"heard"` // its last hello
 }
 
 // apiNodes answers with the cluster as JSON.
 func (p *Port) apiNodes(w http.ResponseWriter, _ *http.Request) {
-	c := p.Config.Cluster()
-	if c.Nodes == nil {
-		c.Nodes = []Peer{}
+	type node struct {
+		Peer
+		RoundTrip float64 `json:"round_trip_ms,omitempty"`
+	}
+	var shown struct {
+		Cluster
+		Nodes []node `json:"nodes"`
+	}
+	shown.Cluster, shown.Nodes = p.Config.Cluster(), []node{}
+	for _, n := range shown.Cluster.Nodes {
+		shown.Nodes = append(shown.Nodes, node{n, ms(n.RoundTrip)})
 	}
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	_ = e.Encode(c) // A write fails when the asker left.
+	_ = e.Encode(shown) // A write fails when the asker left.
 }
 
 // Cluster has the metrics show what source says, too. It is called before there is a

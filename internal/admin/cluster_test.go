@@ -40,7 +40,7 @@ func TestCluster(t *testing.T) {
 		t.Error("a round trip that was not measured is shown")
 	}
 	r := ask(h, "GET", "http://localhost:1445/api/v1/nodes")
-	if got := body(t, r); r.StatusCode != http.StatusOK || !strings.Contains(got, `"id": "p2"`) || !strings.Contains(got, `"roundTripNanoseconds": 1000000`) {
+	if got := body(t, r); r.StatusCode != http.StatusOK || !strings.Contains(got, `"id": "p2"`) || !strings.Contains(got, `"round_trip_ms": 1`) || !strings.Contains(got, `"sent_bytes": 9`) {
 		t.Errorf("%d %s", r.StatusCode, got)
 	}
 	alone := newHandler(busy(), false)
