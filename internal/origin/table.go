@@ -176,17 +176,17 @@ func (t *Table) MaxStreams(name Name) int {
 	if e == nil || !e.served() {
 		return -1
 	}
-	n := 0
+	var n int64 // a sum of two may be more than an int of 32 bits holds
 	for _, m := range e.serving {
-		n = min(n+m.MaxStreams(), 1<<31-1)
+		n += int64(m.MaxStreams())
 	}
 	for _, m := range e.remote {
-		n = min(n+m.MaxStreams(), 1<<31-1)
+		n += int64(m.MaxStreams())
 	}
 	for _, m := range e.leaving {
-		n = min(n+m.InFlight(), 1<<31-1)
+		n += int64(m.InFlight())
 	}
-	return n
+	return int(min(n, 1<<31-1))
 }
 
 // Waiting returns how many requests wait in Acquire.

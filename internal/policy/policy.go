@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -135,7 +136,7 @@ func (c *counts) apply(r *rules) {
 
 // noLimit stands for none: what begins to be limited has its whole burst then, which
 // it would not have had with rate.Inf.
-var noLimit = rate{1e15, 1 << 40}
+var noLimit = rate{1e15, math.MaxInt}
 
 func set(l *xrate.Limiter, to rate, now time.Time) {
 	if to.perSecond == 0 {
@@ -223,7 +224,7 @@ func (v *request) Visit(client netip.Addr, now time.Time) time.Duration {
 	}
 	// An IPv6 site has many such addresses.
 	site := visitor{v.origin, addrkey.Site(client), true}
-	r.perSecond, r.burst = r.perSecond*addrkey.SiteFactor, r.burst*addrkey.SiteFactor
+	r.perSecond, r.burst = r.perSecond*addrkey.SiteFactor, min(r.burst, math.MaxInt/addrkey.SiteFactor)*addrkey.SiteFactor
 	if _, early = take(v.p.visitorLocked(site, r, now), now); early > 0 {
 		first.CancelAt(now)
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/netip"
 	"sync"
 	"testing"
@@ -87,6 +88,10 @@ func TestVisitorRateIPv6(t *testing.T) {
 	}
 	if got := visits(p, "a", "2001:db8:2:1::1", 0, 9); got != 5 {
 		t.Errorf("%d of another site passed, want 5", got)
+	}
+	p = with(t, Table{VisitorRequestsPerSecond: 1, VisitorBurst: math.MaxInt})
+	if got := visits(p, "a", "2001:db8:1:1::1", 0, 9); got != 9 {
+		t.Errorf("%d of 9 passed, of any number at once", got)
 	}
 }
 

@@ -47,8 +47,8 @@ func (s *Session) usedUpLocked() bool {
 	return s.closing.sent && s.admission.nextID > maxStreamID && s.closing.gotStatus == GoAwayOK
 }
 
-// Available returns how many streams could be opened now without waiting, 0
-// when the session is going away or has ended.
+// Available returns how many streams could be opened now without waiting, at most
+// 1<<31 - 1; 0 when the session is going away or has ended.
 func (s *Session) Available() int {
 	s.mu.Lock()
 	defer s.unlock()
@@ -58,7 +58,8 @@ func (s *Session) Available() int {
 	if s.admission.peerMax < 0 {
 		return 1<<31 - 1
 	}
-	return int(max(0, s.admission.peerMax-int64(len(s.streams)+s.admission.reserved+len(s.admission.waiters))))
+	free := s.admission.peerMax - int64(len(s.streams)+s.admission.reserved+len(s.admission.waiters))
+	return int(min(max(0, free), 1<<31-1))
 }
 
 // MaxStreams returns how many streams the peer of a client session lets it have

@@ -53,6 +53,13 @@ func TestStreamLimitIsAQueue(t *testing.T) {
 				t.Errorf("Available: got %d, want 2", n)
 			}
 
+			// More than an int of 32 bits holds.
+			h.p.Send(set(4, 1<<32-1))
+			synctest.Wait()
+			if n := h.s.Available(); n != 1<<31-1 {
+				t.Errorf("Available: got %d, want 1<<31 - 1", n)
+			}
+
 			// Lowered below what is open: existing streams go on, new ones wait.
 			a, ida := h.open("/a")
 			b, idb := h.open("/b")
