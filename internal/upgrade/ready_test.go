@@ -5,6 +5,7 @@ package upgrade
 import (
 	"context"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -79,8 +80,9 @@ const envSilent = "SPDY_PROXY_TEST_SILENT"
 func TestMain(m *testing.M) {
 	if file := os.Getenv(envSilent); file != "" {
 		os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())), 0)
-		for {
-			unix.Pause() // ended by the test's SIGKILL
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGCONT) // while a signal may come, waiting is no deadlock
+		for range c {                     // ended by the test's SIGKILL
 		}
 	}
 	os.Exit(m.Run())
