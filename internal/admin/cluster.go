@@ -14,10 +14,10 @@ type Cluster struct {
 	Site  string `json:"site,omitempty"`
 	Nodes []Peer `json:"nodes"` // the others, by id
 
-	Hops      uint64 `json:"hops"`      // requests sent to another node
-	Taken     uint64 `json:"taken"`     // requests that came from another node
-	Stale     uint64 `json:"stale"`     // requests that another node refused, mostly for a session that it has no more
-	Snapshots uint64 `json:"snapshots"` // tables of other nodes that were asked for
+	Hops      uint64 `json:"hops"`       // requests sent to another node
+	Taken     uint64 `json:"taken"`      // requests that came from another node
+	Stale     uint64 `json:"stale"`      // requests that another node refused, mostly for a session that it has no more
+	Snapshots uint64 `json:"snapshots"`  // tables of other nodes that were asked for
 	Sent      uint64 `json:"sent_bytes"` // of bodies, to other nodes
 	Got       uint64 `json:"got_bytes"`  // of bodies, from other nodes
 }
@@ -34,7 +34,7 @@ type Peer struct {
 	Sessions int    `json:"sessions"` // that it has
 	Load     int    `json:"load"`     // streams open there
 	// RoundTrip is the link's, 0 if it was not measured.
-	RoundTrip time.Duration `json:"-"` // shown in milliseconds
+	RoundTrip time.Duration `json:"-"`     // shown in milliseconds
 	Heard     time.Time     `json:"heard"` // its last hello
 }
 
