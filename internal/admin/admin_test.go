@@ -24,7 +24,6 @@ type fake struct {
 	resets       []Reset
 	open         []inspect.Request
 	certificates []Certificate
-	nodes        []Node
 	disconnected []string
 
 	board *inspect.Board
@@ -36,7 +35,6 @@ func (f *fake) Figures() Figures            { return f.figures }
 func (f *fake) Resets() []Reset             { return f.resets }
 func (f *fake) Open(int) []inspect.Request  { return f.open }
 func (f *fake) Certificates() []Certificate { return f.certificates }
-func (f *fake) Nodes() []Node               { return f.nodes }
 
 func (f *fake) Frames(origin string) []SessionFrames {
 	if origin != "film" {

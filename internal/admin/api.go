@@ -292,8 +292,8 @@ func (p *Port) apiStatus(w http.ResponseWriter, r *http.Request) {
 	for _, c := range p.Source.Certificates() {
 		s.Certificates = append(s.Certificates, certificateOf(c, s.Now))
 	}
-	for _, n := range p.Source.Nodes() {
-		s.Nodes = append(s.Nodes, nodeJSON{n.ID, n.Address, n.State, ms(n.RTT), n.Sessions, n.Self})
+	for _, n := range p.nodes() {
+		s.Nodes = append(s.Nodes, nodeJSON{n.ID, n.Addr, n.Shown(), ms(n.RoundTrip), n.Sessions, n.Self})
 	}
 	s.Changes = changesOf(p.Board.Changes("", 0, 50))
 	switch r.URL.Query().Get("series") {

@@ -10,9 +10,11 @@ import (
 
 // Cluster is what a P that is one of several knows of the others.
 type Cluster struct {
-	ID    string `json:"id"`
-	Site  string `json:"site,omitempty"`
-	Nodes []Peer `json:"nodes"` // the others, by id
+	ID       string `json:"id"`
+	Site     string `json:"site,omitempty"`
+	Addr     string `json:"addr"`     // of the peer port
+	Sessions int    `json:"sessions"` // that this node has
+	Nodes    []Node `json:"nodes"`    // the others, by id
 
 	Hops      uint64 `json:"hops"`       // requests sent to another node
 	Taken     uint64 `json:"taken"`      // requests that came from another node
@@ -22,8 +24,8 @@ type Cluster struct {
 	Got       uint64 `json:"got_bytes"`  // of bodies, from other nodes
 }
 
-// Peer is another node.
-type Peer struct {
+// Node is one P of a cluster.
+type Node struct {
 	ID       string `json:"id"`
 	Site     string `json:"site,omitempty"`
 	Version  string `json:"version,omitempty"`
@@ -38,10 +40,40 @@ type Peer struct {
 	Heard     time.Time     `json:"heard"` // its last hello
 }
 
+// Shown is the node's state in the words that an origin's has.
+func (n *Node) Shown() string {
+	switch {
+	case !n.Linked:
+		return "absent"
+	case n.State == "draining":
+		return "leaving"
+	}
+	return "connected"
+}
+
+// shownNode is a node on the status page.
+type shownNode struct {
+	Node
+	Self bool
+}
+
+// nodes returns those of the cluster, this one first; none if there is no cluster.
+func (p *Port) nodes() []shownNode {
+	if p.Config.Cluster == nil {
+		return nil
+	}
+	c := p.Config.Cluster()
+	list := []shownNode{{Node{ID: c.ID, Site: c.Site, Addr: c.Addr, Linked: true, Sessions: c.Sessions}, true}}
+	for _, n := range c.Nodes {
+		list = append(list, shownNode{Node: n})
+	}
+	return list
+}
+
 // apiNodes answers with the cluster as JSON.
 func (p *Port) apiNodes(w http.ResponseWriter, _ *http.Request) {
 	type node struct {
-		Peer
+		Node
 		RoundTrip float64 `json:"round_trip_ms,omitempty"`
 	}
 	var shown struct {

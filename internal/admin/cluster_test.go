@@ -11,8 +11,8 @@ import (
 func TestCluster(t *testing.T) {
 	source := func() Cluster {
 		return Cluster{
-			ID: "p1", Site: "eu", Hops: 5, Taken: 6, Stale: 7, Snapshots: 8, Sent: 9, Got: 10,
-			Nodes: []Peer{
+			ID: "p1", Site: "eu", Addr: "p1:1446", Sessions: 12, Hops: 5, Taken: 6, Stale: 7, Snapshots: 8, Sent: 9, Got: 10,
+			Nodes: []Node{
 				{ID: "p2", Site: "eu", Version: "v1", Addr: "p2:1446", State: "ready", Linked: true, Synced: true, Sessions: 11, RoundTrip: time.Millisecond, Heard: time.Now()},
 				{ID: "p3", Site: "us", Addr: "p3:1446", State: "draining", Heard: time.Now()},
 			},
@@ -42,6 +42,19 @@ func TestCluster(t *testing.T) {
 	r := ask(h, "GET", "http://localhost:1445/api/v1/nodes")
 	if got := body(t, r); r.StatusCode != http.StatusOK || !strings.Contains(got, `"id": "p2"`) || !strings.Contains(got, `"round_trip_ms": 1`) || !strings.Contains(got, `"sent_bytes": 9`) {
 		t.Errorf("%d %s", r.StatusCode, got)
+	}
+	page, status := body(t, ask(h, "GET", "http://localhost:1445/")), body(t, ask(h, "GET", "http://localhost:1445/api/v1/status"))
+	for _, n := range []struct{ state, shown, json string }{
+		{"connected", `<b>p1</b> <small>this one</small> p1:1446 <small>12 sessions</small>`, `"id":"p1","address":"p1:1446","state":"connected","sessions":12,"self":true`},
+		{"connected", `<b>p2</b> p2:1446 <small>11 sessions, 1.0 ms</small>`, `"id":"p2","address":"p2:1446","state":"connected","round_trip_ms":1,"sessions":11`},
+		{"absent", `<b>p3</b> p3:1446 <small>0 sessions</small>`, `"id":"p3","address":"p3:1446","state":"absent","sessions":0`},
+	} {
+		if want := `<span class="state ` + n.state + `"><i></i>` + n.state + `</span> <span>` + n.shown; !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+		if !strings.Contains(strings.NewReplacer(" ", "", "\n", "").Replace(status), n.json) {
+			t.Errorf("the status lacks %s", n.json)
+		}
 	}
 	alone := newHandler(busy(), false)
 	if r := ask(alone, "GET", "http://localhost:1445/api/v1/nodes"); r.StatusCode != http.StatusNotFound {

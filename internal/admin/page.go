@@ -129,7 +129,7 @@ type overviewData struct {
 	Changes        []inspect.Change
 	Refusals       []inspect.Refusal
 	Certificates   []certificateJSON
-	Nodes          []Node
+	Nodes          []shownNode
 }
 
 // chip is one state, to be chosen.
@@ -214,7 +214,7 @@ func (p *Port) overview(w http.ResponseWriter, r *http.Request) {
 	asked := viewOf(r)
 	p.show(w, r, overviewPage, func() (any, bool) {
 		v, l := asked, p.Board.Listing()
-		d := overviewData{frame: p.frame("origins"), Figures: p.Source.Figures(), Total: len(l.Origins), Nodes: p.Source.Nodes()}
+		d := overviewData{frame: p.frame("origins"), Figures: p.Source.Figures(), Total: len(l.Origins), Nodes: p.nodes()}
 		d.Point, _ = p.Board.LastPoint()
 		d.Origins, d.Matched = v.choose(p.Board, l)
 		d.View, d.Columns, d.Filtered = v, v.columns(), v.Q != "" || v.State != ""

@@ -26,9 +26,6 @@ type Source interface {
 	Frames(origin string) []SessionFrames
 	// Certificates returns those in use.
 	Certificates() []Certificate
-	// Nodes returns the proxies of the cluster, this one among them; none if there is no
-	// cluster.
-	Nodes() []Node
 	// Disconnect has the sessions of an origin finish what they serve and end, and
 	// returns how many there were.
 	Disconnect(origin string) int
@@ -88,14 +85,4 @@ type Certificate struct {
 	From     string    // its file, or acme
 	NotAfter time.Time // the zero Time: there is none yet
 	Problem  string    // why it could not be got, or renewed; "" if all is well
-}
-
-// Node is one proxy of a cluster.
-type Node struct {
-	ID       string
-	Address  string
-	State    string // connected, or absent
-	RTT      time.Duration
-	Sessions int // that it has
-	Self     bool
 }

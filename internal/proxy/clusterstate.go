@@ -9,7 +9,7 @@ import (
 func (c *cluster) state() admin.Cluster {
 	t := c.links.Totals()
 	s := admin.Cluster{
-		ID: c.cfg.ID, Site: c.cfg.Site, Hops: t.Requests, Taken: t.Taken, Stale: t.Gone, Sent: t.Sent, Got: t.Received, Snapshots: c.registry.Asked(),
+		ID: c.cfg.ID, Site: c.cfg.Site, Addr: c.p.peerLn.Addr().String(), Sessions: len(c.members()), Hops: t.Requests, Taken: t.Taken, Stale: t.Gone, Sent: t.Sent, Got: t.Received, Snapshots: c.registry.Asked(),
 	}
 	links := make(map[string]peer.Info)
 	for _, l := range c.links.Nodes() {
@@ -20,7 +20,7 @@ func (c *cluster) state() admin.Cluster {
 		if n.Draining {
 			state = "draining"
 		}
-		s.Nodes = append(s.Nodes, admin.Peer{
+		s.Nodes = append(s.Nodes, admin.Node{
 			ID: n.ID, Site: n.Site, Version: n.Version, Addr: n.PeerAddr, State: state, Linked: n.Linked, Synced: n.Synced,
 			Sessions: n.Sessions, Load: n.Load, RoundTrip: links[n.ID].RoundTrip, Heard: n.Heard,
 		})

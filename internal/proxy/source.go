@@ -105,34 +105,6 @@ func (s source) Certificates() []admin.Certificate {
 	return list
 }
 
-// Nodes implements admin.Source.
-func (s source) Nodes() []admin.Node {
-	if s.p.cluster == nil {
-		return nil
-	}
-	c := s.p.cluster.state()
-	self := admin.Node{ID: c.ID, Address: s.p.peerLn.Addr().String(), State: "connected", Self: true}
-	for _, o := range s.p.origins.Snapshot() {
-		for _, m := range o.Sessions {
-			if m.Node() == "" {
-				self.Sessions++
-			}
-		}
-	}
-	list := []admin.Node{self}
-	for _, n := range c.Nodes {
-		one := admin.Node{ID: n.ID, Address: n.Addr, State: "absent", RTT: n.RoundTrip, Sessions: n.Sessions}
-		switch {
-		case n.Linked && n.State == "draining":
-			one.State = "leaving"
-		case n.Linked:
-			one.State = "connected"
-		}
-		list = append(list, one)
-	}
-	return list
-}
-
 // reloads is what came of reading the files that P was told of.
 type reloads struct {
 	mu sync.Mutex
