@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/handbook"
 )
 
 func main() {
@@ -38,6 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Flags:    o.flags,
 		Each:     map[string]func() *pflag.FlagSet{"origin": o.table},
 		Run:      o.run,
+		Book:     handbook.Book{},
 		Remarks:  o.remarks,
 		Commands: []*cli.Command{o.check()},
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/handbook"
 )
 
 func main() {
@@ -35,6 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Flags:    o.flags,
 		Tables:   &o.tables,
 		Run:      o.run,
+		Book:     handbook.Book{},
 		Commands: []*cli.Command{o.check(), o.ctl(), o.token(), o.invite()},
 	}
 	return program.Main(ctx, args, stdout, stderr)

@@ -65,6 +65,7 @@ func Handler(c Config) *Port {
 		"/{$}": p.overview, "/requests": p.requests, "/origins/{name}": p.origin, "/assets/{name}": asset,
 		"/api/v1/status": p.apiStatus, "/api/v1/origins": p.apiOrigins, "/api/v1/origins/{name}": p.apiOrigin,
 		"/api/v1/requests": p.apiRequests, "/api/v1/events": p.apiEvents,
+		"/help": p.help, "/help/{$}": p.help, "/help/{page}": p.help,
 		"/debug": p.debug, "/healthz": p.healthz, "/readyz": p.readyz,
 	} {
 		p.mux.HandleFunc("GET "+path, h)

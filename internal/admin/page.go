@@ -37,6 +37,7 @@ var (
 	overviewPage = parsed("overview.html")
 	originPage   = parsed("origin.html")
 	requestsPage = parsed("requests.html")
+	helpPage     = parsed("help.html")
 )
 
 // asset answers with a file that the pages use.

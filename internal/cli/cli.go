@@ -70,6 +70,9 @@ type Program struct {
 	// Each program has version, help, completion and man, too.
 	Commands []*Command
 
+	// Book is what its help shows beside commands. Nil: nothing.
+	Book Book
+
 	// Signals replaces the signals of the process, for tests. Nil: those.
 	Signals <-chan os.Signal
 }
@@ -97,6 +100,13 @@ type Command struct {
 	// given.
 	Run      func(ctx context.Context, p *Process) error
 	Commands []*Command
+}
+
+// Book is pages of text that help shows by name.
+type Book interface {
+	Names() []string                          // in their order
+	Contents(program string) string           // what list of them is shown; program shows them
+	Text(name, program string) (string, bool) // false: there is no such page
 }
 
 // Example is what somebody may type, on lines that fit the help, and what it does.

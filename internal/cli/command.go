@@ -92,7 +92,11 @@ func newInvocation(ctx context.Context, p *Program, stdout, stderr io.Writer) *i
 		}
 		return nil
 	}
-	root.SetHelpCommand(in.add(root, in.helpCommand()))
+	help := in.add(root, in.helpCommand())
+	root.SetHelpCommand(help)
+	help.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return append(in.topics(), names(root)...), cobra.ShellCompDirectiveNoFileComp
+	}
 	for _, c := range append(append([]*Command{}, p.Commands...), in.common()...) {
 		in.add(root, c)
 	}
@@ -166,28 +170,67 @@ func names(c *cobra.Command) (all []string) {
 	return all
 }
 
-// helpCommand prints what --help prints.
-func (in *invocation) helpCommand() *Command {
-	return &Command{
-		Name: "help", Args: "[COMMAND...]", About: "Prints what a command does, and its flags.", Bare: true,
-		Run: func(_ context.Context, p *Process) error {
-			c := in.root
-			for _, word := range p.Args {
-				next := (*cobra.Command)(nil)
-				for _, sub := range c.Commands() {
-					if sub.Name() == word {
-						next = sub
-					}
-				}
-				if next == nil {
-					return in.unknown(c, word)
-				}
-				c = next
-			}
-			_, err := io.WriteString(p.Stdout, in.help(c))
-			return err
-		},
+// contents is the topic that lists the others.
+const contents = "handbook"
+
+// topics are the names of the pages that help shows.
+func (in *invocation) topics() []string {
+	if in.program.Book == nil {
+		return nil
 	}
+	return append([]string{contents}, in.program.Book.Names()...)
+}
+
+// topic returns the text of a topic, false if there is none of that name.
+func (in *invocation) topic(name string) (string, bool) {
+	switch book := in.program.Book; {
+	case book == nil:
+		return "", false
+	case name == contents:
+		return book.Contents(in.program.Name), true
+	default:
+		return book.Text(name, in.program.Name)
+	}
+}
+
+// noTopic is about a word that is neither a command nor a topic.
+func (in *invocation) noTopic(word string) error {
+	hint := nearest.Hint(word, append(in.topics(), names(in.root)...), func(w string) string { return fmt.Sprintf("%q", w) })
+	return Usagef("%q is neither a command of %s nor a page of its handbook%s; %[2]s help %[4]s lists the pages", word, in.program.Name, hint, contents)
+}
+
+// helpCommand prints what --help prints, or a page of the handbook.
+func (in *invocation) helpCommand() *Command {
+	cmd := &Command{Name: "help", Args: "[COMMAND...]", About: "Prints what a command does, and its flags.", Bare: true}
+	if in.program.Book != nil {
+		cmd.Args = "[COMMAND... | TOPIC]"
+		cmd.About = "Prints what a command does, or a page of the handbook. The topic " + contents + " lists the pages."
+	}
+	cmd.Run = func(_ context.Context, p *Process) error {
+		c := in.root
+		for _, word := range p.Args {
+			next := (*cobra.Command)(nil)
+			for _, sub := range c.Commands() {
+				if sub.Name() == word {
+					next = sub
+				}
+			}
+			switch text, ok := in.topic(word); {
+			case next != nil:
+				c = next
+			case len(p.Args) == 1 && ok:
+				_, err := io.WriteString(p.Stdout, text)
+				return err
+			case len(p.Args) == 1 && in.program.Book != nil:
+				return in.noTopic(word)
+			default:
+				return in.unknown(c, word)
+			}
+		}
+		_, err := io.WriteString(p.Stdout, in.help(c))
+		return err
+	}
+	return cmd
 }
 
 // common are the commands that every program has.

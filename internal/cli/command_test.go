@@ -184,6 +184,50 @@ func TestVersionOfAnArchive(t *testing.T) {
 	}
 }
 
+// book is a handbook of one page.
+type book struct{}
+
+func (book) Names() []string                { return []string{"names"} }
+func (book) Contents(program string) string { return "of " + program + "\n" }
+
+func (book) Text(name, program string) (string, bool) {
+	return "about " + name + " by " + program + "\n", name == "names"
+}
+
+// A page of the handbook is shown beside commands, and named where help is.
+func TestTopics(t *testing.T) {
+	var v values
+	var ran []string
+	with := func() *Program {
+		p := withCommands(&v, &ran)
+		p.Book = book{}
+		return p
+	}
+	for args, want := range map[string]string{
+		"help names": "about names by x\n", "help handbook": "of x\n", "help list": "Edits a list.", "help list add": "Adds to it.",
+		"--help": "The handbook: x help TOPIC, where TOPIC is handbook, names.\n", "man": ".SH HANDBOOK\n",
+		"__complete help n": "names\n", "__complete help li": "list\n",
+	} {
+		var stdout bytes.Buffer
+		if status := with().Main(t.Context(), strings.Fields(args), &stdout, io.Discard); status != ExitOK || !strings.Contains(stdout.String(), want) {
+			t.Errorf("%s: status %d, printed %q, want %q in it", args, status, stdout.String(), want)
+		}
+	}
+	for args, want := range map[string]string{
+		"help name":       `"name" is neither a command of x nor a page of its handbook; did you mean "names"?; x help handbook lists the pages`,
+		"help chekc":      `did you mean "check"?`,
+		"help list names": `"names" is not a command of x list`,
+	} {
+		var stderr bytes.Buffer
+		if status := with().Main(t.Context(), strings.Fields(args), io.Discard, &stderr); status != ExitUsage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: status %d, %q, want %q in it", args, status, stderr.String(), want)
+		}
+	}
+	if text := output(t, withCommands(&v, &ran), "--help"); strings.Contains(text, "handbook") {
+		t.Errorf("a program without a handbook speaks of one:\n%s", text)
+	}
+}
+
 // What a shell asks for, and the scripts that have it ask.
 func TestCompletion(t *testing.T) {
 	var v values

@@ -35,6 +35,10 @@ func (in *invocation) manual() string {
 		b.WriteString(".SH ENVIRONMENT\n")
 		paragraphs(&b, fmt.Sprintf("Each option can also be given in the environment, --log-level as %s; the option wins.", envName("log-level")))
 	}
+	if p.Book != nil {
+		b.WriteString(".SH HANDBOOK\n")
+		paragraphs(&b, fmt.Sprintf("%s help %s lists the pages of the handbook, %[1]s help NAME shows one.", p.Name, contents))
+	}
 	b.WriteString(".SH EXIT STATUS\n")
 	paragraphs(&b, "0 after a requested stop, 1 when running failed, 2 for a bad option, file or address; each but the first with one line on standard error.")
 	if len(p.Examples) > 0 {

@@ -39,8 +39,8 @@ const (
 // ends of the connection. originserver imports control and spdy to fill the fields
 // of its part's Config.
 var arrows = map[string][]string{
-	"cmd/p": {"internal/cli", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy", "internal/cluster/bus"},
-	"cmd/c": {"internal/cli", "internal/invitation", "internal/originserver", "internal/upgrade"},
+	"cmd/p": {"internal/cli", "internal/handbook", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy", "internal/cluster/bus"},
+	"cmd/c": {"internal/cli", "internal/handbook", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
 	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy", "internal/cluster/peer", "internal/cluster/registry"},
@@ -61,9 +61,10 @@ var arrows = map[string][]string{
 	"internal/serve":      {"internal/httpfield", "internal/loglimit", "internal/oneline"},
 	"internal/addrkey":    nil,
 	"internal/httpfield":  nil,
-	"internal/admin":      {"internal/hostguard", "internal/inspect"},
+	"internal/admin":      {"internal/handbook", "internal/hostguard", "internal/inspect"},
 	"internal/cli":        {"internal/config", "internal/linelog", "internal/nearest", "internal/oneline"},
 	"internal/config":     {"internal/nearest"},
+	"internal/handbook":   nil,
 	"internal/inspect":    nil,
 	"internal/invitation": nil,
 	"internal/hostguard":  nil,
