@@ -112,6 +112,7 @@ func (a *ACME) authority(lines *loglimit.Logger) (_ *magic, err error) {
 	if err := a.Check(); err != nil {
 		return nil, err
 	}
+	adoptLibraryLog()
 	m := &magic{acme: *a, log: zap.New(zapCore{to: lines.Handler()}), byDNS: make(chan struct{}, 1)}
 	m.acme.CA = cmp.Or(a.CA, certmagic.LetsEncryptProductionCA)
 	if a.RootFile != "" {

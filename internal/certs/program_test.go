@@ -133,3 +133,30 @@ func TestZapLines(t *testing.T) {
 		t.Errorf("got %s", quiet.String())
 	}
 }
+
+// A lock that somebody has left is for debugging, and not written past the log.
+func TestLockLines(t *testing.T) {
+	var log testlog.Buffer
+	was := slog.Default()
+	slog.SetDefault(log.Logger(slog.LevelDebug))
+	defer slog.SetDefault(was)
+	dir := t.TempDir()
+	m, err := (&ACME{Email: "a@example.test", Domains: []string{"example.test"}, State: dir}).authority(loglimit.New(was, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := filepath.Join(dir, "acme", "locks", "x.lock")
+	if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(lock, []byte(`{"created":"2020-01-01T00:00:00Z","updated":"2020-01-01T00:00:00Z"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.storage.Lock(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	defer m.storage.Unlock(t.Context(), "x")
+	if text := log.String(); !strings.Contains(text, `level=DEBUG msg="certificates: [FileStorage:`) || !strings.Contains(text, "is stale") {
+		t.Errorf("the log has\n%s", text)
+	}
+}

@@ -5,7 +5,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -14,6 +17,34 @@ import (
 type zapCore struct {
 	to   slog.Handler
 	with []zapcore.Field
+}
+
+// adoptLibraryLog has the parts of certmagic that take no logger, its file locks among
+// them, log as the rest: they have one in common, which writes to standard error, and
+// is the one that Default shows.
+var adoptLibraryLog = sync.OnceFunc(func() { *certmagic.Default.Logger = *zap.New(zapCore{to: processLog{}}) })
+
+// processLog is the slog.Handler of slog.Default, whichever that is.
+type processLog struct{}
+
+// Enabled implements slog.Handler.
+func (processLog) Enabled(ctx context.Context, l slog.Level) bool {
+	return slog.Default().Enabled(ctx, l)
+}
+
+// Handle implements slog.Handler.
+func (processLog) Handle(ctx context.Context, r slog.Record) error {
+	return slog.Default().Handler().Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler; zapCore has attributes of its own.
+func (processLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return slog.Default().Handler().WithAttrs(attrs)
+}
+
+// WithGroup implements slog.Handler, as WithAttrs.
+func (processLog) WithGroup(name string) slog.Handler {
+	return slog.Default().Handler().WithGroup(name)
 }
 
 // tryLoggers are the loggers, or the ends of their names, of what a try does.

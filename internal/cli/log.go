@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -43,12 +46,30 @@ func (o *logOptions) logger(w io.Writer) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--log-format: %q is not text or json", o.format)
 }
 
-// adoptLog has log write what libraries log without being given a logger, such
-// as net/http's Transport: in our format, and for debugging, since what they
-// have to say is about what the other end of a connection does.
-func adoptLog(log *slog.Logger) {
+// adoptLog has to write what libraries log without being given a logger, such as
+// net/http's Transport: in our format, and for debugging, since what they have to say
+// is about what the other end of a connection does, but for a panic.
+func adoptLog(to *slog.Logger) {
 	slog.SetLogLoggerLevel(slog.LevelDebug)
-	slog.SetDefault(log)
+	slog.SetDefault(to)
+	log.SetOutput(slog.NewLogLogger(libraryLog{to.Handler()}, slog.LevelDebug).Writer())
+}
+
+// libraryLog makes errors of the lines about panics that somebody has caught.
+type libraryLog struct{ slog.Handler }
+
+// Enabled implements slog.Handler: the level is not known before the message.
+func (h libraryLog) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler.
+func (h libraryLog) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "panic") {
+		r.Level = slog.LevelError
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
 }
 
 // outliveReaders has all that p writes to standard error go through the writer

@@ -57,15 +57,17 @@ func TestLogLinesAreClean(t *testing.T) {
 	}
 }
 
-// What libraries log on their own is in our format, and for debugging.
+// What libraries log on their own is in our format, and for debugging, but for panics.
 func TestLibrariesLogIsAdopted(t *testing.T) {
-	for _, tt := range []struct{ level, want string }{
-		{"info", ""},
-		{"debug", `level=DEBUG msg="Unsolicited response received"`},
+	const line, panicked = "Unsolicited response received", "panic: certificate worker: oh\nstack"
+	for _, tt := range []struct{ level, line, want string }{
+		{"info", line, ""},
+		{"debug", line, `level=DEBUG msg="Unsolicited response received"`},
+		{"info", panicked, `level=ERROR msg="panic: certificate worker: oh`},
 	} {
 		var stderr bytes.Buffer
 		daemon(t, &stderr, []string{"--log-level=" + tt.level}, func(p *Process) error {
-			log.Printf("Unsolicited response received")
+			log.Print(tt.line)
 			return nil
 		})
 		if got := stderr.String(); !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
