@@ -47,11 +47,12 @@ type lab struct {
 
 	pebble *process.Process
 	life   time.Duration // of the certificates that it gives
+	ocsp   string        // URL of who says whether they are revoked; "": nobody does
 }
 
 // begin finds addresses and starts the server of names, which says 127.0.0.1 for all.
 func (l *lab) begin() error {
-	l.pebble, l.life = nil, lifetime
+	l.pebble, l.life, l.ocsp = nil, lifetime, ""
 	for taken := map[string]bool{}; len(taken) < 8; {
 		clear(taken)
 		for _, addr := range []*string{&l.front, &l.httpAddr, &l.control, &l.directory, &l.manage, &l.names, &l.namesManage, &l.nobody} {
@@ -88,7 +89,7 @@ func (l *lab) startPebble(tlsAddr, httpAddr string, sleep int, blocked ...string
 		"listenAddress": l.directory, "managementListenAddress": l.manage,
 		"certificate": filepath.Join(l.certs, "p.pem"), "privateKey": filepath.Join(l.certs, "p.key"),
 		"httpPort": port(httpAddr), "tlsPort": port(tlsAddr), "domainBlocklist": blocked,
-		"certificateValidityPeriod": int(l.life.Seconds()),
+		"certificateValidityPeriod": int(l.life.Seconds()), "ocspResponderURL": l.ocsp,
 	}})
 	if err != nil {
 		return err
@@ -186,8 +187,8 @@ func (l *lab) signal(x *proxy, sig syscall.Signal) error {
 	return syscall.Kill(pid, sig)
 }
 
-// roots are those of pebble's that runs.
-func (l *lab) roots() (*x509.CertPool, error) {
+// shows returns what pebble shows its operator.
+func (l *lab) shows(path string) ([]byte, error) {
 	ca, err := os.ReadFile(filepath.Join(l.certs, "ca.pem"))
 	if err != nil {
 		return nil, err
@@ -195,12 +196,17 @@ func (l *lab) roots() (*x509.CertPool, error) {
 	own := x509.NewCertPool()
 	own.AppendCertsFromPEM(ca)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: own}, DisableKeepAlives: true}, Timeout: patience}
-	res, err := client.Get("https://" + l.manage + "/roots/0")
+	res, err := client.Get("https://" + l.manage + path)
 	if err != nil {
 		return nil, err
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
+	return io.ReadAll(res.Body)
+}
+
+// roots are those of pebble's that runs.
+func (l *lab) roots() (*x509.CertPool, error) {
+	b, err := l.shows("/roots/0")
 	if err != nil {
 		return nil, err
 	}

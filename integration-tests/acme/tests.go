@@ -4,9 +4,13 @@ package main
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 )
 
 // test is one thing that is to work.
@@ -35,6 +41,7 @@ var tests = []test{
 	{"rate", "the CA has given as many as it does", rateLimit},
 	{"wrong-root", "the CA shows a certificate of an authority that is not known", wrongRoot},
 	{"two", "two Ps on one state folder ask once", twoPs},
+	{"ocsp", "front and control port show that a certificate is not revoked, where the CA says so", stapled},
 	{"hand-over", "another process takes over while the CA asks", handOver},
 }
 
@@ -441,4 +448,106 @@ func handOver(l *lab) error {
 		return fmt.Errorf("the CA gave %d certificates for two names, or there are errors", n)
 	}
 	return nil
+}
+
+// stapled has a server that says, in pebble's name, that no certificate is revoked (RFC
+// 6960).
+func stapled(l *lab) error {
+	l.life = 24 * time.Hour
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
+		if err != nil {
+			return
+		}
+		question, err := ocsp.ParseRequest(body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		issuer, key, err := l.intermediate()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		now := time.Now()
+		answer, err := ocsp.CreateResponse(issuer, issuer, ocsp.Response{
+			Status: ocsp.Good, SerialNumber: question.SerialNumber, ThisUpdate: now.Add(-time.Minute), NextUpdate: now.Add(time.Hour),
+		}, key)
+		if err == nil {
+			w.Write(answer)
+		}
+	}))
+	defer server.Close()
+	l.ocsp = server.URL
+	if err := l.startPebble(l.front, l.nobody, 0); err != nil {
+		return err
+	}
+	x, err := l.startP("sesame photos\n")
+	if err != nil {
+		return err
+	}
+	both := func() error {
+		for _, addr := range []string{l.front, l.control} {
+			for _, name := range []string{"example.test", "photos.example.test"} {
+				if err := l.verifies(addr, name); err != nil {
+					return err
+				}
+				conn, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+				if err != nil {
+					return err
+				}
+				state := conn.ConnectionState()
+				conn.Close()
+				said, err := ocsp.ParseResponseForCert(state.OCSPResponse, state.PeerCertificates[0], state.PeerCertificates[1])
+				if err != nil || said.Status != ocsp.Good {
+					return fmt.Errorf("%s for %s: nothing good is stapled: %v", addr, name, err)
+				}
+			}
+		}
+		return nil
+	}
+	if err := both(); err != nil {
+		return err
+	}
+	// What is in the state folder is shown at once, with nobody there.
+	x.Stop()
+	l.pebble.Stop()
+	server.Close()
+	if _, err := l.startP("sesame photos\n"); err != nil {
+		return err
+	}
+	conn, err := tls.Dial("tcp", l.front, &tls.Config{ServerName: "photos.example.test", InsecureSkipVerify: true})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if len(conn.ConnectionState().OCSPResponse) == 0 {
+		return errors.New("after another start nothing is stapled")
+	}
+	return nil
+}
+
+// intermediate returns what pebble signs with.
+func (l *lab) intermediate() (*x509.Certificate, crypto.Signer, error) {
+	var found [2][]byte
+	for i, path := range []string{"/intermediates/0", "/intermediate-keys/0"} {
+		text, err := l.shows(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		block, _ := pem.Decode(text)
+		if block == nil {
+			return nil, nil, fmt.Errorf("pebble shows nothing at %s", path)
+		}
+		found[i] = block.Bytes
+	}
+	cert, err := x509.ParseCertificate(found[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := x509.ParsePKCS1PrivateKey(found[1])
+	if err != nil {
+		return nil, nil, err
+	}
+	return cert, key, nil
 }

@@ -1,10 +1,12 @@
 package certs
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +22,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
 	"go.uber.org/zap"
+	"golang.org/x/crypto/ocsp"
 
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
@@ -185,7 +188,12 @@ func splitAddr(a net.Addr) (host string, port int) {
 }
 
 func (m *magic) newIssuer(template certmagic.ACMEIssuer) *issuer {
-	config := certmagic.New(m.cache, certmagic.Config{Storage: m.storage, Logger: m.log, RenewalWindowRatio: 1.0 / 3})
+	config := certmagic.New(m.cache, certmagic.Config{
+		Storage: m.storage, Logger: m.log, RenewalWindowRatio: 1.0 / 3,
+		// This gives those who say whether a certificate is revoked 30 s to answer; else
+		// they have as long as they like.
+		OCSP: certmagic.OCSPConfig{HTTPProxy: http.ProxyFromEnvironment},
+	})
 	acme := certmagic.NewACMEIssuer(config, template)
 	config.Issuers = []certmagic.Issuer{acme}
 	return &issuer{config, acme}
@@ -250,7 +258,26 @@ func (m *magic) stored(host string) *tls.Certificate {
 	if err != nil {
 		return nil
 	}
+	m.staple(&cert)
 	return &cert
+}
+
+// staple gives a certificate the last answer (RFC 6960) that the state folder has of
+// whether it is revoked, if that holds now. Certmagic asks anew halfway to its end, and
+// shows none while nobody replies.
+func (m *magic) staple(cert *tls.Certificate) {
+	var chain bytes.Buffer
+	for _, der := range cert.Certificate {
+		pem.Encode(&chain, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}
+	key := certmagic.StorageKeys.OCSPStaple(&certmagic.Certificate{Names: cert.Leaf.DNSNames}, chain.Bytes())
+	answer, err := m.storage.Load(context.Background(), key)
+	if err != nil {
+		return
+	}
+	if r, err := ocsp.ParseResponse(answer, nil); err == nil && r.Status == ocsp.Good && time.Now().Before(r.NextUpdate) {
+		cert.OCSPStaple = answer
+	}
 }
 
 // certify implements authority.
@@ -274,6 +301,9 @@ func (m *magic) certify(ctx context.Context, host string) (*tls.Certificate, err
 	m.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: host}})
 	if err == nil && newest == nil {
 		err = errors.New("the certificate that is in the folder of --state is for another name")
+	}
+	if newest != nil && newest.OCSPStaple == nil {
+		m.staple(newest)
 	}
 	return newest, err
 }
