@@ -160,3 +160,16 @@ func TestLockLines(t *testing.T) {
 		t.Errorf("the log has\n%s", text)
 	}
 }
+
+// A folder that cannot be written is said at the start, in one line.
+func TestStateThatCannotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := New(Config{ACME: &ACME{Email: "a@example.test", Domains: []string{"example.test"}, State: filepath.Join(file, "state"), Names: func() []Name { return nil }}})
+	want := "--state " + filepath.Join(file, "state") + ", where certificates are kept, cannot be written: not a directory; make it a folder of this program's user, or name another"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

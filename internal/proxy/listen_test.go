@@ -29,4 +29,8 @@ func TestBindErrors(t *testing.T) {
 			t.Errorf("%s: a ConfigError: %v, want %v", c.addr, ok, c.config)
 		}
 	}
+	const want = "for the http port: address already in use; another program listens there: stop it, or give another address with --http"
+	if _, err := bind("http", ln.Addr().String()); err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("port 80 taken: got %v, want %q", err, want)
+	}
 }
