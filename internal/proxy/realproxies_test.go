@@ -4,11 +4,13 @@ package proxy_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,6 +91,38 @@ func tinyproxy(t *testing.T, allow int, auth string) (*realProxy, string) {
 	})
 }
 
+// squid takes CONNECT. Where it is started by root it becomes another user, who has to
+// be able to ask who a visitor is.
+func squid(t *testing.T, password bool) (*realProxy, string) {
+	return startReal(t, "squid", "squid-openssl", func(port int) []string {
+		listen, may := fmt.Sprintf("http_port 127.0.0.1:%d", port), "localhost"
+		if password {
+			may = "known"
+			dir, err := os.MkdirTemp("", "squid")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			ask := filepath.Join(dir, "ask")
+			if err := errors.Join(os.Chmod(dir, 0o755),
+				os.WriteFile(ask, []byte("#!/bin/sh\nwhile read -r line; do [ \"$line\" = 'visitor password' ] && echo OK || echo ERR; done\n"), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			listen += "\nauth_param basic program " + ask + "\nauth_param basic children 1\nacl known proxy_auth REQUIRED"
+		}
+		return []string{"squid", "-N", "-d", "1", "-f", newFiles(t).write("squid.conf", listen+"\nhttp_access allow "+may+`
+http_access deny all
+access_log none
+cache_log /dev/null
+cache deny all
+pid_filename none
+netdb_filename none
+coredump_dir /
+workers 1
+`)}
+	})
+}
+
 // danted is Dante's SOCKS server. Names and passwords are the system's, so that with
 // one it runs where the files of those are others.
 func danted(t *testing.T, password bool) (*realProxy, string) {
@@ -144,6 +178,9 @@ func TestRealProxies(t *testing.T) {
 		{"tinyproxy", "http", "", "", func(t *testing.T, x *p) (*realProxy, string) { return tinyproxy(t, port(x), "") }, ""},
 		{"tinyproxy with a password", "http", "visitor:password@", "visitor:wrong@",
 			func(t *testing.T, x *p) (*realProxy, string) { return tinyproxy(t, port(x), "visitor password") }, "name and password (401)"},
+		{"squid", "http", "", "", func(t *testing.T, x *p) (*realProxy, string) { return squid(t, false) }, ""},
+		{"squid with a password", "http", "visitor:password@", "visitor:wrong@",
+			func(t *testing.T, x *p) (*realProxy, string) { return squid(t, true) }, "name and password (407)"},
 		{"dante", "socks5", "", "", func(t *testing.T, x *p) (*realProxy, string) { return danted(t, false) }, ""},
 		{"dante with a password", "socks5", "visitor:password@", "visitor:wrong@",
 			func(t *testing.T, x *p) (*realProxy, string) { return danted(t, true) }, "authentication"},
