@@ -26,7 +26,7 @@ func (o *options) invite() *cli.Command {
 			{Line: "p invite photos --address example.org:1444", About: "what c --join takes on the other machine, and keeps there"},
 		},
 		Flags: func(fs *cli.Flags) {
-			fs.StringVar(&i.address, "address", "", "control port `ADDR` as the other machine reaches it (default: that of --control, or the domain with its port)")
+			fs.StringVar(&i.address, "address", "", "control port `ADDR` as the other machine reaches it (default: that of --control, or of --front if only that is reached and has -t; the domain where it names no host)")
 			fs.StringVar(&i.serverName, "server-name", "", "`NAME` in this proxy's certificate, if it is not the host of --address")
 			fs.StringVar(&i.ca, "ca", "", "certificate `FILE` of the CA that this proxy's certificate is of, or \"system\" (default: found)")
 			fs.StringVar(&i.comment, "comment", "", "`TEXT` to stand behind the token in the file, for people")
@@ -93,7 +93,7 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	if o.ClientCAFile != "" {
 		fmt.Fprintln(p.Stderr, "p: with --client-ca it needs a certificate, too: c --client-cert and --client-key")
 	}
-	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
+	if loopback(address) {
 		fmt.Fprintln(p.Stderr, "p: this address is only reached from this machine: give --address for another one")
 	}
 	return nil
@@ -119,15 +119,26 @@ func (o *options) authority(p *cli.Process, host, ca string) (found [][]byte, er
 	return nil, err
 }
 
-// address returns where another machine reaches the control port: what is given, or
-// what the flags say, with the first domain's name where they name no host. The
-// certificate has to bear that name.
+// loopback reports whether a port is reached from this machine alone.
+func loopback(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// address returns where another machine reaches the control port, or the front port in
+// its place: what is given, or what the flags say, with the first domain's name where
+// they name no host. The certificate has to bear that name.
 func (o *options) address(p *cli.Process, given string) (string, error) {
 	addr, flag := given, "--address"
 	if public := p.Flags.Lookup("public-control"); addr == "" && public != nil {
 		addr, flag = public.Value.String(), "--public-control"
 	}
-	if addr == "" {
+	switch {
+	case addr != "":
+	case o.TLS && loopback(o.Control) && !loopback(o.Front):
+		addr, flag = o.Front, "--front" // which takes Cs, too
+	default:
 		addr, flag = o.Control, "--control"
 	}
 	host, port, err := net.SplitHostPort(addr)

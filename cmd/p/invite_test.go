@@ -33,6 +33,8 @@ func TestInvite(t *testing.T) {
 		{"the domain's", []string{"photos", "--control", ":99", "--domain", "*.example.test,example.org"}, &invitation.Invitation{Address: "example.test:99", Name: "photos"}, ""},
 		{"the default origin", []string{"@", "--control", "example.test:99"}, &invitation.Invitation{Address: "example.test:99"}, ""},
 		{"any name, though another token has it", []string{"*", "--control", "example.test:99", "--also"}, &invitation.Invitation{Address: "example.test:99"}, ""},
+		{"the front port's", []string{"photos", "--front", ":443", "-t", "--domain", "example.test"}, &invitation.Invitation{Address: "example.test:443", Name: "photos"}, ""},
+		{"the front port has no TLS", []string{"photos", "--front", ":80", "--domain", "example.test"}, &invitation.Invitation{Address: "localhost:1444", Name: "photos"}, "only reached from this machine"},
 		{"another name in the certificate", []string{"photos", "--address", "192.0.2.1:1444", "--server-name", "example.test"},
 			&invitation.Invitation{Address: "192.0.2.1:1444", ServerName: "example.test", Name: "photos"}, ""},
 		{"with a CA of c's", []string{"photos", "--address", "example.test:1444", "--client-ca", caFile}, &invitation.Invitation{Address: "example.test:1444", Name: "photos"}, "--client-cert"},
