@@ -270,22 +270,24 @@ func (a *Agent) connected() {
 // something else than the last time, on whichever connection.
 func (a *Agent) sayReached(log *slog.Logger, addr string, conn *control.Conn) {
 	where := strings.Join(conn.URLs, " and ")
-	if where == "" {
-		where = conn.Warning
-	}
+	told := where + "\n" + conn.Warning
 	a.mu.Lock()
 	was := a.reached[addr]
-	a.reached[addr] = where
+	a.reached[addr] = told
 	a.mu.Unlock()
-	if where == was {
+	if told == cmp.Or(was, "\n") {
 		return
 	}
 	serves := cmp.Or(a.cfg.Serves, "serving")
-	switch {
-	case len(conn.URLs) > 0:
+	if where != "" {
 		log.Info(serves + " at " + where)
+	}
+	switch {
+	case conn.Warning == "":
 	case where != "":
-		log.Warn(serves + ", but no visitor reaches it: " + where)
+		log.Warn("not every visitor gets there: " + conn.Warning)
+	default:
+		log.Warn(serves + ", but no visitor reaches it: " + conn.Warning)
 	}
 }
 

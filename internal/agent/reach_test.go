@@ -15,7 +15,7 @@ func TestSaysWhereItIsReached(t *testing.T) {
 		w.cfg.Serves, w.cfg.Connections, w.cfg.Name = "serving /srv/photos", 3, "münchen"
 		told := []control.Registration{
 			{URLs: []string{"https://a.test/", "https://b.test/"}}, {URLs: []string{"https://a.test/", "https://b.test/"}},
-			{URLs: []string{"https://a.test/", "https://b.test/"}}, {Warning: "no domain"}, {Warning: "no domain"}, {URLs: []string{"http://c.test:81/"}},
+			{URLs: []string{"https://a.test/", "https://b.test/"}}, {Warning: "no domain"}, {Warning: "no domain"}, {URLs: []string{"http://c.test:81/"}, Warning: "no certificate"},
 		}
 		handle := w.p.Handle
 		w.p.Handle = func(r *control.Registration) (func(), error) {
@@ -44,6 +44,7 @@ func TestSaysWhereItIsReached(t *testing.T) {
 			`level=INFO msg="serving /srv/photos at https://a.test/ and https://b.test/" proxy=p.example:1444`: 1,
 			`level=WARN msg="serving /srv/photos, but no visitor reaches it: no domain" proxy=p.example:1444`:  1,
 			`level=INFO msg="serving /srv/photos at http://c.test:81/" proxy=p.example:1444`:                   1,
+			`level=WARN msg="not every visitor gets there: no certificate" proxy=p.example:1444`:               1,
 			`origin=xn--mnchen-3ya server=p-1 written=münchen`:                                                 6,
 		} {
 			if got := strings.Count(w.log.String(), line); got != n {

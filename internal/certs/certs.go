@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,6 +136,15 @@ func (s *Source) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 		}
 	}
 	return nil, errNone
+}
+
+// Lacks reports whether no certificate is for a host, and none will be: what ACME is
+// asked for is as good as there.
+func (s *Source) Lacks(host string) bool {
+	if s.manager != nil {
+		return false
+	}
+	return !slices.ContainsFunc(*s.files.Load(), func(c tls.Certificate) bool { return c.Leaf.VerifyHostname(host) == nil })
 }
 
 // Reload reads the files again, and has all names looked at, those that failed, too.

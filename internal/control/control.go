@@ -70,7 +70,7 @@ type Conn struct {
 	// Server is P's id, at C's end; "" if P gave none, and at P's end.
 	Server string
 	// URLs are the addresses under which visitors reach the origin, and Warning is
-	// why they do not, at C's end, as P tells. An earlier P tells neither.
+	// why they do not, or not by each of them, at C's end, as P tells. An earlier P tells neither.
 	URLs    []string
 	Warning string
 	// Via is the proxy on the way to P, at C's end; "" if there is none.
@@ -131,5 +131,5 @@ type Registration struct {
 	// For the answer 200, as Server.Reach tells; Handle may say something else. Both
 	// are printable ASCII.
 	URLs    []string // under which visitors reach the origin
-	Warning string   // why they do not; "" if they do
+	Warning string   // why they do not, or not by each; "" if they do
 }

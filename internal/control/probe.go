@@ -85,10 +85,15 @@ func (d *Dialer) askIn(tc *tls.Conn, say func(found string)) error {
 	default:
 		say(fmt.Sprintf("the token may register %s, whose requests are shared with %s that it has now", nameOf(d.Name), connections(n)))
 	}
-	switch urls, warning := readReach(resp.Header); {
-	case len(urls) > 0:
+	urls, warning := readReach(resp.Header)
+	if len(urls) > 0 {
 		say("visitors reach it at " + strings.Join(urls, " and "))
-	case warning != "":
+	}
+	switch {
+	case warning == "":
+	case len(urls) > 0:
+		say("but: " + warning)
+	default:
 		say("no visitor reaches it: " + warning)
 	}
 	return nil

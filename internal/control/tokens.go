@@ -315,6 +315,12 @@ func (a *Auth) Names(host string) bool {
 	return t != nil && t.hosts != nil && hasName(t.hosts, host)
 }
 
+// Any reports whether a token is for any name. Where everybody is let in, none is.
+func (a *Auth) Any() bool {
+	t := a.tokens.Load()
+	return t != nil && slices.ContainsFunc(t.entries, func(e entry) bool { return e.any })
+}
+
 // NamesWritten returns the names that stand in the tokens of now.
 func (a *Auth) NamesWritten() []string {
 	if t := a.tokens.Load(); t != nil {

@@ -61,14 +61,15 @@ func (p *Proxy) boardSessions() []inspect.Session {
 
 // urls returns where visitors reach an origin.
 func (p *Proxy) urls(name string) []string {
-	urls, _ := p.reach(nameShown(name), "")
-	return urls
+	return p.reach(nameShown(name), "").urls
 }
 
 // unreachable says why no visitor can reach an origin, "" if one can.
 func (p *Proxy) unreachable(name string) string {
-	_, why := p.reach(nameShown(name), "")
-	return why
+	if r := p.reach(nameShown(name), ""); r.none {
+		return r.warning
+	}
+	return ""
 }
 
 // written returns an origin's name as people write it, "" if that is no other.

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -114,6 +115,66 @@ func TestReach(t *testing.T) {
 			}
 			if got := x.log.count("level=WARN msg=\"an origin that no visitor reaches is connected\""); got != lines {
 				t.Errorf("P says %d times that no visitor reaches it, want %d", got, lines)
+			}
+		})
+	}
+}
+
+// A host for which there is no certificate is said when P starts or reads its files
+// again, when the origin comes, on the page, and to C.
+func TestCertificateLacks(t *testing.T) {
+	const why = "browsers do not accept this proxy's certificate for "
+	for _, test := range []struct {
+		what   string
+		certs  []string // what there is one for, beside localhost
+		edit   func(c *proxy.Config)
+		name   string
+		start  string // the hosts that P names at its start
+		told   string // those that C is told of
+		page   bool   // says that nobody reaches it
+		tokens string
+	}{
+		{what: "none", name: "film", start: "*.a.test, *.b.test, x.test", told: "film.a.test, film.b.test", page: true},
+		{what: "one of two", certs: []string{"*.a.test"}, name: "film", start: "*.b.test, x.test", told: "film.b.test"},
+		{what: "all", certs: []string{"*.a.test", "*.b.test", "x.test"}, name: "film"},
+		{what: "a host of its own", certs: []string{"*.a.test", "*.b.test"}, name: "x.test", start: "x.test", told: "x.test", page: true},
+		{what: "names alone", certs: []string{"film.a.test"}, name: "film", tokens: "good-token film\n", start: "film.b.test", told: "film.b.test"},
+		{what: "no TLS", edit: func(c *proxy.Config) { c.TLS = false }, name: "film"},
+		{what: "something stands before it", edit: func(c *proxy.Config) { c.PublicURL = "https://a.test" }, name: "film"},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			f := newFiles(t)
+			f.write("token", cmp.Or(test.tokens, "good-token * x.test\n"))
+			x := startP(t, f, func(c *proxy.Config) {
+				c.TLS, c.Domains = true, []string{"a.test", "b.test"}
+				for i, host := range test.certs {
+					name := fmt.Sprint("more", i)
+					f.leaf(name, f.ca, host)
+					c.CertFiles, c.KeyFiles = append(c.CertFiles, f.path(name+".pem")), append(c.KeyFiles, f.path(name+".key"))
+				}
+				if test.edit != nil {
+					test.edit(c)
+				}
+			})
+			said := func(hosts string, n int, log *journal) {
+				t.Helper()
+				if got := log.count(why); (hosts != "") != (got > 0) || hosts != "" && (got != n || log.count(why+hosts+": ") != n) {
+					t.Errorf("%d lines about certificates, want %d for %q", got, n, hosts)
+				}
+			}
+			x.log.wait("p listens", 1)
+			said(test.start, 1, x.log)
+			x.Reload()
+			said(test.start, 2, x.log)
+			conn := register(t, x, test.name, "a.0")
+			if len(conn.URLs) == 0 || (test.told == "") != (conn.Warning == "") || test.told != "" && !strings.HasPrefix(conn.Warning, why+test.told+": give p one") {
+				t.Errorf("C is told %q and %q", conn.URLs, conn.Warning)
+			}
+			if n := x.log.count("an origin that not every visitor reaches is connected"); (n == 1) != (test.told != "") {
+				t.Errorf("%d lines about the origin", n)
+			}
+			if _, page := x.adminGet("/"); strings.Contains(page, "unreachable") != test.page {
+				t.Errorf("the page says that nobody reaches it: %v", !test.page)
 			}
 		})
 	}

@@ -170,7 +170,10 @@ func New(cfg Config) (*Proxy, error) {
 	p.control = &control.Server{
 		TLS: p.tls.Load, Auth: p.auth, ID: hex.EncodeToString(id[:]), Logger: p.log,
 		Handle: p.register, Wrap: spdy.Corkable,
-		Reach:     func(name, host string) ([]string, string) { return p.reach(origin.Name(name), host) },
+		Reach: func(name, host string) ([]string, string) {
+			r := p.reach(origin.Name(name), host)
+			return r.urls, r.warning
+		},
 		Serving:   func(name string) int { return p.origins.Serving(origin.Name(name)) },
 		OnRefused: p.refused,
 	}
@@ -354,6 +357,7 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 		serve("admin", func() error { return p.admin.Serve(p.adminLn) })
 		attrs = append(attrs, "admin", p.AdminAddr().String())
 	}
+	p.warnLacking()
 	p.ready.Store(true)
 	p.log.Info("p listens", attrs...)
 	if p.cfg.NoAuth {
@@ -466,7 +470,11 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 		front.release()
 	}
 	if reg.Warning != "" {
-		p.unheard.Log(name.String(), slog.LevelWarn, "an origin that no visitor reaches is connected",
+		msg := "an origin that no visitor reaches is connected"
+		if len(reg.URLs) > 0 {
+			msg = "an origin that not every visitor reaches is connected"
+		}
+		p.unheard.Log(name.String(), slog.LevelWarn, msg,
 			slog.String("origin", name.String()), slog.String("reason", reg.Warning))
 	}
 	return func() {

@@ -87,10 +87,18 @@ func (p public) url(host string) string {
 // maxReach bounds how many addresses of one origin are told.
 const maxReach = 16
 
-// reach returns the addresses under which visitors reach an origin, or, if there is
-// none, why not. P may not know the host under which it is reached itself: from is
-// what a C has dialled, which leads here, "" if there is none.
-func (p *Proxy) reach(name origin.Name, from string) (urls []string, none string) {
+// reached is where visitors reach an origin.
+type reached struct {
+	urls    []string
+	lacking []string // hosts among them for which the front port has no certificate
+	none    bool     // no visitor gets there
+	warning string   // why not, or why not by all urls; "" if nothing is wrong
+}
+
+// reach returns where visitors reach an origin. P may not know the host under which
+// it is reached itself: from is what a C has dialled, which leads here, "" if there
+// is none.
+func (p *Proxy) reach(name origin.Name, from string) (r reached) {
 	pub, domains := p.public(), p.auth.Domains
 	hosts := domains.Hosts(name)
 	if name == "" {
@@ -106,15 +114,71 @@ func (p *Proxy) reach(name origin.Name, from string) (urls []string, none string
 		}
 	}
 	for _, host := range hosts[:min(len(hosts), maxReach)] {
-		urls = append(urls, pub.url(host))
+		r.urls = append(r.urls, pub.url(host))
+		if p.lacks(host) {
+			r.lacking = append(r.lacking, host)
+		}
 	}
 	switch {
-	case len(urls) > 0 || len(domains) == 0 && name == "":
-		return urls, ""
+	case len(r.lacking) > 0:
+		r.none, r.warning = len(r.lacking) == len(r.urls), lackText(r.lacking)
+	case len(r.urls) > 0 || len(domains) == 0 && name == "":
 	case name == "":
-		return nil, "each domain of this proxy is the name of an origin of its own: visitors reach the default origin by hosts alone that nobody has named"
+		r.none, r.warning = true, "each domain of this proxy is the name of an origin of its own: visitors reach the default origin by hosts alone that nobody has named"
+	default:
+		r.none = true
+		r.warning = fmt.Sprintf("this proxy has no domain: start p with --domain example.org, and visitors reach it as %s.example.org, or register a full host name", name)
 	}
-	return nil, fmt.Sprintf("this proxy has no domain: start p with --domain example.org, and visitors reach it as %s.example.org, or register a full host name", name)
+	return r
+}
+
+// lacks reports whether browsers do not take the front port for a host, for want of a
+// certificate. What stands before P, where something does, has its own.
+func (p *Proxy) lacks(host string) bool {
+	return p.cfg.TLS && p.outside.scheme == "" && p.certs.Lacks(host)
+}
+
+// maxLacking bounds how many hosts are named in a line.
+const maxLacking = 3
+
+// lackText says that hosts have no certificate, and what would mend it.
+func lackText(hosts []string) string {
+	list := strings.Join(hosts[:min(len(hosts), maxLacking)], ", ")
+	if n := len(hosts) - maxLacking; n > 0 {
+		list += fmt.Sprintf(" and %d more", n)
+	}
+	return "browsers do not accept this proxy's certificate for " + list +
+		": give p one for it by a further --cert and --key, or --acme-email"
+}
+
+// warnLacking says in a line which of the hosts that tokens can have served have no
+// certificate.
+func (p *Proxy) warnLacking() {
+	var hosts []string
+	seen := make(map[string]bool)
+	add := func(host string) {
+		if !seen[host] {
+			seen[host] = true
+			hosts = append(hosts, host)
+		}
+	}
+	if p.auth.Any() {
+		for _, d := range p.auth.Domains {
+			if p.lacks("any." + d) {
+				add("*." + d)
+			}
+		}
+	}
+	for _, name := range p.auth.NamesWritten() {
+		for _, host := range p.reach(origin.Name(name), "").lacking {
+			if _, parent, _ := strings.Cut(host, "."); !seen["*."+parent] {
+				add(host)
+			}
+		}
+	}
+	if len(hosts) > 0 {
+		p.log.Warn(lackText(hosts))
+	}
 }
 
 // ownHost reports whether a host is the name of an origin of its own.

@@ -57,6 +57,7 @@ func (p *Proxy) Reload() {
 		kept(err)
 	}
 	p.nameOrigins()
+	p.warnLacking()
 	p.reloads.note(ok)
 	if ok {
 		p.log.Info("certificates, tokens and passwords were read again")
