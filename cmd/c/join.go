@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/invitation"
 	"github.com/amahi/spdy-proxy/internal/originserver"
 )
@@ -117,7 +119,7 @@ func (o *options) keepInvitation(ctx context.Context, p *cli.Process, cfg origin
 	faults := originserver.CheckProxies(asking, cfg, func(string) {})
 	for _, err := range faults {
 		if originserver.Refused(err) {
-			return cli.Usagef("--join: the invitation is not good, it may have been taken back, or be of another proxy: %w", err)
+			return cli.Usagef("--join: %s: %w", whyRefused(err), err)
 		}
 	}
 	if err := in.Save(o.state); err != nil {
@@ -128,6 +130,21 @@ func (o *options) keepInvitation(ctx context.Context, p *cli.Process, cfg origin
 	}
 	p.Log.Info("the invitation is kept, from now on c without --join will do", "state", o.state, "proxy", in.Address)
 	return nil
+}
+
+// whyRefused says what is wrong with an invitation that P, or its certificate, has
+// refused. P itself says of one that has expired.
+func whyRefused(err error) string {
+	r, answered := errors.AsType[*control.RefusedError](err)
+	switch {
+	case !answered:
+		return "the invitation is of another proxy than the one that answers there, or that has a certificate of another CA by now"
+	case r.Status == http.StatusForbidden:
+		return "the invitation is not for this name"
+	case r.Expired:
+		return "the invitation is not good any more"
+	}
+	return "the proxy does not know the invitation: it was taken back, or is of another proxy, or p has not read its token file since (SIGHUP)"
 }
 
 // remarks say what an invitation has in effect, for c config.

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/invitation"
+	"github.com/amahi/spdy-proxy/internal/originname"
 	"github.com/amahi/spdy-proxy/internal/tokenfile"
 )
 
@@ -21,7 +23,8 @@ func (o *options) invite() *cli.Command {
 	return &cli.Command{
 		Name: "invite", Args: "NAME",
 		About: "Prints an invitation, with which c serves under a name. It says where this proxy is, what its certificate is verified by, and a new token, " +
-			"which is added to --token-file for NAME alone: @ is the default origin, * any name. Whoever has it can serve under that name: it is a secret, until p token remove NAME takes it back.",
+			"which is added to --token-file for NAME alone: @ is the default origin, * any name. Whoever has it can serve under that name: it is a secret, until p token remove NAME takes it back. " +
+			"It has to be used for the first time within --expires, by this machine's clock; what has joined by then stays.",
 		Examples: []cli.Example{
 			{Line: "p invite photos --address example.org:1444", About: "what c --join takes on the other machine, and keeps there"},
 		},
@@ -30,15 +33,25 @@ func (o *options) invite() *cli.Command {
 			fs.StringVar(&i.serverName, "server-name", "", "`NAME` in this proxy's certificate, if it is not the host of --address")
 			fs.StringVar(&i.ca, "ca", "", "certificate `FILE` of the CA that this proxy's certificate is of, or \"system\" (default: found)")
 			fs.StringVar(&i.comment, "comment", "", "`TEXT` to stand behind the token in the file, for people")
+			fs.DurationVar(&i.expires, "expires", defaultExpires, "`DURATION` in which it must be used for the first time; 0: no limit, as for one of several p (--cluster)")
 			fs.BoolVar(&i.also, "also", false, "though another token is for that name: all of them share its requests")
 		},
-		Run: func(_ context.Context, p *cli.Process) error { return o.runInvite(p, i) },
+		Run: func(_ context.Context, p *cli.Process) error {
+			if o.cluster.Peer != "" && p.Source("expires") == cli.Default {
+				i.expires = 0 // only the nodes that c comes to see that it is used
+			}
+			return o.runInvite(p, i)
+		},
 	}
 }
+
+// defaultExpires is what a letter and a weekend take.
+const defaultExpires = 7 * 24 * time.Hour
 
 // inviting are the values of invite's flags.
 type inviting struct {
 	address, serverName, ca, comment string
+	expires                          time.Duration
 	also                             bool
 }
 
@@ -52,6 +65,13 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 		return cli.Usagef("invite: --no-auth takes anybody, and asks for no token: leave it out")
 	case p.Token() != "":
 		return cli.Usagef("invite: SPDY_PROXY_TOKEN stands for the token file, so that p would not know a new token: unset it, or give --token-file")
+	}
+	if i.expires < 0 {
+		return cli.Usagef("invite: --expires %v: give a time such as 24h, or 0 for no limit", i.expires)
+	}
+	domains, err := originname.ParseDomains(o.Domains)
+	if err != nil {
+		return cli.Usagef("--domain %w", err)
 	}
 	address, err := o.address(p, i.address)
 	if err != nil {
@@ -68,16 +88,22 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	if in.CA, err = o.authority(p, host, i.ca); err != nil {
 		return cli.Usage(err)
 	}
-	comment := strings.TrimSpace("invited on " + time.Now().Format(time.DateOnly) + " " + i.comment)
+	now := time.Now()
+	comment := strings.TrimSpace("invited on " + now.Format(time.DateOnly) + " " + i.comment)
+	var joinBy time.Time
+	if i.expires > 0 {
+		joinBy = now.Add(i.expires).Truncate(time.Second)
+	}
+	isTheName := func(n string) bool { return sameName(domains, n, name) }
 	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) error {
+		f.Expire(now, func(names []string) bool { return len(names) == 1 && isTheName(names[0]) })
 		for _, e := range f.Entries() {
-			for _, n := range e.Names {
-				if strings.EqualFold(n, name) && !i.also {
-					return fmt.Errorf("token %s is for the name %q already: take it back with p token remove, choose another name, or give --also, and all share its requests", e.Fingerprint, name)
-				}
+			if i.also || !slices.ContainsFunc(e.Names, isTheName) {
+				continue
 			}
+			return fmt.Errorf("token %s is for the name %q already: take it back with p token remove, choose another name, or give --also, and all share its requests", e.Fingerprint, name)
 		}
-		f.Add(in.Token, []string{name}, comment)
+		f.Add(in.Token, []string{name}, joinBy, comment)
 		return nil
 	}); err != nil {
 		return cli.Usage(err)
@@ -89,6 +115,9 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	if len(in.CA) > 0 {
 		what = "the CA's certificate is in it"
 	}
+	if !joinBy.IsZero() {
+		what += ", it must be used by " + joinBy.Format("2006-01-02 15:04")
+	}
 	o.tellRunning(p, fmt.Sprintf("on the other machine, run: c --join and the above; it leads to %s, %s; token %s was added to %s", address, what, tokenfile.Fingerprint(in.Token), o.Tokens.File))
 	if o.ClientCAFile != "" {
 		fmt.Fprintln(p.Stderr, "p: with --client-ca it needs a certificate, too: c --client-cert and --client-key")
@@ -97,6 +126,18 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 		fmt.Fprintln(p.Stderr, "p: this address is only reached from this machine: give --address for another one")
 	}
 	return nil
+}
+
+// sameName reports whether two names, as they are written in a token file, are of one
+// origin.
+func sameName(domains originname.Domains, a, b string) bool {
+	canonical := func(s string) string {
+		if name, err := originname.Parse(s); err == nil {
+			return string(domains.Canonical(name))
+		}
+		return strings.ToLower(s) // "*", or what control refuses
+	}
+	return canonical(a) == canonical(b)
 }
 
 // authority returns what c is to verify the certificate by that p shows for host: one

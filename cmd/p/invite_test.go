@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
 	"github.com/amahi/spdy-proxy/internal/invitation"
+	"github.com/amahi/spdy-proxy/internal/tokenfile"
 )
 
 func TestInvite(t *testing.T) {
@@ -20,7 +22,7 @@ func TestInvite(t *testing.T) {
 	caFile := ca.WriteCA(t, dir, "my-ca.pem")
 	token := filepath.Join(dir, "token")
 	const before = "# mine\nsesame *\nother wiki\n"
-	good := []string{"invite", "--token-file", token, "--cert", cert, "--ca", caFile}
+	good := []string{"invite", "--token-file", token, "--cert", cert, "--ca", caFile, "--expires", "0"}
 	for _, tt := range []struct {
 		what string
 		args []string
@@ -44,6 +46,9 @@ func TestInvite(t *testing.T) {
 			&invitation.Invitation{Address: "acme.test:1444", Name: "photos"}, ""},
 
 		{"a name that is taken", []string{"WIKI"}, nil, "is for the name"},
+		{"a name that is taken, below the domain", []string{"wiki.example.test", "--address", "example.test:1444", "--domain", "example.test"}, nil, "is for the name"},
+		{"a bad domain", []string{"photos", "--domain", "a_b"}, nil, "--domain"},
+		{"a time that is over", []string{"photos", "--address", "example.test:1444", "--expires", "-1s"}, nil, "--expires"},
 		{"no name", nil, nil, "one name"},
 		{"a bad name", []string{"a_b"}, nil, "a_b"},
 		{"no host", []string{"photos", "--control", ":1444"}, nil, "--address"},
@@ -92,5 +97,55 @@ func TestInvite(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if status := run(t.Context(), []string{"invite", "photos", "--cert", cert, "--ca", caFile}, &stdout, &stderr); status != 2 || !strings.Contains(stderr.String(), "SPDY_PROXY_TOKEN") {
 		t.Errorf("with a token in the environment: status %d, %q", status, &stderr)
+	}
+}
+
+// An invitation is to be used within a week, or what is said; one that was not makes
+// room for another of its name.
+func TestInviteExpires(t *testing.T) {
+	dir := t.TempDir()
+	ca := controltest.NewCA(t)
+	cert, _ := controltest.Write(t, ca.Issue(t, "example.test"), dir, "p")
+	file := filepath.Join(dir, "token")
+	invite := func(says string, status int, args ...string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		got := run(t.Context(), append([]string{"invite", "--token-file", file, "--cert", cert, "--ca", ca.WriteCA(t, dir, "ca.pem"), "--address", "example.test:1444"}, args...), &stdout, &stderr)
+		if got != status || !strings.Contains(stderr.String(), says) {
+			t.Fatalf("%q: status %d, %q; want %d and %q", args, got, &stderr, status, says)
+		}
+	}
+	joinBy := func() time.Time {
+		t.Helper()
+		f, err := tokenfile.Read(file)
+		if err != nil || len(f.Entries()) != 1 {
+			t.Fatalf("%v, %v", f.Entries(), err)
+		}
+		return f.Entries()[0].JoinBy
+	}
+	near := func(want time.Duration) {
+		t.Helper()
+		if left := time.Until(joinBy()); left > want || left < want-time.Minute {
+			t.Errorf("it is good for %v, want %v", left, want)
+		}
+	}
+	invite("it must be used by "+time.Now().Add(7*24*time.Hour).Format("2006-01-02"), 0, "photos")
+	near(7 * 24 * time.Hour)
+	if _, list, _ := tokens(t, file, "list"); !strings.Contains(list, "photos, an invitation to be used by 2") {
+		t.Errorf("the list is %q", list)
+	}
+	invite("is for the name", 2, "photos")
+	if err := os.WriteFile(file, []byte("sesame photos join-by=2026-01-01T00:00:00Z\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, list, _ := tokens(t, file, "list"); !strings.Contains(list, "photos, an invitation that was not used by 2026-01-01") {
+		t.Errorf("the list is %q", list)
+	}
+	invite("it must be used by", 0, "photos", "--expires", "24h")
+	near(24 * time.Hour)
+	os.Remove(file)
+	invite("", 0, "photos", "--peer", "127.0.0.1:1447")
+	if by := joinBy(); !by.IsZero() {
+		t.Errorf("one of several p: it is good until %v, want without end", by)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/tokenfile"
@@ -55,6 +56,13 @@ func writeTokens(w io.Writer, entries []tokenfile.Entry) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range entries {
 		line := e.Fingerprint + "\t" + strings.Join(e.Names, " ")
+		switch {
+		case e.JoinBy.IsZero():
+		case e.JoinBy.Before(time.Now()):
+			line += ", an invitation that was not used by " + e.JoinBy.Local().Format("2006-01-02 15:04")
+		default:
+			line += ", an invitation to be used by " + e.JoinBy.Local().Format("2006-01-02 15:04")
+		}
 		if e.Comment != "" {
 			line += "\t# " + e.Comment
 		}
@@ -70,7 +78,7 @@ func (o *options) addToken(p *cli.Process, comment string) error {
 	o.warnOfToken(p)
 	token := tokenfile.New()
 	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) error {
-		f.Add(token, p.Args, comment)
+		f.Add(token, p.Args, time.Time{}, comment)
 		return nil
 	}); err != nil {
 		return cli.Usage(err)

@@ -60,6 +60,7 @@ type RefusedError struct {
 	Status     int
 	RetryAfter time.Duration // 0: P did not say
 	Reason     string        // the first line of what P said, printable; may be ""
+	Expired    bool          // with 401: the token is of an invitation that was not used in time
 	name       string
 }
 
@@ -67,6 +68,9 @@ func (e *RefusedError) Error() string {
 	msg := fmt.Sprintf("proxy %s answered %d %s", e.Addr, e.Status, http.StatusText(e.Status))
 	if e.Reason != "" {
 		msg += " (" + e.Reason + ")"
+	}
+	if e.Expired {
+		return msg
 	}
 	switch e.Status {
 	case http.StatusUnauthorized:
@@ -272,6 +276,7 @@ func readReach(h http.Header) (urls []string, warning string) {
 
 func (d *Dialer) refused(resp *http.Response) error {
 	e := &RefusedError{Addr: d.Addr, Status: resp.StatusCode, name: d.Name}
+	e.Expired = e.Status == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") == challengeExpired
 	// Best effort: the status says what to do, the text is for a person.
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
 	line, _, _ := strings.Cut(string(text), "\n")

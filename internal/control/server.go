@@ -570,6 +570,11 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 		return refused(&RefusalError{Status: http.StatusUnauthorized, header: [2]string{"WWW-Authenticate", "Bearer"},
 			Reason: "no token, or not one that this proxy knows"})
 	}
+	if end := s.Auth.expired(reg.Credential); !end.IsZero() {
+		// Whoever shows it has the right one: no guess is counted.
+		return refused(&RefusalError{Status: http.StatusUnauthorized, header: [2]string{"WWW-Authenticate", challengeExpired},
+			Reason: "the invitation has expired: it had to be used by " + end.UTC().Format("2006-01-02 15:04") + " UTC; ask for a new one"})
+	}
 	err := nameErr
 	if err == nil {
 		reg.Host = dialled(req.Host)

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/originname"
 )
@@ -42,9 +43,10 @@ type Tokens struct {
 
 // entry is one token and the names that it may register.
 type entry struct {
-	id    Credential
-	any   bool            // "*": every label, and the default origin
-	names map[string]bool // "" is the default origin, "@" in the file; also "*.example.com"
+	id     Credential
+	joinBy time.Time       // of an invitation: it must have been used by then; zero: there is no such limit
+	any    bool            // "*": every label, and the default origin
+	names  map[string]bool // "" is the default origin, "@" in the file; also "*.example.com"
 }
 
 // has reports whether a name is written in the entry: a host name may be below one
@@ -80,8 +82,9 @@ func (t *Tokens) String() string { return fmt.Sprintf("%d tokens", len(t.entries
 // ParseTokens reads a token file: a line a credential, TOKEN NAME..., where "@"
 // stands for the default origin, "*" for that and any label, a full host name for
 // itself, and "*.example.com" for any host below example.com; "#" starts a comment.
-// A token on several lines has the names of all of them. Errors name the line and
-// never quote a token.
+// A token on several lines has the names of all of them. Among the names may be what
+// [JoinBy] returns; on one of several lines it means nothing. Errors name the line
+// and never quote a token.
 func ParseTokens(r io.Reader) (*Tokens, error) { return parseTokens(r, false) }
 
 // parseTokens takes a token without a name, as a C may have it, if bare is set.
@@ -98,10 +101,14 @@ func parseTokens(r io.Reader, bare bool) (*Tokens, error) {
 		if len(fields) == 0 {
 			continue
 		}
-		if len(fields) == 1 && bare {
-			fields = append(fields, "*")
+		names, joinBy, err := CutJoinBy(fields[1:])
+		if len(names) == 0 && bare {
+			names = []string{"*"}
 		}
-		if err := t.add(fields[0], fields[1:]); err != nil {
+		if err == nil {
+			err = t.add(fields[0], names, joinBy)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 	}
@@ -117,7 +124,7 @@ func parseTokens(r io.Reader, bare bool) (*Tokens, error) {
 	return t, nil
 }
 
-func (t *Tokens) add(token string, names []string) error {
+func (t *Tokens) add(token string, names []string, joinBy time.Time) error {
 	for i := range len(token) {
 		if token[i] <= ' ' || token[i] >= 0x7f {
 			return errors.New("a token has only visible ASCII characters")
@@ -126,7 +133,12 @@ func (t *Tokens) add(token string, names []string) error {
 	if len(names) == 0 {
 		return errors.New(`a token without a name: write the origins that it may register after it, "@" for the default origin, "*" for any`)
 	}
-	e := t.entry(credentialOf(token))
+	id := credentialOf(token)
+	known := t.index[id] != 0
+	e := t.entry(id)
+	if !known || joinBy.IsZero() {
+		e.joinBy = joinBy
+	}
 	for _, written := range names {
 		if written == "*" {
 			e.any = true
@@ -197,12 +209,6 @@ func (t *Tokens) allows(id Credential, name originname.Name, domains originname.
 	return ok
 }
 
-// serves reports whether some token may register a name, "" for the default
-// origin.
-func (t *Tokens) serves(name originname.Name, domains originname.Domains) bool {
-	return slices.ContainsFunc(t.entries, func(e entry) bool { return e.allows(name, domains) })
-}
-
 // namesWritten returns the names that stand in the tokens, each once, "" for the default
 // origin. Those that a "*" stands for are not among them.
 func (t *Tokens) namesWritten() []string {
@@ -271,6 +277,7 @@ type Auth struct {
 
 	open   bool
 	tokens atomic.Pointer[Tokens]
+	joined joined
 }
 
 // NewAuth returns an Auth that knows these tokens.
@@ -294,7 +301,7 @@ func (a *Auth) Valid(id Credential, name string) bool {
 		return true
 	}
 	t := a.tokens.Load()
-	return t != nil && t.allows(id, originname.Name(name), a.Domains)
+	return t != nil && t.allows(id, originname.Name(name), a.Domains) && a.expired(id).IsZero()
 }
 
 // Served reports whether there is a token that may register a name, "" for the
@@ -304,7 +311,9 @@ func (a *Auth) Served(name string) bool {
 		return true
 	}
 	t := a.tokens.Load()
-	return t != nil && t.serves(originname.Name(name), a.Domains)
+	return t != nil && slices.ContainsFunc(t.entries, func(e entry) bool {
+		return e.allows(originname.Name(name), a.Domains) && a.expired(e.id).IsZero()
+	})
 }
 
 // Names reports whether the tokens have a host among their names, or what it is

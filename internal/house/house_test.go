@@ -39,11 +39,11 @@ const (
 // ends of the connection. originserver imports control and spdy to fill the fields
 // of its part's Config.
 var arrows = map[string][]string{
-	"cmd/p": {"internal/cli", "internal/handbook", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy", "internal/cluster/bus"},
-	"cmd/c": {"internal/cli", "internal/handbook", "internal/invitation", "internal/originserver", "internal/upgrade"},
+	"cmd/p": {"internal/cli", "internal/handbook", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy", "internal/cluster/bus", "internal/originname"},
+	"cmd/c": {"internal/cli", "internal/handbook", "internal/control", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy", "internal/cluster/peer", "internal/cluster/registry"},
+	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy", "internal/cluster/peer", "internal/cluster/registry", "internal/tokenfile"},
 	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/tap", "internal/inspector", "internal/httpfield"},
 
 	"internal/front":  {"internal/accesslog", "internal/origin", "internal/addrkey", "internal/httpfield", "internal/originname", "internal/spdy"},

@@ -22,7 +22,7 @@ func dialer(t *testing.T, x *p, name, instance, token string) *control.Dialer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &control.Dialer{Addr: x.ControlAddr().String(), Name: name, Instance: instance, Token: token, TLS: conf}
+	return &control.Dialer{Addr: x.ControlAddr().String(), Name: name, Instance: instance, Token: token, TLS: conf, DialContext: x.files.dial}
 }
 
 // register takes C's part of the handshake, and hands the connection to the

@@ -90,8 +90,9 @@ type Proxy struct {
 	httpLn    *visitors    // nil without --http
 	peerLn    net.Listener // nil without Config.Cluster
 
-	sessions sync.WaitGroup // one for each session's Serve
+	sessions sync.WaitGroup // one for each session's Serve, and for what a session begins
 
+	settling  sync.Mutex // one settleInvitations at a time
 	reloading sync.Mutex // one Reload at a time
 	reloads   reloads
 }
@@ -469,6 +470,7 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 	if front != nil {
 		front.release()
 	}
+	p.joined(reg.Credential)
 	if reg.Warning != "" {
 		msg := "an origin that no visitor reaches is connected"
 		if len(reg.URLs) > 0 {

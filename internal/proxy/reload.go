@@ -33,6 +33,9 @@ func (p *Proxy) Reload() {
 		} else {
 			p.auth.Set(tokens)
 			p.endRevoked()
+			if p.cfg.Tokens.Value == "" {
+				p.settleInvitations()
+			}
 			p.certs.Changed()
 		}
 	}

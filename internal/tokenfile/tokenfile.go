@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/oneline"
@@ -25,9 +26,10 @@ import (
 
 // Entry is a line with a token.
 type Entry struct {
-	Fingerprint string   // of the token
-	Names       []string // as they are written
-	Comment     string   // behind them, for people; "" if there is none
+	Fingerprint string    // of the token
+	Names       []string  // as they are written
+	JoinBy      time.Time // of an invitation that nobody has used yet: it is good until then; else zero
+	Comment     string    // behind them, for people; "" if there is none
 }
 
 // Fingerprint returns eight hexadecimal digits by which people tell tokens apart. Of
@@ -50,7 +52,12 @@ type line struct {
 	text    string
 	token   string
 	names   []string
+	joinBy  time.Time
 	comment string
+}
+
+func (l *line) entry() Entry {
+	return Entry{Fingerprint(l.token), l.names, l.joinBy, oneline.Clean(l.comment)}
 }
 
 func parse(text string) *File {
@@ -62,7 +69,11 @@ func parse(text string) *File {
 			written = strings.TrimPrefix(written, "\ufeff") // as control reads it
 		}
 		if fields := strings.Fields(written); len(fields) > 0 {
-			l.token, l.names, l.comment = fields[0], fields[1:], strings.TrimSpace(comment)
+			l.token, l.comment = fields[0], strings.TrimSpace(comment)
+			var err error
+			if l.names, l.joinBy, err = control.CutJoinBy(fields[1:]); err != nil {
+				l.names = fields[1:] // control refuses the file
+			}
 		}
 		f.lines = append(f.lines, l)
 	}
@@ -81,26 +92,48 @@ func (f *File) text() string {
 func (f *File) Entries() (all []Entry) {
 	for _, l := range f.lines {
 		if l.token != "" {
-			all = append(all, Entry{Fingerprint(l.token), l.names, oneline.Clean(l.comment)})
+			all = append(all, l.entry())
 		}
 	}
 	return all
 }
 
-// Add appends a line.
-func (f *File) Add(token string, names []string, comment string) {
+// Add appends a line. The token must be used for the first time by joinBy; zero: when
+// one likes.
+func (f *File) Add(token string, names []string, joinBy time.Time, comment string) {
 	if n := len(f.lines); n > 0 && !strings.HasSuffix(f.lines[n-1].text, "\n") {
 		f.lines[n-1].text += "\n"
 	}
-	f.lines = append(f.lines, newLine(token, names, comment))
+	f.lines = append(f.lines, newLine(token, names, joinBy, comment))
 }
 
-func newLine(token string, names []string, comment string) line {
+func newLine(token string, names []string, joinBy time.Time, comment string) line {
 	text := token + " " + strings.Join(names, " ")
+	if !joinBy.IsZero() {
+		text += " " + control.JoinBy(joinBy)
+	}
 	if comment = oneline.Clean(comment); comment != "" {
 		text += "  # " + comment
 	}
-	return line{text + "\n", token, names, comment}
+	return line{text + "\n", token, names, joinBy, comment}
+}
+
+// Settle takes the limit from the invitations whose token used reports true for, and
+// returns those lines as they are then.
+func (f *File) Settle(used func(token string) bool) (settled []Entry) {
+	for i, l := range f.lines {
+		if !l.joinBy.IsZero() && used(l.token) {
+			f.lines[i] = newLine(l.token, l.names, time.Time{}, l.comment)
+			settled = append(settled, f.lines[i].entry())
+		}
+	}
+	return settled
+}
+
+// Expire removes the invitations that nobody has used in time, and for whose names
+// again reports true.
+func (f *File) Expire(now time.Time, again func(names []string) bool) {
+	f.lines = slices.DeleteFunc(f.lines, func(l line) bool { return !l.joinBy.IsZero() && l.joinBy.Before(now) && again(l.names) })
 }
 
 // Remove takes the line of a token away, by its fingerprint, or a name from all
@@ -120,9 +153,9 @@ func (f *File) Remove(what string) (was []Entry, err error) {
 			rest = append(rest, l)
 			continue
 		}
-		was = append(was, Entry{Fingerprint(l.token), l.names, oneline.Clean(l.comment)})
+		was = append(was, l.entry())
 		if names := slices.DeleteFunc(slices.Clone(l.names), func(n string) bool { return n == what }); name && len(names) > 0 {
-			rest = append(rest, newLine(l.token, names, l.comment))
+			rest = append(rest, newLine(l.token, names, l.joinBy, l.comment))
 		}
 	}
 	f.lines = rest

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 const sample = "# the tokens\n\n" +
@@ -41,7 +42,8 @@ func TestEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(f.Entries())
-	want := fmt.Sprintf("[{%s [*] for tests} {%s [photos films] } {%s [photos] }]", Fingerprint("aaaa"), Fingerprint("bbbb"), Fingerprint("dddd"))
+	never := time.Time{}
+	want := fmt.Sprint([]Entry{{Fingerprint("aaaa"), []string{"*"}, never, "for tests"}, {Fingerprint("bbbb"), []string{"photos", "films"}, never, ""}, {Fingerprint("dddd"), []string{"photos"}, never, ""}})
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -63,7 +65,7 @@ func TestEdit(t *testing.T) {
 		want   string
 	}{
 		{"nothing", func(*File) error { return nil }, sample},
-		{"add", func(f *File) error { f.Add("eeee", []string{"wiki", "@"}, "of\nAnna"); return nil }, sample + "\neeee wiki @  # of Anna\n"},
+		{"add", func(f *File) error { f.Add("eeee", []string{"wiki", "@"}, time.Time{}, "of\nAnna"); return nil }, sample + "\neeee wiki @  # of Anna\n"},
 		{"remove a token", func(f *File) error { _, err := f.Remove(Fingerprint("aaaa")); return err }, strings.Replace(sample, "aaaa *   # for tests\n", "", 1)},
 		{"remove a name", func(f *File) error { _, err := f.Remove("photos"); return err },
 			"# the tokens\n\naaaa *   # for tests\nbbbb films\n#cccc old\n"},
@@ -92,8 +94,8 @@ func TestEditRefused(t *testing.T) {
 		says   string
 	}{
 		{"no such name", func(f *File) error { _, err := f.Remove("nobody"); return err }, `"nobody"`},
-		{"a bad name", func(f *File) error { f.Add("eeee", []string{"a_b"}, ""); return nil }, "would be refused: line 7"},
-		{"no name", func(f *File) error { f.Add("eeee", nil, ""); return nil }, "would be refused: line 7"},
+		{"a bad name", func(f *File) error { f.Add("eeee", []string{"a_b"}, time.Time{}, ""); return nil }, "would be refused: line 7"},
+		{"no name", func(f *File) error { f.Add("eeee", nil, time.Time{}, ""); return nil }, "would be refused: line 7"},
 		{"an error", func(*File) error { return errors.New("no") }, "no"},
 		{"the last token", func(f *File) error {
 			for _, e := range f.Entries() {
@@ -125,7 +127,7 @@ func TestEditRefused(t *testing.T) {
 
 func TestEditNewFileAndLink(t *testing.T) {
 	dir := t.TempDir()
-	add := func(f *File) error { f.Add(New(), []string{"a"}, ""); return nil }
+	add := func(f *File) error { f.Add(New(), []string{"a"}, time.Time{}, ""); return nil }
 	file := filepath.Join(dir, "token")
 	if err := Edit(file, add); err != nil {
 		t.Fatal(err)
@@ -154,7 +156,7 @@ func TestEditsAtOnce(t *testing.T) {
 	for range 20 {
 		// Ends after one edit; waited for below.
 		running.Go(func() {
-			err := Edit(file, func(f *File) error { f.Add(New(), []string{"x"}, ""); return nil })
+			err := Edit(file, func(f *File) error { f.Add(New(), []string{"x"}, time.Time{}, ""); return nil })
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -182,5 +184,28 @@ func TestRemoveAmbiguous(t *testing.T) {
 	was, err := f.Remove("x")
 	if err != nil || len(was) != 1 || was[0].Fingerprint != Fingerprint("bbbb") || len(f.Entries()) != 1 {
 		t.Errorf("got %v, %v", was, err)
+	}
+}
+
+// Invitations that were used lose their limit, and those that were not in time go
+// where their name is given anew.
+func TestInvitations(t *testing.T) {
+	now := time.Date(2026, 11, 30, 1, 2, 3, 0, time.UTC)
+	f := parse("aaaa x join-by=2026-11-30T01:02:02Z  # one\nbbbb y  join-by=2026-11-30T01:02:02Z z\ncccc x join-by=2026-11-30T01:02:04Z\ndddd x\n")
+	if got := f.Entries()[1]; !got.JoinBy.Equal(now.Add(-time.Second)) || fmt.Sprint(got.Names) != "[y z]" {
+		t.Errorf("got %+v", got)
+	}
+	f.Add("eeee", []string{"w"}, now, "new")
+	isX := func(names []string) bool { return fmt.Sprint(names) == "[x]" }
+	f.Expire(now, isX)
+	settled := f.Settle(func(token string) bool { return token == "bbbb" || token == "dddd" })
+	if len(settled) != 1 || settled[0].Fingerprint != Fingerprint("bbbb") || !settled[0].JoinBy.IsZero() {
+		t.Errorf("settled: %+v, want the second", settled)
+	}
+	if _, err := f.Remove("z"); err != nil {
+		t.Fatal(err)
+	}
+	if want := "bbbb y\ncccc x join-by=2026-11-30T01:02:04Z\ndddd x\neeee w join-by=2026-11-30T01:02:03Z  # new\n"; f.text() != want {
+		t.Errorf("got\n%s\nwant\n%s", f.text(), want)
 	}
 }

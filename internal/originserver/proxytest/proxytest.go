@@ -17,8 +17,12 @@ import (
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
 )
 
-// Token is the token that P takes, for any name.
-const Token = "sesame"
+// Tokens of P's.
+const (
+	Token   = "sesame"     // for any name
+	Named   = "open-named" // for the name named alone
+	Expired = "open-late"  // of an invitation for films, which nobody has used in time
+)
 
 // Proxy is a control port.
 type Proxy struct {
@@ -38,7 +42,7 @@ func Start(t *testing.T) *Proxy {
 	ca := controltest.NewCA(t)
 	p := &Proxy{
 		Registrations: make(chan *control.Registration, 4), Dir: dir,
-		CAFile: ca.WriteCA(t, dir, "ca.pem"), TokenFile: write(t, dir, "token", Token+" *\n"), HelloFile: write(t, dir, "hello.txt", "hello\n"),
+		CAFile: ca.WriteCA(t, dir, "ca.pem"), TokenFile: write(t, dir, "token", Token+" *\n"+Named+" named\n"+Expired+" films join-by=2026-01-02T03:04:05Z\n"), HelloFile: write(t, dir, "hello.txt", "hello\n"),
 	}
 	tokens, err := control.TokenSource{File: p.TokenFile}.Load()
 	if err != nil {
