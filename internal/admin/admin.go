@@ -143,8 +143,7 @@ func plain(w http.ResponseWriter, status int, format string, args ...any) {
 }
 
 func (p *Port) debug(w http.ResponseWriter, _ *http.Request) {
-	f := p.Source.Figures()
-	plain(w, http.StatusOK, "goroutines:  %d\nincoming: %d\nserving: %d\n", runtime.NumGoroutine(), f.Incoming, f.Serving)
+	plain(w, http.StatusOK, "goroutines:  %d\nincoming: %d\nserving: %d\n", runtime.NumGoroutine(), p.Source.Figures().Incoming, p.Source.Serving())
 }
 
 func (p *Port) healthz(w http.ResponseWriter, _ *http.Request) {

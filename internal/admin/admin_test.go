@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,7 @@ type fake struct {
 	open         []inspect.Request
 	certificates []Certificate
 	disconnected []string
+	labels       int // 0: 100
 
 	board *inspect.Board
 }
@@ -32,6 +34,7 @@ type fake struct {
 func (f *fake) Ready() bool                 { return f.ready }
 func (f *fake) Connected(name string) bool  { return f.connected[name] }
 func (f *fake) Figures() Figures            { return f.figures }
+func (f *fake) Serving() int                { return f.board.ListingNow().InFlight }
 func (f *fake) Resets() []Reset             { return f.resets }
 func (f *fake) Open(int) []inspect.Request  { return f.open }
 func (f *fake) Certificates() []Certificate { return f.certificates }
@@ -57,7 +60,7 @@ func (f *fake) Disconnect(name string) int {
 // newFake returns f with a Board that knows its sessions.
 func newFake(f *fake) *fake {
 	f.board = inspect.New(inspect.Config{
-		Sessions: func() []inspect.Session { return f.sessions }, Labels: 100,
+		Sessions: func() []inspect.Session { return f.sessions }, Labels: cmp.Or(f.labels, 100),
 		URLs: func(name string) []string { return []string{"https://" + name + ".example.org/"} },
 	})
 	for _, s := range f.sessions {
@@ -76,7 +79,7 @@ func busy() *fake {
 		connected: map[string]bool{"@": true, "film": true},
 		figures: Figures{
 			Connections: Connections{Open: 12, RefusedAddress: 34, RefusedTotal: 5, DroppedSilent: 67, DroppedIdle: 8},
-			Front:       "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2, Serving: 5, AccessLogDropped: 12,
+			Front:       "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2, AccessLogDropped: 12,
 			Reloaded: now.Add(-time.Hour),
 		},
 		sessions: []inspect.Session{

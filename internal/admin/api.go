@@ -272,7 +272,7 @@ func (p *Port) status() statusJSON {
 	f, l := p.Source.Figures(), p.Board.Listing()
 	s := statusJSON{
 		Version: p.Version, Now: time.Now(), Started: p.Started, Ready: p.Source.Ready(), Front: f.Front, Control: f.Control,
-		Requests: loadJSON{Open: f.Incoming, Held: f.Held, Serving: f.Serving}, Origins: l.States, Sessions: l.Sessions,
+		Requests: loadJSON{Open: f.Incoming, Held: f.Held, Serving: l.InFlight}, Origins: l.States, Sessions: l.Sessions,
 		Connections: connectionsJSON(f.Connections), Refused: map[string]uint64{},
 	}
 	if last, ok := p.Board.LastPoint(); ok {

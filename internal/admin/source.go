@@ -16,6 +16,9 @@ type Source interface {
 	Connected(origin string) bool
 	// Figures returns the state of now.
 	Figures() Figures
+	// Serving returns how many requests have a stream, or wait for one, on a session.
+	// It costs something for each session.
+	Serving() int
 	// Resets returns how streams were reset, those that are not zero. It costs
 	// something for each session.
 	Resets() []Reset
@@ -36,7 +39,6 @@ type Figures struct {
 	Front, Control string // addresses listened on
 	Incoming       int    // requests from A that have not ended
 	Held           int    // of those, the ones that wait for an origin
-	Serving        int    // requests that have a stream, or wait for one, on a session
 	Connections    Connections
 
 	AccessLogDropped uint64    // lines that could not be written

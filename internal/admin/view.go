@@ -70,21 +70,22 @@ func viewOf(r *http.Request) view {
 // choose returns those of the page that v asks for, and how many there are in all. v's
 // Page becomes the last one if there are not so many.
 func (v *view) choose(b *inspect.Board, l *inspect.Listing) (page []inspect.Origin, matched int) {
-	found := make([]*inspect.Origin, 0, len(l.Origins))
-	text := strings.ToLower(v.Q)
-	for i := range l.Origins {
-		if o := &l.Origins[i]; (v.State == "" || o.State == v.State) && (text == "" || holds(o, text)) {
-			found = append(found, o)
-		}
-	}
 	by, down := strings.CutPrefix(v.Sort, "-")
-	if order := orders[by]; by != "name" || down {
-		slices.SortStableFunc(found, func(a, b *inspect.Origin) int {
-			if down {
-				return order(b, a)
+	order := orders[by]
+	found := l.Sorted(v.Sort, func(a, b *inspect.Origin) int {
+		if down {
+			return order(b, a)
+		}
+		return order(a, b)
+	})
+	if text := strings.ToLower(v.Q); text != "" || v.State != "" {
+		all := found
+		found = make([]*inspect.Origin, 0, len(all))
+		for _, o := range all {
+			if (v.State == "" || o.State == v.State) && (text == "" || holds(o, text)) {
+				found = append(found, o)
 			}
-			return order(a, b)
-		})
+		}
 	}
 	v.Page = max(1, min(v.Page, (len(found)+v.Per-1)/v.Per))
 	for _, o := range found[(v.Page-1)*v.Per : min(len(found), v.Page*v.Per)] {

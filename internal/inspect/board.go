@@ -10,6 +10,7 @@ package inspect
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,12 @@ const (
 
 	// freshFor is how old a Listing may be.
 	freshFor = 900 * time.Millisecond
+
+	// manyOrigins is above how many a Listing is work: it may be twice as old then, and
+	// who comes or goes is seen within seenWithin, not at once, or else each of ten
+	// thousand that connect would have it made anew for each who looks.
+	manyOrigins = 1000
+	seenWithin  = 250 * time.Millisecond
 
 	maxChanges = 500 // of origins' states that are remembered
 )
@@ -121,6 +128,30 @@ type Listing struct {
 	Origins  []Origin       // by name
 	States   map[string]int // how many there are of each, zeros too
 	Sessions int
+	InFlight int // streams open or waited for, of all sessions
+
+	mu     sync.Mutex
+	sorted map[string][]*Origin // guarded by mu; by key, see Sorted
+}
+
+// Sorted returns the origins in an order, those that are equal in it by name. All who
+// look share it: what has the same key is sorted once.
+func (l *Listing) Sorted(key string, order func(a, b *Origin) int) []*Origin {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.sorted[key]
+	if list == nil {
+		list = make([]*Origin, 0, len(l.Origins))
+		for i := range l.Origins {
+			list = append(list, &l.Origins[i])
+		}
+		slices.SortStableFunc(list, order)
+		if l.sorted == nil {
+			l.sorted = make(map[string][]*Origin)
+		}
+		l.sorted[key] = list
+	}
+	return list
 }
 
 // Change is an origin's new state.
@@ -146,6 +177,7 @@ type Board struct {
 	mu sync.Mutex
 	// Guarded by mu, which no request takes but an origin's first.
 	entries     map[string]*entry
+	byName      []*entry // all of them; nil since one was added or dropped
 	labels      int
 	evicted     Counts // of origins without a label that were forgotten
 	otherLast   figures
@@ -177,6 +209,7 @@ type entry struct {
 	refused        time.Time // when it was refused first since it was there
 	refusal        *Refusal  // the last one, nil if there was none
 	trend          *trend    // nil before its first request
+	sessions       []Session // while a Listing is made
 }
 
 // New returns an empty Board.
@@ -223,7 +256,7 @@ func (b *Board) entryLocked(name string) *entry {
 		b.labels++
 		e.labelled = true
 	}
-	b.entries[name] = e
+	b.entries[name], b.byName = e, nil
 	b.names.Store(name, e)
 	return e
 }
@@ -251,6 +284,7 @@ func (b *Board) evictLocked() {
 
 func (b *Board) dropLocked(e *entry) {
 	delete(b.entries, e.name)
+	b.byName = nil
 	b.names.Delete(e.name)
 	if e.labelled {
 		b.labels--
@@ -441,36 +475,59 @@ func (b *Board) Changes(origin string, after uint64, max int) []Change {
 	return found
 }
 
-// Listing returns the origins as they are, or, but for who is there, were less than a
-// second ago: so many may look at once.
-func (b *Board) Listing() *Listing { return b.listing(freshFor) }
-
-// ListingNow returns the origins as they are.
-func (b *Board) ListingNow() *Listing { return b.listing(0) }
-
-func (b *Board) listing(age time.Duration) *Listing {
+// Listing returns the origins as they were less than a second ago, or, if they are
+// many, less than two, so that many may look at once. Who comes or goes is in it at once,
+// or, if they are many, soon.
+func (b *Board) Listing() *Listing {
 	b.fresh.Lock()
 	defer b.fresh.Unlock()
-	if b.stale.Swap(false) || b.list == nil || time.Since(b.list.At) >= age {
-		b.list = b.makeListing()
+	if l := b.list; l != nil {
+		within, seen := freshFor, time.Duration(0)
+		if len(l.Origins) > manyOrigins {
+			within, seen = 2*freshFor, seenWithin
+		}
+		if age := time.Since(l.At); age < within && (age < seen || !b.stale.Load()) {
+			return l
+		}
 	}
-	return b.list
+	return b.makeListing()
 }
 
+// ListingNow returns the origins as they are.
+func (b *Board) ListingNow() *Listing {
+	b.fresh.Lock()
+	defer b.fresh.Unlock()
+	return b.makeListing()
+}
+
+// makeListing is called with Board.fresh.
 func (b *Board) makeListing() *Listing {
-	sessions := make(map[string][]Session)
+	b.stale.Store(false)
 	l := &Listing{At: time.Now(), States: make(map[string]int, len(States))}
-	for _, s := range b.cfg.Sessions() {
-		sessions[s.Origin] = append(sessions[s.Origin], s)
-		l.Sessions++
-	}
+	sessions := b.cfg.Sessions()
+	l.Sessions = len(sessions)
 	b.mu.Lock()
-	for name := range sessions {
-		b.entryLocked(name)
+	for from := 0; from < len(sessions); {
+		to := from
+		for ; to < len(sessions) && sessions[to].Origin == sessions[from].Origin; to++ {
+			l.InFlight += sessions[to].InFlight
+		}
+		// Mostly an origin's come one after another, and then they stay where they are.
+		e := b.entryLocked(sessions[from].Origin)
+		if run := sessions[from:to:to]; e.sessions == nil {
+			e.sessions = run
+		} else {
+			e.sessions = append(e.sessions, run...)
+		}
+		from = to
 	}
-	l.Origins = make([]Origin, 0, len(b.entries))
-	for _, e := range b.entries {
-		l.Origins = append(l.Origins, e.origin(sessions[e.name]))
+	if b.byName == nil {
+		b.byName = slices.SortedFunc(maps.Values(b.entries), func(a, b *entry) int { return cmp.Compare(a.name, b.name) })
+	}
+	l.Origins = make([]Origin, 0, len(b.byName))
+	for _, e := range b.byName {
+		l.Origins = append(l.Origins, e.origin(e.sessions))
+		e.sessions = nil
 	}
 	b.mu.Unlock()
 
@@ -486,7 +543,7 @@ func (b *Board) makeListing() *Listing {
 		}
 		l.States[o.State]++
 	}
-	slices.SortFunc(l.Origins, func(a, b Origin) int { return cmp.Compare(a.Name, b.Name) })
+	b.list = l
 	return l
 }
 

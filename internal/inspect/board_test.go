@@ -277,6 +277,76 @@ func TestBounded(t *testing.T) {
 	}
 }
 
+// Of many origins one listing does for all who look, whoever comes and goes meanwhile;
+// of few, who comes is seen at once.
+func TestListingIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		b := New(Config{Sessions: func() []Session { asked++; return nil }})
+		come := func(i int) { b.SessionStarted(fmt.Sprintf("n%05d", i)) }
+		come(0)
+		for i := range 3 {
+			come(i + 1)
+			if n := len(b.Listing().Origins); n != i+2 {
+				t.Fatalf("%d origins, want %d", n, i+2)
+			}
+		}
+		for i := range manyOrigins {
+			come(i + 10)
+		}
+		asked = 0
+		first := b.Listing()
+		for i := range 100 { // in 200 ms
+			come(i + 5000)
+			time.Sleep(2 * time.Millisecond) // the bubble's
+			b.Listing()
+		}
+		if b.Listing() != first || asked != 1 {
+			t.Errorf("made %d times within %v, want once", asked, seenWithin)
+		}
+		time.Sleep(seenWithin)
+		if n := len(b.Listing().Origins); n != len(first.Origins)+100 {
+			t.Errorf("%d origins %v later, want %d", n, seenWithin, len(first.Origins)+100)
+		}
+		asked = 0
+		for range 40 { // 4 s, in which nobody comes
+			time.Sleep(100 * time.Millisecond)
+			b.Listing()
+		}
+		if asked > 3 {
+			t.Errorf("made %d times in 4 s, want 3 at most", asked)
+		}
+	})
+}
+
+// What several ask for in one order is sorted once, and what is equal is by name.
+func TestListingSorted(t *testing.T) {
+	b := New(Config{Sessions: func() []Session {
+		// An origin's that do not come one after another are its all the same.
+		return []Session{{Origin: "b", ID: 1}, {Origin: "c", ID: 2, InFlight: 3}, {Origin: "b", ID: 3, InFlight: 1}, {Origin: "a", ID: 4}, {Origin: "d", ID: 5}}
+	}})
+	l := b.Listing()
+	if l.Sessions != 5 || l.InFlight != 4 {
+		t.Errorf("%d sessions, %d in flight, want 5 and 4", l.Sessions, l.InFlight)
+	}
+	sorted := 0
+	for range 2 {
+		names := ""
+		for _, o := range l.Sorted("-sessions", func(a, b *Origin) int { sorted++; return len(b.Sessions) - len(a.Sessions) }) {
+			names += o.Name
+		}
+		if names != "bacd" {
+			t.Errorf("got %s, want bacd", names)
+		}
+	}
+	if sorted > 10 {
+		t.Errorf("%d comparisons: it was sorted twice", sorted)
+	}
+	if x := l.Origins[1]; x.Name != "b" || len(x.Sessions) != 2 || x.Sessions[1].ID != 3 {
+		t.Errorf("got %+v", x)
+	}
+}
+
 // The sizes that the README states.
 func TestMemory(t *testing.T) {
 	perOrigin := unsafe.Sizeof(entry{}) + unsafe.Sizeof(Tally{}) + unsafe.Sizeof(trend{})

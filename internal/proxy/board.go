@@ -66,7 +66,12 @@ func (p *Proxy) urls(name string) []string {
 
 // unreachable says why no visitor can reach an origin, "" if one can.
 func (p *Proxy) unreachable(name string) string {
-	if r := p.reach(nameShown(name), ""); r.none {
+	n := nameShown(name)
+	certified := !p.cfg.TLS || p.outside.scheme != "" // as in lacks
+	if certified && (n.Host() || n != "" && len(p.auth.Domains) > 0) {
+		return "" // told of ten thousand, each second: no address is made for that
+	}
+	if r := p.reach(n, ""); r.none {
 		return r.warning
 	}
 	return ""

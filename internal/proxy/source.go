@@ -40,15 +40,6 @@ func (s source) Figures() admin.Figures {
 		Front: s.p.FrontAddr().String(), Control: s.p.ControlAddr().String(),
 		Incoming: s.p.handler.InFlight(), Held: s.p.origins.Waiting(), AccessLogDropped: s.p.access.Dropped(),
 	}
-	for _, o := range s.p.origins.Snapshot() {
-		for _, c := range o.Sessions {
-			open := c.InFlight()
-			if c.Node() != "" {
-				open = c.Stats().StreamsOpen // of what is open there, what went from here
-			}
-			f.Serving += open
-		}
-	}
 	open, refused := s.p.frontLn.counts()
 	f.Connections = admin.Connections{
 		Open: open, RefusedAddress: refused[refusedAddress], RefusedTotal: refused[refusedTotal],
@@ -56,6 +47,20 @@ func (s source) Figures() admin.Figures {
 	}
 	f.Reloaded, f.ReloadFailed = s.p.reloads.last()
 	return f
+}
+
+// Serving implements admin.Source.
+func (s source) Serving() (n int) {
+	for _, o := range s.p.origins.Snapshot() {
+		for _, c := range o.Sessions {
+			if c.Node() != "" {
+				n += c.Stats().StreamsOpen // of what is open there, what went from here
+			} else {
+				n += c.InFlight()
+			}
+		}
+	}
+	return n
 }
 
 // Resets implements admin.Source.
