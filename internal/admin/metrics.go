@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/amahi/spdy-proxy/internal/inspect"
 )
@@ -23,15 +24,22 @@ import (
 // end. It is not a DNS label, so that no origin can have this name.
 const otherOrigin = "_other"
 
-// timeBounds are the upper bounds in seconds of what histograms show. They are bounds
-// of inspect's histograms, too.
-var timeBounds = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200}
+// The upper bounds in seconds of what histograms show of each origin: few, for each is a
+// series of each of a thousand. They are bounds of inspect's histograms, too.
+var (
+	headerBounds   = []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10, 60}
+	durationBounds = []float64{.025, .1, .5, 1, 2.5, 10, 60, 600}
+)
+
+// usualCodes are counted from 0 on, so that the first of a kind is seen to come.
+var usualCodes = []int{101, 200, 204, 206, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 408, 413, 416, 429, 431, 499, 500, 501, 502, 503, 504}
 
 // Metrics is what Prometheus is told, in a registry of its own: what the Board has
 // counted, what the Source says, and some counts of its own. Its methods may be called
 // at once.
 type Metrics struct {
 	registry  *prometheus.Registry
+	state     state
 	codes     [600]atomic.Uint64 // requests by the status sent
 	wait      prometheus.Histogram
 	stalled   prometheus.Counter
@@ -44,7 +52,7 @@ func NewMetrics(source Source, board *inspect.Board, version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		wait: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "spdy_proxy_hold_duration_seconds", Help: "How long requests that waited for an origin waited.", Buckets: timeBounds[:13],
+			Name: "spdy_proxy_hold_duration_seconds", Help: "How long requests that waited for an origin waited.", Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}),
 		stalled: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "spdy_proxy_stalled_total", Help: "Responses broken off because the visitor read nothing of them.",
@@ -62,8 +70,9 @@ func NewMetrics(source Source, board *inspect.Board, version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision(), "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.wait, m.stalled, m.overShare, m.lifetime, build, &state{source: source, board: board, codes: &m.codes},
+	m.registry.MustRegister(m.wait, m.stalled, m.overShare, m.lifetime, build,
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	m.state = state{source: source, board: board, codes: &m.codes}
 	return m
 }
 
@@ -80,8 +89,12 @@ func revision() string {
 	return "unknown"
 }
 
+// maxScrapes is how many may be answered at once, each of which takes some 10 MB with
+// many origins; one more is 503.
+const maxScrapes = 4
+
 func (m *Metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 8})
+	return promhttp.HandlerFor(gatherer{m.registry, &m.state}, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }
 
 // Request counts a request that has ended, beside what the Board counts of it.
@@ -103,112 +116,63 @@ func (m *Metrics) Request(r *inspect.Request) {
 // SessionEnded counts a session that ended after d.
 func (m *Metrics) SessionEnded(d time.Duration) { m.lifetime.Observe(d.Seconds()) }
 
-// state collects what the board and the source say.
+// state is what the board and the source say.
 type state struct {
 	source Source
 	board  *inspect.Board
 	codes  *[600]atomic.Uint64
 }
 
-var (
-	descRequests = desc("requests_total", "Requests of visitors that ended, by origin and class of the status; aborted: broken off after the headers, or left by the visitor.", "origin", "class")
-	descErrors   = desc("request_errors_total", "Requests that came to nothing, or not to their end, and not for the visitor's sake.", "origin")
-	descCodes    = desc("responses_total", "Requests of visitors that ended, by the status sent.", "code")
-	descDuration = desc("request_duration_seconds", "From a request's headers to the end of its response.", "origin")
-	descHeaders  = desc("response_header_seconds", "From a request's headers to those of its response.", "origin")
-	descReplayed = desc("replayed_total", "Requests sent again, because the session before ended or refused them.", "origin")
-	descResumed  = desc("resumed_total", "Downloads that went on over another session, each time one did.", "origin")
-	descStarted  = desc("sessions_started_total", "Sessions that registered.", "origin")
-	descEnded    = desc("sessions_ended_total", "Sessions that ended.", "origin")
-	descBytes    = desc("body_bytes_total", "Bytes of bodies carried, by direction.", "origin", "direction")
-
-	descOrigins  = desc("origins", "Origins with a session.")
-	descByState  = desc("origins_by_state", "Origins that are known, by their state.", "state")
-	descState    = desc("origin_state", "1 for the state that the origin is in, 0 for the others.", "origin", "state")
-	descSessions = desc("sessions", "Connected sessions.", "origin")
-	descOldest   = desc("session_age_seconds_max", "Age of the origin's oldest session.", "origin")
-	descYoungest = desc("session_age_seconds_min", "Age of the origin's youngest session.", "origin")
-	descOpen     = desc("streams_in_flight", "Streams open, and requests that wait for one, on the origin's sessions.", "origin")
-	descRTT      = desc("ping_round_trip_seconds", "Last PING's round trip, of the origin's slowest session.", "origin")
-
-	descInFlight = desc("requests_in_flight", "Requests of visitors that have not ended.")
-	descHeld     = desc("requests_held", "Requests that wait for an origin.")
-	descConns    = desc("front_connections", "Open connections of visitors.")
-	descRefused  = desc("front_connections_refused_total", "Connections of visitors that were closed because there were as many as there may be: new ones, of their address or in total, and for a new one those that were silent or idle.", "reason")
-	descControl  = desc("control_refusals_total", "Attempts at the control port that came to nothing.", "reason")
-	descReady    = desc("ready", "1 while listening and not stopping.")
-	descResets   = desc("stream_resets_total", "Streams reset, by who did it and the status.", "by", "status")
-	descDropped  = desc("access_log_dropped_total", "Lines of the access log that could not be written.")
-	descReload   = desc("config_last_reload_successful", "1 if the last reading of certificates, tokens and passwords went well.")
-	descReloaded = desc("config_last_reload_success_timestamp_seconds", "When they were last read and all went well.")
-	descExpiry   = desc("certificate_expiry_timestamp_seconds", "When a certificate ends; 0: there is none yet.", "name")
-)
-
+// desc describes what a Collector sends.
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("spdy_proxy_"+name, help, labels, nil)
 }
 
-// Describe implements prometheus.Collector.
-func (s *state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		descRequests, descErrors, descCodes, descDuration, descHeaders, descReplayed, descResumed, descStarted, descEnded, descBytes,
-		descOrigins, descByState, descState, descSessions, descOldest, descYoungest, descOpen, descRTT,
-		descInFlight, descHeld, descConns, descRefused, descControl, descReady, descResets, descDropped, descReload, descReloaded, descExpiry,
-	} {
-		ch <- d
+func (s *state) gather(fs *families) {
+	s.gatherCounts(fs)
+	s.gatherOrigins(fs)
+	s.gatherProxy(fs)
+}
+
+// gatherCounts adds what requests have come to.
+func (s *state) gatherCounts(fs *families) {
+	requests := fs.counter("requests_total", "Requests of visitors that ended, by origin and class of the status; aborted: broken off after the headers, or left by the visitor.")
+	errors := fs.counter("request_errors_total", "Requests that came to nothing, or not to their end, and not for the visitor's sake.")
+	replayed := fs.counter("replayed_total", "Requests sent again, because the session before ended or refused them.")
+	resumed := fs.counter("resumed_total", "Downloads that went on over another session, each time one did.")
+	started := fs.counter("sessions_started_total", "Sessions that registered.")
+	ended := fs.counter("sessions_ended_total", "Sessions that ended.")
+	bytes := fs.counter("body_bytes_total", "Bytes of bodies carried, by direction.")
+	duration := fs.histogram("request_duration_seconds", "From a request's headers to the end of its response.")
+	headers := fs.histogram("response_header_seconds", "From a request's headers to those of its response.")
+
+	toOrigin, fromOrigin := label("direction", "to_origin"), label("direction", "from_origin")
+	var classes [len(inspect.Classes)]*dto.LabelPair
+	for i, class := range inspect.Classes {
+		classes[i] = label("class", class)
 	}
-}
-
-// sink takes metrics.
-type sink chan<- prometheus.Metric
-
-func (ch sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-}
-
-func (ch sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
-	ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-}
-
-func (ch sink) histogram(d *prometheus.Desc, h *inspect.Histogram, labels ...string) {
-	buckets := make(map[float64]uint64, len(timeBounds))
-	all := uint64(0)
-	for _, b := range timeBounds {
-		buckets[b], all = h.Below(time.Duration(b * float64(time.Second)))
-	}
-	if all > 0 {
-		ch <- prometheus.MustNewConstHistogram(d, all, h.Sum.Seconds(), buckets, labels...)
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (s *state) Collect(ch chan<- prometheus.Metric) {
-	s.collectCounts(sink(ch))
-	s.collectOrigins(sink(ch))
-	s.collectProxy(sink(ch))
-}
-
-// collectCounts sends what requests have come to.
-func (s *state) collectCounts(ch sink) {
 	labelled, rest := s.board.Figures()
 	labelled[otherOrigin] = rest
-	for origin, c := range labelled {
-		for i, class := range inspect.Classes {
-			ch.counter(descRequests, c.Requests[i], origin, class)
+	for _, name := range slices.Sorted(maps.Keys(labelled)) {
+		c, origin := labelled[name], label("origin", name)
+		only := labels{origin}
+		for i, class := range classes {
+			requests.set(float64(c.Requests[i]), labels{class, origin})
 		}
-		ch.counter(descErrors, c.Errors, origin)
-		ch.counter(descReplayed, c.Replayed, origin)
-		ch.counter(descResumed, c.Resumed, origin)
-		ch.counter(descStarted, c.Started, origin)
-		ch.counter(descEnded, c.Ended, origin)
-		ch.counter(descBytes, c.In, origin, "to_origin")
-		ch.counter(descBytes, c.Out, origin, "from_origin")
-		ch.histogram(descDuration, &c.Duration, origin)
-		ch.histogram(descHeaders, &c.Headers, origin)
+		errors.set(float64(c.Errors), only)
+		replayed.set(float64(c.Replayed), only)
+		resumed.set(float64(c.Resumed), only)
+		started.set(float64(c.Started), only)
+		ended.set(float64(c.Ended), only)
+		bytes.set(float64(c.In), labels{toOrigin, origin})
+		bytes.set(float64(c.Out), labels{fromOrigin, origin})
+		duration.observed(&c.Duration, durationBounds, only)
+		headers.observed(&c.Headers, headerBounds, only)
 	}
+	codes := fs.counter("responses_total", "Requests of visitors that ended, by the status sent.")
 	for code := range s.codes {
-		if n := s.codes[code].Load(); n > 0 {
-			ch.counter(descCodes, n, strconv.Itoa(code))
+		if n := s.codes[code].Load(); n > 0 || slices.Contains(usualCodes, code) {
+			codes.set(float64(n), labels{label("code", strconv.Itoa(code))})
 		}
 	}
 }
@@ -219,29 +183,37 @@ type sums struct {
 	oldest, youngest, rtt time.Duration
 }
 
-// collectOrigins sends how the origins are.
-func (s *state) collectOrigins(ch sink) {
+// gatherOrigins adds how the origins are.
+func (s *state) gatherOrigins(fs *families) {
 	l := s.board.ListingNow()
 	connected := 0
+	state := fs.gauge("origin_state", "1 for the state that the origin is in, 0 for the others.")
+	byState := fs.gauge("origins_by_state", "Origins that are known, by their state.")
+	states := make(map[string]*dto.LabelPair, len(inspect.States))
+	for _, name := range inspect.States {
+		states[name] = label("state", name)
+		byState.set(float64(l.States[name]), labels{states[name]})
+	}
 	byLabel := map[string]*sums{otherOrigin: {}}
 	for i := range l.Origins {
 		o := &l.Origins[i]
-		label := otherOrigin
+		name := otherOrigin
 		if o.Labelled() {
-			label = o.Name
-			byLabel[label] = &sums{}
-			for _, state := range inspect.States {
+			name = o.Name
+			byLabel[name] = &sums{}
+			origin := label("origin", name)
+			for _, one := range inspect.States {
 				v := 0.0
-				if o.State == state {
+				if o.State == one {
 					v = 1
 				}
-				ch.gauge(descState, v, label, state)
+				state.set(v, labels{origin, states[one]})
 			}
 		}
 		if len(o.Sessions) > 0 {
 			connected++
 		}
-		t := byLabel[label]
+		t := byLabel[name]
 		for _, c := range o.Sessions {
 			age := l.At.Sub(c.Since)
 			if t.sessions == 0 {
@@ -253,49 +225,47 @@ func (s *state) collectOrigins(ch sink) {
 			t.rtt = max(t.rtt, c.RoundTrip)
 		}
 	}
-	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
-		t := byLabel[label]
-		ch.gauge(descSessions, float64(t.sessions), label)
-		ch.gauge(descOpen, float64(t.open), label)
+	sessions := fs.gauge("sessions", "Connected sessions.")
+	open := fs.gauge("streams_in_flight", "Streams open, and requests that wait for one, on the origin's sessions.")
+	oldest := fs.gauge("session_age_seconds_max", "Age of the origin's oldest session.")
+	youngest := fs.gauge("session_age_seconds_min", "Age of the origin's youngest session.")
+	rtt := fs.gauge("ping_round_trip_seconds", "Last PING's round trip, of the origin's slowest session.")
+	for _, name := range slices.Sorted(maps.Keys(byLabel)) {
+		t, only := byLabel[name], labels{label("origin", name)}
+		sessions.set(float64(t.sessions), only)
+		open.set(float64(t.open), only)
 		if t.sessions > 0 {
-			ch.gauge(descOldest, t.oldest.Seconds(), label)
-			ch.gauge(descYoungest, t.youngest.Seconds(), label)
+			oldest.set(t.oldest.Seconds(), only)
+			youngest.set(t.youngest.Seconds(), only)
 		}
 		if t.rtt > 0 {
-			ch.gauge(descRTT, t.rtt.Seconds(), label)
+			rtt.set(t.rtt.Seconds(), only)
 		}
 	}
-	ch.gauge(descOrigins, float64(connected))
-	for state, n := range l.States {
-		ch.gauge(descByState, float64(n), state)
-	}
+	fs.one("origins", "Origins with a session.", float64(connected))
 }
 
-// collectProxy sends how the proxy itself is.
-func (s *state) collectProxy(ch sink) {
+// gatherProxy adds how the proxy itself is.
+func (s *state) gatherProxy(fs *families) {
 	f := s.source.Figures()
-	ready := 0.0
-	if s.source.Ready() {
-		ready = 1
-	}
-	ch.gauge(descReady, ready)
-	ch.gauge(descInFlight, float64(f.Incoming))
-	ch.gauge(descHeld, float64(f.Held))
-	ch.gauge(descConns, float64(f.Connections.Open))
-	ch.counter(descRefused, f.Connections.RefusedAddress, "address")
-	ch.counter(descRefused, f.Connections.RefusedTotal, "total")
-	ch.counter(descRefused, f.Connections.DroppedSilent, "silent")
-	ch.counter(descRefused, f.Connections.DroppedIdle, "idle")
+	flag := map[bool]float64{true: 1}
+	fs.one("ready", "1 while listening and not stopping.", flag[s.source.Ready()])
+	fs.one("requests_in_flight", "Requests of visitors that have not ended.", float64(f.Incoming))
+	fs.one("requests_held", "Requests that wait for an origin.", float64(f.Held))
+	fs.one("front_connections", "Open connections of visitors.", float64(f.Connections.Open))
+	refused := fs.counter("front_connections_refused_total", "Connections of visitors that were closed because there were as many as there may be: new ones, of their address or in total, and for a new one those that were silent or idle.")
+	reason := func(of family, n uint64, why string) { of.set(float64(n), labels{label("reason", why)}) }
+	reason(refused, f.Connections.RefusedAddress, "address")
+	reason(refused, f.Connections.DroppedIdle, "idle")
+	reason(refused, f.Connections.DroppedSilent, "silent")
+	reason(refused, f.Connections.RefusedTotal, "total")
+	control := fs.counter("control_refusals_total", "Attempts at the control port that came to nothing.")
 	for i, n := range s.board.RefusalCounts() {
-		ch.counter(descControl, n, inspect.RefusalKinds[i])
+		reason(control, n, inspect.RefusalKinds[i])
 	}
-	ch.counter(descDropped, f.AccessLogDropped)
-	failed := 1.0
-	if f.ReloadFailed {
-		failed = 0
-	}
-	ch.gauge(descReload, failed)
-	ch.gauge(descReloaded, seconds(f.Reloaded))
+	fs.counter("access_log_dropped_total", "Lines of the access log that could not be written.").set(float64(f.AccessLogDropped), nil)
+	fs.one("config_last_reload_successful", "1 if the last reading of certificates, tokens and passwords went well.", flag[!f.ReloadFailed])
+	fs.one("config_last_reload_success_timestamp_seconds", "When they were last read and all went well.", seconds(f.Reloaded))
 	ends := map[string]float64{} // of several of one name, the first that ends
 	for _, c := range s.source.Certificates() {
 		name := strings.ToValidUTF8(c.Name, "?")
@@ -304,15 +274,17 @@ func (s *state) collectProxy(ch sink) {
 			ends[name] = at
 		}
 	}
-	for name, at := range ends {
-		ch.gauge(descExpiry, at, name)
+	expiry := fs.gauge("certificate_expiry_timestamp_seconds", "When a certificate ends; 0: there is none yet.")
+	for _, name := range slices.Sorted(maps.Keys(ends)) {
+		expiry.set(ends[name], labels{label("name", name)})
 	}
+	resets := fs.counter("stream_resets_total", "Streams reset, by who did it and the status.")
 	for _, r := range s.source.Resets() {
 		by := "origin"
 		if r.Sent {
 			by = "proxy"
 		}
-		ch.counter(descResets, r.Count, by, r.Status)
+		resets.set(float64(r.Count), labels{label("by", by), label("status", r.Status)})
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +59,10 @@ func TestMetrics(t *testing.T) {
 		`spdy_proxy_requests_total{class="5xx",origin="_other"} 1`,
 		`spdy_proxy_requests_total{class="aborted",origin="early"} 1`,
 		`spdy_proxy_requests_total{class="2xx",origin="named"} 0`,
+		`spdy_proxy_requests_total{class="aborted",origin="named"} 0`,
+		`spdy_proxy_request_duration_seconds_count{origin="named"} 0`,
+		`spdy_proxy_response_header_seconds_bucket{origin="named",le="+Inf"} 0`,
+		`spdy_proxy_responses_total{code="502"} 0`,
 		`spdy_proxy_request_errors_total{origin="@"} 1`,
 		`spdy_proxy_request_errors_total{origin="_other"} 1`,
 		`spdy_proxy_responses_total{code="429"} 2`,
@@ -116,6 +122,38 @@ func TestMetrics(t *testing.T) {
 		if !strings.HasPrefix(name, "spdy_proxy_") && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
 			t.Errorf("a name that is no one's: %q", line)
 		}
+	}
+}
+
+// Families come by name, each once, with the series of a name once; compressed for who
+// asks for that.
+func TestMetricsForm(t *testing.T) {
+	f := busy()
+	m := NewMetrics(f, f.board, "v1")
+	text := scrape(t, m)
+	var families []string
+	seen := map[string]bool{}
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			name, _, _ := strings.Cut(rest, " ")
+			families = append(families, name)
+		}
+		if i := strings.LastIndexByte(line, ' '); line[0] != '#' {
+			if seen[line[:i]] {
+				t.Errorf("twice: %s", line[:i])
+			}
+			seen[line[:i]] = true
+		}
+	}
+	if !slices.IsSorted(families) || len(slices.Compact(families)) != len(families) {
+		t.Errorf("not in order, or not once each: %q", families)
+	}
+	r := httptest.NewRequest("GET", "http://localhost/metrics", nil)
+	r.Header.Set("Accept-Encoding", "gzip")
+	w := httptest.NewRecorder()
+	m.handler().ServeHTTP(w, r)
+	if w.Header().Get("Content-Encoding") != "gzip" || w.Body.Len() > len(text)/4 {
+		t.Errorf("compressed: %q, %d bytes of %d", w.Header().Get("Content-Encoding"), w.Body.Len(), len(text))
 	}
 }
 
