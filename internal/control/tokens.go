@@ -21,7 +21,7 @@ import (
 
 // Credential says which token it was without saying the token. It is
 // comparable, stays the same when the token file is read again, and must not
-// leave the process: see String.
+// leave the process, but for other nodes of a cluster: see String.
 type Credential struct{ digest [sha256.Size]byte }
 
 // String does not print the digest: of a poor token it would be as good as the
@@ -32,6 +32,12 @@ func (c Credential) String() string {
 	}
 	return "a credential"
 }
+
+// Digest tells other nodes of a cluster, which have the same tokens, which one it was.
+func (c Credential) Digest() [sha256.Size]byte { return c.digest }
+
+// CredentialOf returns the credential that has a digest.
+func CredentialOf(digest [sha256.Size]byte) Credential { return Credential{digest} }
 
 // Tokens is the content of a token file. It does not change.
 type Tokens struct {
@@ -209,6 +215,19 @@ func (t *Tokens) allows(id Credential, name originname.Name, domains originname.
 	return ok
 }
 
+// without returns the tokens that are not among ids. Their hosts stay: what is nobody's
+// any more is not the default origin's.
+func (t *Tokens) without(ids []Credential) *Tokens {
+	rest := &Tokens{first: t.first, index: make(map[Credential]int), hosts: t.hosts}
+	for _, e := range t.entries {
+		if !slices.Contains(ids, e.id) {
+			rest.entries = append(rest.entries, e)
+			rest.index[e.id] = len(rest.entries)
+		}
+	}
+	return rest
+}
+
 // namesWritten returns the names that stand in the tokens, each once, "" for the default
 // origin. Those that a "*" stands for are not among them.
 func (t *Tokens) namesWritten() []string {
@@ -291,8 +310,42 @@ func NewAuth(t *Tokens) *Auth {
 // Credential.
 func NoAuth() *Auth { return &Auth{open: true} }
 
-// Set replaces the tokens. Ask Valid afterwards about those who are in.
-func (a *Auth) Set(t *Tokens) { a.tokens.Store(t) }
+// Set replaces the tokens, and returns those that are gone. Ask Valid afterwards about
+// those who are in.
+func (a *Auth) Set(t *Tokens) (gone []Credential) {
+	before := a.tokens.Swap(t)
+	if before == nil {
+		return nil
+	}
+	for i := range before.entries {
+		if id := before.entries[i].id; t.index[id] == 0 {
+			gone = append(gone, id)
+		}
+	}
+	return gone
+}
+
+// Revoke takes tokens out until Set, and returns how many of them there were. Ask Valid
+// afterwards about those who are in.
+func (a *Auth) Revoke(ids []Credential) int {
+	for {
+		before := a.tokens.Load()
+		if before == nil {
+			return 0
+		}
+		after := before.without(ids)
+		n := len(before.entries) - len(after.entries)
+		if n == 0 || a.tokens.CompareAndSwap(before, after) {
+			return n
+		}
+	}
+}
+
+// Knows reports whether a token is one of those of now.
+func (a *Auth) Knows(id Credential) bool {
+	t := a.tokens.Load()
+	return t != nil && t.index[id] != 0
+}
 
 // Valid reports whether a credential that was let in under a name, "" for the
 // default origin, would be let in now.

@@ -349,3 +349,30 @@ func FuzzTokens(f *testing.F) {
 		}
 	})
 }
+
+// A token may be taken out before the file is read again; Set says which ones are gone.
+func TestRevoke(t *testing.T) {
+	auth := NewAuth(tokens(t, "one *\ntwo film\nthree film.example.com\n"))
+	one, two, three := credentialOf("one"), credentialOf("two"), credentialOf("three")
+	if n := auth.Revoke([]Credential{CredentialOf(two.Digest()), credentialOf("another"), three}); n != 2 {
+		t.Errorf("Revoke: got %d, want 2", n)
+	}
+	for token, want := range map[string]bool{"one": true, "two": false, "three": false} {
+		id, ok := auth.known(token)
+		if ok != want || auth.Knows(id) != want || auth.Valid(id, "film") != want {
+			t.Errorf("%s: got %v, %v, %v, want %v", token, ok, auth.Knows(id), auth.Valid(id, "film"), want)
+		}
+	}
+	if !auth.Names("film.example.com") {
+		t.Error("the host of a token that is gone became the default origin's")
+	}
+	if gone := auth.Set(tokens(t, "two film\nfour *\n")); len(gone) != 1 || gone[0] != one {
+		t.Errorf("Set: got %d tokens gone, want the first one", len(gone))
+	}
+	if !auth.Knows(two) {
+		t.Error("a token that is in the file again is not known")
+	}
+	if n := NoAuth().Revoke([]Credential{one}); n != 0 {
+		t.Errorf("where there are no tokens: got %d", n)
+	}
+}

@@ -74,6 +74,7 @@ type cluster struct {
 	remote map[remoteID]remoteSession
 	sent   map[string]time.Time // instances that shed has sent away, and when
 	back   map[string]struct{}  // those that were back at once
+	gone   []peer.Digest        // tokens that were taken out here, and are not back; the last peer.MaxRevoked
 }
 
 // remoteID is a session of another node.
@@ -118,9 +119,9 @@ func (p *Proxy) newCluster() (*cluster, error) {
 	c.links = peer.New(peer.Config{
 		Identity: c.identity.Load, Local: p.origins, Session: session, Logger: p.log,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) },
-		Up:   func(id string) { c.registry.LinkUp(id); c.change() },
+		Up:   func(id string) { c.registry.LinkUp(id); c.change(); c.tellGone(id) },
 		Down: func(id string, _ error) { c.registry.LinkDown(id); c.change() },
-		Gone: func(id string) { c.registry.Stale(id) },
+		Gone: func(id string) { c.registry.Stale(id) }, Revoked: c.revoked,
 	})
 	var err error
 	c.registry, err = registry.New(registry.Config{

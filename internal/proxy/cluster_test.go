@@ -25,6 +25,7 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/cluster/registry/registrytest"
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
 	"github.com/amahi/spdy-proxy/internal/origin"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 	"github.com/amahi/spdy-proxy/internal/serve"
@@ -37,14 +38,21 @@ type nodes struct {
 	hub   *registrytest.Hub
 	byID  map[string]*p
 	peers map[string]string // their peer ports
+	ca    *controltest.CA   // of their certificates
 }
 
 func startNodes(t *testing.T, ids string, edit func(*proxy.Config)) *nodes {
 	t.Helper()
-	n := &nodes{T: t, files: newFiles(t), hub: registrytest.NewHub(1), byID: make(map[string]*p), peers: make(map[string]string)}
-	ca := n.files.authority("cluster-ca.pem")
+	return startNodesOf(t, newFiles(t), ids, edit)
+}
+
+// startNodesOf is startNodes with files that are there.
+func startNodesOf(t *testing.T, f *files, ids string, edit func(*proxy.Config)) *nodes {
+	t.Helper()
+	n := &nodes{T: t, files: f, hub: registrytest.NewHub(1), byID: make(map[string]*p), peers: make(map[string]string)}
+	n.ca = n.files.authority("cluster-ca.pem")
 	for id := range strings.FieldsSeq(ids) {
-		n.files.leaf(id, ca, id)
+		n.files.leaf(id, n.ca, id)
 	}
 	for id := range strings.FieldsSeq(ids) {
 		n.start(id, edit)

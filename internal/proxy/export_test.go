@@ -58,6 +58,13 @@ func (p *Proxy) Linked() (n int) {
 	return n
 }
 
+// Revoked returns how many tokens this node tells others of.
+func (p *Proxy) Revoked() int {
+	p.cluster.mu.Lock()
+	defer p.cluster.mu.Unlock()
+	return len(p.cluster.gone)
+}
+
 // HandedOn returns how many requests this node has handed on to others.
 func (p *Proxy) HandedOn() (n uint64) {
 	for _, link := range p.cluster.links.Nodes() {

@@ -31,11 +31,12 @@ func (p *Proxy) Reload() {
 			ok = false
 			kept(err)
 		} else {
-			p.auth.Set(tokens)
+			gone := p.auth.Set(tokens)
 			p.endRevoked()
 			if p.cfg.Tokens.Value == "" {
 				p.settleInvitations()
 			}
+			p.cluster.revoke(gone)
 			p.certs.Changed()
 		}
 	}

@@ -25,6 +25,10 @@ type handler struct {
 
 // ServeHTTP serves one request of another node's.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header[headerRevoke] != nil {
+		h.revoke(w, r)
+		return
+	}
 	h.l.taken.Add(1)
 	q := origin.Query{Local: true}
 	name, err := origin.ParseName(r.Header.Get(headerOrigin))

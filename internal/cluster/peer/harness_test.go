@@ -46,6 +46,22 @@ type testNode struct {
 	mu     sync.Mutex
 	events []string // guarded by mu
 	gone   int      // calls of Config.Gone; guarded by mu
+	told   []told   // guarded by mu
+}
+
+// told is a call of Config.Revoked.
+type told struct {
+	node   string
+	tokens []Digest
+}
+
+// took returns the calls of Config.Revoked since it was last called.
+func (n *testNode) took() []told {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.told
+	n.told = nil
+	return list
 }
 
 // inCluster runs f with nodes of those ids, each with links to all others, and ends
@@ -108,7 +124,12 @@ func (c *cluster) add(id string, ca *controltest.CA) *testNode {
 				n.note("lost " + id)
 			}
 		},
-		Gone:   func(string) { n.mu.Lock(); n.gone++; n.mu.Unlock() },
+		Gone: func(string) { n.mu.Lock(); n.gone++; n.mu.Unlock() },
+		Revoked: func(id string, tokens []Digest) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.told = append(n.told, told{id, tokens})
+		},
 		Logger: slog.New(slog.NewTextHandler(c.Output(), nil)),
 	})
 	// Ends with Shutdown, in end.

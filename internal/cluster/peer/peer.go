@@ -105,6 +105,10 @@ type Config struct {
 	// have. Nil: nobody is.
 	Gone func(id string)
 
+	// Revoked is told of tokens that are gone at a node, which are to be taken here no
+	// more. It may be called several times at once. Nil: nobody is.
+	Revoked func(id string, tokens []Digest)
+
 	// Logger gets a line for each change. Nil: none.
 	Logger *slog.Logger
 }
@@ -184,7 +188,9 @@ func (l *Links) Serve(ln net.Listener) error {
 			// Such as no descriptor left: it may pass.
 			pause = min(max(5*time.Millisecond, 2*pause), time.Second)
 			l.line("", slog.LevelError, "a node's connection could not be taken", slog.Any("err", err))
-			if !l.sleep(l.ctx, pause) {
+			select {
+			case <-time.After(pause):
+			case <-l.ctx.Done():
 				return nil
 			}
 			continue
@@ -416,16 +422,4 @@ func (l *Links) line(id string, level slog.Level, msg string, attrs ...slog.Attr
 		attrs = append([]slog.Attr{slog.String("node", id)}, attrs...)
 	}
 	l.lines.Log(id+" "+msg, level, msg, attrs...)
-}
-
-// sleep reports false if ctx ends before d is over.
-func (l *Links) sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
