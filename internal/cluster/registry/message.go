@@ -53,6 +53,9 @@ type helloMessage struct {
 	Entries int    `json:"entries"` // at Seq
 	Sum     uint64 `json:"sum"`     // at Seq, of all entries' sums
 	Now     int64  `json:"now"`     // of its clock, microseconds since 1970
+
+	// Linked are the nodes that it has links to: one that is new waits for all of them.
+	Linked []string `json:"linked,omitempty"`
 }
 
 // eventMessage is what changed in a node's table. What is up counts before what is
@@ -184,6 +187,14 @@ func (h *helloMessage) check() error {
 		{"peer address", h.Peer}, {"control address", h.Control}, {"site", h.Site}, {"version", h.Version}, {"state", h.State},
 	} {
 		if err := checkText(f.what, f.s); err != nil {
+			return err
+		}
+	}
+	if len(h.Linked) > maxNodes {
+		return fmt.Errorf("a hello with %d nodes", len(h.Linked))
+	}
+	for _, id := range h.Linked {
+		if err := CheckID(id); err != nil {
 			return err
 		}
 	}

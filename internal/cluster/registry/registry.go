@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -249,7 +250,8 @@ func (r *Registry) Nodes() []Node { return *r.view.Load() }
 func (r *Registry) Asked() uint64 { return r.asked.Load() }
 
 // Heard is closed when each of the others that has said hello is linked and its table
-// is here, at least one, or when Run has waited 3 s for that.
+// is here, and of those that they are linked to, at least one, or when Run has waited 3 s
+// for that.
 func (r *Registry) Heard() <-chan struct{} { return r.heard }
 
 func (r *Registry) change(c change) {
@@ -345,7 +347,7 @@ func (r *Registry) show() {
 		}
 		n.Synced = n.synced()
 		list = append(list, n.Node)
-		complete = complete && n.Linked && n.known
+		complete = complete && n.Linked && n.known && (!r.alone || !slices.ContainsFunc(n.heard.Linked, r.missing))
 	}
 	sortNodes(list)
 	r.view.Store(&list)
@@ -354,6 +356,9 @@ func (r *Registry) show() {
 		close(r.heard)
 	}
 }
+
+// missing reports whether nothing was heard of a node that another one is linked to.
+func (r *Registry) missing(id string) bool { return id != r.cfg.ID && r.nodes[id] == nil }
 
 // takeChanges does what was called since the last time.
 func (r *Registry) takeChanges() {
@@ -414,10 +419,17 @@ func (r *Registry) hello(state string) {
 	for _, n := range r.loads {
 		load += n
 	}
+	var linked []string
+	for id, n := range r.nodes {
+		if n.linked {
+			linked = append(linked, id)
+		}
+	}
 	now := time.Now()
 	r.said = now
 	r.publish(subjectHello, &helloMessage{
-		Epoch: r.epoch, Seq: r.own.seq, Peer: r.cfg.PeerAddr, Control: r.cfg.ControlAddr, Site: r.cfg.Site, Version: r.cfg.Version,
+		Linked: linked,
+		Epoch:  r.epoch, Seq: r.own.seq, Peer: r.cfg.PeerAddr, Control: r.cfg.ControlAddr, Site: r.cfg.Site, Version: r.cfg.Version,
 		State: state, Load: load, Entries: len(r.own.entries), Sum: r.own.sum, Now: stamp(now),
 	})
 }

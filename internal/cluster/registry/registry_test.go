@@ -558,6 +558,37 @@ func TestHeard(t *testing.T) {
 	})
 }
 
+// A node that has the table of one other knows by it that there are more, and is not ready
+// before it has theirs.
+func TestHeardOfOthers(t *testing.T) {
+	inCluster(t, 1, func(c *cluster) {
+		for _, id := range []string{"p1", "p2", "p3"} {
+			c.start(id).add("of-"+id, "")
+		}
+		time.Sleep(4 * time.Second)
+		// The routes to the other two come up later.
+		c.hub.Cut(func(from, to string) bool { return from+to == "p2p4" || from+to == "p3p4" })
+		began := time.Now()
+		p4 := c.start("p4")
+		time.Sleep(time.Second)
+		c.hub.Cut(nil)
+		<-p4.Heard()
+		if took := time.Since(began); took < time.Second || took > 2200*time.Millisecond {
+			t.Errorf("got ready after %v, want it when the others are heard", took)
+		}
+		c.wantAll("when it is ready")
+
+		// Who is not to be heard does not keep it back for long.
+		c.hub.Cut(func(from, to string) bool { return from+to == "p2p5" || from+to == "p5p2" })
+		began = time.Now()
+		<-c.start("p5").Heard()
+		if took := time.Since(began); took < 3*time.Second || took > 3200*time.Millisecond {
+			t.Errorf("with one that is not heard: %v, want 3s", took)
+		}
+		c.hub.Cut(nil)
+	})
+}
+
 // The same instance, or none, at two nodes: the later one stays.
 func TestYield(t *testing.T) {
 	for _, row := range []struct {
