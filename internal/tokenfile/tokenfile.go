@@ -172,8 +172,10 @@ func Read(file string) (*File, error) {
 }
 
 // Edit has change edit a file, which is made if it is missing, and puts what comes
-// of it in its place, readable by its owner alone, who stays the same. What control
-// would not read is not written. Its error is one line that says what would mend it.
+// of it in its place, readable by its owner alone, who stays the same; in a folder
+// that gives its group to what is in it (setgid), by that group as well, to which a
+// service belongs that may not be root. What control would not read is not written.
+// Its error is one line that says what would mend it.
 func Edit(file string, change func(*File) error) error {
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target
@@ -212,6 +214,9 @@ func Edit(file string, change func(*File) error) error {
 	_, err = w.WriteString(text)
 	if err == nil && old != nil {
 		err = keepOwner(w, old)
+	}
+	if folder, e := os.Stat(filepath.Dir(file)); err == nil && e == nil && folder.Mode()&fs.ModeSetgid != 0 {
+		err = w.Chmod(0o640)
 	}
 	if err == nil {
 		err = w.Sync()

@@ -209,3 +209,26 @@ func TestInvitations(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", f.text(), want)
 	}
 }
+
+// Where the folder gives its group to what is in it, that may read: a service that is
+// not root. Nobody else may, whatever the mode was.
+func TestEditForAGroup(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no such modes here")
+	}
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.Chmod(filepath.Dir(file), 0o750|os.ModeSetgid); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a new one, and one that is there
+		if err := Edit(file, func(f *File) error { f.Add(New(), []string{"a"}, time.Time{}, ""); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+			t.Errorf("%v, %v; want mode 0640", info.Mode(), err)
+		}
+		if err := os.Chmod(file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
