@@ -140,6 +140,9 @@ func hangUp(pidFile string) (pid int, err error) {
 	if err != nil || pid <= 1 {
 		return 0, fmt.Errorf("%s has no process's id in it", pidFile)
 	}
+	if !wroteItself(pidFile, pid) {
+		return pid, fmt.Errorf("%s names a process of somebody else", pidFile)
+	}
 	process, err := os.FindProcess(pid)
 	if err != nil {
 		return pid, err

@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -86,5 +87,26 @@ func TestTokenTellsTheRunningP(t *testing.T) {
 	os.WriteFile(pidFile, []byte("-1"), 0o600)
 	if status, _, said := tokens(t, file, "add", "wiki", "--pid-file", pidFile); status != 0 || !strings.Contains(said, "could not be sent") {
 		t.Errorf("status %d, %q", status, said)
+	}
+}
+
+// Root signals no process that is not that of who wrote its id.
+func TestTokenTellsNobodyElse(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("only root can give a file away, and only on Linux it is looked at")
+	}
+	dir := t.TempDir()
+	file, pidFile := filepath.Join(dir, "token"), filepath.Join(dir, "pid")
+	if err := os.WriteFile(pidFile, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(pidFile, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGHUP)
+	defer signal.Stop(told)
+	if status, _, said := tokens(t, file, "add", "photos", "--pid-file", pidFile); status != 0 || !strings.Contains(said, "somebody else") || len(told) > 0 {
+		t.Errorf("status %d, %q, %d signals; want 0 and none", status, said, len(told))
 	}
 }

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// wroteItself reports whether a file with a process's id is of that process's user.
+// Root would otherwise signal whatever somebody wrote there who may signal nobody.
+func wroteItself(pidFile string, pid int) bool {
+	info, err := os.Stat(pidFile)
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if !ok || err != nil {
+		return true // there is no such process, or nobody to ask
+	}
+	_, rest, _ := strings.Cut(string(status), "\nUid:")
+	ids := strings.Fields(rest)
+	return len(ids) > 0 && ids[0] == strconv.FormatUint(uint64(stat.Uid), 10)
+}
