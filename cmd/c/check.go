@@ -27,7 +27,7 @@ func (o *options) check() *cli.Command {
 			} else {
 				faults = append(faults, originserver.CheckFiles(cfg)...)
 			}
-			if err := upgrade.CheckPIDFile(o.pidFile); err != nil {
+			if err := upgrade.CheckPIDFileLater(o.pidFile); err != nil {
 				faults = append(faults, err)
 			}
 			if len(faults) > 0 {

@@ -41,7 +41,7 @@ func (o *options) check() *cli.Command {
 			if wrong != nil {
 				faults = append(faults, wrong)
 			}
-			if err := upgrade.CheckPIDFile(o.pidFile); err != nil {
+			if err := upgrade.CheckPIDFileLater(o.pidFile); err != nil {
 				faults = append(faults, err)
 			}
 			if len(faults) > 0 {

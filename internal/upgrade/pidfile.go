@@ -1,7 +1,9 @@
 package upgrade
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,6 +22,16 @@ func CheckPIDFile(file string) error {
 	}
 	tmp.Close()
 	return os.Remove(tmp.Name())
+}
+
+// CheckPIDFileLater is CheckPIDFile of a program that does not start now. A folder below
+// /run may not be there yet: systemd makes it as it starts a unit (RuntimeDirectory=).
+func CheckPIDFileLater(file string) error {
+	err := CheckPIDFile(file)
+	if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(filepath.ToSlash(filepath.Clean(file)), "/run/") {
+		return nil
+	}
+	return err
 }
 
 func badPIDFile(file string, err error) error {

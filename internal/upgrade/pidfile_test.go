@@ -42,3 +42,19 @@ func TestPIDFile(t *testing.T) {
 	}
 	RemovePIDFile("")
 }
+
+// What is looked at before systemd makes the folder is not at fault. Any other folder is.
+func TestCheckPIDFileLater(t *testing.T) {
+	dir := t.TempDir()
+	for file, ok := range map[string]bool{
+		"": true, filepath.Join(dir, "pid"): true, "/run/none-of-this-name/pid": true,
+		filepath.Join(dir, "none", "pid"): false, "/run/../none-of-this-name/pid": false,
+	} {
+		if err := CheckPIDFileLater(file); (err == nil) != ok {
+			t.Errorf("%q: %v", file, err)
+		}
+	}
+	if CheckPIDFile("/run/none-of-this-name/pid") == nil {
+		t.Error("who starts now is told nothing")
+	}
+}
