@@ -17,6 +17,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -56,6 +58,10 @@ type Program struct {
 	// returns nil. An error of [Usage] or [Usagef] becomes exit status 2,
 	// any other 1.
 	Run func(ctx context.Context, p *Process) error
+
+	// ConfigFile is where a Daemon looks for its configuration file if none is named: ""
+	// is NAME.toml in the folder that the linker was told, and no file if it was told none.
+	ConfigFile string
 
 	// Tables and Each are what a configuration file may have beside the flags: see
 	// config.Spec.
@@ -139,6 +145,16 @@ type Process struct {
 // Source tells where the value of a flag comes from.
 func (p *Process) Source(flag string) Source { return p.settings.source[flag] }
 
+// CredentialsDir is the folder of the files that systemd put there for LoadCredential=
+// of the unit. For who types a command, it is the one they come from: that of the
+// configuration file that a package put in place, if that was read. "" is none.
+func (p *Process) CredentialsDir() string {
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" || p.settings.file == "" || p.Source("config") != Default {
+		return dir
+	}
+	return filepath.Dir(p.settings.file)
+}
+
 // ReadTables reads the configuration file again, if there is one, and puts its
 // tables into a struct as Program.Tables is. The flags keep their values. Its error
 // is one line.
@@ -186,6 +202,7 @@ func (in *invocation) work(what task, flags *pflag.FlagSet, args []string) int {
 	process := &Process{Args: args, Flags: flags, Stdout: in.stdout, Stderr: in.stderr, settings: newSettings(in.program, in.own)}
 	if in.program.Daemon && !what.bare() {
 		process.Faults = process.settings.read(os.LookupEnv)
+		in.unread = process.settings.unread
 		if len(process.Faults) > 0 && !what.lenient() {
 			return in.fail(Usagef("%w%s", process.Faults[0], more(len(process.Faults)-1, in.program)))
 		}
@@ -227,7 +244,8 @@ func more(n int, p *Program) string {
 }
 
 // fail says what went wrong, each of [LineErrors] in a line, and returns the exit
-// status for it; ExitOK without a word if nothing did.
+// status for it; ExitOK without a word if nothing did. Where a file is what is
+// wrong, it helps to know that another was not read.
 func (in *invocation) fail(err error) int {
 	if err == nil {
 		return ExitOK
@@ -235,6 +253,9 @@ func (in *invocation) fail(err error) int {
 	lines := []error{err}
 	if faults, ok := errors.AsType[LineErrors](err); ok {
 		lines = faults
+	}
+	if last := len(lines) - 1; in.unread != nil && IsUsage(err) {
+		lines = append(slices.Clone(lines[:last]), fmt.Errorf("%w; %w", lines[last], in.unread))
 	}
 	for _, line := range lines {
 		fmt.Fprintf(in.stderr, "%s: %s\n", in.program.Name, oneline.Clean(line.Error()))

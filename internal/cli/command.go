@@ -26,6 +26,7 @@ type invocation struct {
 	logs   logOptions
 	status int
 	stderr io.Writer // a daemon's never blocks, once it runs
+	unread error     // why the package's configuration file was not read; nil if it was, or is no matter
 }
 
 // task is what was asked for: a command, or the program itself.
@@ -59,7 +60,7 @@ func newInvocation(ctx context.Context, p *Program, stdout, stderr io.Writer) *i
 	}
 	if p.Daemon {
 		flags.Group("Configuration and log")
-		flags.String("config", "", "configuration `FILE` in TOML: flags by their long names, and tables")
+		flags.String("config", "", "configuration `FILE` in TOML: flags by their long names, and tables"+p.packaged())
 		in.logs.flags(flags.FlagSet)
 	}
 	flags.Group("")

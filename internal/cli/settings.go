@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -37,6 +39,7 @@ type settings struct {
 	source  map[string]Source // by flag
 	file    string            // the configuration file, "" if there is none
 	each    []table           // those of Program.Each, in the order of the file
+	unread  error             // why the file that a package put in place was not read
 }
 
 // table is one whose keys are flags.
@@ -62,10 +65,15 @@ func newSettings(p *Program, flags *pflag.FlagSet) *settings {
 func (s *settings) read(lookup func(string) (string, bool)) (faults []error) {
 	faults = s.applyEnv(lookup)
 	f := s.flags.Lookup("config")
-	if f == nil || f.Value.String() == "" {
+	if f == nil {
 		return faults
 	}
-	s.file = f.Value.String()
+	if s.file = f.Value.String(); s.source["config"] == Default {
+		s.file, s.unread = s.program.packagedFile()
+	}
+	if s.file == "" {
+		return faults
+	}
 	set, err := config.Load(s.file, s.spec(s.flags, s.program.Tables))
 	for _, name := range set {
 		s.source[name] = File
@@ -146,6 +154,44 @@ func warnUnknown(log *slog.Logger, flags *pflag.FlagSet, environ []string) {
 		}
 		log.Warn("a variable in the environment has no effect: " + name + " is no flag's" + nearest.Hint(name, known[:own], strings.Clone))
 	}
+}
+
+// packagedIn is the folder of the configuration files of a program that a package put
+// in place, "" of one from a checkout. The linker sets it (-X), and nothing else.
+var packagedIn string
+
+// configFile is the name of ConfigFile, "" for none.
+func (p *Program) configFile() string {
+	if p.ConfigFile != "" || packagedIn == "" {
+		return p.ConfigFile
+	}
+	return filepath.Join(packagedIn, p.Name+".toml")
+}
+
+// packaged says for the help where a configuration file is looked for.
+func (p *Program) packaged() string {
+	if file := p.configFile(); file != "" {
+		return " (default: " + file + ")"
+	}
+	return ""
+}
+
+// packagedFile returns the configuration file that a package put in place, "" if there
+// is none, or it is not for this user, with that as an error: who runs a program for
+// himself on the same machine may leave it aside.
+func (p *Program) packagedFile() (file string, unread error) {
+	if file = p.configFile(); file == "" {
+		return "", nil
+	}
+	f, err := os.Open(file)
+	if err == nil {
+		f.Close()
+		return file, nil
+	}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return "", fmt.Errorf("configuration file %s, where one is looked for, was not read: %w", file, err)
 }
 
 // StateDir is the folder for what a program keeps, where none is named: the first that

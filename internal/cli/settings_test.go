@@ -178,3 +178,52 @@ func definedFlag(n ast.Node) string {
 	}
 	return ""
 }
+
+// A program that a package put in place has a configuration file of its own. Who may
+// not read it runs without; what is wrong then is said with that.
+func TestPackagedConfig(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	there, missing := writeConfig(t, "max-n = 7\n"), filepath.Join(t.TempDir(), "x.toml")
+	other := writeConfig(t, "max-n = 9\n")
+	for _, tt := range []struct {
+		what, packaged string
+		args           []string
+		n              int
+		says           string
+	}{
+		{"a checkout", "", nil, 3, ""},
+		{"a package", there, nil, 7, ""},
+		{"a flag", there, []string{"--config", other}, 9, ""},
+		{"none", there, []string{"--config="}, 3, ""},
+		{"a package without its file", missing, nil, 3, "; configuration file " + missing + ", where one is looked for, was not read: no such file or directory"},
+	} {
+		var v values
+		p := &Program{Name: "x", Daemon: true, ConfigFile: tt.packaged, Flags: v.flags, Run: func(_ context.Context, p *Process) error {
+			want := ""
+			if tt.n == 7 {
+				want = filepath.Dir(there)
+			}
+			if got := p.CredentialsDir(); got != want {
+				t.Errorf("%s: the folder of credentials is %q, want %q", tt.what, got, want)
+			}
+			return Usagef("what is wrong")
+		}}
+		var stderr bytes.Buffer
+		status := p.Main(t.Context(), tt.args, io.Discard, &stderr)
+		if want := "x: what is wrong" + tt.says + "\n"; status != ExitUsage || v.n != tt.n || stderr.String() != want {
+			t.Errorf("%s: status %d, max-n %d, %q; want 2, %d and %q", tt.what, status, v.n, stderr.String(), tt.n, want)
+		}
+	}
+	var help bytes.Buffer
+	p := &Program{Name: "x", Daemon: true, ConfigFile: there}
+	if p.Main(t.Context(), []string{"--help"}, &help, io.Discard); !strings.Contains(strings.Join(strings.Fields(help.String()), " "), "(default: "+there+")") {
+		t.Errorf("help does not say where the file is:\n%s", &help)
+	}
+}
+
+// The name that the linker is told has to stay (see internal/packaging).
+func TestPackagedIn(t *testing.T) {
+	if packagedIn != "" {
+		t.Errorf("a program that no package put in place looks in %q", packagedIn)
+	}
+}
