@@ -53,10 +53,13 @@ func (o *options) invited(p *cli.Process, cfg *originserver.Config) error {
 	return nil
 }
 
-// invitation returns the one that --join gives, or else the one that is kept; nil if
-// there is none.
+// invitation returns the one that --join gives, or else the credential that systemd
+// does, or the one that is kept; nil if there is none.
 func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
 	if o.join == "" {
+		if in, err := invitation.Credential(p.CredentialsDir()); in != nil || err != nil {
+			return in, err
+		}
 		return invitation.Load(o.state)
 	}
 	code := o.join

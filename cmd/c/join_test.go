@@ -98,6 +98,16 @@ func TestJoinFrom(t *testing.T) {
 		}
 	}
 	from("file", true, "--join", "@"+file)
+	credentials := filepath.Join(dir, "credentials")
+	if err := os.MkdirAll(credentials, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(credentials, "invitation"), []byte(code+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", credentials)
+	from("credential", false)
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	t.Setenv("SPDY_PROXY_JOIN", code)
 	from("environment", false)
 	t.Setenv("SPDY_PROXY_JOIN", "@"+file)

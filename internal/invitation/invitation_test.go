@@ -74,6 +74,21 @@ func TestState(t *testing.T) {
 			t.Errorf("got %+v, %v; want %+v", got, err, want)
 		}
 	}
+	for _, text := range []string{"", "\n"} {
+		none := t.TempDir()
+		if err := os.WriteFile(filepath.Join(none, stateFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if in, err := Credential(none); in != nil || err != nil {
+			t.Errorf("the credential %q: %v, %v; want none", text, in, err)
+		}
+	}
+	if in, err := Credential(dir); err != nil || in == nil || in.Name != "wiki" {
+		t.Errorf("a credential: %v, %v", in, err)
+	}
+	if in, err := Credential(""); in != nil || err != nil {
+		t.Errorf("no folder of credentials: %v, %v", in, err)
+	}
 	file := filepath.Join(dir, stateFile)
 	if runtime.GOOS != "windows" {
 		for name, want := range map[string]os.FileMode{dir: 0o700, file: 0o600} {

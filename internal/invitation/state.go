@@ -1,6 +1,7 @@
 package invitation
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,16 @@ import (
 
 // stateFile is where an invitation is kept, in a folder of state.
 const stateFile = "invitation"
+
+// Credential returns the invitation that systemd put into its folder of credentials,
+// nil if there is none: an empty one is its unit's word for that. Its error is as
+// Load's.
+func Credential(dir string) (*Invitation, error) {
+	if code, err := os.ReadFile(filepath.Join(dir, stateFile)); dir == "" || err == nil && len(bytes.TrimSpace(code)) == 0 {
+		return nil, nil
+	}
+	return Load(dir)
+}
 
 // Load returns the invitation that Save has kept in a folder, nil if there is none.
 // Its error is one line that says what would mend it.
