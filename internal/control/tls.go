@@ -128,7 +128,7 @@ func unreadable(what, file string, err error) error {
 		return fmt.Errorf("no %s was named", what)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s %s is missing: run make to prepare one for development, or name yours", what, file)
+		return fmt.Errorf("%s %s is missing: name yours, or in a checkout run make to prepare one for development", what, file)
 	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
