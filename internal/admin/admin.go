@@ -1,5 +1,6 @@
 // Package admin is P's port for the operator: a status page, the same as JSON and as
-// events, metrics, health and, when asked for, profiles. The paths are in API.md.
+// events, metrics, health and, when asked for, profiles. The handbook's page
+// "api" says what is where.
 //
 // What keeps others out is the address it listens on, and that it answers only to a
 // loopback name, to that address, or to a name that it was given: a page on the internet

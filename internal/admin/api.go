@@ -13,7 +13,7 @@ import (
 
 // What /api/v1 answers. Times are RFC 3339, durations milliseconds, sizes bytes, rates a
 // second. A field that is not known is left out. Fields may be added, and none change
-// their meaning; API.md says what they are.
+// their meaning; the handbook's page "api" says what they are.
 
 type statusJSON struct {
 	Version      string            `json:"version"`

@@ -42,8 +42,13 @@ var chapters = []struct {
 	}},
 	{"Names and secrets", []string{}},
 	{"What is served", []string{}},
-	{"In service", []string{}},
-	{"Reference", []string{}},
+	{"In service", []string{
+		"monitoring",
+		"troubleshooting",
+	}},
+	{"Reference", []string{
+		"api",
+	}},
 }
 
 // Chapter is some pages that belong together.
