@@ -47,6 +47,7 @@ var chapters = []struct {
 		"troubleshooting",
 	}},
 	{"Reference", []string{
+		"limits",
 		"api",
 	}},
 }
