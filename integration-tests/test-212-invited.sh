@@ -20,9 +20,11 @@ serves() { fetch -f -H 'Host: photos.example.test' "http://$front/image.jpg" 2>/
 
 code=$(invite photos)
 equal "what is printed is an invitation" spdy1. "${code:0:6}"
-holds "the token file has a second line" grep -q ' photos  # invited on ' "$work/tokens"
+holds "the token file has a second line" grep -q ' photos join-by=.*Z  # invited on ' "$work/tokens"
 start_there --join "$code" --root "$root"
 holds "the first start: it serves" wait_for 20 serves
+settled() { grep -q ' photos  # invited on ' "$work/tokens"; }
+holds "it was used, and has no end any more" wait_for 5 settled
 stop "$c_pid"
 equal "what it keeps is its owner's alone" 600 "$(stat -c %a "$other/state/invitation")"
 start_there --root "$root"
@@ -38,9 +40,18 @@ rm -r "$other/state"
 there --join "$code" --root "$root"
 equal "taken back, it is refused" 2 $?
 equal "in one line" 1 "$(wc -l <"$work/c.log")"
-holds "which says why" grep -q 'may have been taken back' "$work/c.log"
+holds "which says why" grep -q 'it was taken back, or' "$work/c.log"
 holds "and nothing is kept" test ! -e "$other/state"
 code=$(invite photos)
 there --join "${code/1/2}" --root "$root"
 equal "mistyped, it is refused" 2 $?
+: >"$work/c.log"
+there --join "$(invite late --expires 1ms)" --root "$root"
+equal "too late, it is refused" 2 $?
+equal "in one line, too" 1 "$(wc -l <"$work/c.log")"
+holds "which says that" grep -q 'the invitation has expired: it had to be used by' "$work/c.log"
+holds "and so does p token list" grep -q 'late, an invitation that was not used by' <(cd "$top" && bin/p token list --token-file "$work/tokens")
+start_there --join "$(invite late)" --root "$root" --state "$other/late"
+late() { fetch -f -H 'Host: late.example.test' "http://$front/image.jpg" 2>/dev/null | cmp -s - "$media/image.jpg"; }
+holds "another of that name is made, and does" wait_for 20 late
 finish
