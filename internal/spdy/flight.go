@@ -127,7 +127,7 @@ type FrameRecord struct {
 // Frames are frames of one session, the oldest first. As text, and as the value of a
 // log record, they are one line: the times count back from the last frame, equal
 // ones that follow each other are one entry with their number and their bytes, and
-// of more than 8 KiB the end is kept.
+// of more than 1.5 KiB the end is kept.
 type Frames []FrameRecord
 
 // Frames returns the last frames of the session, at most 256, whether it goes on or
@@ -146,8 +146,9 @@ func (s *Session) Frames() Frames {
 	return frames
 }
 
-// maxFramesText bounds the text of Frames in bytes.
-const maxFramesText = 8 << 10
+// maxFramesText bounds the text of Frames in bytes: with what else stands in a log's
+// line it is below the 2048 that a receiver of syslog should take (RFC 5424, 6.1).
+const maxFramesText = 1536
 
 // String returns one line without its end.
 func (f Frames) String() string {
