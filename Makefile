@@ -16,6 +16,7 @@ ACMEFLAGS   ?=
 FAULTS      ?= quick
 FAULTSFLAGS ?=
 CLUSTERFLAGS ?=
+PACKAGESFLAGS ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.
@@ -41,7 +42,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring packages packages-test race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
@@ -78,6 +79,12 @@ acme-test: all ## certificates from a real ACME server, Debian's pebble, in some
 
 monitoring: all ## the alerts and the metrics, read and scraped by a real Prometheus
 	@integration-tests/monitoring/run
+
+packages: ## bin/packages: a .deb and an .rpm for amd64 and arm64; VERSION=1.2.3 names them
+	@GO="$(GO)" internal/packaging/build
+
+packages-test: all ## the packages on a Debian that is booted for it, in some 3 minutes; needs root, mmdebstrap and systemd-nspawn; PACKAGESFLAGS=--help
+	@GO="$(GO)" $(GO) run ./integration-tests/packages $(if $(REQUIRE),--require) $(PACKAGESFLAGS)
 
 browser-test: all ## a real browser and a real application through the pair; needs Node and Chromium
 	@integration-tests/browser/run
@@ -130,7 +137,7 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both mod
 	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./...); done
 	@find README.md .github cmd internal integration-tests -name node_modules -prune -o \( -name '*.go' -o -name '*.md' -o -name '*.sh' -o -name '*.html' \) -print0 | \
 	  xargs -0 $(GO) run $(MISSPELL) -error
-	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run integration-tests/*.sh; do bash -n $$f; done
+	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run internal/packaging/build internal/packaging/scripts/* integration-tests/*.sh; do bash -n $$f; done
 
 vuln: export GO := $(GO)
 vuln: export GOVULNCHECK := $(GOVULNCHECK)

@@ -84,7 +84,8 @@ var arrows = map[string][]string{
 
 	"internal/http1": {"internal/httpfield"},
 
-	"internal/devfiles": {"internal/cli"},
+	"internal/devfiles":  {"internal/cli"},
+	"internal/packaging": nil,
 
 	"internal/spdy":           nil,
 	"internal/spdy/spdytest":  {"internal/spdy"},
@@ -97,13 +98,14 @@ var arrows = map[string][]string{
 	"internal/originserver/proxytest": {"internal/control", "internal/control/controltest", "internal/spdy"},
 	"internal/testlog":                nil,
 
-	"integration-tests/process": nil,
-	"integration-tests/relay":   nil,
-	"integration-tests/acme":    {"integration-tests/process"},
-	"integration-tests/attack":  {"integration-tests/process", "integration-tests/relay", "internal/control"},
-	"integration-tests/faults":  {"integration-tests/process", "internal/agent", "internal/control", "internal/spdy"},
-	"integration-tests/cluster": {"integration-tests/process", "internal/agent", "internal/control"},
-	"integration-tests/bench":   {"integration-tests/process", "integration-tests/relay", "internal/agent", "internal/serve", "internal/control", "internal/spdy"},
+	"integration-tests/process":  nil,
+	"integration-tests/relay":    nil,
+	"integration-tests/acme":     {"integration-tests/process"},
+	"integration-tests/attack":   {"integration-tests/process", "integration-tests/relay", "internal/control"},
+	"integration-tests/faults":   {"integration-tests/process", "internal/agent", "internal/control", "internal/spdy"},
+	"integration-tests/cluster":  {"integration-tests/process", "internal/agent", "internal/control"},
+	"integration-tests/packages": {"integration-tests/process"},
+	"integration-tests/bench":    {"integration-tests/process", "integration-tests/relay", "internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 }
 
 // engineTestHelpers are packages of the engine's module that only tests import:

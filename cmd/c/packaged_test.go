@@ -1,0 +1,27 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// What the packages' configuration sets, or shows in a comment, is known.
+func TestPackagedConfiguration(t *testing.T) {
+	text, err := os.ReadFile("../../internal/packaging/etc/c.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{"as it is": string(text), "with all that it shows": regexp.MustCompile(`(?m)^#(\S)`).ReplaceAllString(string(text), "$1")} {
+		file := filepath.Join(t.TempDir(), "c.toml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), []string{"config", "--config", file}, &stdout, &stderr); status != 0 {
+			t.Errorf("%s: status %d, %s\n%s", what, status, &stderr, &stdout)
+		}
+	}
+}
