@@ -172,10 +172,9 @@ func Read(file string) (*File, error) {
 }
 
 // Edit has change edit a file, which is made if it is missing, and puts what comes
-// of it in its place, readable by its owner alone, who stays the same; in a folder
-// that gives its group to what is in it (setgid), by that group as well, to which a
-// service belongs that may not be root. What control would not read is not written.
-// Its error is one line that says what would mend it.
+// of it in its place, readable by its owner alone, who stays the same; of a new file
+// that root makes, it is the folder's, since p may run as another. What control would
+// not read is not written. Its error is one line that says what would mend it.
 func Edit(file string, change func(*File) error) error {
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target
@@ -212,11 +211,11 @@ func Edit(file string, change func(*File) error) error {
 		return fmt.Errorf("token file %s is left as it is: it would be refused: %w", file, err)
 	}
 	_, err = w.WriteString(text)
+	if old == nil && os.Geteuid() == 0 {
+		old, _ = os.Stat(filepath.Dir(file))
+	}
 	if err == nil && old != nil {
 		err = keepOwner(w, old)
-	}
-	if folder, e := os.Stat(filepath.Dir(file)); err == nil && e == nil && folder.Mode()&fs.ModeSetgid != 0 {
-		err = w.Chmod(0o640)
 	}
 	if err == nil {
 		err = w.Sync()
