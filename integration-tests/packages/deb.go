@@ -50,7 +50,7 @@ func (l *lab) deb() {
 
 	l.check("dpkg removes it", l.dpkg("--remove", "spdy-proxy"))
 	l.check("nothing runs", l.within(10*time.Second, func() error { return l.want("inactive\ninactive", "systemctl", "is-active", p, c) }))
-	l.check("the configuration is there", l.holds("test", "-f", "/etc/spdy-proxy/tokens"))
+	l.check("the configuration is there", l.holds("test", "-f", "/etc/spdy-proxy/c-wiki.toml", "-a", "-f", "/var/lib/spdy-proxy/p/tokens"))
 	l.check("dpkg purges it", errors.Join(l.dpkg("--purge", "spdy-proxy"), l.holds("rm", "-r", "/srv/photos"))) // what c served is not the package's
 	l.check("nothing is left", l.same(before))
 	_, err = l.in("getent", "group", "spdy-proxy")
@@ -154,6 +154,10 @@ func (l *lab) serve() {
 	l.check("systemd starts p, which says when it is ready", l.holds("systemctl", "enable", "--now", p))
 	l.check("systemd starts c", l.holds("systemctl", "enable", "--now", c))
 	l.check("a visitor gets what c serves", l.get(page))
+	l.check("p has noted that its invitation was used", l.within(5*time.Second, func() error {
+		tokens, err := l.in("cat", "/var/lib/spdy-proxy/p/tokens")
+		return errors.Join(err, wanted(strings.Count(tokens, "join-by=") == 1, tokens))
+	}))
 	l.check("c check finds nothing wrong", l.holds("c", "check"))
 	l.check("c@wiki is another", errors.Join(l.holds("systemctl", "enable", "--now", c+"@wiki"), l.ready("wiki")))
 	l.check("root has added a token, and p has read it", errors.Join(l.says("reads it now", "p", "token", "add", "films"), l.within(5*time.Second, func() error {
