@@ -96,6 +96,8 @@ func TestShareOfOrigin(t *testing.T) {
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS, c.Stall = true, time.Minute })
 	gone := make(chan struct{}, 1000)
 	startC(t, x, endless(gone), func(c *agent.Config) { c.Session.MaxConcurrentStreams = streams })
+	// C's SETTINGS come before its first answer. What comes before them has no share.
+	want(t, "C's limit is known", x.get("/small"), 200, "small")
 	for range 4 {
 		unread(t, x, "127.0.0.2", streams)
 	}
