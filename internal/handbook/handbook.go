@@ -44,6 +44,7 @@ var chapters = []struct {
 	{"What is served", []string{}},
 	{"In service", []string{
 		"monitoring",
+		"cluster",
 		"troubleshooting",
 	}},
 	{"Reference", []string{

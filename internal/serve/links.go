@@ -121,7 +121,7 @@ func (t *tree) warn(name string) {
 		t.warned = make(map[string]bool)
 	}
 	t.warned[link] = true
-	t.log.Warn("a link leaves the folder and is not served; --follow-links serves it", "link", link)
+	t.log.Warn("this link leaves the folder and is not served; --follow-links serves it", "link", link)
 }
 
 // escapes tells whether err is os.Root's for a name that leads out, or seems

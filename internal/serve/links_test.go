@@ -24,7 +24,7 @@ func TestLinkThatLeavesIsToldOfOnce(t *testing.T) {
 		}
 	}
 	for _, link := range []string{"link-out", "link-out-folder", "link-absolute"} {
-		if n := strings.Count(log.String(), "level=WARN msg=\"a link leaves the folder and is not served; --follow-links serves it\" link="+link+"\n"); n != 1 {
+		if n := strings.Count(log.String(), "level=WARN msg=\"this link leaves the folder and is not served; --follow-links serves it\" link="+link+"\n"); n != 1 {
 			t.Errorf("%d lines tell of %s, want 1 in\n%s", n, link, &log)
 		}
 	}
