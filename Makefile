@@ -54,6 +54,7 @@ run-cluster: all cluster-files ## three p that are one, and two c, on this machi
 	@$(GO) build -trimpath -o bin/ ./integration-tests/cluster && bin/cluster --run
 
 cluster-test: all cluster-files ## five p that are one: killed, stopped and restarted under load, in some 3 minutes; CLUSTERFLAGS=--help
+	@$(GO) build -trimpath -tags nocluster -o bin/nocluster/ ./cmd/p
 	@$(GO) run ./integration-tests/cluster $(CLUSTERFLAGS)
 
 bench-cluster: all cluster-files ## what a hop costs, and ten thousand origins at five p: figures to integration-tests/cluster/RESULTS.md

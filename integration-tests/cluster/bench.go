@@ -86,7 +86,7 @@ func median(list []sample) (m sample) {
 func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error {
 	two := *o
 	two.nodes, two.origins, two.spread = 2, 0, 1
-	w, err := newWorld(&two, dir)
+	w, err := newWorld(&two, nil, dir)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	w, err := newWorld(&five, dir)
+	w, err := newWorld(&five, nil, dir)
 	if err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 func benchAlone(ctx context.Context, o *options, dir string) (int64, error) {
 	one := *o
 	one.nodes = 2 // of which one is started, without what makes it a node
-	w, err := newWorld(&one, dir)
+	w, err := newWorld(&one, nil, dir)
 	if err != nil {
 		return 0, err
 	}

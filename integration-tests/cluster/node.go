@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ type node struct {
 	front, control, admin, bus, peer string // HOST:PORT
 	path                             string
 	args                             []string
+	wrap                             []string  // comes before the command
 	dir                              string    // of its log files
 	out                              io.Writer // in place of them, if not nil
 
@@ -46,7 +48,8 @@ func (o *options) newNode(id string, addrs [5]string, join []string, more ...str
 }
 
 func (n *node) start() (err error) {
-	n.now, err = process.Command{Dir: n.dir, Name: n.id, Path: n.path, Args: n.args, Stdout: n.out, Stderr: n.out}.Start()
+	line := slices.Concat(n.wrap, []string{n.path}, n.args)
+	n.now, err = process.Command{Dir: n.dir, Name: n.id, Path: line[0], Args: line[1:], Stdout: n.out, Stderr: n.out}.Start()
 	return err
 }
 
@@ -92,32 +95,40 @@ func (n *node) ready(ctx context.Context, origin string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
+// seen is what a node says of another.
+type seen struct {
+	ID             string
+	Linked, Synced bool
+	Sessions       int
+}
+
 // others returns how many nodes it is linked to, with equal tables, and the sessions
 // that those have.
 func (n *node) others(ctx context.Context) (linked, sessions int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.admin+"/api/v1/nodes", nil)
-	if err != nil {
-		return 0, 0, err
-	}
-	resp, err := asks.Do(req)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer resp.Body.Close()
-	var c struct {
-		Nodes []struct {
-			Linked, Synced bool
-			Sessions       int
-		}
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&c); err != nil {
-		return 0, 0, fmt.Errorf("the nodes that %s sees: %w", n.id, err)
-	}
-	for _, o := range c.Nodes {
+	list, err := n.nodes(ctx)
+	for _, o := range list {
 		if o.Linked && o.Synced {
 			linked++
 		}
 		sessions += o.Sessions
 	}
-	return linked, sessions, nil
+	return linked, sessions, err
+}
+
+// nodes returns what it says of the others.
+func (n *node) nodes(ctx context.Context) ([]seen, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.admin+"/api/v1/nodes", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := asks.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var c struct{ Nodes []seen }
+	if err := json.NewDecoder(resp.Body).Decode(&c); err != nil {
+		return nil, fmt.Errorf("the nodes that %s sees: %w", n.id, err)
+	}
+	return c.Nodes, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type trial struct {
 
 var trials = []trial{
 	{"quiet", "nothing happens", quiet, false},
+	{"alone", "a p without a cluster has no more than one that was built without that code", alone, false},
 	{"route", "an origin connects to one node, another node routes to it", route, false},
 	{"kill", "a node is killed", kill, true},
 	{"stop", "a node is stopped for 10 s, and goes on", stop, true},
@@ -36,7 +38,7 @@ var trials = []trial{
 
 // try does t while visitors ask, and returns what is not as promised.
 func (w *world) try(ctx context.Context, t trial, out io.Writer) (faults []string) {
-	v := &visits{w: w}
+	v := &visits{w: w, began: time.Now()}
 	asking, stop := context.WithCancel(ctx)
 	var visitors sync.WaitGroup
 	for i := range w.o.workers {
@@ -63,8 +65,8 @@ func (w *world) try(ctx context.Context, t trial, out io.Writer) (faults []strin
 	if twice > 0 {
 		faults = append(faults, fmt.Sprintf("%d POSTs came to an origin twice", twice))
 	}
-	fmt.Fprintf(out, "%-10s %6d GET, %d failed, slowest %v; %d POST, %d failed, %d twice; %s\n", t.name,
-		v.gets.Load(), v.failedGets.Load(), time.Duration(v.slowest.Load()).Round(time.Millisecond), v.sent.Load(), v.failedPosts.Load(), twice, said)
+	fmt.Fprintf(out, "%-10s %6d GET, %d failed, slowest %s; %d POST, %d failed, %d twice; %s\n", t.name,
+		v.gets.Load(), v.failedGets.Load(), v.slow(), v.sent.Load(), v.failedPosts.Load(), twice, said)
 	if v.failedGets.Load() > 0 || v.failedPosts.Load() > 0 && !t.may {
 		faults = append(faults, v.first())
 	}
@@ -87,10 +89,29 @@ type visits struct {
 	w                              *world
 	gets, failedGets               atomic.Int64
 	sent, failedPosts, wrong, next atomic.Int64
-	slowest                        atomic.Int64 // of GETs, nanoseconds
+	began                          time.Time
 
-	mu     sync.Mutex
-	errors []string // guarded by mu; the first ones
+	mu sync.Mutex
+	// Guarded by mu.
+	errors  []string      // the first ones
+	slowest time.Duration // of GETs
+	where   string        // that one was
+}
+
+// took notes how long a GET took that has ended now.
+func (v *visits) took(d time.Duration, name string, n *node) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if d > v.slowest {
+		v.slowest, v.where = d, fmt.Sprintf("%s at %s, from %v on", name, n.id, (time.Since(v.began)-d).Round(time.Millisecond))
+	}
+}
+
+// slow says which GET was the slowest.
+func (v *visits) slow() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return fmt.Sprintf("%v (%s)", v.slowest.Round(time.Millisecond), v.where)
 }
 
 func (v *visits) first() string {
@@ -131,12 +152,7 @@ func (v *visits) visitor(ctx context.Context, random *rand.Rand) {
 		err := v.ask(client, n, name, post)
 		if !post {
 			v.gets.Add(1)
-			for took := int64(time.Since(began)); ; {
-				old := v.slowest.Load()
-				if took <= old || v.slowest.CompareAndSwap(old, took) {
-					break
-				}
-			}
+			v.took(time.Since(began), name, n)
 		} else {
 			v.sent.Add(1)
 		}
@@ -200,13 +216,23 @@ func quiet(ctx context.Context, w *world) (string, error) {
 	return "", nil
 }
 
-// route measures how long it takes from a session at the last node, and nowhere else, to
-// an answer at the first.
 func route(ctx context.Context, w *world) (string, error) {
-	var took []time.Duration
+	took, err := w.routes(ctx, 5)
+	if err != nil {
+		return "", err
+	}
+	for i := range took {
+		took[i] = took[i].Round(100 * time.Microsecond)
+	}
+	return fmt.Sprintf("routable at another node after %v", took), nil
+}
+
+// routes measures several times how long it takes from a session at the last node, and
+// nowhere else, to an answer at the first, in order.
+func (w *world) routes(ctx context.Context, times int) (took []time.Duration, err error) {
 	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Second}
 	defer client.CloseIdleConnections()
-	for i := range 5 {
+	for i := range times {
 		name := fmt.Sprint("new", i)
 		connected := make(chan time.Time, 1)
 		own, cancel := context.WithCancel(ctx)
@@ -216,7 +242,7 @@ func route(ctx context.Context, w *world) (string, error) {
 		})
 		if err != nil {
 			cancel()
-			return "", err
+			return nil, err
 		}
 		ended := make(chan struct{})
 		// Ends with own.
@@ -227,7 +253,13 @@ func route(ctx context.Context, w *world) (string, error) {
 				connected <- time.Now()
 			}
 		}()
-		err = until(ctx, comeback, func() error { return (&visits{w: w}).ask(client, w.nodes[0], name, false) })
+		// One request follows the other: the last one that fails says when.
+		for began := time.Now(); ; {
+			err = (&visits{w: w}).ask(client, w.nodes[0], name, false)
+			if err == nil || ctx.Err() != nil || time.Since(began) > comeback {
+				break
+			}
+		}
 		now := time.Now()
 		if err == nil {
 			took = append(took, now.Sub(<-connected))
@@ -235,10 +267,11 @@ func route(ctx context.Context, w *world) (string, error) {
 		cancel()
 		<-ended
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	return fmt.Sprintf("routable at another node after %v (asked each 20 ms)", took), nil
+	slices.Sort(took)
+	return took, nil
 }
 
 // kill kills a node under load, and starts it again.

@@ -38,6 +38,7 @@ const (
 // world is the Ps, their origins, and the visitors.
 type world struct {
 	o     *options
+	lab   *lab // nil: on loopback
 	dir   string
 	nodes []*node
 	cs    []*process.Process // two c of fileOrigin
@@ -54,17 +55,30 @@ type world struct {
 	service map[*node]bool // guarded by mu
 }
 
-func newWorld(o *options, dir string) (*world, error) {
-	w := &world{o: o, dir: dir, service: make(map[*node]bool)}
+// newWorld makes one that is up to be started, in l if that is not nil.
+func newWorld(o *options, l *lab, dir string) (*world, error) {
+	w := &world{o: o, lab: l, dir: dir, service: make(map[*node]bool)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	var join []string
-	for _, id := range nodeNames[:o.nodes] {
-		var a [5]string
-		if err := process.FreeAddrs(&a[0], &a[1], &a[2], &a[3], &a[4]); err != nil {
+	addrs := make([][5]string, o.nodes)
+	if l == nil {
+		var all []*string
+		for i := range addrs {
+			for j := range addrs[i] {
+				all = append(all, &addrs[i][j])
+			}
+		}
+		if err := process.FreeAddrs(all...); err != nil {
 			return nil, err
 		}
-		n := o.newNode(id, a, join, "--domain", domain, "--drain", drain.String(), "--hold", hold.String())
-		n.dir = dir
+	}
+	for i, id := range nodeNames[:o.nodes] {
+		var wrap []string
+		if l != nil {
+			addrs[i], wrap = l.addrs(i)
+		}
+		n := o.newNode(id, addrs[i], join, "--domain", domain, "--drain", drain.String(), "--hold", hold.String())
+		n.dir, n.wrap = dir, wrap
 		// Each knows the two first ones, as if by name.
 		if len(join) < 2 {
 			join = append(join, n.bus)
@@ -179,6 +193,11 @@ func (w *world) settled(ctx context.Context, sessions int) error {
 	return until(ctx, comeback, func() error {
 		total := 0
 		for _, n := range w.nodes {
+			select {
+			case <-n.now.Done():
+				return fmt.Errorf("%s: %w: %s", n.id, process.ErrEnded, n.now.Last())
+			default:
+			}
 			linked, there, err := n.others(ctx)
 			switch {
 			case err != nil:

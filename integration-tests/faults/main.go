@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	// After begin, which may need a network, and finds everything built in there.
 	if !o.inside && o.set != setSoak && slices.ContainsFunc(o.chosen(), func(f fault) bool { return f.inside }) {
-		if status, ok := enter(ctx, args, stdout, stderr); ok {
+		if status, ok := process.Enter(ctx, insideMark, args, stdout, stderr); ok {
 			return status
 		}
 	}

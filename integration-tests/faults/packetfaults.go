@@ -4,22 +4,20 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
 // packetFaults are about packets on a line of their own between the network of p and
@@ -84,18 +82,18 @@ func packetLab(l *lab) error {
 	}
 	l.net = network{n: o.hosts.number()}
 	l.net.name = fmt.Sprintf("p%d.lab.test", l.net.n)
-	holder, err := startHolder()
-	if err != nil {
-		return err
-	}
-	l.cleanups = append(l.cleanups, holder.close)
-	theirs := []string{"nsenter", "--net=/proc/" + strconv.Itoa(holder.cmd.Process.Pid) + "/ns/net", "--"}
-	mine := func(side string) string { return fmt.Sprintf("faults-%s%d", side, l.net.n) }
-	c, err := openDevice(mine("c"))
+	inside, err := process.NewNetwork()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errSkip, err)
 	}
-	p, err := openDevice(mine("p"))
+	l.cleanups = append(l.cleanups, inside.Close)
+	theirs := inside.Inside()
+	mine := func(side string) string { return fmt.Sprintf("faults-%s%d", side, l.net.n) }
+	c, err := process.OpenDevice(mine("c"))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSkip, err)
+	}
+	p, err := process.OpenDevice(mine("p"))
 	if err != nil {
 		c.Close()
 		return err
@@ -103,7 +101,7 @@ func packetLab(l *lab) error {
 	l.packets = newPacketLine(c, p, l.net.host(2), l.net.host(100), l.seed)
 	l.cleanups = append(l.cleanups, l.packets.close)
 	for _, line := range [][]string{
-		{"ip", "link", "set", mine("c"), "netns", strconv.Itoa(holder.cmd.Process.Pid)},
+		{"ip", "link", "set", mine("c"), "netns", inside.PID()},
 		slices.Concat(theirs, []string{"ip", "link", "set", "lo", "up"}),
 		slices.Concat(theirs, []string{"ip", "addr", "add", l.net.host(2).String() + "/24", "dev", mine("c")}),
 		slices.Concat(theirs, []string{"ip", "link", "set", mine("c"), "up"}),
@@ -139,30 +137,6 @@ func packetLab(l *lab) error {
 // setFlag changes the value of a flag that is there.
 func (d *daemon) setFlag(name, value string) { d.args[slices.Index(d.args, name)+1] = value }
 
-// A holder is a process that does nothing, in a network of its own.
-type holder struct {
-	cmd   *exec.Cmd
-	input io.Closer
-}
-
-func startHolder() (*holder, error) {
-	cmd := exec.Command("cat")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w: a network namespace: %w", errSkip, err)
-	}
-	return &holder{cmd, input}, nil
-}
-
-func (h *holder) close() {
-	h.input.Close()
-	h.cmd.Wait()
-}
-
 // hosts is this program's own /etc/hosts, and counts the networks of its labs.
 type hosts struct {
 	file string // fixed
@@ -196,33 +170,7 @@ func (h *hosts) set(name string, addr netip.Addr) error {
 // insideMark is set in the environment of the program that runs in namespaces.
 const insideMark = "FAULTS_INSIDE"
 
-// enter starts this program once more, in a network and with mounts of its own, and
-// returns its exit status. It returns false where that is not allowed.
-func enter(ctx context.Context, args []string, stdout, stderr io.Writer) (status int, ok bool) {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.Env = append(os.Environ(), insideMark+"=1")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
-	}
-	if cmd.Start() != nil {
-		return 0, false
-	}
-	err := cmd.Wait()
-	if exit, failed := errors.AsType[*exec.ExitError](err); failed {
-		return max(exit.ExitCode(), 1), true
-	}
-	if err != nil {
-		return 1, true
-	}
-	return 0, true
-}
-
-// furnish makes the namespaces that enter has begun fit to be used.
+// furnish makes the namespaces that process.Enter has begun fit to be used.
 func (o *options) furnish() (close func(), err error) {
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("ip link set lo up: %w: %s", err, oneLine(out))

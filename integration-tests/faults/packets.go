@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -212,23 +211,4 @@ func checksum(b []byte, sum uint32) uint16 {
 		sum = sum&0xffff + sum>>16
 	}
 	return ^uint16(sum)
-}
-
-// openDevice makes a network device whose packets this program reads and writes.
-func openDevice(name string) (*os.File, error) {
-	const file = "/dev/net/tun"
-	fd, err := unix.Open(file, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	r, err := unix.NewIfreq(name)
-	if err == nil {
-		r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, r)
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return os.NewFile(uintptr(fd), file), nil
 }

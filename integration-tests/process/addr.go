@@ -11,25 +11,31 @@ import (
 
 // FreeAddr returns a loopback address on which nobody listens. The ports are
 // below those that the kernel gives to outgoing connections.
-func FreeAddr() (string, error) {
-	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(10000)))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			ln.Close()
-			return addr, nil
-		}
-	}
-	return "", errors.New("no free port was found from 20000 to 30000")
+func FreeAddr() (addr string, err error) {
+	err = FreeAddrs(&addr)
+	return addr, err
 }
 
-// FreeAddrs fills each of addrs.
-func FreeAddrs(addrs ...*string) (err error) {
+// FreeAddrs fills each of addrs, all with different ones.
+func FreeAddrs(addrs ...*string) error {
 	for _, a := range addrs {
-		if *a, err = FreeAddr(); err != nil {
+		ln, err := listenFree()
+		if err != nil {
 			return err
 		}
+		defer ln.Close() // no other gets it before
+		*a = ln.Addr().String()
 	}
 	return nil
+}
+
+func listenFree() (net.Listener, error) {
+	for range 100 {
+		if ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(10000)))); err == nil {
+			return ln, nil
+		}
+	}
+	return nil, errors.New("no free port was found from 20000 to 30000")
 }
 
 // Listening waits for a port to accept connections.
