@@ -39,8 +39,10 @@ type Successor interface {
 	Kill()
 }
 
-// errNode: the bus and the links cannot be handed over.
-var errNode = errors.New("a node of a cluster is not handed over: stop it and start it again, the other nodes serve meanwhile")
+// errNode: the bus cannot be handed over, since its server opens its port by itself, and
+// two processes of one id are told from each other by the later one's ending the other. A
+// node's stop loses nothing, either.
+var errNode = errors.New("a node of a cluster is not handed over, as its id is one process's: stop it and start it again, the other nodes serve meanwhile")
 
 // HandOver has another process take P's work over: start starts it with P's ports,
 // by their names, and returns when it takes Cs. Then P takes no Cs any more, has
