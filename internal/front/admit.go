@@ -36,6 +36,9 @@ func (h *Handler) admit(e *exchange) *failure {
 	if stop {
 		return stopping()
 	}
+	if e.probe {
+		return lastHop()
+	}
 	if e.standing != within {
 		return e.overShare(e.standing == farOver)
 	}
@@ -78,8 +81,7 @@ func (h *Handler) admit(e *exchange) *failure {
 		e.rec.User = user
 	}
 	if n, ok := maxForwards(r); ok && n == 0 {
-		// The last that may answer (RFC 9110, 7.6.2).
-		return &failure{status: http.StatusOK, detail: "Max-Forwards ends here", header: [2]string{"Allow", allowed}}
+		return lastHop()
 	}
 	if !ok {
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, detail: "no origin can have this name", retry: retryAfter}
@@ -92,6 +94,11 @@ func (h *Handler) admit(e *exchange) *failure {
 		return f
 	}
 	return h.place(e)
+}
+
+// lastHop is the answer of the last that may answer (RFC 9110, 7.6.2).
+func lastHop() *failure {
+	return &failure{status: http.StatusOK, detail: "Max-Forwards ends here", header: [2]string{"Allow", allowed}}
 }
 
 // place takes one of the places that an origin has, when it is A's turn.

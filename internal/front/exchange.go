@@ -44,6 +44,7 @@ type exchange struct {
 	placed   bool            // at its origin, in Handler.shares
 	policy   Policy          // of its origin; nil: there is none
 	entered  bool            // policy counts it as in flight
+	probe    bool            // P's own, see Config.Probe; fixed by begin
 	own      bool            // the answer is P's own: it has no part of what the origin's bodies may take
 	auth     *Htpasswd       // has asked for a password, nil if nothing has
 	stalled  atomic.Bool     // broken off because A does not read
@@ -64,7 +65,7 @@ type exchange struct {
 }
 
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	e := &exchange{h: h, in: r}
+	e := &exchange{h: h, in: r, probe: h.cfg.Probe != nil && h.cfg.Probe(r)}
 	e.w = response{rw: w, e: e}
 	e.http1 = r.ProtoMajor == 1 && spdy.StreamID(r.Context()) == 0
 	v, known := r.Context().Value(connKey{}).(*connection)
@@ -131,6 +132,9 @@ func (e *exchange) end() {
 		e.linger()
 	}
 
+	if e.probe {
+		return
+	}
 	e.completeRecord()
 	if h.cfg.AccessLog != nil {
 		h.cfg.AccessLog.Write(&e.rec.Record)

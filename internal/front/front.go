@@ -92,6 +92,10 @@ type Config struct {
 	// end of a connection that is broken. It must not block.
 	OnDone func(*Record)
 
+	// Probe, if set, reports whether a request is P's own, which asks whether the front
+	// port answers: it is answered as any, and stands in no log, count or list.
+	Probe func(*http.Request) bool
+
 	// Logger gets a line for what an operator should look at, such as an answer
 	// of C's that HTTP forbids. Nil: none.
 	Logger *slog.Logger

@@ -37,7 +37,9 @@ func (h *Handler) Open(max int) (open []Record, phase []string) {
 		if len(found) == maxLooked {
 			break
 		}
-		found = append(found, e)
+		if !e.probe {
+			found = append(found, e)
+		}
 	}
 	h.mu.Unlock()
 	// What is read here is not written again once an exchange is among the open ones,

@@ -3,11 +3,13 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 )
@@ -56,9 +58,19 @@ func (p *Proxy) ask(ctx context.Context, addr string) error {
 		conn = tc
 	}
 	// RFC 9110, 7.6.2: the answer is P's own.
-	if _, err := io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\nConnection: close\r\n\r\n"); err != nil {
+	request := "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\n" + probeHeader + ": " + p.probe + "\r\nConnection: close\r\n\r\n"
+	if _, err := io.WriteString(conn, request); err != nil {
 		return err
 	}
 	_, err = bufio.NewReader(conn).ReadByte()
 	return err
+}
+
+// probeHeader has a word that this process alone knows, in the requests that it asks
+// itself: they are no visitor's.
+const probeHeader = "Spdy-Proxy-Probe"
+
+// asksItself is front.Config.Probe.
+func (p *Proxy) asksItself(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.RequestURI == "*" && subtle.ConstantTimeCompare([]byte(r.Header.Get(probeHeader)), []byte(p.probe)) == 1
 }

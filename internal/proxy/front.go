@@ -27,7 +27,7 @@ func (p *Proxy) newFront() error {
 	cfg := front.Config{
 		Origins: p.origins, Domains: p.auth.Domains, Own: p.ownHost, Hold: p.cfg.Hold, ResponseTimeout: p.cfg.ResponseTimeout,
 		Stall: p.cfg.Stall, MaxHeaderBytes: p.cfg.MaxHeaderBytes, TrustedProxies: p.trusted, Auth: p.users, Policy: p.policy.For,
-		Logger: p.log,
+		Probe: p.asksItself, Logger: p.log,
 	}
 	if p.cfg.Admin != "" { // else nobody looks
 		cfg.Meter, cfg.OnDone = p.meter, p.requestDone

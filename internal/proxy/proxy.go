@@ -51,6 +51,7 @@ type Proxy struct {
 	session   spdy.Config // of the sessions with Cs
 	log       *slog.Logger
 	started   time.Time
+	probe     string // see asksItself
 	trusted   []netip.Prefix
 	balancers []netip.Prefix // they send PROXY headers
 	outside   public         // zero without --public-url
@@ -105,7 +106,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		cfg: cfg, log: cfg.Logger, started: time.Now(), events: origin.LogEvents(cfg.Logger), unheard: loglimit.New(cfg.Logger, 1),
+		cfg: cfg, log: cfg.Logger, started: time.Now(), probe: rand.Text(), events: origin.LogEvents(cfg.Logger), unheard: loglimit.New(cfg.Logger, 1),
 		handedOver: make(chan map[*origin.Member]bool, 1),
 	}
 	if p.trusted, err = prefixes("trusted-proxy", cfg.TrustedProxies); err != nil {
