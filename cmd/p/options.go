@@ -75,7 +75,7 @@ func (o *options) config(p *cli.Process) proxy.Config {
 	}
 	cfg.Tokens.Value = p.Token()
 	cfg.Version = cli.Version()
-	cfg.Logger = p.Log
+	cfg.Logger, cfg.LogDropped = p.Log, p.LogDropped
 	cfg.Stdout = p.Stdout
 	// Who reads the log as JSON reads the access log so too, unless told otherwise.
 	cfg.AccessFormat = cfg.AccessFormat.Or(p.Flags.Lookup("log-format").Value.String() == "json")

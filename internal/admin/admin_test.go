@@ -79,7 +79,7 @@ func busy() *fake {
 		connected: map[string]bool{"@": true, "film": true},
 		figures: Figures{
 			Connections: Connections{Open: 12, RefusedAddress: 34, RefusedTotal: 5, DroppedSilent: 67, DroppedIdle: 8},
-			Front:       "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2, AccessLogDropped: 12,
+			Front:       "localhost:1443", Control: "localhost:1444", Incoming: 7, Held: 2, AccessLogDropped: 12, LogDropped: 3, TraceDropped: 40,
 			Reloaded: now.Add(-time.Hour),
 		},
 		sessions: []inspect.Session{

@@ -220,6 +220,7 @@ type requestJSON struct {
 	Resumed   int           `json:"resumed,omitempty"`
 	Attempts  []attemptJSON `json:"attempts,omitempty"`
 	OverShare bool          `json:"over_share,omitempty"`
+	Refused   string        `json:"refused,omitempty"` // one of inspect.RequestRefusals
 }
 
 type attemptJSON struct {
@@ -384,7 +385,7 @@ func requestOf(r *inspect.Request) requestJSON {
 	j := requestJSON{
 		Seq: r.Seq, Time: r.Time, ID: r.ID, User: r.User, Method: r.Method, Scheme: r.Scheme, Host: r.Host, Target: r.Target, Proto: r.Proto, Agent: r.Agent,
 		Origin: r.Origin, Session: r.Session, Stream: r.Stream, Status: r.Status, Phase: r.Phase, Failed: r.Failed, Reason: r.Reason, Detail: r.Detail,
-		Stalled: r.Stalled, Upgraded: r.Upgraded, OverShare: r.OverShare, In: r.In, Out: r.Out, Queued: ms(r.Queued), Held: ms(r.Held), Opened: ms(r.Opened),
+		Stalled: r.Stalled, Upgraded: r.Upgraded, OverShare: r.OverShare, Refused: r.Refused, In: r.In, Out: r.Out, Queued: ms(r.Queued), Held: ms(r.Held), Opened: ms(r.Opened),
 		Headers: ms(r.Headers), Duration: ms(r.Duration), Replayed: r.Replayed, Resumed: r.Resumed,
 	}
 	if r.Client.IsValid() {

@@ -41,6 +41,7 @@ type Metrics struct {
 	registry  *prometheus.Registry
 	state     state
 	codes     [600]atomic.Uint64 // requests by the status sent
+	refusals  [len(inspect.RequestRefusals)]atomic.Uint64
 	wait      prometheus.Histogram
 	stalled   prometheus.Counter
 	overShare prometheus.Counter
@@ -72,7 +73,7 @@ func NewMetrics(source Source, board *inspect.Board, version string) *Metrics {
 	build.Set(1)
 	m.registry.MustRegister(m.wait, m.stalled, m.overShare, m.lifetime, build,
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
-	m.state = state{source: source, board: board, codes: &m.codes}
+	m.state = state{source: source, board: board, metrics: m}
 	return m
 }
 
@@ -105,6 +106,9 @@ func (m *Metrics) Request(r *inspect.Request) {
 	if r.Held > 0 {
 		m.wait.Observe(r.Held.Seconds())
 	}
+	if i := slices.Index(inspect.RequestRefusals[:], r.Refused); i >= 0 {
+		m.refusals[i].Add(1)
+	}
 	if r.Stalled {
 		m.stalled.Inc()
 	}
@@ -118,9 +122,9 @@ func (m *Metrics) SessionEnded(d time.Duration) { m.lifetime.Observe(d.Seconds()
 
 // state is what the board and the source say.
 type state struct {
-	source Source
-	board  *inspect.Board
-	codes  *[600]atomic.Uint64
+	source  Source
+	board   *inspect.Board
+	metrics *Metrics // its counts
 }
 
 // desc describes what a Collector sends.
@@ -170,8 +174,8 @@ func (s *state) gatherCounts(fs *families) {
 		headers.observed(&c.Headers, headerBounds, only)
 	}
 	codes := fs.counter("responses_total", "Requests of visitors that ended, by the status sent.")
-	for code := range s.codes {
-		if n := s.codes[code].Load(); n > 0 || slices.Contains(usualCodes, code) {
+	for code := range s.metrics.codes {
+		if n := s.metrics.codes[code].Load(); n > 0 || slices.Contains(usualCodes, code) {
 			codes.set(float64(n), labels{label("code", strconv.Itoa(code))})
 		}
 	}
@@ -263,7 +267,14 @@ func (s *state) gatherProxy(fs *families) {
 	for i, n := range s.board.RefusalCounts() {
 		reason(control, n, inspect.RefusalKinds[i])
 	}
+	requests := fs.counter("request_refusals_total", "Requests that were not let through to an origin: of an address that may not, without the password, above a rate of one visitor or of all, above what may be in flight of the origin, or above the visitor's share of that.")
+	for i, why := range inspect.RequestRefusals {
+		reason(requests, s.metrics.refusals[i].Load(), why)
+	}
 	fs.counter("access_log_dropped_total", "Lines of the access log that could not be written.").set(float64(f.AccessLogDropped), nil)
+	dropped := fs.counter("log_dropped_total", "Lines for standard error that were left out because it did not take them: of the log, and of frames with --spdy-debug that had no room.")
+	dropped.set(float64(f.LogDropped), labels{label("kind", "log")})
+	dropped.set(float64(f.TraceDropped), labels{label("kind", "trace")})
 	fs.one("config_last_reload_successful", "1 if the last reading of certificates, tokens and passwords went well.", flag[!f.ReloadFailed])
 	fs.one("config_last_reload_success_timestamp_seconds", "When they were last read and all went well.", seconds(f.Reloaded))
 	ends := map[string]float64{} // of several of one name, the first that ends

@@ -48,7 +48,8 @@ func TestMetrics(t *testing.T) {
 	for range 2 {
 		m.Request(&inspect.Request{Status: 429, OverShare: true})
 	}
-	m.Request(&inspect.Request{Status: 99999})
+	m.Request(&inspect.Request{Status: 99999, Refused: "of no kind"})
+	m.Request(&inspect.Request{Status: 403, Refused: "address"})
 	f.board.Ended(&inspect.Request{Origin: "invented-by-a-visitor", Status: 503, Failed: true})
 	f.board.Ended(&inspect.Request{Origin: "early", Known: true, Status: 200, Aborted: true})
 	text := scrape(t, m)
@@ -105,7 +106,11 @@ func TestMetrics(t *testing.T) {
 		`spdy_proxy_body_bytes_total{direction="from_origin",origin="film"} 5.24288e+06`,
 		`spdy_proxy_stream_resets_total{by="proxy",status="CANCEL"} 4`,
 		`spdy_proxy_stream_resets_total{by="origin",status="REFUSED_STREAM"} 1`,
+		`spdy_proxy_request_refusals_total{reason="address"} 1`,
+		`spdy_proxy_request_refusals_total{reason="visitor_rate"} 0`,
 		`spdy_proxy_access_log_dropped_total 12`,
+		`spdy_proxy_log_dropped_total{kind="log"} 3`,
+		`spdy_proxy_log_dropped_total{kind="trace"} 40`,
 		`spdy_proxy_certificate_expiry_timestamp_seconds{name="new.example.org"} 0`,
 	} {
 		wantLine(t, text, line)

@@ -19,8 +19,8 @@ type Source interface {
 	// Serving returns how many requests have a stream, or wait for one, on a session.
 	// It costs something for each session.
 	Serving() int
-	// Resets returns how streams were reset, those that are not zero. It costs
-	// something for each session.
+	// Resets returns how streams were reset, zeros too. It costs something for each
+	// session.
 	Resets() []Reset
 	// Open returns the requests that have not ended, at most max, those that have been
 	// there longest.
@@ -42,6 +42,8 @@ type Figures struct {
 	Connections    Connections
 
 	AccessLogDropped uint64    // lines that could not be written
+	LogDropped       uint64    // the same of the log
+	TraceDropped     uint64    // lines of frames for which there was no room
 	Reloaded         time.Time // when all files were last read and all went well
 	ReloadFailed     bool      // since then
 }

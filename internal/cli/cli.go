@@ -134,6 +134,10 @@ type Process struct {
 	// very many of: they are dropped before others are.
 	Trace func(line string)
 
+	// LogDropped returns how many lines of a daemon's Stderr were left out, and how many
+	// of Trace beside them.
+	LogDropped func() (lines, traces uint64)
+
 	// Now ends at the second SIGINT or SIGTERM: what is still open is then to
 	// be dropped at once. It never ends before Run's ctx, and not with it.
 	Now context.Context

@@ -94,6 +94,7 @@ func TestStandardErrorThatStandsStill(t *testing.T) {
 	const lines = 40000 // of some 100 bytes: more than pipe and Writer take
 	worked, let := make(chan struct{}), make(chan struct{})
 	status := make(chan int, 1)
+	var dropped uint64 // written before status is sent
 	// Ends with Main.
 	go func() {
 		status <- daemon(t, w, nil, func(p *Process) error {
@@ -102,6 +103,7 @@ func TestStandardErrorThatStandsStill(t *testing.T) {
 			}
 			close(worked)
 			<-let
+			dropped, _ = p.LogDropped()
 			p.Log.Info("a line after them")
 			return errors.New("the last line")
 		})
@@ -131,8 +133,8 @@ func TestStandardErrorThatStandsStill(t *testing.T) {
 	if len(last) != 3 || !strings.Contains(last[0], "level=WARN") || !strings.Contains(last[1], "a line after them") || last[2] != "x: the last line" {
 		t.Errorf("after %d lines: %q; want what was left out, a line, and the last", n, last)
 	}
-	if n >= lines {
-		t.Errorf("%d lines came of %d: none was left out", n, lines)
+	if n >= lines || dropped != uint64(lines-n+len(last)) {
+		t.Errorf("%d lines came of %d, and %d are counted as left out", n-len(last), lines, dropped)
 	}
 }
 

@@ -23,7 +23,7 @@ func (e *exchange) overShare(silent bool) *failure {
 	}
 	return &failure{
 		status: http.StatusTooManyRequests, reason: reasonLimit, detail: errShareUsed.Error(), retry: time.Second,
-		bare: true, left: silent,
+		refuse: RefusedShare, bare: true, left: silent,
 	}
 }
 
@@ -108,7 +108,7 @@ func (h *Handler) place(e *exchange) *failure {
 	case errors.Is(err, errShareUsed):
 		return e.overShare(false)
 	case err != nil:
-		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: err.Error(), retry: retryAfter}
+		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: err.Error(), retry: retryAfter, refuse: RefusedInFlight}
 	case turn == nil:
 		e.placed = true
 		return nil

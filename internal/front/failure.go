@@ -29,6 +29,7 @@ type failure struct {
 	detail string // for Proxy-Status, the text, and the log; of our own words
 	header [2]string
 	retry  time.Duration // Retry-After
+	refuse string        // why it was refused, see Record.Refused
 	left   bool          // A is gone, or is sent nothing
 	bare   bool          // h2 and SPDY: without text, which would wait for A's window
 }
@@ -148,7 +149,7 @@ func streamFailure(se *spdy.StreamError) *failure {
 
 // answer sends a response of P's own.
 func (e *exchange) answer(f *failure) {
-	e.rec.Reason, e.rec.Detail = f.reason, f.detail
+	e.rec.Reason, e.rec.Detail, e.rec.Refused = f.reason, f.detail, f.refuse
 	if f.left {
 		// Whatever was sent now would look like an answer to a log.
 		e.rec.Status = f.status

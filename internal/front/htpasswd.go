@@ -181,14 +181,14 @@ func (h *Htpasswd) check(r *http.Request, client netip.Addr) (user string, f *fa
 		case ok:
 			return user, nil
 		case errors.Is(err, errGuessing):
-			return "", &failure{status: http.StatusTooManyRequests, reason: reasonDenied, detail: "too many passwords at once", retry: time.Second}
+			return "", &failure{status: http.StatusTooManyRequests, reason: reasonDenied, detail: "too many passwords at once", retry: time.Second, refuse: RefusedPassword}
 		case err != nil:
 			return "", &failure{status: statusLeft, left: true, detail: "the client left"}
 		}
 	}
 	return "", &failure{
 		status: http.StatusUnauthorized, reason: reasonDenied, detail: "a name and a password are needed",
-		header: [2]string{"WWW-Authenticate", `Basic realm="spdy-proxy", charset="UTF-8"`},
+		header: [2]string{"WWW-Authenticate", `Basic realm="spdy-proxy", charset="UTF-8"`}, refuse: RefusedPassword,
 	}
 }
 

@@ -45,10 +45,10 @@ func (e *exchange) visit() *failure {
 		return nil
 	}
 	if !e.policy.Allows(e.rec.Client) {
-		return &failure{status: http.StatusForbidden, reason: reasonDenied, detail: "this address is not served here"}
+		return &failure{status: http.StatusForbidden, reason: reasonDenied, detail: "this address is not served here", refuse: RefusedAddress}
 	}
 	if early := e.policy.Visit(e.rec.Client, e.rec.Time); early > 0 {
-		return tooEarly("too many requests of this address", early)
+		return tooEarly(RefusedVisitorRate, "too many requests of this address", early)
 	}
 	return nil
 }
@@ -62,17 +62,20 @@ func (e *exchange) enter() *failure {
 	early, room := e.policy.Enter(e.rec.Time)
 	switch {
 	case early > 0:
-		return tooEarly("too many requests to this origin", early)
+		return tooEarly(RefusedRate, "too many requests to this origin", early)
 	case !room:
-		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: "this origin has as many requests in flight as it may", retry: time.Second}
+		return &failure{
+			status: http.StatusServiceUnavailable, reason: reasonLimit, detail: "this origin has as many requests in flight as it may", retry: time.Second,
+			refuse: RefusedInFlight,
+		}
 	}
 	e.entered = true
 	return nil
 }
 
-func tooEarly(detail string, early time.Duration) *failure {
+func tooEarly(refuse, detail string, early time.Duration) *failure {
 	return &failure{
-		status: http.StatusTooManyRequests, reason: reasonDenied, detail: detail,
+		status: http.StatusTooManyRequests, reason: reasonDenied, detail: detail, refuse: refuse,
 		retry: early.Truncate(time.Second) + time.Second, // whole seconds, and not too early once more
 	}
 }

@@ -17,11 +17,24 @@ type Record struct {
 	Stalled bool
 	// OverShare: refused because A's address has its share of what there is.
 	OverShare bool
+	// Refused is why the request was not let through to its origin by what the operator
+	// has said, or by a limit; "" if it was not for such a reason.
+	Refused string
 
 	Queued   time.Duration // how long it waited for its address's turn, 0 if it did not
 	Opened   time.Duration // until its stream was opened, the last one; 0 if none was
 	Attempts []Attempt     // the first of those that failed before another was made
 }
+
+// The values of Record.Refused.
+const (
+	RefusedAddress     = "address"      // it is not allowed, or denied
+	RefusedPassword    = "password"     // a name and a password are asked for
+	RefusedVisitorRate = "visitor_rate" // too many requests a second of its address
+	RefusedRate        = "rate"         // too many requests a second to the origin
+	RefusedInFlight    = "in_flight"    // the origin has as many requests as it may
+	RefusedShare       = "share"        // its address has
+)
 
 // maxAttempts is how many a Record has.
 const maxAttempts = 4

@@ -23,6 +23,10 @@ var RefusalKinds = [...]string{
 	"tls", "no_request", "crowded", "method", "token", "throttled", "name", "not_allowed", "too_large", "unavailable", "other",
 }
 
+// RequestRefusals are the values of Request.Refused: why requests of visitors were not let
+// through to an origin, by what the operator has said or by a limit.
+var RequestRefusals = [...]string{"address", "in_flight", "password", "rate", "share", "visitor_rate"}
+
 // refusals counts and remembers. Guarded by Board.mu.
 type refusals struct {
 	last   []Refusal // the latest last

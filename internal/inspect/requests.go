@@ -35,11 +35,12 @@ type Request struct {
 	Detail  string // the same in words
 	Phase   string // of one that has not ended: what it waits for
 
-	Failed    bool // not for the visitor's sake
-	Aborted   bool // broken off, or left by the visitor
-	Stalled   bool // broken off because the visitor read nothing
-	Upgraded  bool // WebSocket
-	OverShare bool // refused because its address had its share
+	Failed    bool   // not for the visitor's sake
+	Aborted   bool   // broken off, or left by the visitor
+	Stalled   bool   // broken off because the visitor read nothing
+	Upgraded  bool   // WebSocket
+	OverShare bool   // refused because its address had its share
+	Refused   string // why it was not let through, one of RequestRefusals; "" if it was, or for another reason
 
 	In, Out int64 // bytes of bodies
 

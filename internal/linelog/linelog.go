@@ -62,6 +62,7 @@ type Writer struct {
 	waiting []byte    // guarded by mu; whole lines
 	closed  bool      // guarded by mu
 	dropped uint64    // guarded by mu; lines, in all
+	traces  uint64    // guarded by mu; of those, lines of Trace for which there was no room
 	untold  uint64    // guarded by mu; lines that no End was called with
 	telling bool      // guarded by mu; Begin was called and End was not
 	told    time.Time // guarded by mu; when Begin was called last
@@ -98,25 +99,33 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // Trace adds one line of a kind that there may be very many of, and that is
 // dropped first: the other half of what may wait is for Write.
-func (w *Writer) Trace(line string) { w.add([]byte(line), maxWaiting/2) }
+func (w *Writer) Trace(line string) {
+	if !w.add([]byte(line), maxWaiting/2) {
+		w.mu.Lock()
+		w.traces++
+		w.mu.Unlock()
+	}
+}
 
-// add adds a line, unless more than limit bytes would wait then.
-func (w *Writer) add(line []byte, limit int) {
+// add adds a line, unless more than limit bytes would wait then; that is false.
+func (w *Writer) add(line []byte, limit int) (room bool) {
 	w.mu.Lock()
 	before := len(w.waiting)
 	if !w.closed && before+len(line) < limit {
 		w.waiting = append(oneline.Append(w.waiting, line), '\n')
 		w.more.Signal()
 	}
-	tell := false
+	tell, lost := false, w.dropped
 	if !w.closed && (len(w.waiting) == before || len(w.waiting) > limit) {
 		w.waiting = w.waiting[:before]
 		tell = w.dropLocked(1)
 	}
+	room = w.dropped == lost
 	w.mu.Unlock()
 	if tell {
 		w.losses.Begin(errBehind)
 	}
+	return room
 }
 
 // dropLocked counts lines that are lost, and reports whether Begin is to be
@@ -153,6 +162,13 @@ func (w *Writer) Dropped() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.dropped
+}
+
+// DroppedTraces returns how many of them were lines of Trace for which there was no room.
+func (w *Writer) DroppedTraces() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.traces
 }
 
 // SetOutput has lines that are not on their way yet written elsewhere. The output

@@ -165,8 +165,8 @@ func TestTraceLeavesRoom(t *testing.T) {
 			w.Trace(strings.Repeat("x", 99))
 		}
 		dropped := w.Dropped()
-		if dropped == 0 {
-			t.Error("no trace was dropped")
+		if traces := w.DroppedTraces(); dropped == 0 || traces != dropped {
+			t.Errorf("%d lines and %d traces were dropped, want traces alone", dropped, traces)
 		}
 		for range maxWaiting / 250 {
 			fmt.Fprintln(w, strings.Repeat("y", 99))

@@ -85,6 +85,9 @@ type Config struct {
 	// Trace, if set, is called with a line for each SPDY frame, by several
 	// goroutines at once. It must not block.
 	Trace func(line string)
+	// LogDropped returns how many lines of the log, and of Trace, were left out because
+	// nobody took them. Nil: none were.
+	LogDropped func() (log, trace uint64)
 }
 
 // ConfigError says that P cannot run as it was told to: a bad flag, file or

@@ -90,6 +90,63 @@ func TestPolicyRefuses(t *testing.T) {
 	})
 }
 
+// Each kind of a refusal is counted as that, and those of an origin that answers itself
+// are not.
+func TestRefusalsAreCounted(t *testing.T) {
+	f := newFiles(t)
+	f.write("users", "anna:"+hash(t, "sesame")+"\n")
+	held := new(tables)
+	x := startP(t, f, func(c *proxy.Config) { c.Policies, c.TrustedProxies = held.read, []string{"127.0.0.1/32"} })
+	begun, release := make(chan struct{}, 1), make(chan struct{})
+	startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			begun <- struct{}{}
+			<-release
+		}
+		w.WriteHeader(http.StatusForbidden)
+	}), nil)
+	rt := transport(t, nil, false)
+	ask := func() { fetch(deadline(t), rt, "GET", x.url("/"), nil, nil) }
+	for i, c := range []struct {
+		reason string
+		table  policy.Table
+	}{
+		{"address", policy.Table{Deny: []string{"127.0.0.0/8"}}},
+		{"password", policy.Table{Htpasswd: f.path("users")}},
+		{"visitor_rate", policy.Table{VisitorRequestsPerSecond: .001, VisitorBurst: 1}},
+		{"rate", policy.Table{RequestsPerSecond: .001, Burst: 1}},
+		{"in_flight", policy.Table{MaxRequests: 1}},
+	} {
+		c.table.Name = "@"
+		held.set(nil, c.table)
+		x.Reload()
+		slow := make(chan answer, 1)
+		switch c.reason {
+		case "visitor_rate", "rate":
+			ask() // within it
+		case "in_flight":
+			// Ends when release is closed.
+			go func() { slow <- fetch(context.Background(), rt, "GET", x.url("/slow"), nil, nil) }()
+			<-begun
+		}
+		for range i + 1 {
+			ask()
+		}
+		metric := fmt.Sprintf(`spdy_proxy_request_refusals_total{reason=%q}`, c.reason)
+		waitFor(t, metric, func() bool { return x.metric(metric) == strconv.Itoa(i+1) })
+		if c.reason == "in_flight" {
+			close(release)
+			<-slow
+		}
+	}
+	if n := x.metric(`spdy_proxy_request_refusals_total{reason="share"}`); n != "0" {
+		t.Errorf("share: got %s, want 0", n)
+	}
+	if _, text := x.adminGet("/api/v1/requests?limit=500"); strings.Count(text, `"refused":"`) != 15 {
+		t.Errorf("the list of requests has %d refusals, want 15", strings.Count(text, `"refused":"`))
+	}
+}
+
 // An origin's passwords stand in the place of all origins', and the service is told who
 // it is; nobody else can tell it so.
 func TestPolicyPasswords(t *testing.T) {

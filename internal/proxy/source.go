@@ -45,6 +45,9 @@ func (s source) Figures() admin.Figures {
 		Open: open, RefusedAddress: refused[refusedAddress], RefusedTotal: refused[refusedTotal],
 		DroppedSilent: refused[droppedSilent], DroppedIdle: refused[droppedIdle],
 	}
+	if s.p.cfg.LogDropped != nil {
+		f.LogDropped, f.TraceDropped = s.p.cfg.LogDropped()
+	}
 	f.Reloaded, f.ReloadFailed = s.p.reloads.last()
 	return f
 }
@@ -72,12 +75,7 @@ func (s source) Resets() []admin.Reset {
 		if i > 0 {
 			name = spdy.Status(i).String()
 		}
-		if n := t.ResetsSent[i]; n > 0 {
-			resets = append(resets, admin.Reset{Sent: true, Status: name, Count: n})
-		}
-		if n := t.ResetsReceived[i]; n > 0 {
-			resets = append(resets, admin.Reset{Status: name, Count: n})
-		}
+		resets = append(resets, admin.Reset{Sent: true, Status: name, Count: t.ResetsSent[i]}, admin.Reset{Status: name, Count: t.ResetsReceived[i]})
 	}
 	return resets
 }
@@ -138,7 +136,7 @@ func requestOf(r *front.Record) inspect.Request {
 		Time: r.Time, ID: r.RequestID, Client: r.Client, User: r.User, Method: r.Method, Scheme: r.Scheme, Host: r.Host, Target: r.URI,
 		Proto: r.Proto, Agent: r.UserAgent, Origin: r.Origin, Known: r.Known, Session: r.Session, Stream: r.Stream,
 		Status: r.Status, Reason: r.Reason, Detail: r.Detail, Failed: r.Failed(), Aborted: r.Aborted, Stalled: r.Stalled,
-		Upgraded: r.Upgraded, OverShare: r.OverShare, In: r.BytesIn, Out: r.BytesOut,
+		Upgraded: r.Upgraded, OverShare: r.OverShare, Refused: r.Refused, In: r.BytesIn, Out: r.BytesOut,
 		Queued: r.Queued, Held: r.Held, Opened: r.Opened, Headers: r.Headers, Duration: r.Duration, Replayed: r.Replayed, Resumed: r.Resumed,
 	}
 	for _, a := range r.Attempts {
