@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -140,6 +141,47 @@ func TestOriginStates(t *testing.T) {
 	if _, text := ask("GET", "/metrics"); !strings.Contains(text, "spdy_proxy_config_last_reload_successful 0") {
 		t.Error("the metrics do not say that the reload failed")
 	}
+}
+
+// A state is the same word in the log, the API, the metrics and on the page.
+func TestWordsOfStates(t *testing.T) {
+	f := newFiles(t)
+	f.write("token", "good-token @ film\n")
+	x := startP(t, f, nil)
+	is := func(name, want string) {
+		t.Helper()
+		waitFor(t, name+" "+want, func() bool {
+			_, text := x.adminGet("/api/v1/origins/" + name)
+			return strings.Contains(text, `"state":"`+want+`"`)
+		})
+		if got := x.metric(fmt.Sprintf("spdy_proxy_origin_state{origin=%q,state=%q}", name, want)); got != "1" {
+			t.Errorf("%s %s: the metric is %q", name, want, got)
+		}
+		for _, path := range []string{"/origins/" + name, "/?state=" + want} {
+			if _, text := x.adminGet(path); !strings.Contains(text, `<span class="state `+want+`"><i></i>`+want+`</span>`) {
+				t.Errorf("%s %s: not on %s", name, want, path)
+			}
+		}
+		if want == "absent" && x.log.count("origin=") == 0 {
+			return // nothing has happened
+		}
+		x.log.wait("state="+want, 1)
+	}
+	is("@", "absent")
+	h, arrived, release := blocking()
+	film := startC(t, x, h, func(c *agent.Config) { c.Name = "film" }) // there is no --domain
+	is("film", "unreachable")
+	film.crash()
+	is("film", "absent")
+	c := startC(t, x, h, nil)
+	is("@", "connected")
+	open := async(deadline(t), transport(t, nil, false), "GET", x.url("/open"), nil)
+	<-arrived
+	c.cancel()
+	is("@", "leaving")
+	close(release)
+	<-open
+	is("@", "absent")
 }
 
 // The streams of events end at a stop, which does not wait for them.

@@ -473,12 +473,12 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 	}
 	p.joined(reg.Credential)
 	if reg.Warning != "" {
-		msg := "an origin that no visitor reaches is connected"
+		msg, state := "an origin that no visitor reaches is connected", inspect.Unreachable
 		if len(reg.URLs) > 0 {
-			msg = "an origin that not every visitor reaches is connected"
+			msg, state = "an origin that not every visitor reaches is connected", inspect.Connected
 		}
 		p.unheard.Log(name.String(), slog.LevelWarn, msg,
-			slog.String("origin", name.String()), slog.String("reason", reg.Warning))
+			slog.String("origin", name.String()), slog.String("state", state), slog.String("reason", reg.Warning))
 	}
 	return func() {
 		// Ends with the session, which the table ends at the latest in stop; stop
