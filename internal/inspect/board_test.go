@@ -355,8 +355,11 @@ func TestMemory(t *testing.T) {
 	for _, n := range maxText {
 		text += n + 3
 	}
+	all := maxNames*(perOrigin+unsafe.Sizeof(Origin{})) + maxRequests*(perRequest+uintptr(2*text)) +
+		(keptSeconds+keptMinutes)*reflect.TypeFor[Point]().Size() + 2*maxRefusals*(unsafe.Sizeof(Refusal{})+2*maxWhy) + 2*maxChanges*(unsafe.Sizeof(Change{})+2*maxWhy)
 	for what, c := range map[string][2]uintptr{
-		"an origin in use":        {perOrigin, 3 << 10},
+		"all of it":               {all, 40 << 20},
+		"an origin in use":        {perOrigin, 2 << 10},
 		"the requests":            {maxRequests * (perRequest + uintptr(2*text)), 8 << 20},
 		"the past":                {(keptSeconds + keptMinutes) * reflect.TypeFor[Point]().Size(), 64 << 10},
 		"the refusals, at most":   {maxRefusals * (unsafe.Sizeof(Refusal{}) + 2*maxWhy) * 2, 128 << 10},
