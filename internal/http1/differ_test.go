@@ -119,11 +119,15 @@ func lenient(sent []byte) string {
 		return "spaces around what an extension is made of are removed (9112, 7.1.1; 9110, 5.6.3)"
 	case bytes.Contains(sent, []byte("HTTP/1.")) && !onlyVersions(sent):
 		return "a higher minor version is HTTP/1.1 (9110, 2.5)"
+	case spacedClose.Match(sent):
+		return "a word of what has spaces in it is no connection option (9110, 7.6.1)"
 	}
 	return ""
 }
 
 var spacedExtension = regexp.MustCompile(`(?m)^[0-9a-fA-F]+[ \t]+;`)
+
+var spacedClose = regexp.MustCompile(`(?mi)^connection:.*([^ \t,:][ \t]+close|close[ \t]+[^ \t,\r])`)
 
 func containsFold(b []byte, s string) bool { return bytes.Contains(bytes.ToLower(b), []byte(s)) }
 
