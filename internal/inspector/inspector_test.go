@@ -266,7 +266,7 @@ func TestMessage(t *testing.T) {
 	}
 	var bomb bytes.Buffer
 	z = gzip.NewWriter(&bomb)
-	z.Write(make([]byte, 100<<20))
+	z.Write(make([]byte, 16*maxUnzipped))
 	z.Close()
 	if n := len(unzip(bomb.Bytes())); n != maxUnzipped {
 		t.Errorf("%d bytes of a bomb, want %d", n, maxUnzipped)
