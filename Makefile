@@ -45,6 +45,7 @@ endif
 .PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring packages packages-test race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
+	@[ -e bin/p ] || echo "building bin/p, bin/c and bin/a: a minute or two, the first time"
 	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
 
 run: all ## build and run the pair in the foreground, ready to curl; Ctrl-C stops it
@@ -92,13 +93,16 @@ browser-test: all ## a real browser and a real application through the pair; nee
 
 race: ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race" | tee -a $(or $(SKIPPED),/dev/null))
+	@echo "the Go tests of both modules: minutes, and the longest of them say nothing until they end"
 	@status=0; for m in $(MODULES); do $(GO) -C $$m test $(RACE) -shuffle=on ./... || status=1; done; exit $$status
 
-# Not with -race, which allocates too.
+# Not with -race, which allocates too. Built as the programs are (-trimpath), so
+# that nothing but the tests themselves is compiled for it.
 allocs: ## that nothing came to allocate more often than testdata/allocs.txt says; UPDATE_ALLOCS=1 writes that
+	@echo "what may be allocated, in some 20 s"
 	@status=0; for m in $(MODULES); do \
 	  pkgs=$$(cd $$m && grep -rl --include='*_test.go' --exclude-dir=spdy '^func TestAllocs(' . | xargs -n 1 dirname | sort -u); \
-	  $(GO) -C $$m test -count=1 -run '^TestAllocs$$' $$pkgs || status=1; \
+	  $(GO) -C $$m test -trimpath $(if $(UPDATE_ALLOCS),-count=1) -run '^TestAllocs$$' $$pkgs || status=1; \
 	done; exit $$status
 
 attack: all ## what a stranger may try against p and c, in some 5 minutes; ATTACKFLAGS=--list
@@ -161,6 +165,7 @@ workspace: ## write go.work, which git ignores, for editors
 	@env -u GOWORK $(GO) work init $(MODULES)
 
 certs: ## make the certificates, token and sample files that are missing; ISSUE="NAME HOST..." one more certificate
+	@[ -e certs/ca.pem ] || echo "making certificates, a token and sample media; modules are fetched, the first time"
 	@$(GO) run ./internal/devfiles $(if $(ISSUE),--issue $(ISSUE))
 
 help: ## list the targets
