@@ -17,6 +17,7 @@ FAULTS      ?= quick
 FAULTSFLAGS ?=
 CLUSTERFLAGS ?=
 PACKAGESFLAGS ?=
+DISTFLAGS   ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.
@@ -35,14 +36,14 @@ VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 # looked up once, here, because "go run tool@version" heeds the tool's go.mod
 # alone, and a tool that an older Go built cannot read our code. A version that
 # is no release ("go1.28-devel_...") has no such name and is the installed one.
-ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean install uninstall,$(or $(MAKECMDGOALS),all)),)
 wanted := $(if $(filter go1%,$(GOTOOLCHAIN)),$(patsubst %+auto,%,$(patsubst %+path,%,$(GOTOOLCHAIN)))+auto,auto)
 found  := $(shell GOTOOLCHAIN=$(wanted) $(GO) env GOVERSION)
 export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))),local,$(found)+auto),$(wanted))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring packages packages-test race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs help
+.PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring packages packages-test race allocs attack faults bench bench-growth microbench fuzz lint vuln check check-begins clean workspace certs install uninstall dist help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@[ -e bin/p ] || echo "building bin/p, bin/c and bin/a: a minute or two, the first time"
@@ -142,7 +143,7 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both mod
 	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./...); done
 	@find README.md .github cmd internal integration-tests -name node_modules -prune -o \( -name '*.go' -o -name '*.md' -o -name '*.sh' -o -name '*.html' \) -print0 | \
 	  xargs -0 $(GO) run $(MISSPELL) -error
-	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run internal/packaging/build internal/packaging/scripts/* integration-tests/*.sh; do bash -n $$f; done
+	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run internal/packaging/build internal/packaging/scripts/* internal/dist/install integration-tests/*.sh; do bash -n $$f; done
 
 vuln: export GO := $(GO)
 vuln: export GOVULNCHECK := $(GOVULNCHECK)
@@ -157,8 +158,21 @@ check: check-begins lint vuln test ## what CI runs, but for the browser test
 check-begins:
 	@mkdir -p bin && : >$(SKIPPED)
 
+install: export PREFIX := $(or $(PREFIX),/usr/local)
+install: export DESTDIR := $(DESTDIR)
+install: ## what "make" built, manual pages, completions, units and documents, below PREFIX (/usr/local) in DESTDIR
+	@internal/dist/install install
+
+uninstall: export PREFIX := $(or $(PREFIX),/usr/local)
+uninstall: export DESTDIR := $(DESTDIR)
+uninstall: ## take away what "make install" put there
+	@internal/dist/install uninstall
+
+dist: ## a release in dist/: archives for six systems, images for containers, sums; DISTFLAGS=--help
+	@$(GO) run ./internal/dist $(DISTFLAGS)
+
 clean: ## remove what was built; certificates, token and testdata stay
-	rm -rf bin go.work go.work.sum
+	rm -rf bin dist go.work go.work.sum
 
 workspace: ## write go.work, which git ignores, for editors
 	@rm -f go.work go.work.sum

@@ -86,6 +86,7 @@ var arrows = map[string][]string{
 
 	"internal/devfiles":  {"internal/cli"},
 	"internal/packaging": nil,
+	"internal/dist":      {"internal/cli"},
 
 	"internal/spdy":           nil,
 	"internal/spdy/spdytest":  {"internal/spdy"},
