@@ -65,19 +65,10 @@ func jail(t *testing.T) string {
 	if err := os.Symlink("../../secret.txt", filepath.Join(root, "index-out", "index.html")); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(filepath.Join(root, "fifo"), 0o644); err != nil {
+	if err := makeFIFO(filepath.Join(root, "fifo")); err != nil {
 		t.Fatal(err)
 	}
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	// A short name, as the address of a socket is short: bind by way of the folder's descriptor.
-	t.Chdir(root)
-	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: "socket"}); err != nil {
-		t.Fatal(err)
-	}
+	makeSocket(t, root)
 	return root
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -62,7 +61,7 @@ func TestSmallFileChangesWhileInMemory(t *testing.T) {
 			if err := os.Remove(name); err != nil {
 				return err
 			}
-			return syscall.Mkfifo(name, 0o644)
+			return makeFIFO(name)
 		}, 404, gone},
 		{"now a folder", func(name string) error { return relink("sub", name) }, 301, ""},
 	} {

@@ -20,8 +20,6 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
-
-	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // namesIn lists the files in dir, unfinished uploads among them.
@@ -368,7 +366,7 @@ func TestUploadFolderIsCleanedAtStart(t *testing.T) {
 	if err := os.Symlink("mine.txt", filepath.Join(dir, partPrefix+"link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(filepath.Join(dir, partPrefix+"fifo"), 0o600); err != nil {
+	if err := makeFIFO(filepath.Join(dir, partPrefix+"fifo")); err != nil {
 		t.Fatal(err)
 	}
 	busy := newHandler(t, Config{Root: t.TempDir(), Upload: dir}).serve.(*folder).uploads
@@ -449,78 +447,5 @@ func TestDiskSpace(t *testing.T) {
 		if !diskFull(&os.PathError{Op: "write", Path: "x", Err: err}) {
 			t.Errorf("%v is not taken for a full disk", err)
 		}
-	}
-}
-
-// Without descriptors everybody is told to come back, and the log once.
-func TestNoDescriptors(t *testing.T) {
-	root := t.TempDir()
-	write(t, root, "film.mp4", "film")
-	var book testlog.Buffer
-	h := newHandler(t, Config{Root: root, Upload: t.TempDir(), Logger: book.Logger(slog.LevelInfo)})
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	none := old
-	none.Cur = 0
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
-		t.Skipf("no limit of descriptors can be set: %v", err)
-	}
-	var answers []*httptest.ResponseRecorder
-	for range 500 {
-		for _, r := range []*http.Request{
-			httptest.NewRequest("PUT", "/x", strings.NewReader("hello")),
-			httptest.NewRequest("GET", "/film.mp4", nil),
-			httptest.NewRequest("GET", "/", nil),
-		} {
-			w := httptest.NewRecorder()
-			h.ServeHTTP(w, r)
-			answers = append(answers, w)
-		}
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range answers {
-		if w.Code != 503 || w.Header().Get("Retry-After") == "" {
-			t.Fatalf("%d %q, Retry-After %q, want 503", w.Code, w.Body, w.Header().Get("Retry-After"))
-		}
-	}
-	if lines := book.Lines(); len(lines) != 1 || !strings.Contains(lines[0], "no more files can be opened") {
-		t.Errorf("logged %q, want one line", lines)
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("PUT", "/x", strings.NewReader("hello")))
-	if w.Code != 201 {
-		t.Errorf("when there are descriptors again: %d %q, want 201", w.Code, w.Body)
-	}
-}
-
-// A disk that fills up in spite of all looks gives 507 and leaves nothing.
-func TestDiskFullWhileWriting(t *testing.T) {
-	dir := t.TempDir()
-	h := newHandler(t, Config{Root: t.TempDir(), Upload: dir})
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	limited := old
-	limited.Cur = 1 << 20
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limited); err != nil {
-		t.Skipf("no limit of file sizes can be set: %v", err)
-	}
-	r := httptest.NewRequest("PUT", "/x", io.LimitReader(zeros{}, 4<<20))
-	r.ContentLength = -1
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if w.Code != 507 {
-		t.Errorf("%d %q, want 507", w.Code, w.Body)
-	}
-	if got := namesIn(t, dir); len(got) != 0 {
-		t.Errorf("it left %q", got)
 	}
 }
