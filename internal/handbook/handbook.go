@@ -12,6 +12,7 @@
 //	sh runs            one command that goes on until the page's end, or until a block
 //	                   that runs the same program in the same folder
 //	sh fails           commands of which the last one is to fail
+//	sh if=PROGRAM      commands that are run where that program is
 //	sh WHY             commands that are looked at and not run; notHere has the reasons
 //	output             what the block before printed, among other lines; ... is any text
 //	log                lines of p's and c's log, as the source has them; ... is any text
@@ -39,10 +40,22 @@ var chapters = []struct {
 }{
 	{"First steps", []string{
 		"start",
+		"install",
+		"two-machines",
 	}},
-	{"Names and secrets", []string{}},
-	{"What is served", []string{}},
+	{"Names and secrets", []string{
+		"names",
+		"certificates",
+		"tokens",
+	}},
+	{"What is served", []string{
+		"files",
+		"media",
+		"service",
+		"many-origins",
+	}},
 	{"In service", []string{
+		"configuration",
 		"monitoring",
 		"cluster",
 		"troubleshooting",

@@ -184,6 +184,11 @@ func (b block) fault() string {
 		for why := range notHere {
 			allowed = append(allowed, why)
 		}
+		for _, w := range b.words {
+			if strings.HasPrefix(w, "if=") {
+				allowed = append(allowed, w)
+			}
+		}
 		if len(b.words) > 1 {
 			return "commands have one word at most beside in="
 		}
