@@ -9,9 +9,10 @@ import (
 )
 
 // wroteItself reports whether a file with a process's id is of that process's user.
-// Root would otherwise signal whatever somebody wrote there who may signal nobody.
+// Root would otherwise signal whatever somebody wrote there who may signal nobody; or
+// what he linked to.
 func wroteItself(pidFile string, pid int) bool {
-	info, err := os.Stat(pidFile)
+	info, err := os.Lstat(pidFile)
 	if err != nil {
 		return false
 	}

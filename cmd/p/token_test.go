@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -103,10 +104,16 @@ func TestTokenTellsNobodyElse(t *testing.T) {
 	if err := os.Chown(pidFile, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
+	link := filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "mine"), []byte(strconv.Itoa(os.Getpid())), 0o600), os.Symlink("mine", link), os.Lchown(link, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGHUP)
 	defer signal.Stop(told)
-	if status, _, said := tokens(t, file, "add", "photos", "--pid-file", pidFile); status != 0 || !strings.Contains(said, "somebody else") || len(told) > 0 {
-		t.Errorf("status %d, %q, %d signals; want 0 and none", status, said, len(told))
+	for _, of := range []string{pidFile, link} {
+		if status, _, said := tokens(t, file, "add", "photos", "--pid-file", of); status != 0 || !strings.Contains(said, "somebody else") || len(told) > 0 {
+			t.Errorf("%s: status %d, %q, %d signals; want 0 and none", of, status, said, len(told))
+		}
 	}
 }

@@ -21,3 +21,17 @@ func keepOwner(w *os.File, old fs.FileInfo) error {
 	}
 	return w.Chown(int(was.Uid), int(was.Gid))
 }
+
+// noFollow has the system open no link, and wait for nobody.
+const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+
+// rootInAnothers reports whether this is root in the folder of another user, who could
+// put a link there that has root write elsewhere.
+func rootInAnothers(dir string) bool {
+	info, err := os.Stat(dir)
+	if err != nil || os.Geteuid() != 0 {
+		return false
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && s.Uid != 0
+}

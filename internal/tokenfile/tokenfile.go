@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -176,7 +177,7 @@ func Read(file string) (*File, error) {
 // that root makes, it is the folder's, since p may run as another. What control would
 // not read is not written. Its error is one line that says what would mend it.
 func Edit(file string, change func(*File) error) error {
-	if target, err := filepath.EvalSymlinks(file); err == nil {
+	if target, err := filepath.EvalSymlinks(file); err == nil && !rootInAnothers(filepath.Dir(file)) {
 		file = target
 	}
 	lock := file + ".new"
@@ -194,11 +195,7 @@ func Edit(file string, change func(*File) error) error {
 			os.Remove(lock)
 		}
 	}()
-	var old fs.FileInfo
-	data, err := os.ReadFile(file)
-	if err == nil {
-		old, err = os.Stat(file)
-	}
+	data, old, err := readFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("token file %s cannot be read: %w", file, reason(err))
 	}
@@ -232,6 +229,19 @@ func Edit(file string, change func(*File) error) error {
 	}
 	syncFolder(filepath.Dir(file))
 	return nil
+}
+
+// readFile reads a file that is no link, and tells whose it is.
+func readFile(file string) (data []byte, info fs.FileInfo, err error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err == nil {
+		data, err = io.ReadAll(f)
+	}
+	return data, info, err
 }
 
 // syncFolder has a rename last. The file is whole anyhow.

@@ -230,4 +230,17 @@ func TestEditForTheFoldersOwner(t *testing.T) {
 			t.Errorf("owner and mode are %q, %v", out, err)
 		}
 	}
+
+	// He could have root write elsewhere.
+	elsewhere := put(t, "# root's\n")
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(elsewhere, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := Edit(link, func(f *File) error { f.Add(New(), []string{"a"}, time.Time{}, ""); return nil }); err == nil {
+		t.Error("root follows a link of somebody else")
+	}
+	if got := content(t, elsewhere); got != "# root's\n" {
+		t.Errorf("elsewhere, the file is\n%s", got)
+	}
 }
