@@ -57,12 +57,16 @@ var chapters = []struct {
 	{"In service", []string{
 		"configuration",
 		"monitoring",
+		"upgrade",
 		"cluster",
 		"troubleshooting",
 	}},
 	{"Reference", []string{
+		"security",
 		"limits",
 		"api",
+		"protocol",
+		"comparison",
 	}},
 }
 
