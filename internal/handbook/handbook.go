@@ -67,6 +67,8 @@ var chapters = []struct {
 		"api",
 		"protocol",
 		"comparison",
+		"engine",
+		"changelog",
 	}},
 }
 
