@@ -39,6 +39,10 @@ func (r *release) source(ctx context.Context) error {
 		fmt.Fprintln(r.say, "no archive of the source: this is one, not a clone")
 		return nil
 	}
+	if r.modified {
+		fmt.Fprintln(r.say, "no archive of the source: there are changes that no commit has")
+		return nil
+	}
 	name := fmt.Sprintf("%s-%s-source", product, r.version)
 	text, err := output(ctx, os.Environ(), "git", "archive", "--format=tar", "--prefix="+name+"/", r.commit)
 	if err != nil {

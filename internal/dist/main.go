@@ -85,10 +85,11 @@ type release struct {
 	say     io.Writer // a line a file made
 
 	// Known once this machine's programs are built; then fixed.
-	work    string // a folder that is removed at the end
-	version string // v1.2.3
-	commit  string
-	date    time.Time // of the commit, or SOURCE_DATE_EPOCH
+	work     string // a folder that is removed at the end
+	version  string // v1.2.3
+	commit   string
+	modified bool      // there are changes that no commit has
+	date     time.Time // of the commit, or SOURCE_DATE_EPOCH
 
 	made []string // names in out
 }
