@@ -1,6 +1,7 @@
 package handbook_test
 
 import (
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -59,5 +60,39 @@ func TestManifests(t *testing.T) {
 		if !strings.Contains(line, "no such file or directory") && !strings.Contains(line, " is missing: ") {
 			t.Errorf("with the flags of the manifest p says %s", line)
 		}
+	}
+}
+
+// The balancers take the page's examples, where they are installed.
+func TestBalancers(t *testing.T) {
+	for _, tt := range []struct {
+		block, file string
+		args        []string
+	}{
+		{"```conf haproxy.cfg", "haproxy.cfg", []string{"haproxy", "-c", "-f", "haproxy.cfg"}},
+		{"```conf nginx.conf", "nginx.conf", []string{"nginx", "-t", "-p", ".", "-c", "nginx.conf", "-e", "stderr", "-g", "pid nginx.pid; error_log stderr;"}},
+	} {
+		t.Run(tt.args[0], func(t *testing.T) {
+			path, err := exec.LookPath(tt.args[0])
+			if err != nil {
+				t.Skipf("it is not here: %v", err)
+			}
+			dir := t.TempDir()
+			text := blockOf(t, "cluster", tt.block)
+			if tt.args[0] == "nginx" { // which listens while it looks
+				text = strings.Replace(text, "10.0.0.8:1443", "unix:"+dir+"/socket", 1)
+				for _, what := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+					text = strings.Replace(text, "http {", "http {\n  "+what+"_temp_path "+dir+"/"+what+";", 1)
+				}
+			}
+			if err := os.WriteFile(dir+"/"+tt.file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(path, tt.args[1:]...)
+			cmd.Dir = dir
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
 	}
 }

@@ -216,7 +216,7 @@ func answers(t *testing.T) (all []answer) {
 					case *ast.CallExpr:
 						switch {
 						case callee(n) == "tooEarly":
-							add(n, "429", "reasonDenied", n.Args[0])
+							add(n, "429", "reasonDenied", n.Args[len(n.Args)-2])
 						case callee(n) == "badGateway" && name == "failureOf" && reasonOf(n.Args[0]) == "reasonTimeout":
 							add(n, "504", "reasonTimeout", n.Args[1])
 						case callee(n) == "badGateway":
