@@ -389,6 +389,16 @@ func TestFlags(t *testing.T) {
 			}
 		}
 	}
+	// The page of flags has them all.
+	listed, _ := spans(Page{Name: "flags"})
+	text := strings.Join(listed, "\n") + "\n"
+	for name, help := range ours {
+		for flag := range help.flags {
+			if strings.HasPrefix(flag, "--") && !strings.Contains(text, flag+" ") && !strings.Contains(text, flag+"\n") {
+				t.Errorf("flags.md: %s of %s is not there", flag, name)
+			}
+		}
+	}
 	// The test can fail.
 	for line, want := range map[string]string{
 		"p --nonsense": "p has no --nonsense", "c -z": "c has no -z", "./bin/p token add -f x": "p token add has no -f", "p tokn list": "p has no command tokn",

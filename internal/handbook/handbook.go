@@ -63,6 +63,7 @@ var chapters = []struct {
 	}},
 	{"Reference", []string{
 		"security",
+		"flags",
 		"limits",
 		"api",
 		"protocol",
