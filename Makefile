@@ -55,7 +55,7 @@ run: all ## build and run the pair in the foreground, ready to curl; Ctrl-C stop
 run-cluster: all cluster-files ## three p that are one, and two c, on this machine; Ctrl-C stops them
 	@$(GO) build -trimpath -o bin/ ./integration-tests/cluster && bin/cluster --run
 
-cluster-test: all cluster-files ## five p that are one: killed, stopped and restarted under load, in some 3 minutes; CLUSTERFLAGS=--help
+cluster-test: all cluster-files ## five p that are one: killed, stopped, cut off and restarted under load, in some 4 minutes; CLUSTERFLAGS=--help
 	@$(GO) build -trimpath -tags nocluster -o bin/nocluster/ ./cmd/p
 	@$(GO) run ./integration-tests/cluster $(CLUSTERFLAGS)
 

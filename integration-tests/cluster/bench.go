@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/integration-tests/process"
+	"github.com/amahi/spdy-proxy/integration-tests/relay"
 )
 
 const (
@@ -27,8 +30,17 @@ const (
 	smallSize   = 1 << 10
 	atOnce      = 64
 	bulkSize    = 512 << 20
+	longSize    = 64 << 20
 	manyOrigins = 10_000
 )
+
+// measurement is a part of bench's page.
+type measurement struct {
+	name string
+	do   func(ctx context.Context, o *options, dir string, out io.Writer) error
+}
+
+var measurements = []measurement{{"hop", benchHop}, {"five", benchFive}, {"many", benchMany}}
 
 // bench measures what a hop costs, and what many origins do, and writes it as a page.
 func bench(ctx context.Context, o *options, dir string, out io.Writer) error {
@@ -40,8 +52,11 @@ func bench(ctx context.Context, o *options, dir string, out io.Writer) error {
 Processes on one machine, the load and the origins among them: %d cores, load %s, %s, %s.
 
 `, runtime.NumCPU(), loadAverage(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
-	for _, part := range []func(context.Context, *options, string, io.Writer) error{benchHop, benchMany} {
-		if err := part(ctx, o, dir, out); err != nil {
+	for _, m := range measurements {
+		if len(o.only) > 0 && !slices.Contains(o.only, m.name) {
+			continue
+		}
+		if err := m.do(ctx, o, dir, out); err != nil {
 			return err
 		}
 	}
@@ -96,10 +111,19 @@ func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error 
 	}
 	w.cs[1].Stop() // the other one is the first node's
 	root := filepath.Join(dir, "root")
-	if err := errors.Join(os.WriteFile(filepath.Join(root, "small"), make([]byte, smallSize), 0o644), os.WriteFile(filepath.Join(root, "bulk"), nil, 0o644),
-		os.Truncate(filepath.Join(root, "bulk"), bulkSize)); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "small"), make([]byte, smallSize), 0o644); err != nil {
 		return err
 	}
+	for name, size := range map[string]int64{"bulk": bulkSize, "long": longSize} {
+		if err := errors.Join(os.WriteFile(filepath.Join(root, name), nil, 0o644), os.Truncate(filepath.Join(root, name), size)); err != nil {
+			return err
+		}
+	}
+	away, stop, err := w.farC(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if err := until(ctx, comeback, func() error {
 		_, there, err := w.nodes[0].others(ctx)
 		if err == nil && there > 0 {
@@ -109,17 +133,19 @@ func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error 
 	}); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "## A hop\n\nMedians of %d rounds in turn. \"P1\" is the node that the visitor asks, \"P2\" the one that C is connected to; without a hop they are one.\n\n", benchRounds)
+	fmt.Fprintf(out, "## A hop\n\nMedians of %d rounds in turn. \"P1\" is the node that the visitor asks, \"P2\" the one that C is connected to; without a hop they are one. All of them and the load share the cores, so where nothing else bounds it the rate falls as the CPU of all rises.\n\n", benchRounds)
 	fmt.Fprintf(out, "| | rate | p99, ms | CPU of P1 | of P2 | of C |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, row := range []struct {
 		what, path, unit string
+		origin           string
 		requests, conns  int
 		per              float64 // CPU is for so many requests
 		cpu              string  // its unit
 		scale            time.Duration
 	}{
-		{fmt.Sprintf("GET of 1 KiB, %d at once", atOnce), "small", "/s", smallGets, atOnce, 1, "us", time.Microsecond},
-		{"one download of 512 MiB", "bulk", "MB/s", 1, 1, float64(bulkSize) / (1 << 30), "ms/GiB", time.Millisecond},
+		{fmt.Sprintf("GET of 1 KiB, %d at once", atOnce), "small", "/s", fileOrigin, smallGets, atOnce, 1, "us", time.Microsecond},
+		{"one download of 64 MiB, C's line: 50 MB/s, 50 ms", "long", "MB/s", farOrigin, 1, 1, float64(longSize) / (1 << 30), "ms/GiB", time.Millisecond},
+		{"one download of 512 MiB", "bulk", "MB/s", fileOrigin, 1, 1, float64(bulkSize) / (1 << 30), "ms/GiB", time.Millisecond},
 	} {
 		var near, far []sample
 		for round := range benchRounds + 1 {
@@ -128,7 +154,11 @@ func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error 
 				if hop {
 					asked = w.nodes[1]
 				}
-				s, err := w.load(ctx, asked, hop, row.path, row.requests, row.conns, row.per)
+				c := w.cs[0]
+				if row.origin == farOrigin {
+					c = away
+				}
+				s, err := w.load(ctx, asked, c, hop, row.origin, row.path, row.requests, row.conns, row.per)
 				if err != nil {
 					return err
 				}
@@ -153,12 +183,62 @@ func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error 
 	return nil
 }
 
+// farOrigin is served by a c that is far from its node.
+const farOrigin = "far"
+
+// farC starts a c that reaches the first node by a long line. In its place, nothing that
+// a machine has little of bounds a download.
+func (w *world) farC(ctx context.Context, root string) (c *process.Process, stop func(), err error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	line := relay.Line{Delay: 25 * time.Millisecond, Up: 50e6}
+	// Ends with the listener; what it has begun ends with c.
+	go func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", w.nodes[0].control)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			go line.Pass(in, out)
+		}
+	}()
+	c, err = process.Command{Dir: w.dir, Name: farOrigin, Path: filepath.Join(w.o.bin, "c"), Args: []string{
+		"--proxy", ln.Addr().String(), "--no-follow", "--ca", filepath.Join(w.o.certs, "ca.pem"), "--server-name", "localhost",
+		"--token-file", w.o.tokenFile(), "--root", root, "--name", farOrigin,
+	}}.Start()
+	if err != nil {
+		ln.Close()
+		return nil, nil, err
+	}
+	stop = func() {
+		c.Stop()
+		ln.Close()
+	}
+	if err := until(ctx, comeback, func() error {
+		if !w.nodes[1].ready(ctx, farOrigin) {
+			return errors.New("the c that is far is not connected")
+		}
+		return nil
+	}); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return c, stop, nil
+}
+
 // load asks one node. In cpu[0] is that node's, in cpu[1] the other's with a hop.
-func (w *world) load(ctx context.Context, asked *node, hop bool, path string, requests, conns int, per float64) (s sample, err error) {
+func (w *world) load(ctx context.Context, asked *node, c *process.Process, hop bool, origin, path string, requests, conns int, per float64) (s sample, err error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: conns, DisableCompression: true}}
 	defer client.CloseIdleConnections()
 	used := func() (all [3]time.Duration) {
-		for i, p := range []*process.Process{asked.now, w.nodes[0].now, w.cs[0]} {
+		for i, p := range []*process.Process{asked.now, w.nodes[0].now, c} {
 			all[i], _ = process.CPU([]*process.Process{p})
 		}
 		return all
@@ -174,7 +254,7 @@ func (w *world) load(ctx context.Context, asked *node, hop bool, path string, re
 		asking.Go(func() {
 			for range requests / conns {
 				at := time.Now()
-				n, err := get(ctx, client, asked, path)
+				n, err := get(ctx, client, asked, origin, path)
 				mu.Lock()
 				took, bytes, failed = append(took, time.Since(at)), bytes+n, errors.Join(failed, err)
 				mu.Unlock()
@@ -202,12 +282,12 @@ func (w *world) load(ctx context.Context, asked *node, hop bool, path string, re
 	return s, nil
 }
 
-func get(ctx context.Context, client *http.Client, n *node, path string) (int64, error) {
+func get(ctx context.Context, client *http.Client, n *node, origin, path string) (int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.front+"/"+path, nil)
 	if err != nil {
 		return 0, err
 	}
-	req.Host = fileOrigin + "." + domain
+	req.Host = origin + "." + domain
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, err
@@ -219,13 +299,117 @@ func get(ctx context.Context, client *http.Client, n *node, path string) (int64,
 	return io.Copy(io.Discard, resp.Body)
 }
 
+// benchFive asks one of five nodes, and all of them, for what each has itself; and
+// measures how long it takes until an origin that connects to one is routed to by another.
+func benchFive(ctx context.Context, o *options, dir string, out io.Writer) error {
+	five := *o
+	five.nodes, five.origins, five.spread = len(nodeNames), 0, len(nodeNames)
+	w, err := newWorld(&five, nil, dir)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.up(ctx, io.Discard); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "root", "small"), make([]byte, smallSize), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "## Five nodes against one\n\nMedians of %d rounds in turn; two c, each connected to all five. One machine has them all: what each would carry on its own is in the last column.\n\n", benchRounds)
+	fmt.Fprintf(out, "| GET of 1 KiB, %d at once | rate | CPU of all p | of both c | of the load | GETs for a core's second of p |\n| --- | --- | --- | --- | --- | --- |\n", atOnce)
+	rounds := make([][]sample, 2)
+	for round := range benchRounds + 1 {
+		for i, nodes := range [][]*node{w.nodes[:1], w.nodes} {
+			s, err := w.loadAll(ctx, nodes)
+			if err != nil {
+				return err
+			}
+			if round > 0 { // the first is to warm up
+				rounds[i] = append(rounds[i], s)
+			}
+		}
+	}
+	for i, what := range []string{"one is asked", "all five are asked"} {
+		m := median(rounds[i])
+		fmt.Fprintf(out, "| %s | %.0f /s | %d us | %d us | %d us | %.0f |\n", what, m.rate, m.cpu[0].Microseconds(), m.cpu[1].Microseconds(), m.cpu[2].Microseconds(),
+			float64(time.Second)/float64(m.cpu[0]))
+	}
+	took, err := w.routes(ctx, 20)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\nFrom \"C is connected to P5\" to P1's first answer of it, 20 times: %v in the median, %v at most.\n\n",
+		took[len(took)/2].Round(100*time.Microsecond), took[len(took)-1].Round(100*time.Microsecond))
+	return nil
+}
+
+// loadAll asks nodes for a small file, and returns the CPU that a GET costs all p, both c
+// and this program.
+func (w *world) loadAll(ctx context.Context, nodes []*node) (s sample, err error) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce, DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	var ps []*process.Process
+	for _, n := range w.nodes {
+		ps = append(ps, n.now)
+	}
+	used := func() (all [3]time.Duration) {
+		all[0], _ = process.CPU(ps)
+		all[1], _ = process.CPU(w.cs)
+		var own syscall.Rusage
+		syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+		all[2] = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+		return all
+	}
+	before, began := used(), time.Now()
+	var failed firstError
+	var asking sync.WaitGroup
+	for i := range atOnce {
+		// Ends with its requests, or ctx.
+		asking.Go(func() {
+			for j := range smallGets / atOnce {
+				if _, err := get(ctx, client, nodes[(i+j)%len(nodes)], fileOrigin, "small"); err != nil {
+					failed.note(err)
+					return
+				}
+			}
+		})
+	}
+	asking.Wait()
+	lasted, after := time.Since(began), used()
+	s.rate = smallGets / lasted.Seconds()
+	for i := range s.cpu {
+		s.cpu[i] = (after[i] - before[i]) / smallGets
+	}
+	return s, failed.get()
+}
+
+// firstError keeps the first of several goroutines' errors.
+type firstError struct {
+	mu  sync.Mutex
+	err error // guarded by mu
+}
+
+func (f *firstError) note(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *firstError) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
 // benchMany has many origins at five nodes, of which one is killed.
 func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error {
 	five := *o
-	five.nodes, five.origins, five.spread = len(nodeNames), 0, 1
+	five.nodes, five.origins, five.spread = len(nodeNames), 0, 2
 	five.file = filepath.Join(dir, "tokens")
 	var tokens strings.Builder
-	for range 1 + o.many/200 { // at each node a part of them
+	for range 1 + o.many/100 { // at each node a part of them
 		five.tokens = append(five.tokens, rand.Text())
 		fmt.Fprintln(&tokens, five.tokens[len(five.tokens)-1], "*")
 	}
@@ -252,8 +436,8 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 		}
 		return strings.Join(list, ", ")
 	}
-	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to one, in a process that all share.\n\n| | |\n| --- | --- |\n", o.many)
-	fmt.Fprintf(out, "| memory of a p that is one by itself, with a fifth of them, MB | %d |\n", alone/1e6)
+	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to two, as delivered, in a process that all share.\n\n| | |\n| --- | --- |\n", o.many)
+	fmt.Fprintf(out, "| memory of a p that is one by itself, with two fifths of them, MB | %d |\n", alone/1e6)
 	fmt.Fprintf(out, "| memory of each node without them, MB | %s |\n", memory())
 	began := time.Now()
 	for i := range o.many {
@@ -261,7 +445,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 			return err
 		}
 	}
-	have := func() error { return w.have(ctx, o.many+len(w.cs)) }
+	have := func() error { return w.have(ctx, w.o.spread*(o.many+len(w.cs))) }
 	if err := until(ctx, 10*comeback, have); err != nil {
 		return err
 	}
@@ -273,10 +457,13 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	}
 	began = time.Now()
 	w.nodes = w.nodes[:len(w.nodes)-1]
+	if err := w.afterDeath(ctx, victim, o.many, began, out); err != nil {
+		return err
+	}
 	if err := until(ctx, 10*comeback, have); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "| one is killed: its share is at the other nodes, and known to all, after | %v |\n", time.Since(began).Round(100*time.Millisecond))
+	fmt.Fprintf(out, "| each of them is connected to two again, and all know, after | %v |\n", time.Since(began).Round(100*time.Millisecond))
 	w.nodes = append(w.nodes, victim)
 	began = time.Now()
 	if err := victim.start(); err != nil {
@@ -284,7 +471,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	}
 	if err := until(ctx, comeback, func() error {
 		linked, there, err := victim.others(ctx)
-		if err == nil && (linked < len(w.nodes)-1 || there < o.many) {
+		if err == nil && (linked < len(w.nodes)-1 || there < w.o.spread*o.many*9/10) { // some are on their way to it
 			err = fmt.Errorf("%d links, %d sessions", linked, there)
 		}
 		return err
@@ -293,6 +480,80 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	}
 	fmt.Fprintf(out, "| it is started again, and has the tables of the others, after | %v |\n\n", time.Since(began).Round(10*time.Millisecond))
 	return nil
+}
+
+// afterDeath asks the nodes that are left for the origins that the dead one had first,
+// each at each, from the moment of its death on.
+func (w *world) afterDeath(ctx context.Context, victim *node, many int, began time.Time, out io.Writer) error {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce}, Timeout: hold}
+	defer client.CloseIdleConnections()
+	var names []string
+	for i := len(w.nodes); i < many; i += len(nodeNames) {
+		names = append(names, fmt.Sprint("n", i))
+	}
+	var mu sync.Mutex
+	var slowest time.Duration // guarded by mu, as what follows
+	failed, first := 0, error(nil)
+	var once time.Duration // when each was answered by one node
+	for i, n := range w.nodes {
+		var asking sync.WaitGroup
+		for j := range atOnce {
+			// Ends with its requests, each of which has a limit.
+			asking.Go(func() {
+				for k := j; k < len(names); k += atOnce {
+					at := time.Now()
+					err := (&visits{w: w}).ask(client, n, names[k], false)
+					took := time.Since(at)
+					mu.Lock()
+					if slowest = max(slowest, took); err != nil {
+						failed++
+						first = cmp.Or(first, err)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		asking.Wait()
+		if i == 0 {
+			once = time.Since(began)
+		}
+	}
+	all := time.Since(began)
+	gone, err := w.lost(ctx, victim, began)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "| one is killed: each of the others has said that the link to it is lost after | %v |\n", gone.Round(time.Millisecond))
+	fmt.Fprintf(out, "| its %d origins are asked at another node from then on, %d at once: all have answered after | %v |\n", len(names), atOnce, once.Round(10*time.Millisecond))
+	fmt.Fprintf(out, "| and at all others: %d GETs, %d failed, the slowest took %v; after | %v |\n", len(names)*len(w.nodes), failed, slowest.Round(time.Millisecond), all.Round(10*time.Millisecond))
+	if first != nil {
+		return fmt.Errorf("after the death of a node: %w", first)
+	}
+	return nil
+}
+
+// lost returns how long after began the last of the nodes has said that the link to
+// another is lost: its routes are gone with it.
+func (w *world) lost(ctx context.Context, victim *node, began time.Time) (last time.Duration, err error) {
+	for _, n := range w.nodes {
+		if err := until(ctx, comeback, func() error {
+			for line := range strings.Lines(n.now.Log()) {
+				if !strings.Contains(line, `msg="the link to a node is lost" node=`+victim.id+" ") {
+					continue
+				}
+				stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+				at, err := time.Parse(time.RFC3339Nano, stamp)
+				if err == nil && at.After(began.Add(-time.Millisecond)) { // it is cut to milliseconds
+					last = max(last, at.Sub(began))
+					return nil
+				}
+			}
+			return fmt.Errorf("%s has not lost its link to %s", n.id, victim.id)
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return last, nil
 }
 
 // benchAlone returns the memory of a p without a cluster that has a node's share.
@@ -313,7 +574,8 @@ func benchAlone(ctx context.Context, o *options, dir string) (int64, error) {
 	if err := n.start(); err != nil {
 		return 0, err
 	}
-	share := o.many / len(nodeNames)
+	share := o.many * o.spread / len(nodeNames)
+	one.spread = 1
 	for i := range share {
 		if err := w.agent(i); err != nil {
 			return 0, err

@@ -39,6 +39,7 @@ func main() {
 // options are the flags.
 type options struct {
 	run         bool
+	port        int
 	bin, certs  string
 	root        string
 	nodes       int
@@ -65,6 +66,7 @@ func parse(args []string) (*options, *process.Flags, error) {
 	o := new(options)
 	fs := process.NewFlags("cluster", "Runs several p that are one, and tries what becomes of requests when one of them ends.")
 	fs.BoolVar(&o.run, "run", false, "run three p and two c on fixed ports until interrupted")
+	fs.IntVar(&o.port, "port", 1443, "the first p's front `PORT`, with --run; others follow")
 	fs.StringVar(&o.bin, "bin", "bin", "`DIR` of p and c")
 	fs.StringVar(&o.certs, "certs", "certs", "`DIR` of certificates, with those of the nodes in its folder cluster")
 	fs.StringVar(&o.root, "root", "testdata", "`DIR` that the c serve, with --run")
@@ -72,7 +74,7 @@ func parse(args []string) (*options, *process.Flags, error) {
 	fs.IntVar(&o.origins, "origins", 40, "how many origins")
 	fs.IntVar(&o.spread, "spread", 2, "to how many p each origin is connected")
 	fs.IntVar(&o.workers, "workers", 8, "how many visitors ask at once")
-	fs.StringSliceVar(&o.only, "only", nil, "try these `NAMES` alone")
+	fs.StringSliceVar(&o.only, "only", nil, "try these `NAMES` alone; with --bench: hop, five, many")
 	fs.BoolVar(&o.list, "list", false, "say what there is to try")
 	fs.BoolVar(&o.short, "short", false, "try each for a shorter time")
 	fs.StringVar(&o.bench, "bench", "", "measure, and write the figures to `FILE`")
@@ -85,7 +87,11 @@ func parse(args []string) (*options, *process.Flags, error) {
 		return o, fs, fmt.Errorf("--nodes %d: give 2 to %d", o.nodes, len(nodeNames))
 	}
 	for _, name := range o.only {
-		if !slices.ContainsFunc(slices.Concat(trials, labTrials), func(t trial) bool { return t.name == name }) {
+		known := slices.ContainsFunc(slices.Concat(trials, labTrials), func(t trial) bool { return t.name == name })
+		if o.bench != "" {
+			known = slices.ContainsFunc(measurements, func(m measurement) bool { return m.name == name })
+		}
+		if !known {
 			return o, fs, fmt.Errorf("--only %q: see --list", name)
 		}
 	}

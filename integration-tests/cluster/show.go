@@ -5,12 +5,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -38,7 +41,7 @@ func show(ctx context.Context, o *options, out io.Writer) error {
 	for i, id := range nodeNames[:3] {
 		var addrs [5]string
 		for j := range addrs {
-			addrs[j] = net.JoinHostPort("127.0.0.1", strconv.Itoa(1443+10*i+j))
+			addrs[j] = showAddr(o.port, i, j)
 		}
 		var join []string
 		for _, before := range nodes {
@@ -107,6 +110,117 @@ func show(ctx context.Context, o *options, out io.Writer) error {
 	mu.Unlock()
 	<-ctx.Done()
 	return nil
+}
+
+// showAddr is one of the five addresses of a node, both counted from 0.
+func showAddr(first, node, port int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(first+10*node+port))
+}
+
+// ran runs this program with --run, asks each p, kills one of them as it says, and
+// interrupts it.
+func ran(ctx context.Context, w *world) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	port, err := freeRow()
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	args := []string{"--run", "--port", strconv.Itoa(port), "--bin", w.o.bin, "--certs", w.o.certs, "--root", filepath.Join(w.dir, "root")}
+	p, err := process.Command{Dir: w.dir, Name: "run", Path: self, Args: args}.Start()
+	if err != nil {
+		return "", err
+	}
+	defer p.Stop()
+	var killed int
+	if err := until(ctx, readyTime+5*time.Second, func() error {
+		select {
+		case <-p.Done():
+			return fmt.Errorf("%w: %s", process.ErrEnded, p.Last())
+		default:
+		}
+		const before = "kill -9 "
+		_, list, _ := strings.Cut(p.Log(), "ready; ")
+		if strings.Count(list, before) < 3 {
+			return fmt.Errorf("it is not ready: %s", p.Last())
+		}
+		// The third p's.
+		pid, _, whole := strings.Cut(list[strings.LastIndex(list, before)+len(before):], "\n")
+		if !whole {
+			return errors.New("its last line is not whole")
+		}
+		killed, err = strconv.Atoi(pid)
+		return err
+	}); err != nil {
+		return "", err
+	}
+	ready := time.Since(began)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	ask := func(i int) error {
+		resp, err := client.Get("http://" + showAddr(port, i, 0) + "/hello")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || string(text) != "hello of "+fileOrigin {
+			return fmt.Errorf("p%d answers %d, %.80q: %w", i+1, resp.StatusCode, text, err)
+		}
+		return nil
+	}
+	for i := range 3 {
+		if err := ask(i); err != nil {
+			return "", err
+		}
+	}
+	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
+		return "", err
+	}
+	for i := range 2 {
+		if err := ask(i); err != nil {
+			return "", fmt.Errorf("after kill -9 of the third: %w", err)
+		}
+	}
+	if err := syscall.Kill(p.PID(), syscall.SIGINT); err != nil {
+		return "", err
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(2 * showDrain):
+		return "", fmt.Errorf("it did not end: %s", p.Last())
+	}
+	return fmt.Sprintf("ready after %v", ready.Round(time.Millisecond)), nil
+}
+
+// freeRow returns a port from which on those that show needs are free.
+func freeRow() (int, error) {
+	for range 20 {
+		addr, err := process.FreeAddr()
+		if err != nil {
+			return 0, err
+		}
+		_, text, _ := net.SplitHostPort(addr)
+		first, err := strconv.Atoi(text)
+		if err != nil {
+			return 0, err
+		}
+		free := true
+		for i := range 3 {
+			for j := range 5 {
+				ln, err := net.Listen("tcp", showAddr(first, i, j))
+				if free = free && err == nil; err == nil {
+					ln.Close()
+				}
+			}
+		}
+		if free {
+			return first, nil
+		}
+	}
+	return 0, errors.New("there are no free ports in a row")
 }
 
 // prefixed writes whole lines, each with a prefix.

@@ -29,6 +29,7 @@ type trial struct {
 var trials = []trial{
 	{"quiet", "nothing happens", quiet, false},
 	{"alone", "a p without a cluster has no more than one that was built without that code", alone, false},
+	{"run", "three p and two c are started by one command, one p is killed, and all is ended by Ctrl-C", ran, false},
 	{"route", "an origin connects to one node, another node routes to it", route, false},
 	{"kill", "a node is killed", kill, true},
 	{"stop", "a node is stopped for 10 s, and goes on", stop, true},

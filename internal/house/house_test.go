@@ -104,7 +104,7 @@ var arrows = map[string][]string{
 	"integration-tests/acme":     {"integration-tests/process"},
 	"integration-tests/attack":   {"integration-tests/process", "integration-tests/relay", "internal/control"},
 	"integration-tests/faults":   {"integration-tests/process", "internal/agent", "internal/control", "internal/spdy"},
-	"integration-tests/cluster":  {"integration-tests/process", "internal/agent", "internal/control"},
+	"integration-tests/cluster":  {"integration-tests/process", "integration-tests/relay", "internal/agent", "internal/control"},
 	"integration-tests/packages": {"integration-tests/process"},
 	"integration-tests/bench":    {"integration-tests/process", "integration-tests/relay", "internal/agent", "internal/serve", "internal/control", "internal/spdy"},
 }
