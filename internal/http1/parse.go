@@ -218,6 +218,24 @@ func isToken[T string | []byte](s T) bool {
 	return len(s) > 0
 }
 
+// isHostText reports whether s may be a host with a port: what is escaped in it is
+// whole (RFC 3986, 2.1).
+func isHostText(s string) bool {
+	if !all(s, &isHost) {
+		return false
+	}
+	for {
+		_, rest, more := strings.Cut(s, "%")
+		if !more {
+			return true
+		}
+		if len(rest) < 2 || unhex(rest[0]) < 0 || unhex(rest[1]) < 0 {
+			return false
+		}
+		s = rest[2:]
+	}
+}
+
 func all(s string, in *[256]bool) bool {
 	for i := range len(s) {
 		if !in[s[i]] {
@@ -304,7 +322,7 @@ func (f *framing) judge(minor int) *refusal {
 		return bad("there is more than one Host")
 	case f.hosts == 0 && minor > 0:
 		return bad("there is no Host") // RFC 9112, 3.2
-	case !all(f.host, &isHost):
+	case !isHostText(f.host):
 		return bad("the Host is not valid")
 	case len(f.codings) == 0:
 	case minor == 0:

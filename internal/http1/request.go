@@ -147,7 +147,7 @@ func (x *exchange) target(r *http.Request) *refusal {
 		if strings.HasPrefix(t, "[") {
 			host, port, ok = strings.Cut(t, "]:")
 		}
-		if !ok || host == "" || port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" || !all(t, &isHost) {
+		if !ok || host == "" || port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" || !isHostText(t) {
 			return bad("the target is no host with a port")
 		}
 		x.url.Host = t
@@ -174,7 +174,7 @@ func (x *exchange) target(r *http.Request) *refusal {
 	}
 	x.url = *u
 	if u.Host != "" {
-		if !all(u.Host, &isHost) {
+		if !isHostText(u.Host) {
 			return bad("the target's host is not valid")
 		}
 		r.Host = u.Host // whatever the Host field says (RFC 9112, 3.2.2)
