@@ -46,7 +46,7 @@ export GOTOOLCHAIN := $(if $(found),$(if $(filter-out go1%,$(subst -, ,$(found))
 endif
 
 .NOTPARALLEL:
-.PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring packages packages-test race allocs attack faults bench bench-growth microbench fuzz lint platforms vuln check check-begins clean workspace certs install uninstall dist help
+.PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring packages packages-test race allocs attack faults bench bench-growth microbench fuzz lint platforms vuln check check-begins clean workspace certs install uninstall dist dist-test help
 
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@[ -e bin/p ] || echo "building bin/p, bin/c and bin/a: a minute or two, the first time"
@@ -146,10 +146,10 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both mod
 	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./...); done
 	@find README.md .github cmd internal integration-tests -name node_modules -prune -o \( -name '*.go' -o -name '*.md' -o -name '*.sh' -o -name '*.html' \) -print0 | \
 	  xargs -0 $(GO) run $(MISSPELL) -error
-	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run internal/dist/install internal/packaging/build internal/packaging/scripts/* integration-tests/*.sh; do bash -n $$f; done
+	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run internal/packaging/build internal/packaging/scripts/* internal/dist/install integration-tests/dist/run integration-tests/dist/containers integration-tests/*.sh; do bash -n $$f; done
 	@$(MAKE) --no-print-directory platforms
 
-platforms: ## go vet of both modules for each system of a release; minutes the first time, then seconds
+platforms: ## go vet of both modules for each system of a release; half an hour of one core the first time, then a minute or two
 	@set -e; for p in $(PLATFORMS); do for m in $(MODULES); do \
 	  GOOS=$${p%/*} GOARCH=$${p#*/} GOARM=7 CGO_ENABLED=0 $(GO) -C $$m vet -trimpath ./... || { echo "that was for $$p"; exit 1; }; \
 	done; done
@@ -179,6 +179,9 @@ uninstall: ## take away what "make install" put there
 
 dist: ## a release in dist/: archives for six systems, images for containers, sums; DISTFLAGS=--help
 	@$(GO) run ./internal/dist $(DISTFLAGS)
+
+dist-test: all ## that two releases are equal, and that what is in them runs; in some 5 minutes, the first time more
+	@integration-tests/dist/run
 
 clean: ## remove what was built; certificates, token and testdata stay
 	rm -rf bin dist go.work go.work.sum

@@ -101,6 +101,7 @@ var arrows = map[string][]string{
 
 	"integration-tests/process":  nil,
 	"integration-tests/relay":    nil,
+	"integration-tests/dist":     nil,
 	"integration-tests/acme":     {"integration-tests/process"},
 	"integration-tests/attack":   {"integration-tests/process", "integration-tests/relay", "internal/control"},
 	"integration-tests/faults":   {"integration-tests/process", "internal/agent", "internal/control", "internal/spdy"},
