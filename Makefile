@@ -23,7 +23,7 @@ DISTFLAGS   ?=
 # module is named. Bare paths, for go -C.
 MODULES := . internal/spdy
 
-# What a release is built for beside this machine: go vet looks at it, tests included.
+# What a release is built for.
 PLATFORMS := linux/amd64 linux/arm64 linux/arm darwin/arm64 freebsd/amd64 windows/amd64
 
 # The race detector needs a C compiler, and go env tells whether there is one.
@@ -132,7 +132,7 @@ fuzz: ## each fuzz target of both modules for FUZZTIME (30s)
 	  done; \
 	done; done
 
-lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both modules; spelling; the shell scripts' syntax
+lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both modules; that they compile for all systems of a release; spelling; the shell scripts' syntax
 	@bad=$$(find cmd internal integration-tests -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
 	  if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; fi
 	@set -e; for m in $(MODULES); do \
@@ -143,11 +143,11 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both mod
 	@$(GO) vet -tags nocluster ./cmd/p ./internal/cluster/...
 	@$(GO) -C internal/lint mod tidy -diff
 	@$(GO) -C internal/lint build -o $(CURDIR)/bin/lint .
-	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./...); done
+	@$(GO) -C internal/lint build -o $(CURDIR)/bin/platforms ./platforms
+	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./... && $(CURDIR)/bin/platforms $(PLATFORMS)); done
 	@find README.md .github cmd internal integration-tests -name node_modules -prune -o \( -name '*.go' -o -name '*.md' -o -name '*.sh' -o -name '*.html' \) -print0 | \
 	  xargs -0 $(GO) run $(MISSPELL) -error
 	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run internal/packaging/build internal/packaging/scripts/* internal/dist/install integration-tests/dist/run integration-tests/dist/containers integration-tests/*.sh; do bash -n $$f; done
-	@$(MAKE) --no-print-directory platforms
 
 platforms: ## go vet of both modules for each system of a release; half an hour of one core the first time, then a minute or two
 	@set -e; for p in $(PLATFORMS); do for m in $(MODULES); do \
