@@ -200,12 +200,15 @@ func spans(p Page) (code []string, prose string) {
 // flagIn finds flags by their long names.
 var flagIn = regexp.MustCompile(`(?:^|[\s("'=|])--([a-z][a-z0-9-]*)`)
 
+// beforeCommand are words that a shell or sudo takes before a command, or in its place.
+var beforeCommand = []string{"sudo", "exec", "!", "if", "then", "else", "fi", "until", "while", "do", "done"}
+
 // calls are the commands in a line of code: each begins with a program.
 func calls(line string) (all [][]string) {
 	for _, part := range regexp.MustCompile(`\|\||&&|[|;&()]`).Split(strings.ReplaceAll(line, "\\\n", " "), -1) {
 		for each := range strings.Lines(part) {
 			words := strings.Fields(regexp.MustCompile(`#.*|[0-9]?>>?\s*\S+|<\s*\S+`).ReplaceAllString(each, ""))
-			for len(words) > 0 && (words[0] == "sudo" || words[0] == "exec" || words[0] == "!" || strings.Trim(words[0], `"'`) == "" || regexp.MustCompile(`^[A-Za-z_]+=`).MatchString(words[0])) {
+			for len(words) > 0 && (slices.Contains(beforeCommand, words[0]) || strings.Trim(words[0], `"'`) == "" || regexp.MustCompile(`^[A-Za-z_]+=`).MatchString(words[0])) {
 				words = words[1:]
 			}
 			if len(words) > 0 {
