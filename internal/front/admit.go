@@ -1,7 +1,6 @@
 package front
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -114,7 +113,7 @@ func (h *Handler) place(e *exchange) *failure {
 		return nil
 	}
 	e.phase.Store(phaseQueued)
-	late := &responseTimer{limit: h.cfg.ResponseTimeout, cancel: e.cancel}
+	late := &responseTimer{limit: h.cfg.ResponseTimeout, request: &e.ctx}
 	late.start()
 	select {
 	case <-turn.ready:
@@ -125,7 +124,7 @@ func (h *Handler) place(e *exchange) *failure {
 	e.placed = h.shares.giveUp(e.name, e.who, turn)
 	switch {
 	case e.ctx.Err() != nil:
-		return e.failureOf(context.Cause(e.ctx))
+		return e.failureOf(e.ctx.Err())
 	case !e.placed:
 		return stopping()
 	}

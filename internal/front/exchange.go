@@ -1,7 +1,6 @@
 package front
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/accesslog"
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -26,13 +26,12 @@ type exchange struct {
 	h        *Handler
 	in       *http.Request // as http.Server made it
 	w        response
-	ctx      context.Context // A's, which breakOff and a late response end too; see WithConn for HTTP/1
-	cancel   context.CancelCauseFunc
-	http1    bool       // HTTP/1.0 or 1.1: the connection serves this request alone
-	trusted  bool       // what the peer claims is believed
-	head     head       // of the request
-	conn     Conn       // nil: nothing is known of A's connection
-	who      netip.Addr // whose share it counts in, see shares
+	ctx      lazycontext.Context // A's, which breakOff and a late response end too; see WithConn for HTTP/1
+	http1    bool                // HTTP/1.0 or 1.1: the connection serves this request alone
+	trusted  bool                // what the peer claims is believed
+	head     head                // of the request
+	conn     *connection         // nil: nothing is known of A's connection
+	who      netip.Addr          // whose share it counts in, see shares
 	standing standing
 
 	name     origin.Name
@@ -60,6 +59,7 @@ type exchange struct {
 	// one by one.
 	halfClose halfClose
 	download  download
+	late      responseTimer // of an attempt without a body
 	url       url.URL
 	ownValues [5]string // of the headers that P adds
 }
@@ -73,12 +73,6 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		e.conn = v
 		e.conn.Began()
 	}
-	if known && e.http1 {
-		e.ctx, e.cancel = context.WithCancelCause(v.ctx)
-		e.halfClose.watch(e, r.Context())
-	} else {
-		e.ctx, e.cancel = context.WithCancelCause(r.Context())
-	}
 	peer := peerOf(r)
 	e.trusted = h.trusts(peer)
 	e.head = requestHead(r)
@@ -87,6 +81,17 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		Method: r.Method, Scheme: "http", Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
 		Referer: r.Referer(), UserAgent: r.UserAgent(), Priority: parsePriority(r.Header["Priority"]),
 	}}
+	parent := r.Context()
+	if known && e.http1 {
+		parent = v.ctx
+	}
+	if !e.http1 || e.rec.Priority != defaultPriority {
+		// A default is the stream's without being said, except that the context
+		// of a SPDY visitor's request has a priority already.
+		parent = spdy.WithPriority(parent, e.rec.Priority)
+	}
+	e.ctx.Begin(parent)
+	e.halfClose.watch(e)
 	if r.TLS != nil {
 		e.rec.Scheme = "https"
 	}
@@ -127,7 +132,7 @@ func (e *exchange) end() {
 		e.conn.Ended()
 	}
 	e.body.close()
-	e.cancel(nil)
+	e.ctx.End(nil)
 	if e.http1 && e.in.ContentLength != 0 && !e.body.isWhole() && !e.w.hijacked {
 		e.linger()
 	}
@@ -211,7 +216,7 @@ func (e *exchange) linger() {
 // breakOff ends the exchange from outside, because of cause; called with
 // Handler.mu held, while the handler is running.
 func (e *exchange) breakOff(cause error) {
-	e.cancel(cause)
+	e.ctx.End(cause)
 	// A may be reading too slowly for a context to be noticed.
 	rc := http.NewResponseController(e.w.rw)
 	past := time.Unix(1, 0)

@@ -1,7 +1,6 @@
 package front
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -84,7 +83,7 @@ func badGateway(reason, format string, args ...any) *failure {
 // failureOf says what A is answered when err came before the headers, and what is
 // logged when it came after.
 func (e *exchange) failureOf(err error) *failure {
-	switch cause := context.Cause(e.ctx); {
+	switch cause := e.ctx.Err(); {
 	case cause == nil:
 	case errors.Is(cause, errBrokenOff):
 		return stopping()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
 
 const (
@@ -18,45 +20,66 @@ const (
 
 var errLeft = errors.New("the visitor left")
 
-// halfClose finds out whether the visitor is there, from when its sending side
-// has ended until its exchange does.
+// halfClose ends the exchange's context when that of the server's request has
+// ended, unless it was for a sending side that has ended alone: then it finds out
+// whether the visitor is there, until the exchange ends.
 type halfClose struct {
 	e       *exchange
-	unwatch func() bool // ends the wait for the sending side's end
+	unwatch func() bool // ends the wait for the end of the server's
 
 	// Guarded by response.mu.
-	written uint32 // when it was looked last
+	unlink  func() bool // ends that for the end of the connection's, nil before
+	written uint32      // when it was looked last
 	pause   time.Duration
 	timer   *time.Timer
 	over    bool
 }
 
 // watch begins with the request.
-func (c *halfClose) watch(e *exchange, server context.Context) {
+func (c *halfClose) watch(e *exchange) {
 	c.e = e
-	c.unwatch = context.AfterFunc(server, c.ended)
+	c.unwatch = lazycontext.AfterEnd(e.in.Context(), c.ended)
 }
 
 // stop ends it. Nothing is sent to the visitor after it.
 func (c *halfClose) stop() {
-	if c.unwatch == nil {
-		return
-	}
 	c.unwatch()
 	mu := &c.e.w.mu
 	mu.Lock()
 	defer mu.Unlock()
 	c.over = true
+	if c.unlink != nil {
+		c.unlink()
+	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}
 }
 
+// outlives reports whether the exchange goes on though the server's request has
+// ended. From then on it is the connection's end that counts, which has ended both
+// before.
+func (c *halfClose) outlives() bool {
+	mu := &c.e.w.mu
+	mu.Lock()
+	defer mu.Unlock()
+	if c.over || !c.e.http1 || c.e.conn == nil {
+		return false
+	}
+	conn := c.e.conn.ctx
+	c.unlink = context.AfterFunc(conn, func() { c.e.ctx.End(context.Cause(conn)) })
+	return conn.Err() == nil
+}
+
 // ended is called in a goroutine of its own when http.Server has ended the
 // request's context.
 func (c *halfClose) ended() {
+	if !c.outlives() {
+		c.e.ctx.End(context.Cause(c.e.in.Context()))
+		return
+	}
 	if c.e.conn.Broken() {
-		c.e.cancel(errLeft)
+		c.e.ctx.End(errLeft)
 		return
 	}
 	select {
@@ -65,7 +88,7 @@ func (c *halfClose) ended() {
 		return
 	}
 	if c.e.conn.Broken() {
-		c.e.cancel(errLeft) // the end was a reset
+		c.e.ctx.End(errLeft) // the end was a reset
 		return
 	}
 	mu := &c.e.w.mu
@@ -81,7 +104,7 @@ func (c *halfClose) ended() {
 // look is called now and then.
 func (c *halfClose) look() {
 	if c.e.conn.Broken() {
-		c.e.cancel(errLeft)
+		c.e.ctx.End(errLeft)
 		return
 	}
 	mu := &c.e.w.mu
@@ -94,7 +117,7 @@ func (c *halfClose) look() {
 	if c.e.conn.Written() == c.written {
 		// Not one byte has gone out that a visitor who is gone had answered.
 		if !c.e.w.interimLocked() {
-			c.e.cancel(errLeft)
+			c.e.ctx.End(errLeft)
 			return
 		}
 		c.pause = leaveAnswer

@@ -113,6 +113,51 @@ func TestResetBehindTheEnd(t *testing.T) {
 	})
 }
 
+// A connection that is given up ends its request, before and after the visitor's
+// sending side has ended: what http.Server had to say of the request it has said by
+// then.
+func TestConnectionGivenUp(t *testing.T) {
+	for name, half := range map[string]bool{"whole": false, "after its sending side has ended": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, table := newIn(t, nil)
+				a, b := spdytest.Pipe(spdytest.PipeConfig{})
+				start := time.Now()
+				var told atomic.Int64
+				connectIn(t, table, func(w http.ResponseWriter, r *http.Request) {
+					select {
+					case <-r.Context().Done():
+					case <-time.After(time.Minute):
+					}
+					told.Store(int64(time.Since(start)))
+				})
+				server := &http.Server{Handler: h, ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+					ctx, giveUp := context.WithCancel(ctx)
+					time.AfterFunc(2*time.Second, giveUp)
+					return WithConn(ctx, c.(*visited))
+				}}
+				ln := make(oneConn, 1)
+				ln <- &visited{Conn: b, end: make(chan struct{})}
+				ended := make(chan error)
+				// Ends when the server is closed; waited for below.
+				go func() { ended <- server.Serve(ln) }()
+				io.WriteString(a, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+				if half {
+					a.CloseWrite()
+				}
+				time.Sleep(time.Hour)
+				if told := time.Duration(told.Load()); told != 2*time.Second {
+					t.Errorf("C was told after %v, want %v", told, 2*time.Second)
+				}
+				close(ln)
+				<-ended
+				server.Close()
+				table.Shutdown(t.Context())
+			})
+		})
+	}
+}
+
 // A visitor whose sending side has ended: who gets an answer, and when C is told
 // of one that is gone.
 func TestSendingSideEnds(t *testing.T) {

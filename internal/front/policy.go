@@ -116,7 +116,7 @@ func (e *exchange) ownPage(status int) string {
 // to wait reads no more meanwhile. It reports false when ctx has ended.
 func (e *exchange) paceAll(toOrigin bool, n int) bool {
 	for n > 0 && e.policy != nil {
-		m := e.policy.Pace(e.ctx, toOrigin, n, nil)
+		m := e.policy.Pace(&e.ctx, toOrigin, n, nil)
 		if m == 0 {
 			return false
 		}

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/amahi/spdy"
-
 	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
@@ -52,13 +50,7 @@ func foldedPrefix(s, prefix string) bool {
 // headers share their values.
 func (e *exchange) request() (*http.Request, *failure) {
 	in := e.in
-	ctx := e.ctx
-	if !e.http1 || e.rec.Priority != defaultPriority {
-		// A default is the stream's without being said, except that the context
-		// of a SPDY visitor's request has a priority already.
-		ctx = spdy.WithPriority(ctx, e.rec.Priority)
-	}
-	out := in.WithContext(ctx)
+	out := in.WithContext(&e.ctx)
 	out.Close = false
 
 	path, _, _ := strings.Cut(requestTarget(in), "?")

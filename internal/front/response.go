@@ -2,7 +2,6 @@ package front
 
 import (
 	"bufio"
-	"context"
 	"net"
 	"net/http"
 	"sync"
@@ -71,8 +70,8 @@ func (w *response) Write(p []byte) (n int, err error) {
 		piece := p[n:]
 		if w.e.policy != nil && !w.e.own && len(piece) > 0 {
 			// What was written before is sent before that.
-			if piece = piece[:w.e.policy.Pace(w.e.ctx, false, len(piece), w.flush)]; len(piece) == 0 {
-				return n, context.Cause(w.e.ctx)
+			if piece = piece[:w.e.policy.Pace(&w.e.ctx, false, len(piece), w.flush)]; len(piece) == 0 {
+				return n, w.e.ctx.Err()
 			}
 		}
 		w.writes.Add(1)

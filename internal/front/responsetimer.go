@@ -1,10 +1,11 @@
 package front
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
 
 // errResponseTimeout ends a request whose response does not come.
@@ -12,8 +13,8 @@ var errResponseTimeout = errors.New("no response headers in time")
 
 // responseTimer ends a request when its response is late.
 type responseTimer struct {
-	limit  time.Duration // zero or less: none
-	cancel context.CancelCauseFunc
+	limit   time.Duration // zero or less: none
+	request *lazycontext.Context
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -31,7 +32,7 @@ func (t *responseTimer) start() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.timer == nil && !t.stopped {
-		t.timer = time.AfterFunc(t.limit, func() { t.cancel(errResponseTimeout) })
+		t.timer = time.AfterFunc(t.limit, t.ring)
 	}
 }
 
@@ -42,9 +43,11 @@ func (t *responseTimer) stop() (inTime bool) {
 	defer t.mu.Unlock()
 	if !t.stopped && t.timer != nil && !t.timer.Stop() {
 		// The timer's own call may not have come that far.
-		t.cancel(errResponseTimeout)
+		t.ring()
 		t.late = true
 	}
 	t.stopped = true
 	return !t.late
 }
+
+func (t *responseTimer) ring() { t.request.End(errResponseTimeout) }

@@ -1,11 +1,18 @@
 package front
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
+
+func newContext(t *testing.T) *lazycontext.Context {
+	ctx := new(lazycontext.Context)
+	ctx.Begin(t.Context())
+	return ctx
+}
 
 // Each timer rings at its own time, whatever became of those before it.
 func TestResponseTimer(t *testing.T) {
@@ -14,11 +21,11 @@ func TestResponseTimer(t *testing.T) {
 		begin := time.Now()
 		type one struct {
 			*responseTimer
-			ctx context.Context
+			ctx *lazycontext.Context
 		}
 		start := func() one {
-			ctx, cancel := context.WithCancelCause(t.Context())
-			c := one{&responseTimer{limit: limit, cancel: cancel}, ctx}
+			ctx := newContext(t)
+			c := one{&responseTimer{limit: limit, request: ctx}, ctx}
 			c.start()
 			c.start() // a second one changes nothing
 			return c
@@ -26,8 +33,8 @@ func TestResponseTimer(t *testing.T) {
 		rings := func(c one, at time.Duration) {
 			t.Helper()
 			<-c.ctx.Done()
-			if got := time.Since(begin); got != at || context.Cause(c.ctx) != errResponseTimeout || c.stop() {
-				t.Errorf("it rang after %v, %v, stop says in time: %v; want %v", got, context.Cause(c.ctx), c.stop(), at)
+			if got := time.Since(begin); got != at || c.ctx.Err() != errResponseTimeout || c.stop() {
+				t.Errorf("it rang after %v, %v, stop says in time: %v; want %v", got, c.ctx.Err(), c.stop(), at)
 			}
 		}
 		a := start()
@@ -62,11 +69,11 @@ func TestResponseTimer(t *testing.T) {
 			}
 		}
 		// One that was never started, and no limit.
-		if ctx, cancel := context.WithCancelCause(t.Context()); !(&responseTimer{limit: limit, cancel: cancel}).stop() || ctx.Err() != nil {
+		if ctx := newContext(t); !(&responseTimer{limit: limit, request: ctx}).stop() || ctx.Err() != nil {
 			t.Error("a timer that was not started was not in time")
 		}
-		ctx, cancel := context.WithCancelCause(t.Context())
-		h := &responseTimer{cancel: cancel}
+		ctx := newContext(t)
+		h := &responseTimer{request: ctx}
 		h.start()
 		time.Sleep(time.Hour)
 		if !h.stop() || ctx.Err() != nil {

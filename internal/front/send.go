@@ -105,18 +105,20 @@ func (e *exchange) sleep(ctx context.Context, d time.Duration) error {
 
 // roundTrip sends req to up once. Response headers that HTTP forbids are an error.
 func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Response, error) {
-	timeout := &responseTimer{limit: e.h.cfg.ResponseTimeout, cancel: e.cancel}
+	timeout := &e.late
 	out := req
 	var body *attemptBody
 	if e.body != nil {
-		// A copy: the attempt before may still be reading its own body.
-		out = req.WithContext(req.Context())
+		// Copies: the attempt before may still be reading its own body.
+		timeout, out = new(responseTimer), req.WithContext(req.Context())
 		body = &attemptBody{requestBody: e.body, ended: timeout.start}
 		if e.policy != nil {
 			body.pace = func(n int) bool { return e.paceAll(true, n) }
 		}
 		out.Body, out.Trailer = body, e.body.out
-	} else {
+	}
+	*timeout = responseTimer{limit: e.h.cfg.ResponseTimeout, request: &e.ctx}
+	if body == nil {
 		timeout.start()
 	}
 	e.upstream, e.rec.Session, e.rec.Known = up, up.ID(), true

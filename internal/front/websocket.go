@@ -2,7 +2,6 @@ package front
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -74,7 +73,7 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 	// What A sent behind its request, before it had the answer.
 	early, _ := buf.Reader.Peek(buf.Reader.Buffered())
 
-	stop := context.AfterFunc(e.ctx, func() { e.duplex.Close() })
+	stop := e.ctx.AfterFunc(func() { e.duplex.Close() })
 	defer stop()
 	var passing sync.WaitGroup
 	ended := make(chan error, 2)

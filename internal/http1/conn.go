@@ -247,7 +247,7 @@ func (c *conn) requests() (kept bool) {
 		c.cur.Store(x)
 		c.s.note(c.rwc, http.StateActive)
 		if c.ctx.Err() != nil {
-			x.ctx.end()
+			x.ctx.End(nil)
 		}
 		c.s.hs.Handler.ServeHTTP(x, x.req)
 		hijacked, keep := c.finish(x)
@@ -293,7 +293,7 @@ func (c *conn) next() (x *exchange, parked bool) {
 			if done {
 				in.r += p.pos
 				if in.err != nil {
-					x.ctx.end() // the client is known to have left, or to send nothing more
+					x.ctx.End(nil) // the client is known to have left, or to send nothing more
 				}
 				return x, false
 			}
@@ -357,7 +357,7 @@ func (c *conn) finish(x *exchange) (hijacked, keep bool) {
 	}
 	x.mu.Unlock()
 	c.cur.Store(nil)
-	x.ctx.end()
+	x.ctx.End(nil)
 	if x.req.MultipartForm != nil {
 		x.req.MultipartForm.RemoveAll()
 	}
@@ -437,7 +437,7 @@ func (c *conn) watch(x *exchange, done chan<- struct{}) {
 		// A deadline that is not the handler's is takeInput's.
 		if late := errors.Is(err, os.ErrDeadlineExceeded) && (c.watchEnd || !x.hasDeadline()); err != nil && !late {
 			in.err = err
-			x.ctx.end()
+			x.ctx.End(nil)
 		}
 		in.mu.Unlock()
 		if err != nil || full {
@@ -459,7 +459,7 @@ func (c *conn) abort() {
 	x.over = true
 	x.mu.Unlock()
 	c.cur.Store(nil)
-	x.ctx.end()
+	x.ctx.End(nil)
 	x.control.Lock()
 	x.done = true
 	x.control.Unlock()
@@ -550,6 +550,6 @@ func (c *conn) release(st http.ConnState) bool {
 // leave is called when the connection's context has ended.
 func (c *conn) leave() {
 	if x := c.cur.Load(); x != nil {
-		x.ctx.end()
+		x.ctx.End(nil)
 	}
 }

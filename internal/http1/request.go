@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/amahi/spdy-proxy/internal/httpfield"
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
 
 // exchange is one request and the response to it: the handler's
@@ -18,7 +19,7 @@ type exchange struct {
 	req  *http.Request
 	head bool // the request's method is HEAD
 
-	ctx  requestContext
+	ctx  lazycontext.Context // ends when the client is seen to leave, with the connection's, and with the handler
 	body body
 	url  url.URL
 
@@ -38,7 +39,7 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	p := &c.parser
 	x := &exchange{c: c}
 	x.body.x = x
-	x.ctx.conn = c.ctx
+	x.ctx.Begin(c.ctx)
 	x.length = -1
 	x.header, c.header = c.header, nil
 
