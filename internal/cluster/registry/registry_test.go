@@ -312,7 +312,7 @@ func TestBadBus(t *testing.T) {
 					c.start(id)
 				}
 				c.hub.Set(registrytest.Faults{Loss: 0.2, Twice: 0.2, Delay: 100 * time.Millisecond})
-				c.churn(10*time.Second, seed)
+				c.churn(5*time.Second, seed)
 				c.hub.Set(registrytest.Faults{Delay: 10 * time.Millisecond})
 				time.Sleep(15 * time.Second)
 				c.wantAll("afterwards")
@@ -487,7 +487,9 @@ func TestPartedSites(t *testing.T) {
 				}
 			}
 		}
-		c.churn(time.Minute, 2)
+		c.churn(3*time.Second, 2)
+		time.Sleep(time.Minute) // until each has forgotten the other site
+		c.churn(3*time.Second, 3)
 		for id, m := range c.nodes {
 			m.mu.Lock()
 			for k, e := range m.entries {
