@@ -61,12 +61,13 @@ func TestHalfClose(t *testing.T) {
 				return halfClosed(t, x, end == "TLS, without its own", text)
 			}
 			const big = 50 << 20
+			mega := pattern(1 << 20)
 			startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				switch r.URL.Path {
 				case "/big":
 					w.Header().Set("Content-Length", fmt.Sprint(big))
 					for range big / (1 << 20) {
-						w.Write(pattern(1 << 20))
+						w.Write(mega)
 					}
 				case "/wait":
 					select { // P has seen the end by then, and must not have told

@@ -138,7 +138,7 @@ func TestDownloadSurvivesReconnects(t *testing.T) {
 		}
 		body = append(body, more...)
 	}
-	tail, err := io.ReadAll(res.Body)
+	tail, err := readAll(res.Body, res.ContentLength)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestDownloadBreaks(t *testing.T) {
 					t.Fatal(err)
 				}
 				origin.wire.cut()
-				tail, err := io.ReadAll(res.Body)
+				tail, err := readAll(res.Body, res.ContentLength)
 				if err == nil {
 					t.Errorf("the body ended as if whole, after %d of %d bytes", len(head)+len(tail), len(content))
 				}
@@ -217,7 +217,7 @@ func TestDownloadBreaksAfterHold(t *testing.T) {
 	res, head := begin(t, transport(t, nil, false), x.url("/film0.mp4"), "", 100_000)
 	origin.crash()
 	start := time.Now()
-	tail, err := io.ReadAll(res.Body)
+	tail, err := readAll(res.Body, res.ContentLength)
 	if err == nil {
 		t.Errorf("the body ended as if whole, after %d of %d bytes", len(head)+len(tail), len(content))
 	}
