@@ -18,6 +18,7 @@ FAULTSFLAGS ?=
 CLUSTERFLAGS ?=
 PACKAGESFLAGS ?=
 DISTFLAGS   ?=
+SHUFFLE     ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.
@@ -95,10 +96,12 @@ packages-test: all ## the packages on a Debian that is booted for it, in some 3 
 browser-test: all ## a real browser and a real application through the pair; needs Node and Chromium
 	@integration-tests/browser/run
 
+# The go command does not run again what passed and has not changed since, but where
+# it shuffles: make check and CI do, with SHUFFLE=-shuffle=on.
 race: ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race" | tee -a $(or $(SKIPPED),/dev/null))
 	@echo "the Go tests of both modules: minutes, and the longest of them say nothing until they end"
-	@status=0; for m in $(MODULES); do $(GO) -C $$m test $(RACE) -shuffle=on ./... || status=1; done; exit $$status
+	@status=0; for m in $(MODULES); do $(GO) -C $$m test $(RACE) $(SHUFFLE) ./... || status=1; done; exit $$status
 
 # Not with -race, which allocates too. Built as the programs are (-trimpath), so
 # that nothing but the tests themselves is compiled for it.
@@ -160,6 +163,7 @@ vuln: ## known vulnerabilities that the code of both modules reaches
 	@.ci/vuln $(MODULES)
 
 # What is left out is said where it is, and once more at the end.
+check: export SHUFFLE := -shuffle=on
 check: export SKIPPED := $(CURDIR)/bin/skipped
 check: check-begins lint vuln test ## what CI runs, but for the browser test
 	@if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED); fi

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/handbook"
 )
 
 // blockOf returns the block of a page that begins with a line, such as "```yaml p.yaml".
@@ -48,11 +50,7 @@ func TestManifests(t *testing.T) {
 	if len(args) < 15 {
 		t.Fatalf("got the flags %q", args)
 	}
-	bin := t.TempDir() + "/p"
-	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/p").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	out, err := exec.Command(bin, append([]string{"check"}, args...)...).CombinedOutput()
+	out, err := exec.Command(handbook.Binaries(t)+"/bin/p", append([]string{"check"}, args...)...).CombinedOutput()
 	if err == nil {
 		t.Error("it finds files of which there are none here")
 	}

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,43 +35,6 @@ func inSandbox(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// built returns a folder with p, c and a, and with what they need in a checkout after
-// make: bin, certs and testdata; and a certificate for the names of the pages.
-var built = sync.OnceValues(func() (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "handbook"); err != nil {
-		return "", err
-	}
-	for _, args := range [][]string{
-		{"go", "build", "-o", dir + "/bin/", "./cmd/p", "./cmd/c", "./cmd/a", "./internal/devfiles"},
-		{dir + "/bin/devfiles", "--certs", dir + "/certs", "--testdata", dir + "/testdata"},
-		{dir + "/bin/devfiles", "--certs", dir + "/certs", "--issue", "names", "example.org", "*.example.org", "example.com", "*.example.com", "example.net", "*.example.net"},
-	} {
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Dir = "../.."
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return dir, fmt.Errorf("%s: %w\n%s", args[0], err, out)
-		}
-	}
-	return dir, nil
-})
-
-func TestMain(m *testing.M) {
-	status := m.Run()
-	if dir, _ := built(); dir != "" {
-		os.RemoveAll(dir)
-	}
-	os.Exit(status)
-}
-
-func binaries(t *testing.T) string {
-	t.Helper()
-	dir, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // TestCommands runs the commands of every page.
 func TestCommands(t *testing.T) {
 	if testing.Short() {
@@ -81,7 +43,7 @@ func TestCommands(t *testing.T) {
 	if out, err := inSandbox(t.Context(), "sh", "-c", "ip link set lo up && mount --bind /etc/hosts /etc/hosts && curl --version && openssl version && python3 --version").CombinedOutput(); err != nil {
 		t.Skipf("no network and mount namespaces here, with ip, curl, openssl and python3: %v\n%s", err, out)
 	}
-	binaries(t)
+	Binaries(t)
 	for _, p := range Pages() {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
@@ -132,7 +94,7 @@ var (
 
 // runPage runs the commands of blocks, and returns what is wrong with them.
 func runPage(t *testing.T, page string, list []block) (faults []string) {
-	base := binaries(t)
+	base := Binaries(t)
 	work := t.TempDir()
 	var all strings.Builder
 	folders := []string{""}
@@ -345,7 +307,7 @@ func TestCommandsAreShell(t *testing.T) {
 // Each program, command and flag that a page names is there, in commands, in code
 // between words and in words.
 func TestFlags(t *testing.T) {
-	dir := binaries(t)
+	dir := Binaries(t)
 	ours, any := map[string]*programHelp{}, map[string]bool{}
 	for _, name := range []string{"p", "c", "a"} {
 		ours[name] = helpOf(func(args ...string) string {

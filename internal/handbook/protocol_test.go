@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/handbook"
 )
 
 // exchange are the lines of one block of the page's transcript.
@@ -50,15 +51,12 @@ func TestTranscript(t *testing.T) {
 		t.Fatalf("the page has %d blocks of the transcript, want 6", len(all))
 	}
 	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", dir+"/p", "../../cmd/p").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	ca := controltest.NewCA(t)
 	cert, key := controltest.Write(t, ca.Issue(t, "localhost", "127.0.0.1"), dir, "p")
 	if err := os.WriteFile(filepath.Join(dir, "tokens"), []byte("sesame photos\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := exec.Command(dir+"/p", "--front", "127.0.0.1:0", "--control", "127.0.0.1:0", "--admin", "", "--cert", cert, "--key", key,
+	p := exec.Command(handbook.Binaries(t)+"/bin/p", "--front", "127.0.0.1:0", "--control", "127.0.0.1:0", "--admin", "", "--cert", cert, "--key", key,
 		"--token-file", filepath.Join(dir, "tokens"), "--domain", "example.org", "--drain", "1s")
 	stderr, err := p.StderrPipe()
 	if err == nil {

@@ -50,7 +50,7 @@ type nodeVisitor struct {
 func startNode(t *testing.T, x *p) *nodeVisitor {
 	t.Helper()
 	modules := interop.NodeModules(t, "../spdy/interop")
-	cmd := exec.Command("node", filepath.Join("testdata", "visitor.js"), fmt.Sprint(x.FrontAddr().(*net.TCPAddr).Port), x.files.path("ca.pem"))
+	cmd := exec.Command("node", interop.Script(t, filepath.Join("testdata", "visitor.js")), fmt.Sprint(x.FrontAddr().(*net.TCPAddr).Port), x.files.path("ca.pem"))
 	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

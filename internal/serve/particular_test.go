@@ -194,7 +194,7 @@ func TestVite(t *testing.T) {
 	addr := ln.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
 	ln.Close() // Vite takes no 0
-	cmd := exec.Command("node", "testdata/vite/server.mjs", root, port)
+	cmd := exec.Command("node", interop.Script(t, "testdata/vite/server.mjs"), root, port)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

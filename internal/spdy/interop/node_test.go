@@ -62,7 +62,7 @@ func startNode(t *testing.T, role string) *nodePeer {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	cmd := exec.Command("node", "peer.js", role, fmt.Sprint(ln.Addr().(*net.TCPAddr).Port))
+	cmd := exec.Command("node", Script(t, "peer.js"), role, fmt.Sprint(ln.Addr().(*net.TCPAddr).Port))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

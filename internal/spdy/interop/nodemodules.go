@@ -37,6 +37,18 @@ func NodeModules(t testing.TB, dir string) string {
 	return modules
 }
 
+// Script returns the path of a script for Node, and opens it: go test runs again what
+// opened a file that has changed, and does not know what a program of ours opens.
+func Script(t testing.TB, path string) string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	return path
+}
+
 // install makes dir/node_modules if it is not there, in a folder of its own until
 // it is whole.
 func install(ctx context.Context, dir string) error {
