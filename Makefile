@@ -101,7 +101,11 @@ browser-test: all ## a real browser and a real application through the pair; nee
 race: ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race" | tee -a $(or $(SKIPPED),/dev/null))
 	@echo "the Go tests of both modules: minutes, and the longest of them say nothing until they end"
-	@status=0; for m in $(MODULES); do $(GO) -C $$m test $(RACE) $(SHUFFLE) ./... || status=1; done; exit $$status
+	@$(if $(SKIPPED),$(GO) build -o bin/ ./internal/testskips)
+	@status=0; for m in $(MODULES); do \
+	  $(if $(SKIPPED),{ $(GO) -C $$m test -json $(RACE) $(SHUFFLE) ./... || echo '{"Action":"fail"}'; } | bin/testskips $(SKIPPED), \
+	    $(GO) -C $$m test $(RACE) $(SHUFFLE) ./...) || status=1; \
+	done; exit $$status
 
 # Not with -race, which allocates too. Built as the programs are (-trimpath), so
 # that nothing but the tests themselves is compiled for it.
@@ -162,7 +166,8 @@ vuln: export GOVULNCHECK := $(GOVULNCHECK)
 vuln: ## known vulnerabilities that the code of both modules reaches
 	@.ci/vuln $(MODULES)
 
-# What is left out is said where it is, and once more at the end.
+# What is left out is said where it is, and once more at the end; of the Go tests, whose
+# go command says it of none, at the end alone.
 check: export SHUFFLE := -shuffle=on
 check: export SKIPPED := $(CURDIR)/bin/skipped
 check: check-begins lint vuln test ## what CI runs, but for the browser test

@@ -87,6 +87,7 @@ var arrows = map[string][]string{
 	"internal/lazycontext": nil,
 
 	"internal/devfiles":  {"internal/cli"},
+	"internal/testskips": nil,
 	"internal/packaging": nil,
 	"internal/dist":      {"internal/cli"},
 
