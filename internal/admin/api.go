@@ -116,32 +116,35 @@ type originsJSON struct {
 }
 
 type originJSON struct {
-	Name         string        `json:"name"`
-	Written      string        `json:"written,omitempty"` // as people write it, where that is another
-	State        string        `json:"state"`
-	Since        *time.Time    `json:"since,omitempty"`
-	Why          string        `json:"why,omitempty"`
-	URLs         []string      `json:"urls,omitempty"`
-	InFlight     int           `json:"in_flight"`
-	Requests     uint64        `json:"requests"`
-	Errors       uint64        `json:"errors"`
-	In           uint64        `json:"bytes_in"`
-	Out          uint64        `json:"bytes_out"`
-	RequestRate  float32       `json:"requests_per_second"`
-	ErrorRate    float32       `json:"errors_per_second"`
-	InRate       float32       `json:"bytes_in_per_second"`
-	OutRate      float32       `json:"bytes_out_per_second"`
-	P50          float64       `json:"p50_ms,omitempty"`
-	P99          float64       `json:"p99_ms,omitempty"`
-	RoundTrip    float64       `json:"round_trip_ms,omitempty"`
-	RoundTripAge float64       `json:"round_trip_age_ms,omitempty"`
-	Started      uint64        `json:"sessions_started"`
-	Ended        uint64        `json:"sessions_ended"`
-	LastRefusal  *refusalJSON  `json:"last_refusal,omitempty"`
-	Sessions     []sessionJSON `json:"sessions"`
-	Recent       []uint32      `json:"recent,omitempty"`  // of one origin: requests in each 5 s of the last 5 minutes
-	Changes      []changeJSON  `json:"changes,omitempty"` // of one origin
-	Frames       []framesJSON  `json:"frames,omitempty"`  // of one origin
+	Name         string            `json:"name"`
+	Written      string            `json:"written,omitempty"` // as people write it, where that is another
+	State        string            `json:"state"`
+	Since        *time.Time        `json:"since,omitempty"`
+	Why          string            `json:"why,omitempty"`
+	URLs         []string          `json:"urls,omitempty"`
+	InFlight     int               `json:"in_flight"`
+	Requests     uint64            `json:"requests"`
+	Errors       uint64            `json:"errors"`
+	In           uint64            `json:"bytes_in"`
+	Out          uint64            `json:"bytes_out"`
+	Classes      map[string]uint64 `json:"classes"` // requests that ended, by class of the status
+	Replayed     uint64            `json:"replayed"`
+	Resumed      uint64            `json:"resumed"`
+	RequestRate  float32           `json:"requests_per_second"`
+	ErrorRate    float32           `json:"errors_per_second"`
+	InRate       float32           `json:"bytes_in_per_second"`
+	OutRate      float32           `json:"bytes_out_per_second"`
+	P50          float64           `json:"p50_ms,omitempty"`
+	P99          float64           `json:"p99_ms,omitempty"`
+	RoundTrip    float64           `json:"round_trip_ms,omitempty"`
+	RoundTripAge float64           `json:"round_trip_age_ms,omitempty"`
+	Started      uint64            `json:"sessions_started"`
+	Ended        uint64            `json:"sessions_ended"`
+	LastRefusal  *refusalJSON      `json:"last_refusal,omitempty"`
+	Sessions     []sessionJSON     `json:"sessions"`
+	Recent       []uint32          `json:"recent,omitempty"`  // of one origin: requests in each 5 s of the last 5 minutes
+	Changes      []changeJSON      `json:"changes,omitempty"` // of one origin
+	Frames       []framesJSON      `json:"frames,omitempty"`  // of one origin
 }
 
 type sessionJSON struct {
@@ -329,6 +332,10 @@ func originOf(o *inspect.Origin, now time.Time) originJSON {
 		Name: o.Name, Written: o.Written, State: o.State, Since: known(o.Since), Why: o.Why, URLs: o.URLs, InFlight: o.InFlight, Requests: o.Requests, Errors: o.Errors,
 		In: o.In, Out: o.Out, RequestRate: o.RequestRate, ErrorRate: o.ErrorRate, InRate: o.InRate, OutRate: o.OutRate,
 		P50: ms(o.P50), P99: ms(o.P99), RoundTrip: ms(o.RoundTrip), Started: o.SessionsStarted, Ended: o.SessionsEnded, Sessions: []sessionJSON{},
+	}
+	j.Classes, j.Replayed, j.Resumed = make(map[string]uint64, len(o.Classes)), o.Replayed, o.Resumed
+	for i, n := range o.Classes {
+		j.Classes[inspect.Classes[i]] = n
 	}
 	if o.RoundTrip > 0 && !o.Measured.IsZero() {
 		j.RoundTripAge = ms(now.Sub(o.Measured))

@@ -26,6 +26,7 @@ var functions = template.FuncMap{
 	"rate": rate, "dur": dur, "secs": func(f float32) string { return dur(time.Duration(f * float32(time.Second))) },
 	"clock": func(t time.Time) string { return t.Format("15:04:05") }, "stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 	"millis": func(t time.Time) string { return t.Format("15:04:05.000") }, "spark": spark, "steps": steps, "from": from,
+	"class": func(i int) string { return inspect.Classes[i] },
 }
 
 // parsed returns one page's template, with what the pages share.

@@ -114,8 +114,11 @@ type Origin struct {
 	RequestRate      float32
 	ErrorRate        float32
 	InRate, OutRate  float32
-	P50, P99         time.Duration // until the response's headers, of the last one to two minutes
-	Recent           []uint32      // of Complete: requests in each five seconds of the last five minutes; nil if there were none
+	P50, P99         time.Duration        // until the response's headers, of the last one to two minutes
+	Classes          [len(Classes)]uint64 // of Complete: requests by Classes
+	Replayed         uint64               // of Complete
+	Resumed          uint64               // of Complete
+	Recent           []uint32             // of Complete: requests in each five seconds of the last five minutes; nil if there were none
 	SessionsStarted  uint64
 	SessionsEnded    uint64
 	LastRefusal      *Refusal // since it was there last
@@ -565,8 +568,18 @@ func (b *Board) Complete(o *Origin) {
 	o.URLs, o.Written = b.cfg.URLs(o.Name), b.cfg.Written(o.Name)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.entries[o.Name]; e != nil && e.trend != nil {
+	e := b.entries[o.Name]
+	if e == nil {
+		return
+	}
+	if e.trend != nil {
 		o.Recent = e.trend.recent(int64(time.Since(b.started) / slotTime))
+	}
+	if t := e.tally.Load(); t != nil {
+		for i := range t.classes {
+			o.Classes[i] = t.classes[i].Load()
+		}
+		o.Replayed, o.Resumed = t.replayed.Load(), t.resumed.Load()
 	}
 }
 
