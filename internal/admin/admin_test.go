@@ -146,6 +146,7 @@ func TestAdminPort(t *testing.T) {
 		{"/origins/NAME: its answers", busy(), "GET", "/origins/film", 200, `Answers</span><b>1</b><small>2xx, 2 sent again, 1 resumed<`},
 		{"/origins/NAME: its answers by class", busy(), "GET", "/origins/@", 200, `Answers</span><b>0</b><small>2xx, 1 5xx<`},
 		{"/api/v1/origins/NAME: the same", busy(), "GET", "/api/v1/origins/film", 200, `"classes":\{"1xx":0,"2xx":1,.*"aborted":0\},"replayed":2,"resumed":1,`},
+		{"/: several connections", busy(), "GET", "/", 200, `2 held, 12 connections`},
 		{"/origins/NAME: its last frames", busy(), "GET", "/origins/film", 200, `(?s)Last frames of session 2.*RST_STREAM.*status=CANCEL.*SYN_STREAM`},
 		{"/api/v1/origins/NAME: its last frames", busy(), "GET", "/api/v1/origins/film", 200, `"frames":\[\{"session":2,"frames":\[\{.*"sent":true,"type":"SYN_STREAM","stream":7`},
 		{"/origins/NAME: nobody knows it", busy(), "GET", "/origins/nobody", 404, ``},
@@ -340,13 +341,38 @@ func TestPagePolicy(t *testing.T) {
 	}
 }
 
+// A count of one has no s, what nothing happened to has no figures of what happened, and
+// a session that leaves before the Board is told was here.
+func TestFewWords(t *testing.T) {
+	f := &fake{
+		ready: true, figures: Figures{Connections: Connections{Open: 1}},
+		sessions:     []inspect.Session{{Origin: "film", ID: 1, Since: time.Now(), Leaving: true}},
+		certificates: []Certificate{{Name: "example.org", NotAfter: time.Now().Add(25 * time.Hour)}},
+	}
+	h := newHandler(newFake(f), false)
+	for path, want := range map[string]string{
+		"/":             `(?s)>none in this second<.*0 held, 1 connection<.*>leaving</span>.*class="n none"> 0/s<.*class="n none">0 B/s<.*class="n none">-<.*>1 day<`,
+		"/origins/film": `(?s)>leaving</span>.*>none of late<.*>1 session came, 0 ended<`,
+	} {
+		got := body(t, ask(h, "GET", "http://localhost:1445"+path))
+		if !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("%s: got %q, want a match of %q", path, got, want)
+		}
+		for _, s := range []string{"never here", "p99 -", "B/s in", "within -"} {
+			if strings.Contains(got, s) {
+				t.Errorf("%s: it has %q, want nothing of that", path, s)
+			}
+		}
+	}
+}
+
 func TestUnits(t *testing.T) {
 	for _, c := range []struct {
 		got, want string
 	}{
 		{age(-time.Second), "0s"}, {age(59 * time.Second), "59s"}, {age(61 * time.Second), "1m 1s"},
 		{age(3*time.Hour + 59*time.Minute), "3h 59m"}, {age(49 * time.Hour), "2d 1h"},
-		{bytesOf(0), "0 B"}, {bytesOf(1023), "1023 B"}, {bytesOf(1536), "1.5 KiB"}, {bytesOf(5 << 40), "5.0 TiB"},
+		{bytesOf(0), "0 B"}, {bytesOf(1023), "1023 B"}, {bytesOf(1536), "1.5 KiB"}, {bytesOf(1023 << 10), "1.0 MiB"}, {bytesOf(5 << 40), "5.0 TiB"},
 		{bytesOf(1<<64 - 1), "16384.0 PiB"},
 		{dur(0), "-"}, {dur(123456 * time.Nanosecond), "0.1 ms"}, {dur(12345 * time.Microsecond), "12 ms"}, {dur(1500 * time.Millisecond), "1.5 s"}, {dur(90 * time.Second), "1m 30s"},
 		{rate(0), "0/s"}, {rate(1.25), "1.2/s"}, {rate(123.4), "123/s"},

@@ -26,7 +26,7 @@ var functions = template.FuncMap{
 	"rate": rate, "dur": dur, "secs": func(f float32) string { return dur(time.Duration(f * float32(time.Second))) },
 	"clock": func(t time.Time) string { return t.Format("15:04:05") }, "stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 	"millis": func(t time.Time) string { return t.Format("15:04:05.000") }, "spark": spark, "steps": steps, "from": from,
-	"class": func(i int) string { return inspect.Classes[i] },
+	"count": func(n any, what string) string { return count(fmt.Sprint(n), what) }, "class": func(i int) string { return inspect.Classes[i] },
 }
 
 // parsed returns one page's template, with what the pages share.
@@ -408,13 +408,21 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%ds", s)
 }
 
-// bytesOf writes n with a binary unit.
+// count writes how many there are of what has that name.
+func count(n, what string) string {
+	if n != "1" {
+		what += "s"
+	}
+	return n + " " + what
+}
+
+// bytesOf writes n with a binary unit, and no more than three digits before the point.
 func bytesOf(n uint64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
 	}
 	f, unit := float64(n)/1024, 0
-	for f >= 1024 && unit < 4 {
+	for f >= 999.95 && unit < 4 {
 		f, unit = f/1024, unit+1
 	}
 	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[unit])
