@@ -37,13 +37,13 @@ func Open(path string, stdout io.Writer, log *slog.Logger) (*File, error) {
 		},
 	}
 	if path == "-" {
-		return &File{lines: linelog.New(stdout, losses)}, nil
+		return &File{lines: linelog.NewGathering(stdout, losses)}, nil
 	}
 	f, err := openAppend(path)
 	if err != nil {
 		return nil, err
 	}
-	return &File{path: path, lines: linelog.New(f, losses), file: f}, nil
+	return &File{path: path, lines: linelog.NewGathering(f, losses), file: f}, nil
 }
 
 func openAppend(path string) (*os.File, error) {
@@ -62,8 +62,15 @@ func openAppend(path string) (*os.File, error) {
 	return nil, fmt.Errorf("access log %s cannot be opened: %w; name a file that can be written with --access-log", path, err)
 }
 
-// Write writes one line. It does not wait.
+// Write writes one line, which waits for others, for 50 ms at most. Write does not wait.
 func (a *File) Write(p []byte) (int, error) { return a.lines.Write(p) }
+
+// Flush has the lines that wait for others written now. It does not wait for that.
+func (a *File) Flush() {
+	if a != nil {
+		a.lines.Flush()
+	}
+}
 
 // Dropped returns how many lines were left out.
 func (a *File) Dropped() uint64 {
@@ -73,7 +80,8 @@ func (a *File) Dropped() uint64 {
 	return a.lines.Dropped()
 }
 
-// Reopen opens the file anew; if that fails, the old one stays.
+// Reopen opens the file anew, and has what waits written to it now; if that fails, the
+// old one stays.
 func (a *File) Reopen() error {
 	if a == nil || a.path == "" {
 		return nil

@@ -23,6 +23,11 @@ const (
 	// writers to one pipe do not get mixed. A longer line goes by itself.
 	maxPiece = 4 << 10
 
+	// gatherTime is how long a line waits for others with NewGathering, and gatherSize is
+	// how many bytes of them wait no longer: some pieces, and what an empty pipe holds.
+	gatherTime = 50 * time.Millisecond
+	gatherSize = 32 << 10
+
 	// closeGrace is how long Close waits for what waits to be taken.
 	closeGrace = time.Second
 
@@ -54,12 +59,14 @@ type Losses struct {
 // escaped, as [oneline.Append] does.
 type Writer struct {
 	losses Losses        // fixed by New
+	gather *time.Timer   // fixed by New; runs from the first line that waits, then calls Flush; nil: none waits for others
 	done   chan struct{} // closed when run has ended
 
 	mu      sync.Mutex
-	more    sync.Cond // of mu; signals that waiting is no longer empty, or closed
+	more    sync.Cond // of mu; signals due, or closed
 	output  output    // guarded by mu
 	waiting []byte    // guarded by mu; whole lines
+	due     bool      // guarded by mu; what waits is to be written now
 	closed  bool      // guarded by mu
 	dropped uint64    // guarded by mu; lines, in all
 	traces  uint64    // guarded by mu; of those, lines of Trace for which there was no room
@@ -79,10 +86,20 @@ type output struct {
 	w      io.Writer
 }
 
-// New returns a Writer that writes to an output until Close.
-func New(to io.Writer, losses Losses) *Writer {
+// New returns a Writer that writes to an output until Close, each line at once.
+func New(to io.Writer, losses Losses) *Writer { return start(to, losses, false) }
+
+// NewGathering returns one for very many lines, which wait for others for 50 ms at most,
+// so that not each of them costs a system call.
+func NewGathering(to io.Writer, losses Losses) *Writer { return start(to, losses, true) }
+
+func start(to io.Writer, losses Losses, gather bool) *Writer {
 	w := &Writer{losses: losses, done: make(chan struct{}), output: output{0, to}}
 	w.more.L = &w.mu
+	if gather {
+		// The first time, nothing waits yet: that is all the same.
+		w.gather = time.AfterFunc(gatherTime, w.Flush)
+	}
 	// Ends after Close, which waits for it, but not for an output that stands
 	// still: then it ends when that output does, or with the process.
 	go w.run()
@@ -113,7 +130,6 @@ func (w *Writer) add(line []byte, limit int) (room bool) {
 	before := len(w.waiting)
 	if !w.closed && before+len(line) < limit {
 		w.waiting = append(oneline.Append(w.waiting, line), '\n')
-		w.more.Signal()
 	}
 	tell, lost := false, w.dropped
 	if !w.closed && (len(w.waiting) == before || len(w.waiting) > limit) {
@@ -121,11 +137,32 @@ func (w *Writer) add(line []byte, limit int) (room bool) {
 		tell = w.dropLocked(1)
 	}
 	room = w.dropped == lost
+	switch {
+	case !room || w.closed:
+	case w.gather == nil || len(w.waiting) >= gatherSize:
+		w.flushLocked()
+	case before == 0:
+		w.gather.Reset(gatherTime)
+	}
 	w.mu.Unlock()
 	if tell {
 		w.losses.Begin(errBehind)
 	}
 	return room
+}
+
+// Flush has what was gathered written now. It does not wait for that.
+func (w *Writer) Flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushLocked()
+}
+
+func (w *Writer) flushLocked() {
+	if !w.due && len(w.waiting) > 0 {
+		w.due = true
+		w.more.Signal()
+	}
 }
 
 // dropLocked counts lines that are lost, and reports whether Begin is to be
@@ -171,12 +208,13 @@ func (w *Writer) DroppedTraces() uint64 {
 	return w.traces
 }
 
-// SetOutput has lines that are not on their way yet written elsewhere. The output
+// SetOutput has lines that are not on their way yet written elsewhere, now. The output
 // before may be closed at once.
 func (w *Writer) SetOutput(to io.Writer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.output = output{w.output.number + 1, to}
+	w.flushLocked()
 }
 
 func (w *Writer) to() output {
@@ -193,6 +231,9 @@ func (w *Writer) Close() {
 	w.closed = true
 	w.more.Signal()
 	w.mu.Unlock()
+	if w.gather != nil {
+		w.gather.Stop()
+	}
 	limit := time.NewTimer(closeGrace)
 	defer limit.Stop()
 	select {
@@ -216,15 +257,15 @@ func (w *Writer) run() {
 	}
 }
 
-// next waits for lines and takes them; there are none only after Close. The next
-// ones are kept in spare.
+// next waits until lines are due and takes them; there are none only after Close. The
+// next ones are kept in spare.
 func (w *Writer) next(spare []byte) (batch []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.waiting) == 0 && !w.closed {
+	for !w.due && !w.closed {
 		w.more.Wait()
 	}
-	batch, w.waiting = w.waiting, spare
+	batch, w.waiting, w.due = w.waiting, spare, false
 	return batch
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,12 +96,26 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// pieces are the lengths of what is written.
-type pieces struct{ all []string }
+// pieces is an output that keeps each Write.
+type pieces struct {
+	mu  sync.Mutex
+	all []string // guarded by mu
+}
 
 func (p *pieces) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.all = append(p.all, string(b))
 	return len(b), nil
+}
+
+// take returns what was written since the last call.
+func (p *pieces) take() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.all
+	p.all = nil
+	return all
 }
 
 // What goes in one Write ends where a line ends, and is no more than a pipe takes
@@ -113,12 +128,13 @@ func TestPieces(t *testing.T) {
 			fmt.Fprintf(w, "line %d %s\n", i, strings.Repeat("x", i%100))
 		}
 		w.Close()
-		for _, p := range out.all {
+		all := out.take()
+		for _, p := range all {
 			if len(p) > maxPiece || !strings.HasSuffix(p, "\n") {
 				t.Errorf("a piece of %d bytes that ends in %q", len(p), p[len(p)-1:])
 			}
 		}
-		if n := strings.Count(strings.Join(out.all, ""), "\n"); n != 1000 {
+		if n := strings.Count(strings.Join(all, ""), "\n"); n != 1000 {
 			t.Errorf("%d lines, want 1000", n)
 		}
 	})
@@ -349,6 +365,94 @@ func TestSetOutputAfterATornLine(t *testing.T) {
 		w.Close()
 		if fresh.String() != "line 1\n" || w.Dropped() != 1 {
 			t.Errorf("the new file has %q, and %d are dropped; want line 1, and 1", fresh.String(), w.Dropped())
+		}
+	})
+}
+
+// Lines that are gathered are written together: after a time, when there are enough, and
+// at once where somebody says so.
+func TestGathering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &pieces{}
+		w := NewGathering(out, Losses{})
+		want := func(when string, pieces ...string) {
+			t.Helper()
+			synctest.Wait()
+			if got := out.take(); !slices.Equal(got, pieces) {
+				t.Errorf("%s: %.40q was written, want %.40q", when, got, pieces)
+			}
+		}
+		after := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
+		after(time.Hour)
+		want("without a line")
+		io.WriteString(w, "one\n")
+		after(gatherTime - 1)
+		io.WriteString(w, "two\n")
+		want("before the time")
+		after(1)
+		want("the first line's time is over", "one\ntwo\n")
+		after(time.Hour)
+		io.WriteString(w, "three\n")
+		after(gatherTime - 1)
+		want("the time of a line after that")
+		w.Flush()
+		want("Flush", "three\n")
+		w.Flush()
+		want("a second Flush")
+		io.WriteString(w, "four\n")
+		after(gatherTime - 1)
+		want("a line after Flush has its whole time")
+		after(1)
+		want("and no more", "four\n")
+
+		line := strings.Repeat("x", maxPiece-1) + "\n"
+		for range gatherSize/maxPiece - 1 {
+			io.WriteString(w, line)
+		}
+		want("less than is enough")
+		io.WriteString(w, line)
+		want("enough", slices.Repeat([]string{line}, gatherSize/maxPiece)...)
+
+		fresh := &pieces{}
+		io.WriteString(w, "five\n")
+		w.SetOutput(fresh)
+		want("to the output before")
+		out = fresh
+		want("SetOutput", "five\n")
+		io.WriteString(w, "six\n")
+		began := time.Now()
+		w.Close()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Close took %v", took)
+		}
+		want("Close", "six\n")
+		w.Flush()
+		after(time.Hour)
+		want("after Close")
+	})
+}
+
+// What waits for an output that stands still is bounded with gathering as without, and
+// is written when it goes on.
+func TestGatheringStandstill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, said := newGate(), &told{}
+		w := NewGathering(out, said.losses())
+		out.set(true)
+		line := strings.Repeat("x", 99)
+		for range 2 * maxWaiting / 100 {
+			fmt.Fprintln(w, line)
+		}
+		synctest.Wait()
+		said.want(t, "begin: "+errBehind.Error())
+		dropped := w.Dropped()
+		out.set(false)
+		time.Sleep(gatherTime)
+		synctest.Wait()
+		said.want(t, fmt.Sprintf("end: %d", dropped))
+		w.Close()
+		if n := strings.Count(out.String(), "\n"); uint64(n)+dropped != 2*maxWaiting/100 {
+			t.Errorf("%d lines were written and %d dropped, want %d together", n, dropped, 2*maxWaiting/100)
 		}
 	})
 }

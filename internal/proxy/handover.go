@@ -71,6 +71,7 @@ func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Li
 	if err = ctx.Err(); err != nil {
 		next.Kill()
 	} else {
+		p.access.Flush() // before the other one's lines
 		err = next.GoOn()
 	}
 	if err != nil {
