@@ -81,7 +81,7 @@ two-machines: all ## README's two machines and a visitor, as network namespaces
 clients: all ## curl, wget, apt, players, Kodi, WebDAV and more through the pair, over HTTP and TLS, beside nginx
 	@integration-tests/clients/run
 
-acme-test: all ## certificates from a real ACME server, Debian's pebble, in some 3 minutes; ACMEFLAGS=--list
+acme-test: all ## certificates from real ACME servers, Debian's pebble and step-ca if it is there, in some 3 minutes; ACMEFLAGS=--list
 	@$(GO) run ./integration-tests/acme $(if $(REQUIRE),--require) $(ACMEFLAGS)
 
 monitoring: all ## the alerts and the metrics, read and scraped by a real Prometheus

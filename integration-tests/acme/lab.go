@@ -37,6 +37,7 @@ type lab struct {
 	ctx        context.Context
 	out        io.Writer
 	bin, certs string
+	stepCA     string // the program, or its name
 
 	// Fixed by begin.
 	dir                        string
@@ -233,6 +234,11 @@ func (l *lab) verifies(addr, name string) error {
 	if err != nil {
 		return err
 	}
+	return verifiesBy(roots, addr, name)
+}
+
+// verifiesBy waits until addr shows a certificate for name that leads to roots.
+func verifiesBy(roots *x509.CertPool, addr, name string) error {
 	var last error
 	if await(patience, "", func() bool {
 		var conn *tls.Conn

@@ -43,6 +43,7 @@ var tests = []test{
 	{"two", "two Ps on one state folder ask once", twoPs},
 	{"ocsp", "front and control port show that a certificate is not revoked, where the CA says so", stapled},
 	{"hand-over", "another process takes over while the CA asks", handOver},
+	{"step-ca", "the pair lives by the short certificates of step-ca, and renews them without a gap", ofOnesOwn},
 }
 
 func tlsALPN(l *lab) error {
