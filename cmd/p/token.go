@@ -130,9 +130,19 @@ func (o *options) tellRunning(p *cli.Process, done string) {
 	fmt.Fprintf(p.Stderr, "p: %s; %s\n", done, left)
 }
 
-// hangUp sends SIGHUP to the process whose id is in a file.
+// maxPIDFile is above the size in bytes of any file with a process's id.
+const maxPIDFile = 32
+
+// hangUp sends SIGHUP to the process whose id is in a file. Where that is in another
+// user's folder, root reads no link and no endless file, waits for no pipe's writer, and
+// asks whose the very file is that was read: by its name it may be another one by then.
 func hangUp(pidFile string) (pid int, err error) {
-	text, err := os.ReadFile(pidFile)
+	f, err := os.OpenFile(pidFile, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxPIDFile))
 	if err != nil {
 		return 0, err
 	}
@@ -140,7 +150,7 @@ func hangUp(pidFile string) (pid int, err error) {
 	if err != nil || pid <= 1 {
 		return 0, fmt.Errorf("%s has no process's id in it", pidFile)
 	}
-	if !wroteItself(pidFile, pid) {
+	if !wroteItself(f, pid) {
 		return pid, fmt.Errorf("%s names a process of somebody else", pidFile)
 	}
 	process, err := os.FindProcess(pid)

@@ -8,11 +8,13 @@ import (
 	"syscall"
 )
 
+// noFollow has the system open no link, and wait for nobody.
+const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+
 // wroteItself reports whether a file with a process's id is of that process's user.
-// Root would otherwise signal whatever somebody wrote there who may signal nobody; or
-// what he linked to.
-func wroteItself(pidFile string, pid int) bool {
-	info, err := os.Lstat(pidFile)
+// Root would otherwise signal whatever somebody wrote there who may signal nobody.
+func wroteItself(pidFile *os.File, pid int) bool {
+	info, err := pidFile.Stat()
 	if err != nil {
 		return false
 	}

@@ -112,7 +112,7 @@ func TestTokenTellsNobodyElse(t *testing.T) {
 	signal.Notify(told, syscall.SIGHUP)
 	defer signal.Stop(told)
 	for _, of := range []string{pidFile, link} {
-		if status, _, said := tokens(t, file, "add", "photos", "--pid-file", of); status != 0 || !strings.Contains(said, "somebody else") || len(told) > 0 {
+		if status, _, said := tokens(t, file, "add", "photos", "--pid-file", of); status != 0 || !strings.Contains(said, "could not be sent") || len(told) > 0 {
 			t.Errorf("%s: status %d, %q, %d signals; want 0 and none", of, status, said, len(told))
 		}
 	}
