@@ -165,7 +165,11 @@ func (f *File) Remove(what string) (was []Entry, err error) {
 
 // Read reads a file.
 func Read(file string) (*File, error) {
-	data, err := os.ReadFile(file)
+	flags := 0
+	if rootInAnothers(filepath.Dir(file)) {
+		flags = noFollow
+	}
+	data, _, err := readFile(file, flags)
 	if err != nil {
 		return nil, fmt.Errorf("token file %s cannot be read: %w; name yours with --token-file", file, reason(err))
 	}
@@ -195,7 +199,7 @@ func Edit(file string, change func(*File) error) error {
 			os.Remove(lock)
 		}
 	}()
-	data, old, err := readFile(file)
+	data, old, err := readFile(file, noFollow)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("token file %s cannot be read: %w", file, reason(err))
 	}
@@ -231,15 +235,23 @@ func Edit(file string, change func(*File) error) error {
 	return nil
 }
 
-// readFile reads a file that is no link, and tells whose it is.
-func readFile(file string) (data []byte, info fs.FileInfo, err error) {
-	f, err := os.OpenFile(file, os.O_RDONLY|noFollow, 0)
+// maxSize bounds a file in bytes. Root may read one of a user's who cannot be trusted.
+const maxSize = 16 << 20
+
+var errTooLarge = fmt.Errorf("it has more than %d MiB", maxSize>>20)
+
+// readFile reads a file that is opened with flags, and tells whose it is.
+func readFile(file string, flags int) (data []byte, info fs.FileInfo, err error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|flags, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
 	if info, err = f.Stat(); err == nil {
-		data, err = io.ReadAll(f)
+		data, err = io.ReadAll(io.LimitReader(f, maxSize+1))
+	}
+	if err == nil && len(data) > maxSize {
+		err = errTooLarge
 	}
 	return data, info, err
 }

@@ -177,6 +177,21 @@ func TestEditsAtOnce(t *testing.T) {
 	}
 }
 
+// Whose file it is may have made it as long as he likes, at no cost.
+func TestTooLarge(t *testing.T) {
+	file := put(t, sample)
+	if err := os.Truncate(file, maxSize+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(file); !errors.Is(err, errTooLarge) {
+		t.Errorf("Read: %v, want that it is too large", err)
+	}
+	err := Edit(file, func(*File) error { return errors.New("it was read") })
+	if !errors.Is(err, errTooLarge) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Edit: %v, want that it is too large", err)
+	}
+}
+
 func TestRemoveAmbiguous(t *testing.T) {
 	f := parse("aaaa " + Fingerprint("bbbb") + "\nbbbb x\n")
 	if _, err := f.Remove(Fingerprint("bbbb")); err == nil || !strings.Contains(err.Error(), "a name") {
@@ -239,6 +254,9 @@ func TestEditForTheFoldersOwner(t *testing.T) {
 	}
 	if err := Edit(link, func(f *File) error { f.Add(New(), []string{"a"}, time.Time{}, ""); return nil }); err == nil {
 		t.Error("root follows a link of somebody else")
+	}
+	if _, err := Read(link); err == nil {
+		t.Error("root reads what a link of somebody else leads to")
 	}
 	if got := content(t, elsewhere); got != "# root's\n" {
 		t.Errorf("elsewhere, the file is\n%s", got)
