@@ -83,9 +83,6 @@ func (p *Process) outliveReaders() *linelog.Writer {
 		p.Log.Warn("log lines were left out: what reads standard error did not take them", "lines", lines)
 	}})
 	p.Stderr, p.Trace = lines, lines.Trace
-	p.LogDropped = func() (uint64, uint64) {
-		traces := lines.DroppedTraces()
-		return lines.Dropped() - traces, traces
-	}
+	p.LogDropped = lines.Drops
 	return lines
 }

@@ -109,7 +109,7 @@ func start(to io.Writer, losses Losses, gather bool) *Writer {
 // Write adds the lines of p. It always succeeds; after Close it does nothing.
 func (w *Writer) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(p) {
-		w.add(bytes.TrimSuffix(line, []byte("\n")), maxWaiting)
+		w.add(bytes.TrimSuffix(line, []byte("\n")), maxWaiting, false)
 	}
 	return len(p), nil
 }
@@ -117,15 +117,11 @@ func (w *Writer) Write(p []byte) (int, error) {
 // Trace adds one line of a kind that there may be very many of, and that is
 // dropped first: the other half of what may wait is for Write.
 func (w *Writer) Trace(line string) {
-	if !w.add([]byte(line), maxWaiting/2) {
-		w.mu.Lock()
-		w.traces++
-		w.mu.Unlock()
-	}
+	w.add([]byte(line), maxWaiting/2, true)
 }
 
-// add adds a line, unless more than limit bytes would wait then; that is false.
-func (w *Writer) add(line []byte, limit int) (room bool) {
+// add adds a line, unless more than limit bytes would wait then.
+func (w *Writer) add(line []byte, limit int, trace bool) {
 	w.mu.Lock()
 	before := len(w.waiting)
 	if !w.closed && before+len(line) < limit {
@@ -136,7 +132,10 @@ func (w *Writer) add(line []byte, limit int) (room bool) {
 		w.waiting = w.waiting[:before]
 		tell = w.dropLocked(1)
 	}
-	room = w.dropped == lost
+	room := w.dropped == lost
+	if trace && !room {
+		w.traces++
+	}
 	switch {
 	case !room || w.closed:
 	case w.gather == nil || len(w.waiting) >= gatherSize:
@@ -148,7 +147,6 @@ func (w *Writer) add(line []byte, limit int) (room bool) {
 	if tell {
 		w.losses.Begin(errBehind)
 	}
-	return room
 }
 
 // Flush has what was gathered written now. It does not wait for that.
@@ -201,11 +199,12 @@ func (w *Writer) Dropped() uint64 {
 	return w.dropped
 }
 
-// DroppedTraces returns how many of them were lines of Trace for which there was no room.
-func (w *Writer) DroppedTraces() uint64 {
+// Drops returns how many lines were dropped but for those of Trace for which there was
+// no room, and how many those were. Neither ever becomes less.
+func (w *Writer) Drops() (lines, traces uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.traces
+	return w.dropped - w.traces, w.traces
 }
 
 // SetOutput has lines that are not on their way yet written elsewhere, now. The output

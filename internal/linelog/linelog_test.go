@@ -181,8 +181,8 @@ func TestTraceLeavesRoom(t *testing.T) {
 			w.Trace(strings.Repeat("x", 99))
 		}
 		dropped := w.Dropped()
-		if traces := w.DroppedTraces(); dropped == 0 || traces != dropped {
-			t.Errorf("%d lines and %d traces were dropped, want traces alone", dropped, traces)
+		if lines, traces := w.Drops(); lines > 0 || traces == 0 || traces != dropped {
+			t.Errorf("%d lines and %d traces were dropped, want traces alone", lines, traces)
 		}
 		for range maxWaiting / 250 {
 			fmt.Fprintln(w, strings.Repeat("y", 99))
@@ -488,4 +488,32 @@ func BenchmarkWrite(b *testing.B) {
 			w.Write(line)
 		}
 	})
+}
+
+// What is shown as a counter never becomes less, also while traces are dropped.
+func TestDropsAtOnce(t *testing.T) {
+	stuck, release := io.Pipe()
+	w := New(release, Losses{})
+	defer w.Close()
+	defer stuck.Close()
+	over := make(chan struct{})
+	go func() { // ends with the last line
+		defer close(over)
+		for range 50_000 {
+			w.Trace(strings.Repeat("x", 99))
+		}
+	}()
+	for {
+		if lines, _ := w.Drops(); lines != 0 {
+			t.Fatalf("%d lines beside traces were dropped, want none", lines)
+		}
+		select {
+		case <-over:
+			if _, traces := w.Drops(); traces == 0 {
+				t.Error("no trace was dropped")
+			}
+			return
+		default:
+		}
+	}
 }
