@@ -62,6 +62,7 @@ var chapters = []struct {
 		"troubleshooting",
 	}},
 	{"Reference", []string{
+		"design",
 		"security",
 		"flags",
 		"limits",

@@ -347,7 +347,7 @@ func TestListingSorted(t *testing.T) {
 	}
 }
 
-// The sizes that the README states.
+// The sizes that the handbook states.
 func TestMemory(t *testing.T) {
 	perOrigin := unsafe.Sizeof(entry{}) + unsafe.Sizeof(Tally{}) + unsafe.Sizeof(trend{})
 	perRequest := unsafe.Sizeof(requestPlace{})
