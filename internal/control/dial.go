@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/oneline"
@@ -171,6 +172,9 @@ func (d *Dialer) connection(ctx context.Context, via *url.URL) (net.Conn, error)
 		return d.through(ctx, via, tuned)
 	}
 	conn, err := tuned(ctx, "tcp", d.Addr)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("proxy %s: %w; does p run there, and is that its control port?", d.Addr, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("proxy %s: %w", d.Addr, err)
 	}

@@ -328,7 +328,7 @@ func TestDialNobodyThere(t *testing.T) {
 	addr := ln.Addr().String()
 	ln.Close()
 	_, err = (&Dialer{Addr: addr, TLS: &tls.Config{}}).Dial(t.Context())
-	if e, ok := errors.AsType[*net.OpError](err); !ok || e.Op != "dial" || !strings.Contains(err.Error(), addr) {
-		t.Errorf("Dial: %v, want the dial's error with the address", err)
+	if e, ok := errors.AsType[*net.OpError](err); !ok || e.Op != "dial" || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), "does p run") {
+		t.Errorf("Dial: %v, want the dial's error with the address, and what to look at", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -279,6 +280,13 @@ func (s TokenSource) load(bare bool) (*Tokens, error) {
 	}
 	data, err := os.ReadFile(s.File)
 	if err != nil {
+		if s.File != "" && errors.Is(err, fs.ErrNotExist) {
+			mend := "p invite NAME or p token add NAME makes it"
+			if bare {
+				mend = "give --join with what p invite printed, or name a token's file with --token-file"
+			}
+			return nil, fmt.Errorf("token file %s is missing: %s; in a checkout, make prepares one for development", s.File, mend)
+		}
 		return nil, unreadable("token file", s.File, err)
 	}
 	t, err := parseTokens(bytes.NewReader(data), bare)

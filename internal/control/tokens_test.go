@@ -146,8 +146,11 @@ func TestTokensAreNotPrinted(t *testing.T) {
 func TestTokenSource(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	missing := TokenSource{File: file}
-	if _, err := missing.Load(); err == nil || !strings.Contains(err.Error(), "run make") || !strings.Contains(err.Error(), file) {
-		t.Errorf("a missing file: %v, want a line that names it and make", err)
+	if _, err := missing.Load(); err == nil || !strings.Contains(err.Error(), "p invite") || !strings.Contains(err.Error(), file) {
+		t.Errorf("a missing file: %v, want a line that names it and what makes it", err)
+	}
+	if _, err := missing.First(); err == nil || !strings.Contains(err.Error(), "--join") || !strings.Contains(err.Error(), file) {
+		t.Errorf("a missing file of C: %v, want a line that names it and how C is given a token", err)
 	}
 	if err := os.WriteFile(file, []byte("from-file a\n"), 0o600); err != nil {
 		t.Fatal(err)
