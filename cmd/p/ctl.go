@@ -101,7 +101,7 @@ func (o *options) admin(ctx context.Context, method, path string, to any) error 
 	}
 	resp, err := askAdmin(ctx, method, target, token)
 	if err != nil {
-		return fmt.Errorf("the running p is not reached: %w", err)
+		return fmt.Errorf("the running p is not reached: %w; does it run, and has it this --admin?", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

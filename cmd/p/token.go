@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -123,7 +125,10 @@ func (o *options) tellRunning(p *cli.Process, done string) {
 	if o.pidFile != "" {
 		pid, err := hangUp(o.pidFile)
 		left = fmt.Sprintf("p, process %d, reads it now", pid)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // as before the first start
+			left = fmt.Sprintf("p reads it when it starts: there is no %s of a running one, which would read it at SIGHUP", o.pidFile)
+		case err != nil:
 			left = fmt.Sprintf("a running p reads it at SIGHUP, which could not be sent: %v", err)
 		}
 	}

@@ -85,6 +85,9 @@ func TestTokenTellsTheRunningP(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("no SIGHUP came")
 	}
+	if status, _, said := tokens(t, file, "add", "films", "--pid-file", pidFile+".none"); status != 0 || !strings.Contains(said, "reads it when it starts") {
+		t.Errorf("of a p that does not run yet: status %d, %q", status, said)
+	}
 	os.WriteFile(pidFile, []byte("-1"), 0o600)
 	if status, _, said := tokens(t, file, "add", "wiki", "--pid-file", pidFile); status != 0 || !strings.Contains(said, "could not be sent") {
 		t.Errorf("status %d, %q", status, said)
