@@ -126,7 +126,7 @@ func parseTokens(r io.Reader, bare bool) (*Tokens, error) {
 		return nil, err
 	}
 	if len(t.entries) == 0 {
-		return nil, errors.New("there is no token in it: write a line TOKEN NAME..., or remove the file and run make")
+		return nil, errors.New("there is no token in it: write a line TOKEN NAME..., or have p token add NAME write one")
 	}
 	return t, nil
 }

@@ -152,6 +152,12 @@ func TestTokenSource(t *testing.T) {
 	if _, err := missing.First(); err == nil || !strings.Contains(err.Error(), "--join") || !strings.Contains(err.Error(), file) {
 		t.Errorf("a missing file of C: %v, want a line that names it and how C is given a token", err)
 	}
+	if err := os.WriteFile(file, []byte("# none yet\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := missing.Load(); err == nil || !strings.Contains(err.Error(), "p token add") || strings.Contains(err.Error(), "make") {
+		t.Errorf("a file without a token: %v, want a line that names what writes one on any machine", err)
+	}
 	if err := os.WriteFile(file, []byte("from-file a\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
