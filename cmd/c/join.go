@@ -57,7 +57,7 @@ func (o *options) invited(p *cli.Process, cfg *originserver.Config) error {
 // does, or the one that is kept; nil if there is none.
 func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
 	if o.join == "" {
-		if in, err := invitation.Credential(p.CredentialsDir()); in != nil || err != nil {
+		if in, err := invitation.Credential(p.Credential("invitation")); in != nil || err != nil {
 			return in, err
 		}
 		return invitation.Load(o.state)

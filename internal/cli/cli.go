@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -149,14 +150,25 @@ type Process struct {
 // Source tells where the value of a flag comes from.
 func (p *Process) Source(flag string) Source { return p.settings.source[flag] }
 
-// CredentialsDir is the folder of the files that systemd put there for LoadCredential=
-// of the unit. For who types a command, it is the one they come from: that of the
-// configuration file that a package put in place, if that was read. "" is none.
-func (p *Process) CredentialsDir() string {
-	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" || p.settings.file == "" || p.Source("config") != Default {
-		return dir
+// Credential is the name of the file that systemd put there for LoadCredential=NAME:...
+// of the unit. For who types a command, it is the one that comes from, beside the
+// configuration file that was read: NAME if that is the one a package put in place,
+// c.toml, and NAME-INSTANCE if it is c-INSTANCE.toml there. "" is none.
+func (p *Process) Credential(name string) string {
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+		return filepath.Join(dir, name)
 	}
-	return filepath.Dir(p.settings.file)
+	packaged := p.settings.program.configFile()
+	file, err := filepath.Abs(p.settings.file)
+	if packaged == "" || p.settings.file == "" || err != nil || filepath.Dir(file) != filepath.Dir(packaged) {
+		return ""
+	}
+	stem := func(path string) string { return strings.TrimSuffix(filepath.Base(path), ".toml") }
+	instance, ok := strings.CutPrefix(stem(file), stem(packaged))
+	if !ok || instance != "" && instance[0] != '-' {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(packaged), name+instance)
 }
 
 // ReadTables reads the configuration file again, if there is one, and puts its

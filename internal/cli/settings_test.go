@@ -185,6 +185,11 @@ func TestPackagedConfig(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	there, missing := writeConfig(t, "max-n = 7\n"), filepath.Join(t.TempDir(), "x.toml")
 	other := writeConfig(t, "max-n = 9\n")
+	beside := strings.TrimSuffix(there, ".toml") + "-wiki.toml"
+	if err := os.WriteFile(beside, []byte("max-n = 8\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	credentials := map[int]string{7: filepath.Join(filepath.Dir(there), "invitation"), 8: filepath.Join(filepath.Dir(there), "invitation-wiki")} // by max-n
 	for _, tt := range []struct {
 		what, packaged string
 		args           []string
@@ -194,17 +199,15 @@ func TestPackagedConfig(t *testing.T) {
 		{"a checkout", "", nil, 3, ""},
 		{"a package", there, nil, 7, ""},
 		{"a flag", there, []string{"--config", other}, 9, ""},
+		{"its own file, by a flag", there, []string{"--config", there}, 7, ""},
+		{"the file of an instance", there, []string{"--config", beside}, 8, ""},
 		{"none", there, []string{"--config="}, 3, ""},
 		{"a package without its file", missing, nil, 3, "; configuration file " + missing + ", where one is looked for, was not read: no such file or directory"},
 	} {
 		var v values
 		p := &Program{Name: "x", Daemon: true, ConfigFile: tt.packaged, Flags: v.flags, Run: func(_ context.Context, p *Process) error {
-			want := ""
-			if tt.n == 7 {
-				want = filepath.Dir(there)
-			}
-			if got := p.CredentialsDir(); got != want {
-				t.Errorf("%s: the folder of credentials is %q, want %q", tt.what, got, want)
+			if got, want := p.Credential("invitation"), credentials[tt.n]; got != want {
+				t.Errorf("%s: the credential is %q, want %q", tt.what, got, want)
 			}
 			return Usagef("what is wrong")
 		}}

@@ -79,15 +79,15 @@ func TestState(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(none, stateFile), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if in, err := Credential(none); in != nil || err != nil {
+		if in, err := Credential(filepath.Join(none, stateFile)); in != nil || err != nil {
 			t.Errorf("the credential %q: %v, %v; want none", text, in, err)
 		}
 	}
-	if in, err := Credential(dir); err != nil || in == nil || in.Name != "wiki" {
+	if in, err := Credential(filepath.Join(dir, stateFile)); err != nil || in == nil || in.Name != "wiki" {
 		t.Errorf("a credential: %v, %v", in, err)
 	}
 	if in, err := Credential(""); in != nil || err != nil {
-		t.Errorf("no folder of credentials: %v, %v", in, err)
+		t.Errorf("no credential: %v, %v", in, err)
 	}
 	file := filepath.Join(dir, stateFile)
 	if runtime.GOOS != "windows" {

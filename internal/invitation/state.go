@@ -12,20 +12,21 @@ import (
 // stateFile is where an invitation is kept, in a folder of state.
 const stateFile = "invitation"
 
-// Credential returns the invitation that systemd put into its folder of credentials,
-// nil if there is none: an empty one is its unit's word for that. Its error is as
-// Load's.
-func Credential(dir string) (*Invitation, error) {
-	if code, err := os.ReadFile(filepath.Join(dir, stateFile)); dir == "" || err == nil && len(bytes.TrimSpace(code)) == 0 {
+// Credential returns the invitation in a file that is systemd's credential, or what that
+// comes from; nil if there is none: an empty one is its unit's word for that. Its error
+// is as Load's.
+func Credential(file string) (*Invitation, error) {
+	if code, err := os.ReadFile(file); file == "" || err == nil && len(bytes.TrimSpace(code)) == 0 {
 		return nil, nil
 	}
-	return Load(dir)
+	return load(file)
 }
 
 // Load returns the invitation that Save has kept in a folder, nil if there is none.
 // Its error is one line that says what would mend it.
-func Load(dir string) (*Invitation, error) {
-	file := filepath.Join(dir, stateFile)
+func Load(dir string) (*Invitation, error) { return load(filepath.Join(dir, stateFile)) }
+
+func load(file string) (*Invitation, error) {
 	code, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
