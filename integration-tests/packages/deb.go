@@ -36,6 +36,9 @@ func (l *lab) deb() {
 	}
 	l.check("dpkg installs it", l.dpkg("--install", first))
 	l.check("the configuration is root's, for the services to read", l.lent())
+	for _, name := range []string{"share/man/man1/c.1.gz", "share/zsh/vendor-completions/_p", "share/doc/spdy-proxy/copyright", "share/doc/spdy-proxy/install.md", "share/doc/spdy-proxy/monitoring/alerts.yml"} {
+		l.check("it has /usr/"+name, l.holds("test", "-s", "/usr/"+name))
+	}
 	l.check("nothing is started", l.want("inactive\ninactive", "systemctl", "is-active", p, c))
 	l.check("nor at the next boot", l.want("disabled\ndisabled", "systemctl", "is-enabled", p, c))
 	for _, unit := range []string{p + ".service", c + ".service", c + "@x.service", p + "-front.socket", p + "-control.socket", p + "-admin.socket"} {
@@ -159,6 +162,7 @@ func (l *lab) serve() {
 		return errors.Join(err, wanted(strings.Count(tokens, "join-by=") == 1, tokens))
 	}))
 	l.check("c check finds nothing wrong", l.holds("c", "check"))
+	l.check("nor does it with the one beside it", l.holds("c", "check", "--config", "/etc/spdy-proxy/c-wiki.toml"))
 	l.check("c@wiki is another", errors.Join(l.holds("systemctl", "enable", "--now", c+"@wiki"), l.ready("wiki")))
 	l.check("root has added a token, and p has read it", errors.Join(l.says("reads it now", "p", "token", "add", "films"), l.within(5*time.Second, func() error {
 		return l.says("were read again", "journalctl", "--unit="+p)

@@ -34,7 +34,7 @@ func TestChoose(t *testing.T) {
 		{[]string{"linux/arm", "windows/amd64"}, 2, ""},
 		{[]string{"linux/armv7"}, 0, "linux/armv7"},
 	} {
-		got, err := choose(tt.names)
+		got, err := choose("only", tt.names)
 		if len(got) != tt.want || (err != nil) != (tt.says != "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%q: got %v, %v", tt.names, got, err)
 		}

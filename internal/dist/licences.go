@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/google/licensecheck"
+
+	"github.com/amahi/spdy-proxy/internal/cli"
 )
 
 // module is one whose code is linked into a program.
@@ -163,6 +165,24 @@ func (m *module) judge() error {
 	}
 	slices.Sort(m.licences)
 	return nil
+}
+
+// printLicences prints what the programs for a system want handed on.
+func printLicences(ctx context.Context, name string, w io.Writer) error {
+	chosen, err := choose("licences", []string{name})
+	if err != nil {
+		return cli.Usage(err)
+	}
+	linked, err := linkedIn(ctx, chosen[0])
+	if err != nil {
+		return err
+	}
+	text, err := licenceTexts(linked)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
 }
 
 // licenceTexts is one text of all that modules want handed on.

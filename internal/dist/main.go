@@ -33,7 +33,7 @@ const product = "spdy-proxy"
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var out string
+	var out, licences string
 	var only []string
 	program := &cli.Program{
 		Name:  "dist",
@@ -42,12 +42,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Flags: func(fs *cli.Flags) {
 			fs.StringVar(&out, "out", "dist", "`DIR` for what is made; an earlier release in it is removed")
 			fs.StringSliceVar(&only, "only", nil, "only for this system, `OS/ARCH`; may be repeated")
+			fs.StringVar(&licences, "licences", "", "make nothing, and print the licences of what is linked into the programs for a system, `OS/ARCH`")
 		},
 		Run: func(ctx context.Context, p *cli.Process) error {
 			if len(p.Args) > 0 {
 				return cli.Usagef("unexpected argument %q", p.Args[0])
 			}
-			chosen, err := choose(only)
+			if licences != "" {
+				return printLicences(ctx, licences, p.Stdout)
+			}
+			chosen, err := choose("only", only)
 			if err != nil {
 				return cli.Usage(err)
 			}
@@ -57,8 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return program.Main(ctx, args, stdout, stderr)
 }
 
-// choose returns the systems that are named, or all.
-func choose(names []string) (chosen []system, err error) {
+// choose returns the systems that a flag names, or all.
+func choose(flag string, names []string) (chosen []system, err error) {
 	if len(names) == 0 {
 		return systems, nil
 	}
@@ -71,7 +75,7 @@ func choose(names []string) (chosen []system, err error) {
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("--only %s: give one of %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("--%s %s: give one of %s", flag, name, strings.Join(known, ", "))
 		}
 	}
 	return chosen, nil
