@@ -86,7 +86,7 @@ func (r *release) identify(ctx context.Context, bin string) error {
 		return err
 	}
 	if v.Revision == "" {
-		return errors.New("which commit this is is not known: run it in a clone, or in what git archive made, with git installed")
+		return errors.New("nobody knows which commit this is: run it in a clone, or in what git archive made, with git installed")
 	}
 	r.version, r.commit, r.modified = v.Version, v.Revision, v.Modified
 	if r.date, err = time.Parse(time.RFC3339, v.Time); err != nil {
