@@ -108,7 +108,7 @@ func (l *lab) test(t test) (err error) {
 	}
 	defer func() {
 		for _, p := range l.running {
-			if err != nil && p.Name != "names" && p.Name != "pebble" {
+			if err != nil && (p.Name == "p" || p.Name == "c") {
 				fmt.Fprintf(l.out, "      %s\n", strings.ReplaceAll(strings.TrimSpace(p.Log()), "\n", "\n      "))
 			}
 			p.Stop()

@@ -39,6 +39,9 @@ const (
 	backdated = time.Minute
 )
 
+// undecided is more than p waits for a CA that comes to no end with a name.
+const undecided = 3 * time.Minute
+
 // ownCA is smallstep's step-ca, as somebody runs it for names of their own.
 type ownCA struct {
 	*process.Process
@@ -116,6 +119,30 @@ func ofOnesOwn(l *lab) error {
 		return err
 	}
 	return l.curls(ca)
+}
+
+// leadsNowhere has a name whose DNS record leads elsewhere: step-ca, unlike others,
+// leaves that undecided, so that who asks may have it looked at once more.
+func leadsNowhere(l *lab) error {
+	ca, err := l.newOwnCA()
+	if err != nil {
+		return err
+	}
+	if err := l.startOwnCA(ca); err != nil {
+		return err
+	}
+	if err := l.tellNames("add-a", map[string]any{"host": "photos.example.test.", "addresses": []string{"127.0.0.2"}}); err != nil {
+		return err
+	}
+	x, err := l.startOwnP(ca)
+	if err != nil {
+		return err
+	}
+	if err := verifiesBy(ca.root, l.front, "example.test"); err != nil {
+		return err
+	}
+	const want = `msg="no certificate: the CA does not find the answer to its question in 2m0s: the name's DNS record must have this machine's address`
+	return await(undecided, "p's word that photos.example.test leads elsewhere", func() bool { return strings.Contains(x.Log(), want) })
 }
 
 // newOwnCA makes a root, an intermediate that it signed, and step-ca's file that names

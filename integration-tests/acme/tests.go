@@ -44,6 +44,7 @@ var tests = []test{
 	{"ocsp", "front and control port show that a certificate is not revoked, where the CA says so", stapled},
 	{"hand-over", "another process takes over while the CA asks", handOver},
 	{"step-ca", "the pair lives by the short certificates of step-ca, and renews them without a gap", ofOnesOwn},
+	{"step-ca-away", "a name that leads elsewhere is said, where step-ca leaves it undecided", leadsNowhere},
 }
 
 func tlsALPN(l *lab) error {

@@ -55,6 +55,12 @@ type Ports struct {
 // tidyAfter is how long a certificate that has ended is kept.
 const tidyAfter = 30 * 24 * time.Hour
 
+// answerTime is how long the authority may take to make up its mind about a name, and
+// again to make the certificate. Most say soon that nobody answered them; some, as
+// step-ca, leave that open for good (RFC 8555, 8.2), and the name would hold its place
+// among maxTries meanwhile.
+const answerTime = 2 * time.Minute
+
 // magic is certmagic as an authority. Of that, it has the protocol, the folder with
 // its locks, and the answers to the authority's questions; when what is tried is the
 // manager's, which knows whose names they are. So nothing stays in certmagic's cache,
@@ -164,7 +170,7 @@ func (m *magic) start(ctx context.Context, ports Ports) {
 	host, tlsPort := splitAddr(ports.TLS)
 	_, httpPort := splitAddr(ports.HTTP)
 	template := certmagic.ACMEIssuer{
-		CA: m.acme.CA, TestCA: m.acme.CA, Email: m.acme.Email, Agreed: true, TrustedRoots: m.roots, Logger: m.log,
+		CA: m.acme.CA, TestCA: m.acme.CA, Email: m.acme.Email, Agreed: true, TrustedRoots: m.roots, Logger: m.log, CertObtainTimeout: answerTime,
 		// Certmagic listens where nobody else does. These are where P listens.
 		ListenHost: host, AltTLSALPNPort: tlsPort, AltHTTPPort: httpPort,
 		DisableTLSALPNChallenge: tlsPort == 0, DisableHTTPChallenge: httpPort == 0,

@@ -416,3 +416,14 @@ func TestProblems(t *testing.T) {
 		}
 	}
 }
+
+// A CA that comes to no end with a name is said as one that has not found this P: the
+// errors are the library's own, which has them in words alone.
+func TestUndecided(t *testing.T) {
+	c := acme.Client{PollTimeout: 1}
+	_, err := c.PollAuthorization(t.Context(), acme.Account{}, acme.Authorization{Status: acme.StatusPending})
+	p := problemOf(fmt.Errorf("[photos.example.org] solving challenges: %w (order=https://ca.example.org/order/1)", err))
+	if want := "the CA does not find the answer to its question in 2m0s: " + notHere; p.kind != refused || !strings.HasPrefix(p.words, want) {
+		t.Errorf("got %+v, want %q", p, want)
+	}
+}

@@ -86,6 +86,11 @@ func problemOf(err error) problem {
 		return problem{unreachable, "the CA at " + hostOf(u.URL) + " is not reached: " + last(u.Err)}
 	}
 	text := oneline.Clean(err.Error())
+	// Acmez has neither a type for this nor the CA's reason. TestUndecided holds its words.
+	if strings.Contains(text, "authorization took too long") {
+		return problem{refused, "the CA does not find the answer to its question in " + answerTime.String() + ": " + notHere +
+			"; with --acme-dns-exec, the CA must see the TXT record that the program sets"}
+	}
 	if strings.Contains(text, "storage") || strings.Contains(text, "saving assets") {
 		return problem{stateBroken, "the folder of --state is not in order: " + shorten(text)}
 	}

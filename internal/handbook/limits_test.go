@@ -122,6 +122,7 @@ func TestLimits(t *testing.T) {
 		{"certs", "warnBefore", "days before a certificate's end that are warned of", days},
 		{"certs", "newNames", "new names of one token", count},
 		{"certs", "newNamesTime", "new names of one token", duration},
+		{"certs", "answerTime", "time for a CA to decide about a name, and to make its certificate", duration},
 		{"certs", "programTime", "time for `--acme-dns-exec` to set a record", duration},
 		{"certs", "cleanupTime", "to remove it", duration},
 	}
