@@ -2,6 +2,7 @@ package agent
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -17,10 +18,13 @@ func TestSaysWhereItIsReached(t *testing.T) {
 			{URLs: []string{"https://a.test/", "https://b.test/"}}, {URLs: []string{"https://a.test/", "https://b.test/"}},
 			{URLs: []string{"https://a.test/", "https://b.test/"}}, {Warning: "no domain"}, {Warning: "no domain"}, {URLs: []string{"http://c.test:81/"}, Warning: "no certificate"},
 		}
+		var mu sync.Mutex // guards told: three connect at once
 		handle := w.p.Handle
 		w.p.Handle = func(r *control.Registration) (func(), error) {
+			mu.Lock()
 			r.URLs, r.Warning = told[0].URLs, told[0].Warning
 			told = told[1:]
+			mu.Unlock()
 			return handle(r)
 		}
 	}, func(w *world) {
