@@ -188,7 +188,7 @@ func (l *lab) sign(name string, parent *x509.Certificate, parentKey *ecdsa.Priva
 		return nil, nil, err
 	}
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "The lab's " + name},
+		Subject:   pkix.Name{CommonName: "The lab's " + name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, BasicConstraintsValid: true, IsCA: true,
 	}
