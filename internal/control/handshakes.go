@@ -21,10 +21,11 @@ const (
 )
 
 // Nobody is put out while P has its part to do, nor before its peer was awaited for
-// answerTime, some round trips: many Cs that come back at once shall not put each
-// other out. That holds for a network that has no more than 1/modestPart of all places.
+// answerTime, in which a packet that was lost has come again: many Cs that come back at
+// once shall not put each other out, for whoever begins anew costs twice. That holds for
+// a network that has no more than 1/modestPart of all places.
 const (
-	answerTime = 500 * time.Millisecond
+	answerTime = 2 * time.Second
 	modestPart = 32
 )
 
