@@ -13,11 +13,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -25,11 +23,7 @@ import (
 	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { process.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	l := &lab{ctx: ctx, out: stdout}
@@ -85,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		if m, ok := errors.AsType[missing](err); ok {
 			fmt.Fprintf(stdout, "SKIP  %s: %v\n", t.about, m)
-			skipped(t, m)
+			process.Skipped(t.about, m)
 			continue
 		}
 		if err != nil {
@@ -120,16 +114,4 @@ func (l *lab) test(t test) (err error) {
 		return err
 	}
 	return t.run(l)
-}
-
-// skipped notes for who runs all tests what was left out.
-func skipped(t test, why missing) {
-	file := os.Getenv("SKIPPED")
-	if file == "" {
-		return
-	}
-	if f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644); err == nil {
-		fmt.Fprintf(f, "%s: %v\n", t.about, why)
-		f.Close()
-	}
 }

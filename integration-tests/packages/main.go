@@ -12,11 +12,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -24,11 +22,7 @@ import (
 	"github.com/amahi/spdy-proxy/integration-tests/process"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { process.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	l := &lab{ctx: ctx, out: stdout}
@@ -56,12 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if reason := missing(); reason != "" {
 		fmt.Fprintln(stdout, "SKIP ", reason)
-		if file := os.Getenv("SKIPPED"); file != "" {
-			if f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644); err == nil {
-				fmt.Fprintln(f, "the packages on a Debian:", reason)
-				f.Close()
-			}
-		}
+		process.Skipped("the packages on a Debian", reason)
 		if require {
 			return 1
 		}

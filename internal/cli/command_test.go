@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/amahi/spdy-proxy/internal/columns"
 )
 
 // withCommands is a daemon with commands. What runs is noted in ran.
@@ -143,8 +145,8 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s printed\n%s\nwant no %q in it", tt.args, text, tt.not)
 		}
 		for line := range strings.Lines(text) {
-			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > helpWidth {
-				t.Errorf("%s printed a line of more than %d columns: %q", tt.args, helpWidth, line)
+			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > columns.Width {
+				t.Errorf("%s printed a line of more than %d columns: %q", tt.args, columns.Width, line)
 			}
 		}
 	}
@@ -287,7 +289,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("want %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "hidden") || strings.Contains(text, inText) {
+	if strings.Contains(text, "hidden") || strings.Contains(text, columns.Space) {
 		t.Errorf("a hidden command, or a mark of ours, is in\n%s", text)
 	}
 	path, err := exec.LookPath("mandoc")

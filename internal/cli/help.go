@@ -8,15 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/columns"
 )
 
-const (
-	helpWidth   = 80 // columns of a line
-	usageColumn = 30 // where what a flag does begins
-	inText      = "\u00a0"
-)
+const usageColumn = 30 // where what a flag does begins
 
-// help is what --help prints about c, within helpWidth columns.
+// help is what --help prints about c, within columns.Width columns.
 func (in *invocation) help(c *cobra.Command) string {
 	var b strings.Builder
 	about, list := in.program.About, in.program.Examples
@@ -28,13 +26,13 @@ func (in *invocation) help(c *cobra.Command) string {
 		about, list = part.About, part.Examples
 	}
 	for paragraph := range strings.Lines(about) {
-		b.WriteString("\n" + wrap(strings.TrimSpace(paragraph), 0))
+		b.WriteString("\n" + columns.Wrap(strings.TrimSpace(paragraph), 0))
 	}
 	if len(list) > 0 {
 		b.WriteString("\nExamples:\n")
 	}
 	for _, e := range list {
-		fmt.Fprintf(&b, "  %s\n%s", strings.ReplaceAll(e.Line, "\n", "\n  "), wrap(e.About, 6))
+		fmt.Fprintf(&b, "  %s\n%s", strings.ReplaceAll(e.Line, "\n", "\n  "), columns.Wrap(e.About, 6))
 	}
 	if len(names(c)) > 0 {
 		b.WriteString("\nCommands:\n")
@@ -47,16 +45,16 @@ func (in *invocation) help(c *cobra.Command) string {
 	if isCommand {
 		in.writeFlags(&b, flagsOf(part.flags.FlagSet))
 		if !part.Bare {
-			b.WriteString("\n" + wrap(fmt.Sprintf("The flags of %s are its, too: %[1]s --help lists them.", in.program.Name), 0))
+			b.WriteString("\n" + columns.Wrap(fmt.Sprintf("The flags of %s are its, too: %[1]s --help lists them.", in.program.Name), 0))
 		}
 		return b.String()
 	}
 	in.writeFlags(&b, append(flagsOf(in.own), c.PersistentFlags().Lookup("help"), c.Flags().Lookup("version")))
 	if in.program.Daemon {
-		b.WriteString("\n" + wrap(fmt.Sprintf("Each flag can also be given in the environment, --log-level as %s; the flag wins.", envName("log-level")), 0))
+		b.WriteString("\n" + columns.Wrap(fmt.Sprintf("Each flag can also be given in the environment, --log-level as %s; the flag wins.", envName("log-level")), 0))
 	}
 	if topics := in.topics(); topics != nil {
-		b.WriteString("\n" + wrap(fmt.Sprintf("The handbook: %s help TOPIC, where TOPIC is %s.", in.program.Name, strings.Join(topics, ", ")), 0))
+		b.WriteString("\n" + columns.Wrap(fmt.Sprintf("The handbook: %s help TOPIC, where TOPIC is %s.", in.program.Name, strings.Join(topics, ", ")), 0))
 	}
 	return b.String()
 }
@@ -141,7 +139,7 @@ func words(f *pflag.Flag) (name, usage string) {
 		name += " " + value
 	}
 	if d := defaultOf(f); d != "" {
-		usage += " " + strings.ReplaceAll("(default "+d+")", " ", inText)
+		usage += " " + strings.ReplaceAll("(default "+d+")", " ", columns.Space)
 	}
 	return name, usage
 }
@@ -185,37 +183,11 @@ func shortDuration(d string) string {
 // entry is a name with its text beside it, which begins in a column, and below it
 // where the name is too long.
 func entry(name, text string, column int) string {
-	body := wrap(text, column)
+	body := columns.Wrap(text, column)
 	if n := utf8.RuneCountInString(name); n+2 <= column {
 		return name + body[n:]
 	}
 	return name + "\n" + body
-}
-
-// wrap returns text in lines of at most helpWidth columns, each after an indent.
-func wrap(text string, indent int) string {
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\n' }) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case column == 0:
-			b.WriteString(strings.Repeat(" ", indent))
-			column = indent
-		case column+1+n > helpWidth:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			column = indent
-		default:
-			b.WriteString(" ")
-			column++
-		}
-		b.WriteString(strings.ReplaceAll(word, inText, " "))
-		column += n
-	}
-	if column > 0 {
-		b.WriteString("\n")
-	}
-	return b.String()
 }
 
 // firstSentence is the begin of a text, without its full stop.

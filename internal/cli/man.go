@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/amahi/spdy-proxy/internal/columns"
 )
 
 // manual is the program's page for man(1), of what help is made of, in the macros
@@ -85,7 +87,7 @@ func manualFlags(b *strings.Builder, flags []*pflag.Flag) {
 			} else {
 				name = "--" + name
 			}
-			fmt.Fprintf(b, ".TP\n.B %s\n%s\n", roff(name), roff(strings.ReplaceAll(usage, inText, " ")))
+			fmt.Fprintf(b, ".TP\n.B %s\n%s\n", roff(name), roff(strings.ReplaceAll(usage, columns.Space, " ")))
 		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/yuin/goldmark/ast"
+
+	"github.com/amahi/spdy-proxy/internal/columns"
 )
 
 // Each file is a page of the list, once, and has a title.
@@ -101,11 +103,11 @@ func TestTextFits(t *testing.T) {
 	for _, p := range Pages() {
 		text := p.Text("p")
 		for line := range strings.Lines(text) {
-			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > width {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > columns.Width {
 				t.Errorf("%s: a line of %d columns: %q", p.Name, n, line)
 			}
 		}
-		if strings.Contains(text, together) {
+		if strings.Contains(text, columns.Space) {
 			t.Errorf("%s: a mark of ours is in its text", p.Name)
 		}
 	}
@@ -207,8 +209,8 @@ func (b block) fault() string {
 		}
 	}
 	for line := range strings.Lines(b.text) {
-		if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > width-4 || strings.Contains(line, "\t") {
-			return fmt.Sprintf("%q has a tab, or more than %d columns", line, width-4)
+		if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > columns.Width-4 || strings.Contains(line, "\t") {
+			return fmt.Sprintf("%q has a tab, or more than %d columns", line, columns.Width-4)
 		}
 	}
 	return ""

@@ -8,11 +8,8 @@ import (
 	"github.com/yuin/goldmark/ast"
 	east "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/util"
-)
 
-const (
-	width    = 80       // columns of a line
-	together = "\u00a0" // a space at which no line ends
+	"github.com/amahi/spdy-proxy/internal/columns"
 )
 
 // Text returns the page for a terminal of 80 columns. program is what a reader calls for
@@ -65,7 +62,7 @@ func (w *textWriter) block(n ast.Node, indent int) {
 		w.table(n, indent)
 	case *ast.HTMLBlock, *ast.ThematicBreak:
 	default:
-		w.b.WriteString(wrap(w.inline(n), indent))
+		w.b.WriteString(columns.Wrap(w.inline(n), indent))
 	}
 }
 
@@ -103,12 +100,12 @@ func (w *textWriter) table(table *east.Table, indent int) {
 		for i, cell := range cells {
 			switch {
 			case i == 0:
-				w.b.WriteString(wrap(cell, indent))
+				w.b.WriteString(columns.Wrap(cell, indent))
 			case cell == "":
 			case titles[i] == "":
-				w.b.WriteString(wrap(cell, indent+4))
+				w.b.WriteString(columns.Wrap(cell, indent+4))
 			default:
-				w.b.WriteString(wrap(titles[i]+": "+cell, indent+4))
+				w.b.WriteString(columns.Wrap(titles[i]+": "+cell, indent+4))
 			}
 		}
 	}
@@ -133,7 +130,7 @@ func (w *textWriter) inline(parent ast.Node) string {
 		case *ast.CodeSpan:
 			code := w.inline(n)
 			if len(code) <= 40 {
-				code = strings.ReplaceAll(code, " ", together)
+				code = strings.ReplaceAll(code, " ", columns.Space)
 			}
 			b.WriteString(code)
 		case *ast.AutoLink:
@@ -150,36 +147,10 @@ func (w *textWriter) inline(parent ast.Node) string {
 // pointer says, behind a link's text, how to get there.
 func (w *textWriter) pointer(destination string) string {
 	if page, _, ok := linked(destination); ok {
-		return " (" + strings.Join([]string{w.program, "help", page}, together) + ")"
+		return " (" + strings.Join([]string{w.program, "help", page}, columns.Space) + ")"
 	}
 	if strings.HasPrefix(destination, "#") {
 		return ""
 	}
 	return " (" + destination + ")"
-}
-
-// wrap returns a text in lines, each after an indent.
-func wrap(s string, indent int) string {
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\n' }) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case column == 0:
-			b.WriteString(strings.Repeat(" ", indent))
-			column = indent
-		case column+1+n > width:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			column = indent
-		default:
-			b.WriteString(" ")
-			column++
-		}
-		b.WriteString(strings.ReplaceAll(word, together, " "))
-		column += n
-	}
-	if column > 0 {
-		b.WriteString("\n")
-	}
-	return b.String()
 }
