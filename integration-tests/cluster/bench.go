@@ -97,18 +97,28 @@ func median(list []sample) (m sample) {
 	return m
 }
 
+// startWorld starts what the options say, which the caller closes.
+func startWorld(ctx context.Context, o *options, dir string) (*world, error) {
+	w, err := newWorld(o, nil, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.up(ctx, io.Discard); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
 // benchHop asks for the same by the node that has the origin, and by another.
 func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error {
 	two := *o
 	two.nodes, two.origins, two.spread = 2, 0, 1
-	w, err := newWorld(&two, nil, dir)
+	w, err := startWorld(ctx, &two, dir)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if err := w.up(ctx, io.Discard); err != nil {
-		return err
-	}
 	w.cs[1].Stop() // the other one is the first node's
 	root := filepath.Join(dir, "root")
 	if err := os.WriteFile(filepath.Join(root, "small"), make([]byte, smallSize), 0o644); err != nil {
@@ -304,14 +314,11 @@ func get(ctx context.Context, client *http.Client, n *node, origin, path string)
 func benchFive(ctx context.Context, o *options, dir string, out io.Writer) error {
 	five := *o
 	five.nodes, five.origins, five.spread = len(nodeNames), 0, len(nodeNames)
-	w, err := newWorld(&five, nil, dir)
+	w, err := startWorld(ctx, &five, dir)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if err := w.up(ctx, io.Discard); err != nil {
-		return err
-	}
 	if err := os.WriteFile(filepath.Join(dir, "root", "small"), make([]byte, smallSize), 0o644); err != nil {
 		return err
 	}
@@ -420,14 +427,11 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	w, err := newWorld(&five, nil, dir)
+	w, err := startWorld(ctx, &five, dir)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if err := w.up(ctx, io.Discard); err != nil {
-		return err
-	}
 	memory := func() string {
 		var list []string
 		for _, n := range w.nodes {
