@@ -147,7 +147,7 @@ func whyRefused(err error) string {
 	case r.Expired:
 		return "the invitation is not good any more"
 	}
-	return "the proxy does not know the invitation: it was taken back, or is of another proxy, or p has not read its token file since (SIGHUP)"
+	return "the proxy does not know the invitation: it was taken back, or is of another proxy"
 }
 
 // remarks say what an invitation has in effect, for c config.

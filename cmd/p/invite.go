@@ -118,7 +118,7 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	if !joinBy.IsZero() {
 		what += ", it must be used by " + joinBy.Format("2006-01-02 15:04")
 	}
-	o.tellRunning(p, fmt.Sprintf("on the other machine, run: c --join and the above; it leads to %s, %s; token %s was added to %s", address, what, tokenfile.Fingerprint(in.Token), o.Tokens.File))
+	o.tellRunning(p, fmt.Sprintf("on the other machine, run: c --join and the above; it leads to %s, %s; token %s was added to %s", address, what, tokenfile.Fingerprint(in.Token), o.Tokens.File), takesAdded)
 	if o.ClientCAFile != "" {
 		fmt.Fprintln(p.Stderr, "p: with --client-ca it needs a certificate, too: c --client-cert and --client-key")
 	}

@@ -29,7 +29,7 @@ func TestInvite(t *testing.T) {
 		want *invitation.Invitation // less token and CA; nil: it is refused
 		says string                 // on standard error
 	}{
-		{"a name", []string{"photos", "--address", "example.test:1444"}, &invitation.Invitation{Address: "example.test:1444", Name: "photos"}, "at SIGHUP"},
+		{"a name", []string{"photos", "--address", "example.test:1444"}, &invitation.Invitation{Address: "example.test:1444", Name: "photos"}, "a running p takes it when it is first used"},
 		{"the control port's address", []string{"photos", "--control", "example.test:99"}, &invitation.Invitation{Address: "example.test:99", Name: "photos"}, "c --join"},
 		{"this machine's", []string{"photos"}, &invitation.Invitation{Address: "localhost:1444", Name: "photos"}, "only reached from this machine"},
 		{"the domain's", []string{"photos", "--control", ":99", "--domain", "*.example.test,example.org"}, &invitation.Invitation{Address: "example.test:99", Name: "photos"}, ""},

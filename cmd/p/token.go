@@ -23,7 +23,7 @@ func (o *options) token() *cli.Command {
 	return &cli.Command{
 		Name: "token",
 		About: "Lists, adds and removes the tokens of --token-file. Names are those that a token may register: a name, @ for the default origin, * for any. " +
-			"Comments and order in the file stay. The running p reads it at SIGHUP, which is sent if --pid-file says where to.",
+			"Comments and order in the file stay. The running p takes what was added when it is first used, and what was removed at SIGHUP, which is sent if --pid-file says where to.",
 		Commands: []*cli.Command{
 			{
 				Name: "list", About: "Shows each token's fingerprint, names and comment, and never the token.",
@@ -88,7 +88,7 @@ func (o *options) addToken(p *cli.Process, comment string) error {
 	if _, err := fmt.Fprintln(p.Stdout, token); err != nil {
 		return err
 	}
-	o.tellRunning(p, fmt.Sprintf("token %s was added to %s for %s", tokenfile.Fingerprint(token), o.Tokens.File, strings.Join(p.Args, " ")))
+	o.tellRunning(p, fmt.Sprintf("token %s was added to %s for %s", tokenfile.Fingerprint(token), o.Tokens.File, strings.Join(p.Args, " ")), takesAdded)
 	return nil
 }
 
@@ -107,7 +107,7 @@ func (o *options) removeToken(p *cli.Process) error {
 	if err := writeTokens(p.Stdout, was); err != nil {
 		return err
 	}
-	o.tellRunning(p, fmt.Sprintf("%s was removed from %s", p.Args[0], o.Tokens.File))
+	o.tellRunning(p, fmt.Sprintf("%s was removed from %s", p.Args[0], o.Tokens.File), "a running p lets it in until SIGHUP")
 	return nil
 }
 
@@ -118,18 +118,21 @@ func (o *options) warnOfToken(p *cli.Process) {
 	}
 }
 
+// takesAdded is what a running p does about what was added.
+const takesAdded = "a running p takes it when it is first used"
+
 // tellRunning has the running p read its files again, if there is a file with its
-// id, and says what was done, and what is left to do.
-func (o *options) tellRunning(p *cli.Process, done string) {
-	left := "the running p reads it at SIGHUP"
+// id, and says what was done, and what a running p does: takes says when.
+func (o *options) tellRunning(p *cli.Process, done, takes string) {
+	left := takes
 	if o.pidFile != "" {
 		pid, err := hangUp(o.pidFile)
 		left = fmt.Sprintf("p, process %d, reads it now", pid)
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // as before the first start
-			left = fmt.Sprintf("p reads it when it starts: there is no %s of a running one, which would read it at SIGHUP", o.pidFile)
+			left = fmt.Sprintf("p reads it when it starts: there is no %s of a running one", o.pidFile)
 		case err != nil:
-			left = fmt.Sprintf("a running p reads it at SIGHUP, which could not be sent: %v", err)
+			left = fmt.Sprintf("%s: SIGHUP could not be sent: %v", takes, err)
 		}
 	}
 	fmt.Fprintf(p.Stderr, "p: %s; %s\n", done, left)

@@ -29,7 +29,7 @@ func TestToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, token, said := tokens(t, file, "add", "photos", "@", "--comment", "in the attic")
-	if status != 0 || !regexp.MustCompile(`^[A-Z2-7]{26}\n$`).MatchString(token) || strings.Count(said, "\n") != 1 || !strings.Contains(said, "SIGHUP") {
+	if status != 0 || !regexp.MustCompile(`^[A-Z2-7]{26}\n$`).MatchString(token) || strings.Count(said, "\n") != 1 || !strings.Contains(said, "when it is first used") {
 		t.Fatalf("add: status %d, %q, %q", status, token, said)
 	}
 	text, err := os.ReadFile(file)
@@ -41,8 +41,8 @@ func TestToken(t *testing.T) {
 	if status != 0 || m == nil || said != "" {
 		t.Fatalf("list: status %d, %q, %q", status, list, said)
 	}
-	if status, was, _ := tokens(t, file, "remove", "photos"); status != 0 || !strings.Contains(was, m[1]+"  photos @") {
-		t.Errorf("remove a name: status %d, %q", status, was)
+	if status, was, said := tokens(t, file, "remove", "photos"); status != 0 || !strings.Contains(was, m[1]+"  photos @") || !strings.Contains(said, "until SIGHUP") {
+		t.Errorf("remove a name: status %d, %q, %q", status, was, said)
 	}
 	if status, was, _ := tokens(t, file, "remove", m[1]); status != 0 || was != m[1]+"  @  # in the attic\n" {
 		t.Errorf("remove a token: status %d, %q", status, was)

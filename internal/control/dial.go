@@ -75,7 +75,7 @@ func (e *RefusedError) Error() string {
 	}
 	switch e.Status {
 	case http.StatusUnauthorized:
-		msg += "; the first token of C's token file, or that of its invitation, must stand in P's, which is read again at SIGHUP"
+		msg += "; the first token of C's token file, or that of its invitation, must stand in P's"
 	case http.StatusForbidden:
 		msg += fmt.Sprintf("; add %s to the token's line in P's token file, or choose another name", nameOf(e.name))
 	case http.StatusTooManyRequests:

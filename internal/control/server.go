@@ -561,8 +561,8 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 		s.refusedBy(r, reg, false)
 		return r
 	}
-	var ok bool
-	if reg.Credential, ok = s.Auth.known(bearer(req.Header)); !ok {
+	var known, allowed bool
+	if reg.Credential, known, allowed = s.Auth.admit(bearer(req.Header), originname.Name(name)); !known {
 		if wait := s.refused.take(from, time.Now()); wait > 0 {
 			return refused(&RefusalError{Status: http.StatusTooManyRequests, RetryAfter: wait,
 				Reason: "too many refused attempts from this address"})
@@ -585,7 +585,7 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 	if err != nil {
 		return refused(&RefusalError{Status: http.StatusBadRequest, Reason: err.Error()})
 	}
-	if !s.Auth.Valid(reg.Credential, reg.Name) {
+	if !allowed {
 		return refused(&RefusalError{Status: http.StatusForbidden,
 			Reason: "this token may not register " + nameOf(reg.Name)})
 	}

@@ -46,6 +46,7 @@ type Tokens struct {
 	entries []entry
 	index   map[Credential]int // 1 + the place in entries
 	hosts   map[string]bool    // the host names of all entries, "*.example.com" among them; nil if there is none
+	revoked []Credential       // those that Revoke took out
 }
 
 // entry is one token and the names that it may register.
@@ -219,14 +220,52 @@ func (t *Tokens) allows(id Credential, name originname.Name, domains originname.
 // without returns the tokens that are not among ids. Their hosts stay: what is nobody's
 // any more is not the default origin's.
 func (t *Tokens) without(ids []Credential) *Tokens {
-	rest := &Tokens{first: t.first, index: make(map[Credential]int), hosts: t.hosts}
+	rest := &Tokens{first: t.first, index: make(map[Credential]int), hosts: t.hosts, revoked: slices.Clone(t.revoked)}
 	for _, e := range t.entries {
-		if !slices.Contains(ids, e.id) {
-			rest.entries = append(rest.entries, e)
-			rest.index[e.id] = len(rest.entries)
+		if slices.Contains(ids, e.id) {
+			rest.revoked = append(rest.revoked, e.id)
+			continue
 		}
+		rest.entries = append(rest.entries, e)
+		rest.index[e.id] = len(rest.entries)
 	}
 	return rest
+}
+
+// with returns the tokens and names of t and of more, but for those that were revoked.
+// It returns t if more allows nothing that t does not.
+func (t *Tokens) with(more *Tokens) *Tokens {
+	both := &Tokens{first: t.first, entries: slices.Clone(t.entries), index: maps.Clone(t.index), hosts: maps.Clone(t.hosts), revoked: t.revoked}
+	changed := false
+	for _, m := range more.entries {
+		if slices.Contains(t.revoked, m.id) {
+			continue
+		}
+		if both.index[m.id] == 0 {
+			both.entry(m.id).joinBy = m.joinBy
+			changed = true
+		}
+		e := both.entry(m.id)
+		if !e.joinBy.IsZero() && (m.joinBy.IsZero() || e.joinBy.Before(m.joinBy)) {
+			e.joinBy, changed = m.joinBy, true
+		}
+		if m.any && !e.any {
+			e.any, changed = true, true
+		}
+		names := maps.Clone(e.names)
+		maps.Copy(names, m.names)
+		if len(names) > len(e.names) {
+			e.names, changed = names, true
+		}
+	}
+	if !changed {
+		return t
+	}
+	if len(more.hosts) > 0 && both.hosts == nil {
+		both.hosts = make(map[string]bool)
+	}
+	maps.Copy(both.hosts, more.hosts)
+	return both
 }
 
 // namesWritten returns the names that stand in the tokens, each once, "" for the default
@@ -302,6 +341,11 @@ type Auth struct {
 	// Domains are P's: NAME and NAME.D are one origin. Set it before use.
 	Domains originname.Domains
 
+	// Refused, if not nil, is called before somebody is refused whose token is not known,
+	// or not for the name: it may have been written since, for Add. It may be called by
+	// many at once. Set it before use.
+	Refused func()
+
 	open   bool
 	tokens atomic.Pointer[Tokens]
 	joined joined
@@ -331,6 +375,24 @@ func (a *Auth) Set(t *Tokens) (gone []Credential) {
 		}
 	}
 	return gone
+}
+
+// Add adds to the tokens of now what t allows more, but for those that Revoke took out,
+// and reports whether there was any.
+func (a *Auth) Add(t *Tokens) bool {
+	for {
+		before := a.tokens.Load()
+		if before == nil {
+			return false
+		}
+		after := before.with(t)
+		if after == before {
+			return false
+		}
+		if a.tokens.CompareAndSwap(before, after) {
+			return true
+		}
+	}
 }
 
 // Revoke takes tokens out until Set, and returns how many of them there were. Ask Valid
@@ -397,6 +459,19 @@ func (a *Auth) NamesWritten() []string {
 		return t.namesWritten()
 	}
 	return nil
+}
+
+// admit returns the credential of a token, whether it is one of ours, and whether it may
+// register a name.
+func (a *Auth) admit(token string, name originname.Name) (id Credential, known, allowed bool) {
+	for again := false; ; again = true {
+		id, known = a.known(token)
+		allowed = known && a.Valid(id, string(name))
+		if allowed || token == "" || again || a.Refused == nil {
+			return id, known, allowed
+		}
+		a.Refused()
+	}
 }
 
 // known returns the credential of a token, and whether it is one of ours.

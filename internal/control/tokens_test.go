@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
 	"github.com/amahi/spdy-proxy/internal/originname"
@@ -383,5 +384,53 @@ func TestRevoke(t *testing.T) {
 	}
 	if n := NoAuth().Revoke([]Credential{one}); n != 0 {
 		t.Errorf("where there are no tokens: got %d", n)
+	}
+}
+
+// What a file has more is added, what it has less is not taken, and what was revoked
+// stays out until Set.
+func TestAuthAdd(t *testing.T) {
+	by := func(s int64) string { return JoinBy(time.Now().Add(time.Duration(s) * time.Second)) }
+	for name, tt := range map[string]struct {
+		more       string
+		added      bool
+		token, may string // may register this name
+	}{
+		"nothing":             {more: "one film\ntwo @\n", token: "one", may: "film"},
+		"less":                {more: "two @\n", token: "one", may: "film"},
+		"a token":             {more: "one film\nthree wiki\n", added: true, token: "three", may: "wiki"},
+		"a token in less":     {more: "three wiki\n", added: true, token: "one", may: "film"},
+		"a name":              {more: "one film wiki\n", added: true, token: "one", may: "wiki"},
+		"another name":        {more: "one wiki\n", added: true, token: "one", may: "film"},
+		"any name":            {more: "one *\n", added: true, token: "one", may: "wiki"},
+		"a host":              {more: "one film.example.com\n", added: true, token: "one", may: "film.example.com"},
+		"a limit taken out":   {more: "late film\n", added: true, token: "late", may: "film"},
+		"a limit made longer": {more: "late film " + by(60) + "\n", added: true, token: "late", may: "film"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := NewAuth(tokens(t, "one film\ntwo @\nlate film "+by(-60)+"\ngone *\n"))
+			if auth.Revoke([]Credential{credentialOf("gone")}) != 1 {
+				t.Fatal("nothing was revoked")
+			}
+			if added := auth.Add(tokens(t, tt.more+"gone *\n")); added != tt.added {
+				t.Errorf("added: got %v, want %v", added, tt.added)
+			}
+			if !auth.Valid(credentialOf(tt.token), tt.may) {
+				t.Errorf("%s may not register %s", tt.token, tt.may)
+			}
+			if host := "film.example.com"; auth.Names(host) != (tt.may == host) {
+				t.Errorf("it has the name %s: %v", host, auth.Names(host))
+			}
+			if auth.Knows(credentialOf("gone")) {
+				t.Error("what was revoked is back")
+			}
+			auth.Set(tokens(t, "gone *\n"))
+			if !auth.Knows(credentialOf("gone")) || auth.Knows(credentialOf("one")) {
+				t.Error("Set does not replace all")
+			}
+		})
+	}
+	if new(Auth).Add(tokens(t, "one film\n")) {
+		t.Error("an Auth without tokens has some")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -94,8 +95,11 @@ type Proxy struct {
 	sessions sync.WaitGroup // one for each session's Serve, and for what a session begins
 
 	settling  sync.Mutex // one settleInvitations at a time
-	reloading sync.Mutex // one Reload at a time
+	reloading sync.Mutex // one Reload or addTokens at a time
 	reloads   reloads
+
+	// Guarded by reloading.
+	tokensAt fs.FileInfo // of the token file when it was read, nil where there was none
 }
 
 // New reads every file that cfg names and joins the parts. Its error is a
@@ -128,11 +132,12 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.NoAuth {
 		p.auth = control.NoAuth()
 	} else {
-		tokens, err := cfg.Tokens.Load()
+		tokens, err := p.readTokens()
 		if err != nil {
 			return nil, &ConfigError{err}
 		}
 		p.auth = control.NewAuth(tokens)
+		p.auth.Refused = p.addTokens
 	}
 	p.checks = front.NewChecks()
 	if cfg.Htpasswd != "" {

@@ -27,7 +27,7 @@ func (p *Proxy) Reload() {
 		kept(err)
 	}
 	if !p.cfg.NoAuth {
-		if tokens, err := p.cfg.Tokens.Load(); err != nil {
+		if tokens, err := p.readTokens(); err != nil {
 			ok = false
 			kept(err)
 		} else {
