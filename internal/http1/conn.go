@@ -119,8 +119,20 @@ func (c *conn) begin() bool {
 	return c.enter(phaseNew)
 }
 
-// handshake reports whether HTTP/1 is what was chosen.
+// handshake reports whether HTTP/1 is what was chosen. Who serves anything else has
+// the connection then.
 func (c *conn) handshake(tc *tls.Conn) bool {
+	here, next := c.choose(tc)
+	if next != nil {
+		next(tc)
+	}
+	return here
+}
+
+// choose does TLS's handshake. It returns whether HTTP/1 was chosen, or who serves it if
+// that is one of Server.Next; the http.Server behind has the connection already.
+func (c *conn) choose(tc *tls.Conn) (here bool, next func(*tls.Conn)) {
+	defer c.s.shook()
 	c.rwc.SetDeadline(time.Now().Add(cmp.Or(c.s.hs.ReadHeaderTimeout, headTime)))
 	if err := tc.HandshakeContext(c.base); err != nil {
 		if re, ok := errors.AsType[tls.RecordHeaderError](err); ok && re.Conn != nil && isToken(re.RecordHeader[:3]) {
@@ -129,23 +141,23 @@ func (c *conn) handshake(tc *tls.Conn) bool {
 			c.refuse(bad("this port speaks TLS: ask for https"))
 		}
 		c.s.logf("http1: TLS handshake with %s: %v", c.remote, err)
-		return false
+		return false, nil
 	}
 	c.rwc.SetDeadline(time.Time{})
 	state := tc.ConnectionState()
 	switch state.NegotiatedProtocol {
 	case "", "http/1.1", "http/1.0":
 		c.tls = &state
-		return c.s.http1()
+		return c.s.http1(), nil
 	}
-	switch next := c.s.Next[state.NegotiatedProtocol]; {
+	next = c.s.Next[state.NegotiatedProtocol]
+	switch {
 	case !c.s.remove(c):
-	case next != nil:
-		next(tc)
-	default:
+		return false, nil
+	case next == nil:
 		c.rest.hand(tc)
 	}
-	return false
+	return false, next
 }
 
 // enter begins a phase. It reports false if the connection has waited for too
@@ -185,7 +197,7 @@ func (c *conn) interrupted() phase {
 	return c.own.phase()
 }
 
-// look is called by the server's clock, for what takes too long.
+// look is called by the server's clock, for what takes too long, with Server.mu held.
 func (c *conn) look(tick uint32) {
 	st := state(c.state.Load())
 	age, s := st.age(tick), c.s
@@ -193,7 +205,7 @@ func (c *conn) look(tick uint32) {
 	switch p := st.phase(); {
 	case p == phaseNew && (age > s.headTicks || closing && age > s.newTicks),
 		p == phaseHead && age > s.headTicks,
-		(p == phaseIdle || p == phaseParked) && (age > s.idleTicks || closing):
+		(p == phaseIdle || p == phaseParked) && (age > s.idleTicks || closing && min(age, tick-s.stopTick) > s.graceTicks):
 		c.interrupt(st, phaseExpired)
 	case p == phaseIdle && age > 1:
 		c.interrupt(st, phaseParking)
@@ -254,11 +266,13 @@ func (c *conn) requests() (kept bool) {
 		if hijacked {
 			return true
 		}
-		if !keep || c.s.closing.Load() {
+		if !keep {
 			c.linger()
 			return false
 		}
-		c.enter(phaseIdle) // if the server stops from here on, look ends it
+		// The client was told that it may go on. If the server stops, it may once, or
+		// look ends the connection.
+		c.enter(phaseIdle)
 		c.s.note(c.rwc, http.StateIdle)
 	}
 }

@@ -435,7 +435,9 @@ func TestShutdown(t *testing.T) {
 				echo(w, r)
 			}, nil)
 			idle, busy, silent, half := b.dial(spdytest.PipeConfig{}), b.dial(spdytest.PipeConfig{}), b.dial(spdytest.PipeConfig{}), b.dial(spdytest.PipeConfig{})
+			again := b.dial(spdytest.PipeConfig{})
 			idle.send(next)
+			again.send(next)
 			busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
 			if parked {
 				time.Sleep(3 * tick)
@@ -446,11 +448,19 @@ func TestShutdown(t *testing.T) {
 			b.hs.RegisterOnShutdown(func() { hook = true })
 			go func() { stopped <- b.s.Shutdown(context.Background()) }() // ends as the test says
 			synctest.Wait()
-			idle.want("idle", ok+"closed")
+			idle.want("idle", ok+"open")
+			again.want("the one before the last", ok+"open")
+			again.send(next)
+			again.want("the last", ok+"closed")
 			silent.want("silent", "open")
 			half.send("\r\n")
 			half.want("a request that comes", ok+"closed")
-			time.Sleep(newGrace + 2*tick)
+			time.Sleep(Grace - tick)
+			idle.want("idle, for a moment", "open")
+			time.Sleep(2 * tick)
+			idle.want("idle, after it", "closed")
+			silent.want("silent", "open")
+			time.Sleep(newGrace)
 			silent.want("silent, after a while", "closed")
 			if err := <-b.end; !errors.Is(err, http.ErrServerClosed) {
 				t.Errorf("Serve: got %v", err)
@@ -469,41 +479,112 @@ func TestShutdown(t *testing.T) {
 			if !hook {
 				t.Error("what was registered for it was not called")
 			}
-			for _, cl := range []*client{idle, silent, half} {
+			for _, cl := range []*client{idle, again, silent, half} {
 				cl.Close()
 			}
 		})
 	}
 }
 
-// A response that had begun before Shutdown arrives, though its client has sent
-// another request behind, which is not served.
-func TestShutdownPipelined(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		release := make(chan struct{})
-		b := newBed(t, func(w http.ResponseWriter, r *http.Request) {
-			w.(http.Flusher).Flush()
-			<-release
-			echo(w, r)
-		}, nil)
-		cl := b.dial(spdytest.PipeConfig{Delay: time.Millisecond})
-		defer cl.Close()
-		cl.send(next)
-		time.Sleep(10 * time.Millisecond)
-		cl.send(next)
-		time.Sleep(10 * time.Millisecond)
-		stopped := make(chan error, 1)
-		go func() { stopped <- b.s.Shutdown(context.Background()) }() // ends with the request
-		synctest.Wait()
-		close(release)
-		time.Sleep(10 * time.Millisecond)
-		cl.want("the answer", ok+"closed")
-		cl.Close()
-		if err := <-stopped; err != nil {
-			t.Errorf("Shutdown: got %v", err)
-		}
-		b.close()
-	})
+// backlog is a listener of which the last Accept was under way when it was closed.
+type backlog struct {
+	*listener
+	last net.Conn
+}
+
+func (l *backlog) Accept() (net.Conn, error) {
+	conn, err := l.listener.Accept()
+	if err != nil && l.last != nil {
+		conn, l.last, err = l.last, nil, nil
+	}
+	return conn, err
+}
+
+// What was accepted is served, though the server has been told to stop meanwhile, and
+// waited for. After Close it is not.
+func TestShutdownServesWhatWasAccepted(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			b := newBed(t, echo, nil)
+			ours, theirs := spdytest.Pipe(spdytest.PipeConfig{})
+			cl := &client{Conn: ours, b: b}
+			go cl.read() // ends with the connection
+			served := make(chan error, 1)
+			go func() { served <- b.s.Serve(&backlog{newListener(), theirs}) }() // ends with Shutdown
+			synctest.Wait()
+			stopped, want := make(chan error, 1), ok+"closed"
+			if closed {
+				b.s.Close()
+				stopped <- nil
+				want = "closed"
+			} else {
+				go func() { stopped <- b.s.Shutdown(context.Background()) }() // ends with the connection
+				synctest.Wait()
+				select {
+				case <-stopped:
+					t.Error("Shutdown does not wait for it")
+				default:
+				}
+				cl.send(next)
+			}
+			cl.want("the last that was accepted", want)
+			cl.Close()
+			if err := <-stopped; err != nil {
+				t.Errorf("Shutdown: got %v", err)
+			}
+			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+				t.Errorf("Serve: got %v", err)
+			}
+			b.close()
+		})
+	}
+}
+
+// A response that had begun before Shutdown has promised that another request may come:
+// it is served, and is the last, whether it has come before or comes within Grace.
+func TestShutdownKeepsItsPromise(t *testing.T) {
+	for _, pipelined := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			release := make(chan struct{})
+			b := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+				w.(http.Flusher).Flush()
+				<-release
+				echo(w, r)
+			}, nil)
+			cl, leaves := b.dial(spdytest.PipeConfig{Delay: time.Millisecond}), b.dial(spdytest.PipeConfig{Delay: time.Millisecond})
+			defer cl.Close()
+			defer leaves.Close()
+			cl.send(next)
+			leaves.send(next)
+			time.Sleep(10 * time.Millisecond)
+			if pipelined {
+				cl.send(next)
+				time.Sleep(10 * time.Millisecond)
+			}
+			stopped := make(chan error, 1)
+			go func() { stopped <- b.s.Shutdown(context.Background()) }() // ends with the requests
+			time.Sleep(2 * Grace)
+			close(release)
+			time.Sleep(10 * time.Millisecond)
+			leaves.want("who leaves", ok+"open")
+			if pipelined {
+				cl.want("both answers", ok+ok+"closed")
+			} else {
+				cl.want("the answer", ok+"open")
+				time.Sleep(Grace / 2)
+				cl.send(next)
+				time.Sleep(10 * time.Millisecond)
+				cl.want("the last answer", ok+"closed")
+			}
+			time.Sleep(Grace + 2*tick)
+			leaves.want("who leaves", "closed")
+			cl.Close()
+			if err := <-stopped; err != nil {
+				t.Errorf("Shutdown: got %v", err)
+			}
+			b.close()
+		})
+	}
 }
 
 // Shutdown ends with its context, and Close ends all.

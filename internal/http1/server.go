@@ -42,6 +42,10 @@ const (
 	// server stops: its request may be under way.
 	newGrace = 5 * time.Second
 
+	// Grace is how long Shutdown lets the next request come on connections that have
+	// brought one, and TLS's handshakes end: what is under way is not refused.
+	Grace = 500 * time.Millisecond
+
 	// What zero means in http.Server.
 	headTime           = 10 * time.Second // for TLS's handshake, too
 	idleTime           = 2 * time.Minute
@@ -70,6 +74,7 @@ type Server struct {
 	start                          sync.Once
 	tick                           time.Duration
 	headTicks, idleTicks, newTicks uint32
+	graceTicks                     uint32
 
 	ticks   atomic.Uint32          // of the clock
 	date    atomic.Pointer[string] // for a response, at the last tick
@@ -77,11 +82,15 @@ type Server struct {
 
 	mu sync.Mutex
 	// Guarded by mu, which is held while a connection is looked at.
-	conns     map[*conn]struct{}
-	listeners map[net.Listener]struct{}
-	clock     *time.Timer
-	running   bool          // clock is
-	gone      chan struct{} // closed when there is no connection; nil: nobody waits
+	conns      map[*conn]struct{}
+	listeners  map[net.Listener]struct{} // from which may come a connection yet
+	handshakes int                       // of TLS, under way
+	closed     bool                      // by Close: no connection is taken
+	stopTick   uint32                    // of closing
+	clock      *time.Timer
+	running    bool          // clock is
+	shaken     chan struct{} // closed when no listener and no handshake is left; nil: nobody waits
+	gone       chan struct{} // closed when no listener and no connection is left; nil: nobody waits
 }
 
 // New returns a server in front of s, which is not to be served by itself. Of s,
@@ -141,6 +150,7 @@ func (s *Server) serve(ln net.Listener, config *tls.Config, rest *others) error 
 		if err != nil {
 			s.mu.Lock()
 			delete(s.listeners, ln)
+			s.tellLocked()
 			s.mu.Unlock()
 			if s.closing.Load() {
 				return http.ErrServerClosed
@@ -165,21 +175,24 @@ func (s *Server) setLimits() {
 	idle := cmp.Or(s.hs.IdleTimeout, idleTime)
 	s.tick = min(max(min(head, idle)/8, minTick), maxTick)
 	in := func(d time.Duration) uint32 { return uint32((d + s.tick - 1) / s.tick) }
-	s.headTicks, s.idleTicks, s.newTicks = in(head), in(idle), in(newGrace)
+	s.headTicks, s.idleTicks, s.newTicks, s.graceTicks = in(head), in(idle), in(newGrace), in(Grace)
 }
 
 func (s *Server) maxHeaderBytes() int { return cmp.Or(s.hs.MaxHeaderBytes, http.DefaultMaxHeaderBytes) }
 
 func (s *Server) maxHeaderLines() int { return cmp.Or(s.hs.MaxHeaderValueCount, defaultHeaderLines) }
 
-// add takes c in, if the server does not stop.
+// add takes c in, until Close: one that was accepted is served, though the server stops.
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing.Load() {
+	if s.closed {
 		return false
 	}
 	s.conns[c] = struct{}{}
+	if _, ok := c.rwc.(*tls.Conn); ok {
+		s.handshakes++
+	}
 	if !s.running {
 		s.running = true
 		s.setDate()
@@ -200,11 +213,29 @@ func (s *Server) remove(c *conn) bool {
 		return false
 	}
 	delete(s.conns, c)
-	if len(s.conns) == 0 && s.gone != nil {
+	s.tellLocked()
+	return true
+}
+
+// shook is called once for each of TLS's handshakes, when whoever serves the connection
+// has it.
+func (s *Server) shook() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handshakes--
+	s.tellLocked()
+}
+
+// tellLocked tells those who wait for what is the case by now.
+func (s *Server) tellLocked() {
+	if s.shaken != nil && len(s.listeners) == 0 && s.handshakes == 0 {
+		close(s.shaken)
+		s.shaken = nil
+	}
+	if s.gone != nil && len(s.listeners) == 0 && len(s.conns) == 0 {
 		close(s.gone)
 		s.gone = nil
 	}
-	return true
 }
 
 // look is the clock, which runs while there are connections.
@@ -226,25 +257,25 @@ func (s *Server) setDate() {
 	s.date.Store(&now)
 }
 
-// Shutdown stops in good order: it takes no connection any more, closes those that
-// wait for a request, and returns when all others have ended, too. When ctx ends
-// before, it returns ctx's error. Hijacked connections are not waited for.
+// Shutdown stops in good order: it takes no connection any more, closes those on which
+// no request comes within Grace, and returns when all others have ended, too. When ctx
+// ends before, it returns ctx's error. Hijacked connections are not waited for. What the
+// http.Server behind serves is told when no handshake is under way any more, or after
+// Grace: it would close connections that come then. Call it once.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.stop()
+	s.stop(false)
+	shaken, gone := make(chan struct{}), make(chan struct{})
 	s.mu.Lock()
-	for c := range s.conns {
-		c.look(s.ticks.Load())
-	}
-	gone := s.gone
-	if gone == nil {
-		gone = make(chan struct{})
-		s.gone = gone
-		if len(s.conns) == 0 {
-			close(gone)
-			s.gone = nil
-		}
-	}
+	s.shaken, s.gone = shaken, gone
+	s.tellLocked()
 	s.mu.Unlock()
+	grace := time.NewTimer(Grace)
+	defer grace.Stop()
+	select {
+	case <-shaken:
+	case <-grace.C:
+	case <-ctx.Done():
+	}
 	err := s.hs.Shutdown(ctx)
 	select {
 	case <-gone:
@@ -256,7 +287,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close closes all connections at once.
 func (s *Server) Close() error {
-	s.stop()
+	s.stop(true)
 	s.mu.Lock()
 	for c := range s.conns {
 		c.cut()
@@ -265,11 +296,15 @@ func (s *Server) Close() error {
 	return s.hs.Close()
 }
 
-// stop has nothing new begin.
-func (s *Server) stop() {
+// stop has the listeners closed.
+func (s *Server) stop(closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closing.Store(true)
+	s.closed = s.closed || closed
+	if !s.closing.Load() {
+		s.stopTick = s.ticks.Load()
+		s.closing.Store(true)
+	}
 	for ln := range s.listeners {
 		ln.Close()
 	}

@@ -15,7 +15,9 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/amahi/spdy/spdytest"
@@ -91,6 +93,60 @@ func TestTLS(t *testing.T) {
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Errorf("ServeTLS: %v", err)
+	}
+}
+
+// A handshake that is under way when the server is told to stop leads to a request that
+// is served, whatever TLS chooses. One that takes long holds up nothing else.
+func TestShutdownDuringHandshake(t *testing.T) {
+	keyPair, cert := selfSigned(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	for proto, want := range map[string]string{"h2": "HTTP/2.0", "http/1.1": "HTTP/1.1"} {
+		bubble(t, func(t *testing.T) {
+			s := New(&http.Server{
+				Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }),
+				TLSConfig: &tls.Config{Certificates: []tls.Certificate{keyPair}, NextProtos: []string{"h2", "http/1.1"}},
+				ErrorLog:  log.New(io.Discard, "", 0),
+			})
+			ln := newListener()
+			served := make(chan error, 1)
+			go func() { served <- s.ServeTLS(ln) }() // ends with Shutdown
+			ours, theirs := spdytest.Pipe(spdytest.PipeConfig{})
+			ln.conns <- theirs
+			silent, theirs := spdytest.Pipe(spdytest.PipeConfig{})
+			defer silent.Close()
+			ln.conns <- theirs
+			synctest.Wait()
+			stopped := make(chan error, 1)
+			go func() { stopped <- s.Shutdown(context.Background()) }() // ends with the connections
+			time.Sleep(Grace / 2)
+			tr := &http.Transport{ForceAttemptHTTP2: proto == "h2", DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				conn := tls.Client(ours, &tls.Config{RootCAs: roots, ServerName: "a", NextProtos: []string{proto}})
+				return conn, conn.HandshakeContext(ctx)
+			}}
+			defer tr.CloseIdleConnections()
+			res, err := tr.RoundTrip(must(http.NewRequest("GET", "https://a/", nil)))
+			if err != nil {
+				t.Fatalf("%s: %v", proto, err)
+			}
+			if body, err := io.ReadAll(res.Body); err != nil || string(body) != want {
+				t.Errorf("%s: got %q, %v; want %q", proto, body, err, want)
+			}
+			res.Body.Close()
+			var told atomic.Bool
+			s.hs.RegisterOnShutdown(func() { told.Store(true) })
+			time.Sleep(Grace)
+			if !told.Load() {
+				t.Errorf("%s: the server behind is not told to stop", proto)
+			}
+			if err := <-stopped; err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+				t.Errorf("ServeTLS: %v", err)
+			}
+		})
 	}
 }
 
