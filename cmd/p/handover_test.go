@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 	"github.com/amahi/spdy-proxy/internal/upgrade/upgradetest"
 )
 
@@ -43,6 +45,7 @@ type world struct {
 	env     []string
 	front   string
 	control string
+	origins testlog.Buffer // what its Cs say
 }
 
 // startWorld starts p with args, and a C that serves h. wrap, if not nil, makes
@@ -112,7 +115,7 @@ func (w *world) handOver(n int) {
 func (w *world) connect(h http.Handler) {
 	w.t.Helper()
 	a, err := agent.New(agent.Config{
-		Proxies: []string{w.control}, Handler: h, Drain: time.Second,
+		Proxies: []string{w.control}, Handler: h, Drain: time.Second, Logger: slog.New(slog.NewTextHandler(&w.origins, nil)),
 		Load: func() (agent.Identity, error) {
 			conf, err := control.ClientTLS{CAFile: w.Path("ca.pem"), ServerName: "localhost"}.Load()
 			return agent.Identity{Token: "sesame", TLS: conf}, err
@@ -192,14 +195,12 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Nobody sees that P was replaced, by a file that lies in the place of its own by
-// now, again and again: not who asks on a connection that stays, nor by one for
-// each request, nor who is in the middle of a download.
-func TestHandOver(t *testing.T) {
-	o := &origin{end: make(chan struct{})}
-	w := startWorld(t, o, nil)
-	stop := make(chan struct{})
-	var asked atomic.Int64
+// visit has four visitors come, two of whom stay on a connection for as long as it lasts,
+// until leave is called, which waits for them. asked counts their requests; one that fails
+// is an error of the test.
+func (w *world) visit() (asked *atomic.Int64, leave func()) {
+	t, stop := w.t, make(chan struct{})
+	asked = new(atomic.Int64)
 	var visitors sync.WaitGroup
 	for i := range 4 {
 		// Ends when stop is closed; waited for below.
@@ -225,6 +226,16 @@ func TestHandOver(t *testing.T) {
 			}
 		})
 	}
+	return asked, func() { close(stop); visitors.Wait() }
+}
+
+// Nobody sees that P was replaced, by a file that lies in the place of its own by
+// now, again and again: not who asks on a connection that stays, nor by one for
+// each request, nor who is in the middle of a download.
+func TestHandOver(t *testing.T) {
+	o := &origin{end: make(chan struct{})}
+	w := startWorld(t, o, nil)
+	asked, leave := w.visit()
 	upgradetest.WaitFor(t, "requests", func() bool { return asked.Load() > 20 })
 	if w.InFile() != w.PID() {
 		t.Errorf("the pid file has %d, want %d", w.InFile(), w.PID())
@@ -251,8 +262,7 @@ func TestHandOver(t *testing.T) {
 			t.Errorf("a download: %v", err)
 		}
 	}
-	close(stop)
-	visitors.Wait()
+	leave()
 	if err := <-w.Ended; err != nil {
 		t.Errorf("the first process ended with %v, want status 0", err)
 	}

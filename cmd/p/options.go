@@ -113,7 +113,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		defer b.Close()
 	}
 	cfg.Cluster = clustered
-	cfg.Inherited, cfg.Started = life.Listener, life.Started
+	cfg.Inherited, cfg.Kept, cfg.Started = life.Listener, life.Kept, life.Started
 	px, err = proxy.New(cfg)
 	if err == nil {
 		err = px.Listen()

@@ -183,6 +183,65 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
+// Who restarts a P whose ports systemd has, one that has taken over, too, sees nobody
+// refused: who comes while it stops is the next one's, visitors and Cs alike.
+func TestRestartBehindSockets(t *testing.T) {
+	var sockets []*os.File // systemd's
+	for range 2 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		f, err := ln.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		sockets = append(sockets, f)
+	}
+	start := func(w *world, args []string) *exec.Cmd {
+		w.env = []string{"LISTEN_FDS=2", "LISTEN_FDNAMES=front:control"}
+		cmd := exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, w.program}, args...)...)
+		cmd.ExtraFiles = sockets
+		return cmd
+	}
+	o := &origin{end: make(chan struct{})}
+	var args []string
+	w := startWorld(t, o, func(w *world, a []string) *exec.Cmd { args = a; return start(w, a) })
+	asked, leave := w.visit()
+	w.handOver(1)
+	if err := <-w.Ended; err != nil {
+		t.Errorf("the first process ended with %v", err)
+	}
+	download := make(chan error, 1)
+	// Ends with the stream; waited for below.
+	go func() { download <- (&client{addr: w.front}).get("/stream", "begin end") }()
+	upgradetest.WaitFor(t, "a download", func() bool { return o.streams.Load() == 1 })
+	w.Signal(w.PID(), syscall.SIGTERM)
+	w.wait("p is stopping", 2)
+	w.connect(o) // comes while it stops
+	close(o.end)
+	if err := <-download; err != nil {
+		t.Error(err)
+	}
+	upgradetest.WaitFor(t, "the end of the pid file", func() bool { return w.InFile() == 0 })
+
+	next := start(w, args)
+	next.Env = append(append(os.Environ(), "TEST_IS_P=1"), w.env...)
+	if err := next.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer next.Wait()
+	defer next.Process.Kill()
+	before := asked.Load()
+	upgradetest.WaitFor(t, "requests", func() bool { return asked.Load() > before+50 })
+	leave()
+	if n := w.origins.Count("503"); n != 0 {
+		t.Errorf("Cs were refused %d times:\n%s", n, &w.origins)
+	}
+}
+
 // A socket of a name that there is not, or twice, is said in one line.
 func TestBadSockets(t *testing.T) {
 	exe, err := os.Executable()

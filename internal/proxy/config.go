@@ -74,6 +74,9 @@ type Config struct {
 	// Inherited returns a port by its name that the process was started with, nil
 	// if there is none. Nil: there is none.
 	Inherited func(name string) (net.Listener, error)
+	// Kept reports whether somebody else listens on that port, too, such as systemd:
+	// when P stops, it leaves those who come to them. Nil: nobody does.
+	Kept func(name string) bool
 	// Started, if set, is called when P takes Cs, and P takes visitors when it has
 	// returned. It must return soon after ctx ends.
 	Started func(ctx context.Context) error
@@ -124,6 +127,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Inherited == nil {
 		c.Inherited = func(string) (net.Listener, error) { return nil, nil }
+	}
+	if c.Kept == nil {
+		c.Kept = func(string) bool { return false }
 	}
 	if c.Started == nil {
 		c.Started = func(context.Context) error { return nil }

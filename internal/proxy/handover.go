@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/http1"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -23,9 +24,11 @@ const (
 	// less: a connection on which a request may be under way is not to be closed.
 	lingerTime = 3 * time.Second
 
-	// goAwayTime is how long P then takes new requests from connections that are
-	// told of the end: those that had not heard of it.
-	goAwayTime = time.Second
+	// goAwayTime is how long a P that stops takes new requests from connections that
+	// it has: those that have not heard of it, which h2 and SPDY are told within
+	// http1.Grace. A connection by which nothing was asked until then is closed: who
+	// has it finds that out, and asks again by another.
+	goAwayTime = http1.Grace + time.Second
 )
 
 // Ports are the names of the ports that there may be, which are their flags', too.
@@ -105,7 +108,6 @@ func (p *Proxy) linger(ctx context.Context, both map[*origin.Member]bool) {
 	maps.Copy(both, p.origins.Ask(limited, true, control.AskAgain))
 	p.origins.Dismiss(both)
 	<-limited.Done()
-	p.frontLn.dropSilent()
 }
 
 // dropSilent closes the connections by which nothing was asked yet.

@@ -59,6 +59,37 @@ func inherit(x *p, ports map[string]net.Listener) *successor {
 	return s
 }
 
+// askOnAndOn has four visitors ask x, and whoever comes after it, until leave is called,
+// which waits for them. asked counts their requests; one that fails is an error of the
+// test.
+func askOnAndOn(t *testing.T, x *p, rt http.RoundTripper) (asked *atomic.Int64, leave func()) {
+	stop := make(chan struct{})
+	asked = new(atomic.Int64)
+	var visitors sync.WaitGroup
+	for range 4 {
+		// Ends when stop is closed; leave waits for it.
+		visitors.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+				}
+				a := fetch(deadline(t), rt, "POST", x.url("/a"), bytes.NewReader(pattern(1000)), nil)
+				if _, session := rt.(*spdy.Session); session && spdy.Retryable(a.err) {
+					return
+				}
+				if a.err != nil || a.status != 200 || string(a.body) != "c POST /a 1000" {
+					t.Errorf("request %d: %v", asked.Load(), a)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	return asked, func() { close(stop); visitors.Wait() }
+}
+
 // Another P takes over, and no request fails, on whatever connection it comes,
 // though it is a POST, which the client sends again in h2 alone, where it is told
 // that its request crossed the goodbye and was not touched. Who has a SPDY session
@@ -66,30 +97,7 @@ func inherit(x *p, ports map[string]net.Listener) *successor {
 func TestHandOver(t *testing.T) {
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
 		y := startC(t, x, hello("c"), nil)
-		stop := make(chan struct{})
-		var asked atomic.Int64
-		var visitors sync.WaitGroup
-		for range 4 {
-			// Ends when stop is closed; waited for below.
-			visitors.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					case <-time.After(time.Millisecond):
-					}
-					a := fetch(deadline(t), rt, "POST", x.url("/a"), bytes.NewReader(pattern(1000)), nil)
-					if _, session := rt.(*spdy.Session); session && spdy.Retryable(a.err) {
-						return
-					}
-					if a.err != nil || a.status != 200 || string(a.body) != "c POST /a 1000" {
-						t.Errorf("request %d: %v", asked.Load(), a)
-						return
-					}
-					asked.Add(1)
-				}
-			})
-		}
+		asked, leave := askOnAndOn(t, x, rt)
 		waitFor(t, "requests", func() bool { return asked.Load() > 20 })
 		var next *successor
 		if err := x.HandOver(t.Context(), func(ports map[string]net.Listener) (proxy.Successor, error) {
@@ -110,8 +118,7 @@ func TestHandOver(t *testing.T) {
 			before := asked.Load()
 			waitFor(t, "more requests", func() bool { return asked.Load() > before+20 })
 		}
-		close(stop)
-		visitors.Wait()
+		leave()
 		if x.cfg.TLS {
 			rt = dialSPDY(t, next.p, "spdy/3.1")
 		}

@@ -5,10 +5,10 @@
 // of each request; Cs by the control port, where package control lets them in
 // and package origin keeps their sessions; the operator by the admin port.
 //
-// Stopping has an order: not ready, the front port takes nothing more, requests
-// end, GOAWAY to the origins, and the admin port last, so that the end can be
-// watched. It has a limit too, and a second request to stop ends everything at
-// once.
+// Stopping has an order: not ready, the front port takes nothing more, what comes
+// for a moment by connections that it has taken is served, requests end, GOAWAY to
+// the origins, and the admin port last, so that the end can be watched. It has a
+// limit too, and a second request to stop ends everything at once.
 package proxy
 
 import (
@@ -409,24 +409,37 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	} else {
 		p.log.Info("p is stopping")
 	}
+	// No new connection of either kind. Who comes to a port that others have, too, is
+	// not taken, and waits for them; at the control port anybody else gets 503.
+	if p.cfg.Kept("control") {
+		p.controlLn.pause()
+	}
+	p.control.Stop()
+	p.handler.Leave()
 	var closing sync.WaitGroup
+	// Those who ask before they hear of the end are served.
+	told, heard := context.WithTimeout(limit, goAwayTime)
+	defer heard()
+	// Ends within limit; waited for below.
+	closing.Go(func() { p.front.Shutdown(limit); heard() })
+	if p.http != nil {
+		// Nothing takes long there. Ends within goAwayTime; waited for below.
+		closing.Go(func() {
+			soon, cancel := context.WithTimeout(limit, goAwayTime)
+			defer cancel()
+			p.http.Shutdown(soon)
+			p.http.Close()
+		})
+	}
 	if p.leaving.Load() {
-		// Those who ask before they hear of the end are served.
-		told, cancel := context.WithTimeout(limit, goAwayTime)
-		closing.Go(func() { p.front.Shutdown(limit); cancel() }) // as below
 		// What the CA is asked for already. Ends within limit; waited for below.
 		closing.Go(func() { p.certs.Finish(limit) })
-		<-told.Done()
 	}
-	// No new connection of either kind; who comes by one that is open gets 503.
-	p.control.Stop()
+	<-told.Done()
+	p.frontLn.dropSilent()
+	// Who has waited for an origin until now, or its turn, gets 503.
 	p.origins.Stop()
 	p.handler.Stop()
-	// Ends within limit; waited for below.
-	closing.Go(func() { p.front.Shutdown(limit) })
-	if p.http != nil {
-		p.http.Close() // nothing takes long there
-	}
 	if err := p.handler.Shutdown(limit); err != nil {
 		p.log.Warn("open requests were cut off", "limit", drain.Round(time.Millisecond))
 	}

@@ -1,13 +1,19 @@
 package proxy_test
 
 import (
+	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/amahi/spdy"
+
 	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/http1"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
 
@@ -81,6 +87,109 @@ func TestStop(t *testing.T) {
 		if _, err := net.Dial("tcp", x.AdminAddr().String()); err == nil {
 			t.Error("the admin port still answers")
 		}
+	})
+}
+
+// What comes by a connection that P has taken is served for a moment after it was told to
+// stop, and is the last there. Who has asked for nothing until then is not answered.
+func TestStopServesWhatIsOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *files) {
+		x := startP(t, f, nil)
+		startC(t, x, hello("c"), nil)
+		dial := func() net.Conn {
+			conn, err := f.dial(deadline(t), "tcp", x.FrontAddr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			return conn
+		}
+		ask := func(what string, conn net.Conn, last bool) {
+			t.Helper()
+			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+				return
+			}
+			if body, err := io.ReadAll(res.Body); res.StatusCode != 200 || res.Close != last {
+				t.Errorf("%s: got %d %q, %v, the last: %v; want 200, the last: %v", what, res.StatusCode, body, err, res.Close, last)
+			}
+		}
+		kept, fresh, silent := dial(), dial(), dial()
+		ask("before", kept, false)
+		synctest.Wait()
+		x.cancel()
+		synctest.Wait()
+		if _, err := f.dial(deadline(t), "tcp", x.FrontAddr().String()); err == nil {
+			t.Error("the front port takes another connection")
+		}
+		time.Sleep(http1.Grace / 2)
+		ask("a connection that is kept", kept, true)
+		ask("a connection that is fresh", fresh, true)
+		start := time.Now()
+		if n, err := silent.Read(make([]byte, 1)); n > 0 || err == nil {
+			t.Error("a visitor that asks for nothing is answered")
+		}
+		x.wait()
+		if d := time.Since(start); d > 2*time.Second {
+			t.Errorf("a visitor that asks for nothing holds P up for %v", d)
+		}
+	})
+}
+
+// A P that is started again behind sockets that somebody else keeps, as systemd does,
+// refuses nobody, neither a visitor nor a C: who comes when it stops is the next one's.
+func TestRestartBehindSockets(t *testing.T) {
+	var sockets map[string]*net.TCPListener
+	inherited := func(name string) (net.Listener, error) {
+		if sockets[name] == nil {
+			return nil, nil
+		}
+		f, err := sockets[name].File()
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return net.FileListener(f)
+	}
+	everyClient(t, func(c *proxy.Config) {
+		sockets = map[string]*net.TCPListener{}
+		for _, name := range []string{"front", "control"} {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { ln.Close() })
+			sockets[name] = ln.(*net.TCPListener)
+		}
+		c.Inherited, c.Kept = inherited, func(name string) bool { return sockets[name] != nil }
+	}, func(t *testing.T, x *p, rt http.RoundTripper) {
+		y := startC(t, x, hello("c"), nil)
+		asked, leave := askOnAndOn(t, x, rt)
+		waitFor(t, "requests", func() bool { return asked.Load() > 20 })
+		x.cancel()
+		x.log.wait("p is stopping", 1)
+		other := launchC(t, x, hello("c"), nil)
+		x.wait()
+		next := startP(t, x.files, func(c *proxy.Config) {
+			logger := c.Logger
+			*c = x.cfg
+			c.Logger = logger
+		})
+		y.log.wait("msg=connected", 2)
+		other.log.wait("msg=connected", 1)
+		for _, c := range []*c{y, other} {
+			if n := c.log.count("503"); n != 0 {
+				t.Errorf("a C was refused %d times", n)
+			}
+		}
+		if _, session := rt.(*spdy.Session); !session {
+			before := asked.Load()
+			waitFor(t, "more requests", func() bool { return asked.Load() > before+20 })
+		}
+		leave()
+		want(t, "a new connection", next.get("/b"), 200, "c GET /b")
 	})
 }
 

@@ -24,6 +24,7 @@ type Handover struct {
 	// State is for Inherited.State.
 	State string
 
+	kept    []string      // Inherited.Kept
 	timeout time.Duration // for tests; zero: readyTimeout
 }
 
@@ -83,7 +84,7 @@ func (h Handover) Start(ctx context.Context) (_ *Successor, err error) {
 	s.cmd.Args = os.Args
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	s.cmd.ExtraFiles = files
-	s.cmd.Env = append(os.Environ(), envHandover+"="+strings.Join(names, ":"), envState+"="+h.State)
+	s.cmd.Env = append(os.Environ(), envHandover+"="+strings.Join(names, ":"), envState+"="+h.State, envNames+"="+strings.Join(h.kept, ":"))
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("the new process cannot be started: %w", err)
 	}

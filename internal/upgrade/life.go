@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -71,6 +72,10 @@ func Begin(o Options) (*Life, error) {
 // Listener returns a socket that the process was started with, nil if there is
 // none of that name.
 func (l *Life) Listener(name string) (net.Listener, error) { return l.inherited.Listener(name) }
+
+// Kept reports whether systemd has the socket of that name, too, and listens on when
+// this process ends.
+func (l *Life) Kept(name string) bool { return slices.Contains(l.inherited.Kept, name) }
 
 // TakesOver reports whether another process hands its work over to this one.
 func (l *Life) TakesOver() bool { return l.inherited.TakesOver() }
@@ -166,6 +171,7 @@ func (l *Life) Start(ctx context.Context, h Handover) (*Successor, error) {
 	l.mu.Lock()
 	reloads := l.reloads
 	l.mu.Unlock()
+	h.kept = l.inherited.Kept
 	s, err := h.Start(ctx)
 	if err != nil {
 		return nil, err

@@ -30,19 +30,24 @@ const (
 	envHandover = "SPDY_PROXY_HANDOVER"
 	// envState is what the process before wants this one to know.
 	envState = "SPDY_PROXY_HANDOVER_STATE"
+	// envNames is systemd's: the names of its sockets. A successor is told of them,
+	// too.
+	envNames = "LISTEN_FDNAMES"
 
 	firstFile = 3
 )
 
 // envSystemd is sd_listen_fds(3)'s and sd_watchdog_enabled(3)'s, but for what a
 // successor needs, too.
-var envSystemd = []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"}
+var envSystemd = []string{"LISTEN_PID", "LISTEN_FDS", envNames, "WATCHDOG_PID"}
 
 // Inherited is what a process was started with by systemd or by the process whose
 // work it takes over. A nil one is a process that was started with nothing.
 type Inherited struct {
 	// State is Handover.State of the process before.
 	State string
+	// Kept are the names of the sockets that systemd has, too.
+	Kept []string
 
 	ports    map[string]*os.File // by name; those that were not taken yet
 	from, to *os.File            // the process before; nil if there is none
@@ -55,7 +60,7 @@ type Inherited struct {
 func Inherit(names ...string) (*Inherited, error) {
 	handover, ours := os.LookupEnv(envHandover)
 	in := &Inherited{State: os.Getenv(envState), ports: make(map[string]*os.File)}
-	pid, fds, given := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
+	pid, fds, given := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv(envNames)
 	if watched := os.Getenv("WATCHDOG_PID"); !ours && watched != "" && watched != strconv.Itoa(os.Getpid()) {
 		os.Unsetenv("WATCHDOG_USEC") // of another process, which has started this one
 	}
@@ -72,6 +77,7 @@ func Inherit(names ...string) (*Inherited, error) {
 				return nil, fmt.Errorf("%s is set, but no process hands over to this one: unset it", envHandover)
 			}
 		}
+		in.Kept = split(given)
 		return in, nil
 	}
 	if pid != strconv.Itoa(os.Getpid()) {
@@ -96,6 +102,7 @@ func Inherit(names ...string) (*Inherited, error) {
 		if in.ports[name] = file(firstFile+i, name); in.ports[name] == nil {
 			return nil, fmt.Errorf("LISTEN_FDS=%s is set, but descriptor %d is not open: unset it", fds, firstFile+i)
 		}
+		in.Kept = append(in.Kept, name)
 	}
 	return in, nil
 }
