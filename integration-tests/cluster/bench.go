@@ -31,6 +31,12 @@ const (
 	atOnce      = 64
 	bulkSize    = 512 << 20
 	longSize    = 64 << 20
+
+	// Of one core, with one each; and what is asked of those.
+	ownCores = 0.2
+	ownGets  = 2048
+	partSize = 256 << 20
+
 	manyOrigins = 10_000
 )
 
@@ -40,7 +46,7 @@ type measurement struct {
 	do   func(ctx context.Context, o *options, dir string, out io.Writer) error
 }
 
-var measurements = []measurement{{"hop", benchHop}, {"five", benchFive}, {"many", benchMany}}
+var measurements = []measurement{{"hop", benchHop}, {"own", benchOwn}, {"five", benchFive}, {"many", benchMany}}
 
 // bench measures what a hop costs, and what many origins do, and writes it as a page.
 func bench(ctx context.Context, o *options, dir string, out io.Writer) error {
@@ -110,30 +116,22 @@ func startWorld(ctx context.Context, o *options, dir string) (*world, error) {
 	return w, nil
 }
 
-// benchHop asks for the same by the node that has the origin, and by another.
-func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error {
+// hopWorld starts two nodes, of which the first has a c with files of all sizes.
+func hopWorld(ctx context.Context, o *options, dir string) (*world, error) {
 	two := *o
 	two.nodes, two.origins, two.spread = 2, 0, 1
 	w, err := startWorld(ctx, &two, dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer w.close()
 	w.cs[1].Stop() // the other one is the first node's
 	root := filepath.Join(dir, "root")
-	if err := os.WriteFile(filepath.Join(root, "small"), make([]byte, smallSize), 0o644); err != nil {
-		return err
-	}
-	for name, size := range map[string]int64{"bulk": bulkSize, "long": longSize} {
+	for name, size := range map[string]int64{"small": smallSize, "part": partSize, "bulk": bulkSize, "long": longSize} {
 		if err := errors.Join(os.WriteFile(filepath.Join(root, name), nil, 0o644), os.Truncate(filepath.Join(root, name), size)); err != nil {
-			return err
+			w.close()
+			return nil, err
 		}
 	}
-	away, stop, err := w.farC(ctx, root)
-	if err != nil {
-		return err
-	}
-	defer stop()
 	if err := until(ctx, comeback, func() error {
 		_, there, err := w.nodes[0].others(ctx)
 		if err == nil && there > 0 {
@@ -141,22 +139,81 @@ func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error 
 		}
 		return err
 	}); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// hopRow is what is asked for without a hop and with one.
+type hopRow struct {
+	what, path, unit string
+	origin           string
+	requests, conns  int
+	per              float64 // CPU is for so many requests
+	cpu              string  // its unit
+	scale            time.Duration
+}
+
+// download is a row of one file of size bytes.
+func download(what, path, origin string, size int64) hopRow {
+	return hopRow{what, path, "MB/s", origin, 1, 1, float64(size) / (1 << 30), "ms/GiB", time.Millisecond}
+}
+
+// gets is a row of many small files.
+func gets(requests int) hopRow {
+	return hopRow{fmt.Sprintf("GET of 1 KiB, %d at once", atOnce), "small", "/s", fileOrigin, requests, atOnce, 1, "us", time.Microsecond}
+}
+
+// benchHop asks for the same by the node that has the origin, and by another.
+func benchHop(ctx context.Context, o *options, dir string, out io.Writer) error {
+	w, err := hopWorld(ctx, o, dir)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "## A hop\n\nMedians of %d rounds in turn. \"P1\" is the node that the visitor asks, \"P2\" the one that C is connected to; without a hop they are one. All of them and the load share the cores, so where nothing else bounds it the rate falls as the CPU of all rises.\n\n", benchRounds)
+	defer w.close()
+	away, stop, err := w.farC(ctx, filepath.Join(dir, "root"))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	fmt.Fprintf(out, "## A hop\n\nMedians of %d rounds in turn. \"P1\" is the node that the visitor asks, \"P2\" the one that C is connected to; without a hop they are one. All of them and the load share the cores, so where nothing else bounds it the rate falls as the CPU of all rises: it says what a hop costs in all, not what a visitor of nodes on machines of their own sees.\n\n", benchRounds)
+	return w.compare(ctx, away, out, gets(smallGets), download("one download of 64 MiB, C's line: 50 MB/s, 50 ms", "long", farOrigin, longSize), download("one download of 512 MiB", "bulk", fileOrigin, bulkSize))
+}
+
+// benchOwn is benchHop where no process can take CPU from another: as if each were on a
+// machine of its own.
+func benchOwn(ctx context.Context, o *options, dir string, out io.Writer) error {
+	fmt.Fprintf(out, "## A hop between machines of their own\n\n")
+	shares, err := process.NewShares()
+	if err == nil && runtime.NumCPU() < 2 {
+		err = errors.New("this takes two cores")
+	}
+	if err != nil {
+		fmt.Fprintf(out, "Not measured: %v.\n\n", err)
+		return nil
+	}
+	defer shares.Close()
+	single := *o
+	single.before = []string{"env", "GOMAXPROCS=1"}
+	w, err := hopWorld(ctx, &single, dir)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	for _, pid := range []int{w.nodes[0].now.PID(), w.nodes[1].now.PID(), w.cs[0].PID(), os.Getpid()} {
+		if err := shares.Limit(pid, ownCores); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out, "As above, but P1, P2, C and the visitor have %.0f %% of one core each, and none can take from another's: four equal machines of one slow core. The slowest of them sets the rate. For a visitor without TLS that is P2, which decrypts what comes from C and, with a hop, encrypts it for P1.\n\n", 100*ownCores)
+	return w.compare(ctx, nil, out, gets(ownGets), download("one download of 256 MiB", "part", fileOrigin, partSize))
+}
+
+// compare measures rows, and writes them as a table. away is the c of farOrigin.
+func (w *world) compare(ctx context.Context, away *process.Process, out io.Writer, rows ...hopRow) error {
 	fmt.Fprintf(out, "| | rate | p99, ms | CPU of P1 | of P2 | of C |\n| --- | --- | --- | --- | --- | --- |\n")
-	for _, row := range []struct {
-		what, path, unit string
-		origin           string
-		requests, conns  int
-		per              float64 // CPU is for so many requests
-		cpu              string  // its unit
-		scale            time.Duration
-	}{
-		{fmt.Sprintf("GET of 1 KiB, %d at once", atOnce), "small", "/s", fileOrigin, smallGets, atOnce, 1, "us", time.Microsecond},
-		{"one download of 64 MiB, C's line: 50 MB/s, 50 ms", "long", "MB/s", farOrigin, 1, 1, float64(longSize) / (1 << 30), "ms/GiB", time.Millisecond},
-		{"one download of 512 MiB", "bulk", "MB/s", fileOrigin, 1, 1, float64(bulkSize) / (1 << 30), "ms/GiB", time.Millisecond},
-	} {
+	for _, row := range rows {
 		var near, far []sample
 		for round := range benchRounds + 1 {
 			for _, hop := range []bool{false, true} {

@@ -46,6 +46,9 @@ type options struct {
 	many        int
 	keep        string
 
+	// before comes before the commands of p and c.
+	before []string
+
 	// What more origins show than one token may serve, and their file.
 	tokens []string
 	file   string
@@ -68,7 +71,7 @@ func parse(args []string) (*options, *process.Flags, error) {
 	fs.IntVar(&o.origins, "origins", 40, "how many origins")
 	fs.IntVar(&o.spread, "spread", 2, "to how many p each origin is connected")
 	fs.IntVar(&o.workers, "workers", 8, "how many visitors ask at once")
-	fs.StringSliceVar(&o.only, "only", nil, "try these `NAMES` alone; with --bench: hop, five, many")
+	fs.StringSliceVar(&o.only, "only", nil, "try these `NAMES` alone; with --bench: hop, own, five, many")
 	fs.BoolVar(&o.list, "list", false, "say what there is to try")
 	fs.BoolVar(&o.short, "short", false, "try each for a shorter time")
 	fs.StringVar(&o.bench, "bench", "", "measure, and write the figures to `FILE`")

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,7 +74,7 @@ func newWorld(o *options, l *lab, dir string) (*world, error) {
 		}
 	}
 	for i, id := range nodeNames[:o.nodes] {
-		var wrap []string
+		wrap := o.before
 		if l != nil {
 			addrs[i], wrap = l.addrs(i)
 		}
@@ -141,7 +142,8 @@ func (w *world) sessions() int {
 }
 
 func (w *world) startC(i int) (err error) {
-	w.cs[i], err = process.Command{Dir: w.dir, Name: fmt.Sprint("c", i+1), Path: filepath.Join(w.o.bin, "c"), Args: w.args[i]}.Start()
+	line := slices.Concat(w.o.before, []string{filepath.Join(w.o.bin, "c")}, w.args[i])
+	w.cs[i], err = process.Command{Dir: w.dir, Name: fmt.Sprint("c", i+1), Path: line[0], Args: line[1:]}.Start()
 	return err
 }
 
