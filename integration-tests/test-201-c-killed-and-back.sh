@@ -10,16 +10,14 @@ want=$(sha "$big")
 # every byte (P may go on with C's next connection) or sees that it did not.
 downloads=''
 for i in $(seq 20); do
-  { fetch -f --limit-rate 2M -o "$work/$i.body" "http://$front/big.bin" 2>/dev/null; echo $? >"$work/$i.status"; } &
+  { fetch -f --limit-rate 4M -o "$work/$i.body" "http://$front/big.bin" 2>/dev/null; echo $? >"$work/$i.status"; } &
   downloads="$downloads $!"
 done
 begun() { for i in $(seq 20); do [ -s "$work/$i.body" ] || return 1; done; }
 holds "twenty downloads have begun" wait_for 20 begun
 kill_hard "$c_pid"
-back=$(now)
 start_c
 holds "c is back" wait_for 20 ours_ready
-within "c is back within 2 s" "$(since "$back")" 2
 get again /image.jpg
 same "a download after it" "$media/image.jpg" "$work/again.body"
 
