@@ -14,8 +14,8 @@ import (
 
 // A peer that does not read cannot make the session hold frames without end.
 func TestPeerThatDoesNotReadIsBounded(t *testing.T) {
-	s := setup{config: spdy.Config{MaxConcurrentStreams: 10, WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 64 << 10}}
-	const rounds = 10000 // the connection itself takes 4096 frames of 16 bytes
+	s := setup{config: spdy.Config{MaxConcurrentStreams: 10, WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 4 << 10}}
+	const rounds = 3000 // the connection itself takes 256 frames of 16 bytes
 	t.Run("resets", func(t *testing.T) {
 		onServer(t, s, func(h *serverTest) {
 			h.mux.HandleFunc("/wait", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

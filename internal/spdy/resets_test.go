@@ -118,11 +118,11 @@ func TestFramesForEndedStreamsAreBounded(t *testing.T) {
 // So many requests that are given up while the connection takes nothing are no
 // fault of the peer's.
 func TestCancelledRequestsOnAStandingConnection(t *testing.T) {
-	s := setup{config: spdy.Config{WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 64 << 10}}
+	s := setup{config: spdy.Config{WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 4 << 10}}
 	onClient(t, s, func(h *clientTest) {
 		ctx, cancel := context.WithCancel(context.Background())
 		var calls []*call
-		for range 6000 {
+		for range 2000 { // the limit is 1024 frames
 			calls = append(calls, h.start(h.request("GET", "/", nil).WithContext(ctx)))
 			h.wantSyn("a call")
 		}
@@ -149,9 +149,9 @@ func TestCancelledRequestsOnAStandingConnection(t *testing.T) {
 // open, not by those that were cancelled meanwhile, however they were answered.
 func TestCancelledRequestsLeaveTheQueue(t *testing.T) {
 	// The limit is 1024 frames, and four for each of 10 streams; the connection
-	// itself takes 4096 of 16 bytes.
-	const rounds = 6000
-	s := setup{config: spdy.Config{MaxConcurrentStreams: 10, WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 64 << 10}}
+	// itself takes 256 of 16 bytes.
+	const rounds = 1600
+	s := setup{config: spdy.Config{MaxConcurrentStreams: 10, WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 4 << 10}}
 	for what, ask := range map[string]func(h *serverTest, id uint32){
 		"answered":            func(h *serverTest, id uint32) { h.p.Send(req(id, "/none")) },
 		"answered and reset":  func(h *serverTest, id uint32) { h.p.Send(post(id, "/none"), withFlags(data(id, "x"), 2)) },

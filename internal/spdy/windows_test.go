@@ -247,19 +247,20 @@ func TestSlowReadersLeaveWindows(t *testing.T) {
 // The streams of one key that read fast for a while, and then not at all, leave
 // windows to the other keys'; without Config.FairKey they do not.
 func TestFairKeySharesMaxBuffer(t *testing.T) {
+	const limit = 16 << 20
 	for _, test := range []struct {
 		what string
 		key  func(*http.Request) string
 		held int64 // windows of one key's streams beyond what was read, at most
 		took time.Duration
 	}{
-		{"by visitor", func(r *http.Request) string { return r.Header.Get("Visitor") }, 24 << 20, 2 * time.Second},
-		{"without a key", nil, 64 << 20, time.Minute},
+		{"by visitor", func(r *http.Request) string { return r.Header.Get("Visitor") }, limit * 3 / 8, time.Second},
+		{"without a key", nil, limit, time.Minute},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				seen := new(windows)
-				l := link(t, longLine, spdy.Config{Trace: seen.trace, FairKey: test.key}, spdy.Config{}, sendZeros)
+				l := link(t, longLine, spdy.Config{MaxBuffer: limit, Trace: seen.trace, FairKey: test.key}, spdy.Config{}, sendZeros)
 				fetch := func(who string) io.ReadCloser {
 					r := request(t, "GET", "/", nil)
 					r.Header.Set("Visitor", who)
@@ -269,7 +270,7 @@ func TestFairKeySharesMaxBuffer(t *testing.T) {
 					}
 					return resp.Body
 				}
-				const greedy, taken = 30, 8 << 20
+				const greedy, taken = 30, 2 << 20
 				for range greedy {
 					body := fetch("greedy")
 					defer body.Close()
@@ -288,11 +289,11 @@ func TestFairKeySharesMaxBuffer(t *testing.T) {
 					start := time.Now()
 					body := fetch(who)
 					defer body.Close()
-					if n, err := io.CopyN(io.Discard, body, 32<<20); n != 32<<20 || err != nil {
-						t.Errorf("%s: got %d bytes, %v, want 32 MiB", who, n, err)
+					if n, err := io.CopyN(io.Discard, body, 8<<20); n != 8<<20 || err != nil {
+						t.Errorf("%s: got %d bytes, %v, want 8 MiB", who, n, err)
 					}
-					if took := time.Since(start); took > test.took || test.key == nil && took < 10*time.Second {
-						t.Errorf("%s: 32 MiB took %v, want %v at most, and without a key most of 25 s", who, took, test.took)
+					if took := time.Since(start); took > test.took || test.key == nil && took < 3*time.Second {
+						t.Errorf("%s: 8 MiB took %v, want %v at most, and without a key most of 6 s", who, took, test.took)
 					}
 				}
 			})
@@ -303,14 +304,14 @@ func TestFairKeySharesMaxBuffer(t *testing.T) {
 // However many streams keep up, their windows together stay within MaxBuffer.
 func TestWindowsStayWithinMaxBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const streams, limit = 10, 4 << 20
+		const streams, limit = 10, 1 << 20
 		seen := new(windows)
 		l := link(t, longLine, spdy.Config{MaxBuffer: limit, Trace: seen.trace}, spdy.Config{}, sendZeros)
 		var bodies []io.ReadCloser
 		for range streams {
 			bodies = append(bodies, l.fetch("GET", "/", nil).Body)
 		}
-		const each = 16 << 20
+		const each = 4 << 20
 		var wg sync.WaitGroup
 		for _, b := range bodies {
 			wg.Go(func() { io.CopyN(io.Discard, b, each) })

@@ -70,7 +70,7 @@ func TestShares(t *testing.T) {
 						h.p.Send(f)
 					}
 					h.drain(newCollector()) // the session's first window
-					const total = 16 << 20
+					const total = 8 << 20
 					got := make(map[uint32]int)
 					for sum := 0; sum < total; {
 						// A line slower than the handlers: they have refilled their

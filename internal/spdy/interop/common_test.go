@@ -23,7 +23,7 @@ const limit = 30 * time.Second
 
 // large is the size of a large body, and big that of a big header.
 const (
-	large = 5 << 20
+	large = 2 << 20
 	big   = 20 << 10
 )
 
