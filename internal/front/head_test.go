@@ -81,7 +81,7 @@ func TestHeadFitsC(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s.each(t, func(t *testing.T, v *visitor) {
 				taken, refused := 0, 0
-				for n := limit - 1200; n < limit+200; n += 29 {
+				for n := limit - 1200; n < limit+200; n += 47 {
 					r := v.request(t, "GET", "/", nil)
 					test.fill(r, n)
 					got := v.do(t, r)

@@ -63,7 +63,7 @@ func TestWebSocketBothWays(t *testing.T) {
 			t.Errorf("%d, subprotocol %q, want 101 and echo", resp.StatusCode, c.Subprotocol())
 		}
 		c.SetReadLimit(1 << 24)
-		big := make([]byte, 3<<20)
+		big := make([]byte, 1<<20)
 		rand.Read(big)
 		for _, msg := range [][]byte{[]byte("hello"), {}, []byte("größer"), big, []byte("after")} {
 			if err := c.Write(t.Context(), websocket.MessageBinary, msg); err != nil {
