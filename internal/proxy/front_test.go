@@ -359,7 +359,7 @@ func isHTTP1(rt http.RoundTripper) bool {
 // A big upload arrives whole.
 func TestUpload(t *testing.T) {
 	t.Parallel()
-	content := pattern(20 << 20)
+	content := pattern(8 << 20)
 	sum := sha256.Sum256(content)
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
 		h := folder(t, []byte("x"))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -496,7 +497,7 @@ func want(t *testing.T, what string, a answer, status int, body string) {
 func pattern(n int) []byte {
 	b := make([]byte, 0, n+8)
 	for i := uint32(0); len(b) < n; i++ {
-		b = append(b, byte(i>>24), byte(i>>16), byte(i>>8), byte(i))
+		b = binary.BigEndian.AppendUint32(b, i)
 	}
 	return b[:n]
 }

@@ -31,7 +31,7 @@ func TestHeadLimits(t *testing.T) {
 				}), nil)
 				for _, c := range []struct{ lines, each int }{
 					{1, limit / 2}, {1, limit - 236}, {1, limit}, {1, limit + 8000}, {1, limit + limit/2}, {10, limit / 20}, {10, limit / 10},
-					{400, limit / 600}, {505, 10}, {505, 100}, {980, 10}, {1000, 10}, {1005, 10}, {3000, 10}, {3000, 1},
+					{400, limit / 600}, {505, 10}, {505, 100}, {980, 10}, {1000, 10}, {1005, 10}, {3000, 1},
 				} {
 					name := fmt.Sprintf("%d lines of %d bytes", c.lines, c.each)
 					// A line is counted as the value, "Mine-0000" and 8 bytes.

@@ -209,9 +209,9 @@ func TestRealProxies(t *testing.T) {
 			}
 			y := startC(t, x, hello("c"), via(test.user))
 			ask := func() answer {
-				return fetch(deadline(t), clients[2].make(t, x), "POST", x.url("/a"), bytes.NewReader(pattern(3_000_000)), nil)
+				return fetch(deadline(t), clients[2].make(t, x), "POST", x.url("/a"), bytes.NewReader(pattern(500_000)), nil)
 			}
-			want(t, "through it", ask(), 200, "c POST /a 3000000")
+			want(t, "through it", ask(), 200, "c POST /a 500000")
 			if !strings.Contains(y.log.String(), "via="+test.scheme+"://"+addr) {
 				t.Errorf("C does not say by which way it is connected")
 			}
@@ -221,7 +221,7 @@ func TestRealProxies(t *testing.T) {
 			x.log.wait("origin disconnected", 1)
 			r.signal(syscall.SIGCONT)
 			y.log.wait("msg=connected", 2)
-			want(t, "after that", ask(), 200, "c POST /a 3000000")
+			want(t, "after that", ask(), 200, "c POST /a 500000")
 			// It is gone.
 			r.signal(syscall.SIGKILL)
 			<-r.ended
