@@ -71,12 +71,12 @@ func TestEngineInAnotherModule(t *testing.T) {
 type foreignModule struct {
 	t   *testing.T
 	dir string
-	env []string
+	env []string // -trimpath: what was compiled in another folder serves here too
 }
 
 func newForeign(t *testing.T, replace string, sums []byte) *foreignModule {
 	t.Helper()
-	m := &foreignModule{t: t, dir: t.TempDir(), env: append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GO111MODULE=on")}
+	m := &foreignModule{t: t, dir: t.TempDir(), env: append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod -trimpath", "GO111MODULE=on")}
 	for name, text := range map[string]string{
 		"go.mod": "module example.com/visitor\n\ngo 1.27.3\n\nrequire github.com/amahi/spdy v0.0.0\n\n" + replace + "\n",
 		"go.sum": string(sums), "main.go": foreign,
@@ -92,7 +92,7 @@ func newForeign(t *testing.T, replace string, sums []byte) *foreignModule {
 // else where it was fetched to before. What it fetches is gone at the end.
 func (m *foreignModule) host(repository string) {
 	cache := strings.TrimSpace(m.run("env", "GOMODCACHE"))
-	m.env = append(m.env, "GOMODCACHE="+m.t.TempDir(), "GOFLAGS=-mod=mod -modcacherw", "GOPROXY=file://"+filepath.ToSlash(cache)+"/cache/download",
+	m.env = append(m.env, "GOMODCACHE="+m.t.TempDir(), "GOFLAGS=-mod=mod -trimpath -modcacherw", "GOPROXY=file://"+filepath.ToSlash(cache)+"/cache/download",
 		"GONOPROXY=github.com/amahi", "GONOSUMDB=*", "GOTOOLCHAIN=local", "GOBIN="+m.dir,
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.file://"+filepath.ToSlash(repository)+".insteadOf", "GIT_CONFIG_VALUE_0=https://github.com/amahi/spdy-proxy")
 }
