@@ -137,7 +137,7 @@ func (w *world) whole(path string, want []byte) error {
 // small, nor who is in the middle of a download, which the old process finishes.
 func TestHandOver(t *testing.T) {
 	w := startWorld(t, "--connections", "2")
-	small, large := []byte("hello"), bytes.Repeat([]byte("0123456789abcdef"), 2<<20)
+	small, large := []byte("hello"), bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
 	w.Write("root/small", string(small))
 	w.Write("root/large", string(large))
 	stop := make(chan struct{})
