@@ -60,7 +60,7 @@ func TestHalfClose(t *testing.T) {
 			halfClosed := func(t *testing.T, x *p, text string) *bufio.Reader {
 				return halfClosed(t, x, end == "TLS, without its own", text)
 			}
-			const big = 50 << 20
+			const big = 12 << 20
 			mega := pattern(1 << 20)
 			startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				switch r.URL.Path {
@@ -254,9 +254,9 @@ func TestVisitorGone(t *testing.T) {
 		conn.Close()
 	}
 	for _, c := range cases {
-		limit := 7 * time.Second // 5, until it is watched, and until it has not answered
+		limit := patience // after some 7 s, where nothing else has to be done
 		if c.soon {
-			limit = 2 * time.Second
+			limit = 5 * time.Second // silence is not watched before
 		}
 		select {
 		case at := <-c.told:

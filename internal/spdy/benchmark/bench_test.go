@@ -59,7 +59,7 @@ func openSPDY(tb testing.TB, h http.Handler, wrap func(net.Conn) net.Conn) round
 		wg.Wait()
 	})
 	// Until the peer's settings are here there is nothing to compare.
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if _, err := client.PingContext(ctx); err != nil {
 		tb.Fatal(err)
@@ -435,7 +435,7 @@ func openReplier(tb testing.TB, _ http.Handler, wrap func(net.Conn) net.Conn) ro
 		client.Close()
 		wg.Wait()
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if _, err := client.PingContext(ctx); err != nil {
 		tb.Fatal(err)
