@@ -97,24 +97,22 @@ browser-test: all ## a real browser and a real application through the pair; nee
 	@integration-tests/browser/run
 
 # The go command does not run again what passed and has not changed since, but where
-# it shuffles: make check and CI do, with SHUFFLE=-shuffle=on.
-race: ## the Go tests of both modules, with -race
+# it shuffles: make check and CI do, with SHUFFLE=-shuffle=on. One command has both
+# modules, so that no core waits for the last test of the first. go vet is for lint.
+RACETEST = test $(RACE) -vet=off $(SHUFFLE) $(if $(SKIPPED),-json) ./... github.com/amahi/spdy/...
+race: export BUILT := $(CURDIR)/bin
+race: all ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race" | tee -a $(or $(SKIPPED),/dev/null))
-	@echo "the Go tests of both modules: minutes, and the longest of them say nothing until they end"
+	@echo "the Go tests of both modules: minutes, the first time more, and the longest of them say nothing until they end"
 	@$(if $(SKIPPED),$(GO) build -o bin/ ./internal/testskips)
-	@status=0; for m in $(MODULES); do \
-	  $(if $(SKIPPED),{ $(GO) -C $$m test -json $(RACE) $(SHUFFLE) ./... || echo '{"Action":"fail"}'; } | bin/testskips $(SKIPPED), \
-	    $(GO) -C $$m test $(RACE) $(SHUFFLE) ./...) || status=1; \
-	done; exit $$status
+	@$(if $(SKIPPED),{ $(GO) $(RACETEST) || echo '{"Action":"fail"}'; } | bin/testskips $(SKIPPED),$(GO) $(RACETEST))
 
 # Not with -race, which allocates too. Built as the programs are (-trimpath), so
 # that nothing but the tests themselves is compiled for it.
 allocs: ## that nothing came to allocate more often than testdata/allocs.txt says; UPDATE_ALLOCS=1 writes that
 	@echo "what may be allocated, in some 20 s"
-	@status=0; for m in $(MODULES); do \
-	  pkgs=$$(cd $$m && grep -rl --include='*_test.go' --exclude-dir=spdy '^func TestAllocs(' . | xargs -n 1 dirname | sort -u); \
-	  $(GO) -C $$m test -trimpath $(if $(UPDATE_ALLOCS),-count=1) -run '^TestAllocs$$' $$pkgs || status=1; \
-	done; exit $$status
+	@$(GO) test -trimpath -vet=off $(if $(UPDATE_ALLOCS),-count=1) -run '^TestAllocs$$' $$(grep -rl --include='*_test.go' '^func TestAllocs(' cmd internal | \
+	  xargs -n 1 dirname | sort -u | sed -e 's,^internal/spdy,github.com/amahi/spdy,' -e t -e 's,^,./,')
 
 attack: all ## what a stranger may try against p and c, in some 5 minutes; ATTACKFLAGS=--list
 	@$(GO) run ./integration-tests/attack $(ATTACKFLAGS)
@@ -140,6 +138,7 @@ fuzz: ## each fuzz target of both modules for FUZZTIME (30s)
 	done; done
 
 lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both modules; that they compile for all systems of a release; spelling; the shell scripts' syntax
+	@echo "lint: the format, go vet and staticcheck of both modules, and all systems of a release: some 2 minutes, the first time more"
 	@bad=$$(find cmd internal integration-tests -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
 	  if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; fi
 	@set -e; for m in $(MODULES); do \
@@ -171,7 +170,7 @@ vuln: ## known vulnerabilities that the code of both modules reaches
 check: export SHUFFLE := -shuffle=on
 check: export SKIPPED := $(CURDIR)/bin/skipped
 check: check-begins lint vuln test ## what CI runs, but for the browser test
-	@if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED); fi
+	@if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED); else echo "nothing was skipped"; fi
 
 check-begins:
 	@mkdir -p bin && : >$(SKIPPED)

@@ -15,16 +15,27 @@ var folder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "h
 
 // built returns a folder with p, c and a, and with what they need in a checkout after
 // make: bin, certs and testdata; and a certificate for the names of the pages. They are
-// built as make does (-trimpath), which has compiled most of it.
+// those in the folder that BUILT names, as make does, or built here.
 var built = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = folder(); err != nil {
 		return "", err
 	}
-	for _, args := range [][]string{
-		{"go", "build", "-trimpath", "-o", dir + "/bin/", "./cmd/p", "./cmd/c", "./cmd/a", "./internal/devfiles"},
-		{dir + "/bin/devfiles", "--certs", dir + "/certs", "--testdata", dir + "/testdata"},
-		{dir + "/bin/devfiles", "--certs", dir + "/certs", "--issue", "names", "example.org", "*.example.org", "example.com", "*.example.com", "example.net", "*.example.net"},
-	} {
+	steps := [][]string{
+		{"go", "run", "./internal/devfiles", "--certs", dir + "/certs", "--testdata", dir + "/testdata"},
+		{"go", "run", "./internal/devfiles", "--certs", dir + "/certs", "--issue", "names", "example.org", "*.example.org", "example.com", "*.example.com", "example.net", "*.example.net"},
+	}
+	if bin := os.Getenv("BUILT"); bin == "" {
+		steps = append(steps, []string{"go", "build", "-trimpath", "-o", dir + "/bin/", "./cmd/p", "./cmd/c", "./cmd/a"})
+	} else if err := os.Mkdir(dir+"/bin", 0o700); err != nil {
+		return dir, err
+	} else {
+		for _, name := range []string{"p", "c", "a"} {
+			if err := os.Symlink(filepath.Join(bin, name), filepath.Join(dir, "bin", name)); err != nil {
+				return dir, err
+			}
+		}
+	}
+	for _, args := range steps {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Dir = "../.."
 		if out, err := cmd.CombinedOutput(); err != nil {
