@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,6 +202,39 @@ func TestLinkIsMadeAgain(t *testing.T) {
 		c.settle()
 		p1.wantEvents("lost p2", "up p2")
 	})
+}
+
+// A node that stands still, and one whose answers are lost, look alike: a request may
+// have come to C or not. So it fails, and is not one that may be repeated, though nobody
+// has read of its body.
+func TestStandsStill(t *testing.T) {
+	for _, atC := range []bool{false, true} {
+		inCluster(t, "p1 p2", func(c *cluster) {
+			var came atomic.Int32
+			stop := func() { c.eachLine(func(line *spdytest.Conn) { line.Freeze(true) }) }
+			x := c.nodes["p2"].serve("films", "x.0", spdy.Config{}, func(http.ResponseWriter, *http.Request) {
+				came.Add(1)
+				stop()
+			})
+			r, _ := c.nodes["p1"].know("p2", x)
+			if !atC {
+				stop()
+			}
+			body := &countedReader{Reader: strings.NewReader("a body")}
+			began := time.Now()
+			_, err := r.RoundTrip(c.request("POST", "/", body))
+			if _, ok := errors.AsType[*spdy.SessionError](err); !ok || !errors.Is(err, spdy.ErrDead) || spdy.Retryable(err) {
+				t.Errorf("stopped when it is at C %v: got %v, want ErrDead that is not retryable", atC, err)
+			}
+			if took := time.Since(began); took > 2*keepAlive+keepAlive/10 {
+				t.Errorf("stopped when it is at C %v: it failed after %v", atC, took)
+			}
+			if atC != (came.Load() == 1) || body.reads.Load() != 0 {
+				t.Errorf("stopped when it is at C %v: it was there %d times, %d reads of the body", atC, came.Load(), body.reads.Load())
+			}
+			c.settle()
+		})
+	}
 }
 
 // A node that cannot be reached is dialled again and again, with pauses.
