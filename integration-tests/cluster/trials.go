@@ -68,6 +68,9 @@ func (w *world) try(ctx context.Context, t trial, out io.Writer) (faults []strin
 	}
 	fmt.Fprintf(out, "%-10s %6d GET, %d failed, slowest %s; %d POST, %d failed, %d twice; %s\n", t.name,
 		v.gets.Load(), v.failedGets.Load(), v.slow(), v.sent.Load(), v.failedPosts.Load(), twice, said)
+	if first := v.first(); t.may && v.failedGets.Load() == 0 && first != "" {
+		fmt.Fprintf(out, "           as may be: %s\n", first)
+	}
 	if v.failedGets.Load() > 0 || v.failedPosts.Load() > 0 && !t.may {
 		faults = append(faults, v.first())
 	}
@@ -125,7 +128,7 @@ func (v *visits) failed(what string, n *node, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.errors) < 3 {
-		v.errors = append(v.errors, fmt.Sprintf("%s at %s: %v", what, n.id, err))
+		v.errors = append(v.errors, fmt.Sprintf("%s at %s, after %v: %v", what, n.id, time.Since(v.began).Round(time.Millisecond), err))
 	}
 }
 
