@@ -412,16 +412,10 @@ func benchFive(ctx context.Context, o *options, dir string, out io.Writer) error
 func (w *world) loadAll(ctx context.Context, nodes []*node) (s sample, err error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce, DisableCompression: true}}
 	defer client.CloseIdleConnections()
-	var ps []*process.Process
-	for _, n := range w.nodes {
-		ps = append(ps, n.now)
-	}
 	used := func() (all [3]time.Duration) {
-		all[0], _ = process.CPU(ps)
+		p := w.used()
+		all[0], all[2] = p[0], p[1]
 		all[1], _ = process.CPU(w.cs)
-		var own syscall.Rusage
-		syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-		all[2] = time.Duration(own.Utime.Nano() + own.Stime.Nano())
 		return all
 	}
 	before, began := used(), time.Now()
@@ -513,12 +507,8 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	fmt.Fprintf(out, "| all are connected, and known to all nodes, after | %v |\n", time.Since(began).Round(100*time.Millisecond))
 	fmt.Fprintf(out, "| memory of each node with its share of them, and the names of the others', MB | %s |\n", memory())
 	victim := w.nodes[len(w.nodes)-1]
-	if err := victim.signal(syscall.SIGKILL); err != nil {
-		return err
-	}
-	began = time.Now()
-	w.nodes = w.nodes[:len(w.nodes)-1]
-	if err := w.afterDeath(ctx, victim, o.many, began, out); err != nil {
+	began, err = w.afterDeath(ctx, victim, o.many, out)
+	if err != nil {
 		return err
 	}
 	if err := until(ctx, 10*comeback, have); err != nil {
@@ -543,54 +533,102 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	return nil
 }
 
-// afterDeath asks the nodes that are left for the origins that the dead one had first,
-// each at each, from the moment of its death on.
-func (w *world) afterDeath(ctx context.Context, victim *node, many int, began time.Time, out io.Writer) error {
+// crowd is what so many requests at once came to.
+type crowd struct {
+	took   []time.Duration // in order
+	failed int
+	first  error
+}
+
+func (c *crowd) at(part float64) time.Duration { return c.took[int(part*float64(len(c.took)-1))] }
+
+func (c *crowd) String() string {
+	return fmt.Sprintf("a half of them within %v, 99 of 100 within %v, the slowest %v, %d failed",
+		c.at(0.5).Round(time.Millisecond), c.at(0.99).Round(time.Millisecond), c.at(1).Round(time.Millisecond), c.failed)
+}
+
+// askAll asks a node for each of names, several at once.
+func (w *world) askAll(client *http.Client, n *node, names []string) *crowd {
+	var mu sync.Mutex
+	c := new(crowd) // guarded by mu
+	var asking sync.WaitGroup
+	for j := range atOnce {
+		// Ends with its requests, each of which has a limit.
+		asking.Go(func() {
+			for k := j; k < len(names); k += atOnce {
+				at := time.Now()
+				err := (&visits{w: w}).ask(client, n, names[k], false)
+				mu.Lock()
+				c.took = append(c.took, time.Since(at))
+				if err != nil {
+					c.failed++
+					c.first = cmp.Or(c.first, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	asking.Wait()
+	slices.Sort(c.took)
+	return c
+}
+
+// afterDeath kills a node, and asks those that are left for the origins that it had
+// first, each at each, from that moment on. It returns when that was.
+func (w *world) afterDeath(ctx context.Context, victim *node, many int, out io.Writer) (began time.Time, err error) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce}, Timeout: hold}
 	defer client.CloseIdleConnections()
+	w.nodes = w.nodes[:len(w.nodes)-1]
 	var names []string
 	for i := len(w.nodes); i < many; i += len(nodeNames) {
 		names = append(names, fmt.Sprint("n", i))
 	}
-	var mu sync.Mutex
-	var slowest time.Duration // guarded by mu, as what follows
-	failed, first := 0, error(nil)
-	var once time.Duration // when each was answered by one node
-	for i, n := range w.nodes {
-		var asking sync.WaitGroup
-		for j := range atOnce {
-			// Ends with its requests, each of which has a limit.
-			asking.Go(func() {
-				for k := j; k < len(names); k += atOnce {
-					at := time.Now()
-					err := (&visits{w: w}).ask(client, n, names[k], false)
-					took := time.Since(at)
-					mu.Lock()
-					if slowest = max(slowest, took); err != nil {
-						failed++
-						first = cmp.Or(first, err)
-					}
-					mu.Unlock()
-				}
-			})
-		}
-		asking.Wait()
-		if i == 0 {
-			once = time.Since(began)
-		}
+	began = time.Now()
+	before := w.askAll(client, w.nodes[0], names)
+	fmt.Fprintf(out, "| the %d origins that first came to one node are asked at another, %d at once: all have answered after | %v; %v |\n",
+		len(names), atOnce, time.Since(began).Round(10*time.Millisecond), before)
+	cpu := w.used()
+	if err := victim.signal(syscall.SIGKILL); err != nil {
+		return began, err
 	}
+	began = time.Now()
+	once := w.askAll(client, w.nodes[0], names)
+	took := time.Since(began)
+	for i, used := range w.used() {
+		cpu[i] = used - cpu[i]
+	}
+	rest := new(crowd)
+	for _, n := range w.nodes[1:] {
+		c := w.askAll(client, n, names)
+		rest.took, rest.failed, rest.first = append(rest.took, c.took...), rest.failed+c.failed, cmp.Or(rest.first, c.first)
+	}
+	slices.Sort(rest.took)
 	all := time.Since(began)
 	gone, err := w.lost(ctx, victim, began)
 	if err != nil {
-		return err
+		return began, err
 	}
-	fmt.Fprintf(out, "| one is killed: each of the others has said that the link to it is lost after | %v |\n", gone.Round(time.Millisecond))
-	fmt.Fprintf(out, "| its %d origins are asked at another node from then on, %d at once: all have answered after | %v |\n", len(names), atOnce, once.Round(10*time.Millisecond))
-	fmt.Fprintf(out, "| and at all others: %d GETs, %d failed, the slowest took %v; after | %v |\n", len(names)*len(w.nodes), failed, slowest.Round(time.Millisecond), all.Round(10*time.Millisecond))
-	if first != nil {
-		return fmt.Errorf("after the death of a node: %w", first)
+	fmt.Fprintf(out, "| that node is killed: each of the others has said that the link to it is lost after | %v |\n", gone.Round(time.Millisecond))
+	fmt.Fprintf(out, "| the same origins are asked from then on, while all that were connected to it connect anew: all have answered after | %v; %v |\n", took.Round(10*time.Millisecond), once)
+	fmt.Fprintf(out, "| CPU that this took the nodes, and all origins and visitors | %v, %v |\n", cpu[0].Round(10*time.Millisecond), cpu[1].Round(10*time.Millisecond))
+	fmt.Fprintf(out, "| and at each of the others: all have answered after | %v; %v |\n", all.Round(10*time.Millisecond), rest)
+	if err := cmp.Or(before.first, once.first, rest.first); err != nil {
+		return began, fmt.Errorf("around the death of a node: %w", err)
 	}
-	return nil
+	return began, nil
+}
+
+// used returns the CPU that the nodes have used until now, and this program.
+func (w *world) used() (all [2]time.Duration) {
+	var ps []*process.Process
+	for _, n := range w.nodes {
+		ps = append(ps, n.now)
+	}
+	all[0], _ = process.CPU(ps)
+	var own syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+	all[1] = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	return all
 }
 
 // lost returns how long after began the last of the nodes has said that the link to
