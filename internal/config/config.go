@@ -102,10 +102,11 @@ type document struct {
 type fault struct {
 	line int
 	text string
+	raw  bool // the decoder's words for what is no TOML, which walk finds as well
 }
 
 func (d *document) fault(line int, format string, a ...any) {
-	d.faults = append(d.faults, fault{line, fmt.Sprintf(format, a...)})
+	d.faults = append(d.faults, fault{line: line, text: fmt.Sprintf(format, a...)})
 }
 
 // decode reads the tables of Spec.Tables, and finds what is no TOML, or twice
@@ -131,7 +132,7 @@ func (d *document) decode() {
 		if want := wantedAt(reflect.TypeOf(into), e.Key()); want != "" && strings.HasPrefix(text, "cannot decode ") {
 			d.fault(line, "%s is not %s", key, want) // the text is about Go's types
 		} else {
-			d.fault(line, "%s", strings.TrimPrefix(key+": "+text, ": "))
+			d.faults = append(d.faults, fault{line, strings.TrimPrefix(key+": "+text, ": "), true})
 		}
 	} else if err != nil {
 		d.fault(1, "%s", strings.TrimPrefix(err.Error(), "toml: "))
@@ -198,7 +199,7 @@ func wantedAt(t reflect.Type, key []string) string {
 	}
 	switch t.Kind() {
 	case reflect.String:
-		return "a text in quotes"
+		return textWanted
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
@@ -216,7 +217,8 @@ func wantedAt(t reflect.Type, key []string) string {
 	return ""
 }
 
-// walk gives the flags their values, up to where there is no TOML any more. The package that it uses is called unstable
+// walk gives the flags their values, up to where there is no TOML any more, and says
+// what is wrong there. The package that it uses is called unstable
 // because its interface may change with go-toml's version; go-toml itself keeps no
 // positions of what it puts into a map.
 func (d *document) walk() {
@@ -258,6 +260,43 @@ func (d *document) walk() {
 			}
 		}
 	}
+	if e, ok := errors.AsType[*unstable.ParserError](p.Error()); ok {
+		line := 1 + bytes.Count(d.data[:p.Range(e.Highlight).Offset], []byte("\n"))
+		d.faults = slices.DeleteFunc(d.faults, func(f fault) bool { return f.raw && f.line == line })
+		d.fault(line, "%s", d.noTOML(line, table, fs, e.Message))
+	}
+}
+
+// noTOML says what is wrong in a line: mostly a text that has no quotes, of which the
+// parser's words only tell that some character is not one of a number's. It repeats
+// nothing of the value, which may be a secret.
+func (d *document) noTOML(line int, table string, fs *pflag.FlagSet, words string) string {
+	text := strings.Split(string(d.data), "\n")[line-1]
+	key, value, assigns := strings.Cut(text, "=")
+	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	if !assigns || key == "" || strings.Trim(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
+		return words
+	}
+	switch {
+	case value == "" || value[0] == '#':
+		return key + " has no value"
+	case strings.Contains(words, "new lines"), strings.Contains(words, "unterminated"):
+		return key + ": the text has no quote at its end"
+	case value[0] == '"' || value[0] == '\'' || value[0] == '{':
+		return key + ": " + words
+	case value[0] == '[':
+		return key + " is not " + listWanted
+	}
+	want := textWanted
+	if fs == nil && d.spec.Tables != nil {
+		want = cmp.Or(wantedAt(reflect.TypeOf(d.spec.Tables), append([]string{table}, key)), want)
+	} else if fs != nil && fs.Lookup(key) != nil {
+		want = wanted(fs.Lookup(key))
+	}
+	if want == textWanted {
+		want += fmt.Sprintf(": write %s = \"...\"", key)
+	}
+	return key + " is not " + want
 }
 
 // path returns the parts of an expression's key, and its line.
@@ -366,6 +405,7 @@ func literal(f *pflag.Flag, v *unstable.Node) (text string, list []string, ok bo
 }
 
 const (
+	textWanted   = "a text in quotes"
 	listWanted   = `a list of texts in quotes, such as ["a", "b"]`
 	tablesWanted = "tables, each under its name in two pairs of brackets"
 )
@@ -385,5 +425,5 @@ func wanted(f *pflag.Flag) string {
 	if _, isList := f.Value.(pflag.SliceValue); isList {
 		return listWanted
 	}
-	return `a text in quotes`
+	return textWanted
 }
