@@ -186,10 +186,10 @@ uninstall: ## take away what "make install" put there
 	@internal/dist/install uninstall
 
 dist: ## a release in dist/: archives for six systems, images for containers, sums; DISTFLAGS=--help
-	@$(GO) run ./internal/dist $(DISTFLAGS)
+	@GO="$(GO)" $(GO) run ./internal/dist $(DISTFLAGS)
 
 dist-test: all ## that two releases are equal, and that what is in them runs; in some 5 minutes, the first time more
-	@integration-tests/dist/run
+	@GO="$(GO)" integration-tests/dist/run
 
 clean: ## remove what was built; certificates, token and testdata stay
 	rm -rf bin dist go.work go.work.sum

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,6 +59,9 @@ func (s system) environment() []string {
 		"GOFLAGS=-trimpath", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off", "GODEBUG=")
 }
 
+// goCommand is the go command, which the environment's GO may name, as make does.
+func goCommand() string { return cmp.Or(os.Getenv("GO"), "go") }
+
 // bin is the folder with the programs for a system.
 func (r *release) bin(s system) string { return filepath.Join(r.work, "bin", s.os+"-"+s.arch) }
 
@@ -68,7 +72,7 @@ func (r *release) build(ctx context.Context, s system) error {
 	for _, program := range programs {
 		args = append(args, "./cmd/"+program)
 	}
-	_, err := output(ctx, s.environment(), "go", args...)
+	_, err := output(ctx, s.environment(), goCommand(), args...)
 	return err
 }
 

@@ -133,6 +133,18 @@ func TestLicences(t *testing.T) {
 	}
 }
 
+// The go command is the one that make was told to use.
+func TestGoCommand(t *testing.T) {
+	t.Setenv("GO", "/nowhere/go")
+	if _, err := linkedIn(t.Context(), systems[0]); err == nil || !strings.Contains(err.Error(), "/nowhere/go") {
+		t.Errorf("licences are found with another go command: %v", err)
+	}
+	r := &release{work: t.TempDir()}
+	if err := r.build(t.Context(), systems[0]); err == nil || !strings.Contains(err.Error(), "/nowhere/go") {
+		t.Errorf("programs are built with another go command: %v", err)
+	}
+}
+
 // What is linked in today may be handed on.
 func TestLinkedIn(t *testing.T) {
 	t.Chdir("../..")

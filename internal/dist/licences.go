@@ -52,7 +52,7 @@ func linkedIn(ctx context.Context, s system) ([]module, error) {
 	for _, program := range programs {
 		args = append(args, "./cmd/"+program)
 	}
-	text, err := output(ctx, s.environment(), "go", args...)
+	text, err := output(ctx, s.environment(), goCommand(), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func linkedIn(ctx context.Context, s system) ([]module, error) {
 
 // goItself is the module of Go's runtime and library, which are in every program.
 func goItself(ctx context.Context, s system) (m module, err error) {
-	text, err := output(ctx, s.environment(), "go", "env", "GOVERSION", "GOROOT")
+	text, err := output(ctx, s.environment(), goCommand(), "env", "GOVERSION", "GOROOT")
 	if err != nil {
 		return m, err
 	}
