@@ -507,7 +507,7 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 			r = &RefusalError{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
 		}
 		s.lines.Log("not admitted", slog.LevelInfo, "control port: refused", slog.String("remote", addr.String()),
-			slog.String("origin", nameOf(reg.Name)), slog.String("answer", r.Error()))
+			slog.String("origin", logged(reg.Name)), slog.String("answer", r.Error()))
 		s.refusedBy(r, reg, true)
 		return nil, nil, s.refuse(tc, r)
 	}
@@ -548,7 +548,7 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 	refused := func(r *RefusalError) *RefusalError {
 		asked := ""
 		if nameErr == nil {
-			asked = nameOf(name)
+			asked = logged(name)
 		}
 		s.lines.Log(strconv.Itoa(r.Status), slog.LevelWarn, "control port: refused", slog.String("remote", reg.RemoteAddr.String()),
 			slog.String("origin", asked), slog.String("answer", r.Error()))
@@ -641,6 +641,9 @@ func nameOf(name string) string {
 	}
 	return strconv.Quote(name)
 }
+
+// logged is an origin's name as the log has it everywhere.
+func logged(name string) string { return cmp.Or(name, "@") }
 
 // dialled returns the host in a Host field.
 func dialled(s string) string {

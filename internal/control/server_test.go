@@ -353,7 +353,7 @@ func TestTold(t *testing.T) {
 	if r := <-told; r.Kind != "tls" || r.Status != 0 {
 		t.Errorf("no TLS: told %+v", r)
 	}
-	if !strings.Contains(p.log.String(), `origin="\"films\"" answer="401 Unauthorized`) {
+	if !strings.Contains(p.log.String(), `origin=films answer="401 Unauthorized`) {
 		t.Errorf("the log does not say whose 401 it was:\n%s", p.log.String())
 	}
 	d := p.dialer()
