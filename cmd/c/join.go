@@ -27,6 +27,9 @@ const (
 // configuration file say nothing. A --proxy is another P, which is not to see the
 // token of the one that invites.
 func (o *options) invited(p *cli.Process, cfg *originserver.Config) error {
+	if from := p.Source("join"); o.join == "" && !o.kept && (from == cli.Flag || from == cli.File) {
+		return cli.Usagef("--join is empty: give the invitation, as p invite prints it, @FILE or -, or leave it out where one is kept")
+	}
 	if p.Source("proxy") != cli.Default {
 		if o.join != "" {
 			return cli.Usagef("--join and --proxy exclude each other: an invitation says which proxy it is of")

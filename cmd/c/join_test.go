@@ -144,6 +144,8 @@ func TestJoinRefused(t *testing.T) {
 		{"of another name", []string{"--join", invite(t, p, func(in *invitation.Invitation) { in.ServerName = "elsewhere.test" })}, "elsewhere.test"},
 		{"taken back", []string{"--join", invite(t, p, func(in *invitation.Invitation) { in.Token = "other" })}, "taken back"},
 		{"not to be kept", []string{"--join", code, "--state", p.CAFile}, "--state"},
+		{"empty", []string{"--join", ""}, "--join is empty"},
+		{"empty beside a proxy", []string{"--join=", "--proxy", p.Addr}, "--join is empty"},
 		{"beside a proxy", []string{"--join", code, "--proxy", p.Addr}, "--proxy"},
 	} {
 		var stderr bytes.Buffer

@@ -21,6 +21,7 @@ type options struct {
 	debug   bool
 	pidFile string
 	join    string
+	kept    bool // what join said is kept
 	state   string
 }
 
@@ -139,7 +140,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 	}
 	defer life.End()
 	if life.TakesOver() && o.join == "-" {
-		o.join = "" // the process before was told, and has kept it
+		o.join, o.kept = "", true // the process before was told, and has kept it
 	}
 	cfg, err := o.config(p)
 	if err == nil {
