@@ -95,10 +95,18 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 		joinBy = now.Add(i.expires).Truncate(time.Second)
 	}
 	isTheName := func(n string) bool { return sameName(domains, n, name) }
+	var over []string // the invitations for the name that have expired
 	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) error {
-		f.Expire(now, func(names []string) bool { return len(names) == 1 && isTheName(names[0]) })
 		for _, e := range f.Entries() {
-			if i.also || !slices.ContainsFunc(e.Names, isTheName) {
+			if !slices.ContainsFunc(e.Names, isTheName) {
+				continue
+			}
+			if !e.JoinBy.IsZero() && e.JoinBy.Before(now) {
+				// It stays: p may have seen it used, and could not write that down.
+				over = append(over, e.Fingerprint)
+				continue
+			}
+			if i.also {
 				continue
 			}
 			return fmt.Errorf("token %s is for the name %q already: take it back with p token remove, choose another name, or give --also, and all share its requests", e.Fingerprint, name)
@@ -119,6 +127,9 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 		what += ", it must be used by " + joinBy.Format("2006-01-02 15:04")
 	}
 	o.tellRunning(p, fmt.Sprintf("on the other machine, run: c --join and the above; it leads to %s, %s; token %s was added to %s", address, what, tokenfile.Fingerprint(in.Token), o.Tokens.File), takesAdded)
+	for _, token := range over {
+		fmt.Fprintf(p.Stderr, "p: token %s stays in the file, an invitation for the name %q that has expired: if nobody serves by it, p token remove %[1]s takes it away\n", token, name)
+	}
 	if o.ClientCAFile != "" {
 		fmt.Fprintln(p.Stderr, "p: with --client-ca it needs a certificate, too: c --client-cert and --client-key")
 	}

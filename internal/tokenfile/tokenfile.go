@@ -131,12 +131,6 @@ func (f *File) Settle(used func(token string) bool) (settled []Entry) {
 	return settled
 }
 
-// Expire removes the invitations that nobody has used in time, and for whose names
-// again reports true.
-func (f *File) Expire(now time.Time, again func(names []string) bool) {
-	f.lines = slices.DeleteFunc(f.lines, func(l line) bool { return !l.joinBy.IsZero() && l.joinBy.Before(now) && again(l.names) })
-}
-
 // Remove takes the line of a token away, by its fingerprint, or a name from all
 // lines, and returns those lines as they were. A line without a name goes.
 func (f *File) Remove(what string) (was []Entry, err error) {
