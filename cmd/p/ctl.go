@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 const (
@@ -81,7 +82,7 @@ func (o *options) disconnect(ctx context.Context, p *cli.Process) error {
 	if err := o.admin(ctx, http.MethodPost, "/api/v1/origins/"+url.PathEscape(p.Args[0])+"/disconnect", &done); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(p.Stdout, "%s: %d sessions are told to end, and connect anew\n", p.Args[0], done.Disconnected)
+	_, err := fmt.Fprintf(p.Stdout, "%s: %s told to end, and to connect anew\n", p.Args[0], oneline.Count(done.Disconnected, "session"))
 	return err
 }
 

@@ -28,7 +28,7 @@ func TestCtl(t *testing.T) {
 		want   string
 	}{
 		{"a list", []string{"ctl", "origins", "--admin", admin, "--admin-token-file", token}, 0, "@  connected  "},
-		{"one that is there", []string{"ctl", "disconnect", "@", "--admin", admin, "--admin-token-file", token}, 0, "@: 1 sessions"},
+		{"one that is there", []string{"ctl", "disconnect", "@", "--admin", admin, "--admin-token-file", token}, 0, "@: 1 session told"},
 		{"one that is not", []string{"ctl", "disconnect", "wiki", "--admin", admin, "--admin-token-file", token}, 1, "404"},
 		{"without a token", []string{"ctl", "disconnect", "@", "--admin", admin}, 1, "401"},
 		{"no token file", []string{"ctl", "origins", "--admin", admin, "--admin-token-file", token + "x"}, 2, "--admin-token-file"},

@@ -1,9 +1,10 @@
 package certs
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 const (
@@ -45,7 +46,7 @@ func left(end, now time.Time) string {
 	case d <= 0:
 		return "has ended"
 	case d < 48*time.Hour:
-		return fmt.Sprintf("ends in %d hours", int(d.Hours()))
+		return "ends in " + oneline.Count(int(d.Hours()), "hour")
 	}
-	return fmt.Sprintf("ends in %d days", int(d.Hours()/24))
+	return "ends in " + oneline.Count(int(d.Hours()/24), "day")
 }

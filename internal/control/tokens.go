@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/oneline"
 	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
@@ -85,7 +86,7 @@ func (e *entry) allows(name originname.Name, domains originname.Domains) bool {
 }
 
 // String does not print the tokens.
-func (t *Tokens) String() string { return fmt.Sprintf("%d tokens", len(t.entries)) }
+func (t *Tokens) String() string { return oneline.Count(len(t.entries), "token") }
 
 // ParseTokens reads a token file: a line a credential, TOKEN NAME..., where "@"
 // stands for the default origin, "*" for that and any label, a full host name for

@@ -35,6 +35,15 @@ func Clean(s string) string {
 	}, s))
 }
 
+// Count writes how many there are of what is called so, and with an s where it is not
+// one: "1 token", "2 tokens".
+func Count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
+}
+
 // Append appends s to b with \uXXXX for each rune that is [Unsafe]. In JSON that
 // is the same text: it can only be within a string there.
 func Append[T []byte | string](b []byte, s T) []byte {

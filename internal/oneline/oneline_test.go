@@ -63,3 +63,11 @@ func FuzzAppend(f *testing.F) {
 		}
 	})
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range []string{"0 tokens", "1 token", "2 tokens"} {
+		if got := Count(n, "token"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
