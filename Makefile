@@ -18,6 +18,7 @@ FAULTSFLAGS ?=
 CLUSTERFLAGS ?=
 PACKAGESFLAGS ?=
 DISTFLAGS   ?=
+DISTTESTFLAGS ?=
 SHUFFLE     ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
@@ -188,8 +189,8 @@ uninstall: ## take away what "make install" put there
 dist: ## a release in dist/: archives for six systems, images for containers, sums; DISTFLAGS=--help
 	@GO="$(GO)" $(GO) run ./internal/dist $(DISTFLAGS)
 
-dist-test: all ## that two releases are equal, and that what is in them runs; in some 5 minutes, the first time more
-	@GO="$(GO)" integration-tests/dist/run
+dist-test: all ## that two releases are equal, and that what is in them runs; in some 5 minutes, the first time more; DISTTESTFLAGS=--short for one system
+	@GO="$(GO)" integration-tests/dist/run $(DISTTESTFLAGS)
 
 clean: ## remove what was built; certificates, token and testdata stay
 	rm -rf bin dist go.work go.work.sum
