@@ -133,7 +133,7 @@ func TestSlowReader(t *testing.T) {
 	everyClient(t, nil, func(t *testing.T, x *p, rt http.RoundTripper) {
 		h := folder(t, content)
 		startC(t, x, h, nil)
-		for range 4 {
+		for range 2 {
 			begin(t, rt, x.url("/film.mp4"), "", 1) // and reads no more
 		}
 		for _, who := range []struct {
