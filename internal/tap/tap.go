@@ -99,17 +99,34 @@ func (w *writer) Write(p []byte) (int, error) {
 // WriteString is Write.
 func (w *writer) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
 
-// ReadFrom passes r on as it is where nobody looks at it: the writer below may read it
-// straight into what is sent.
+// ReadFrom has the writer below read r, as that may do so straight into what is sent, and
+// sends what it gives as it comes, where a Write may keep it until there is more.
 func (w *writer) ReadFrom(r io.Reader) (int64, error) {
 	to, ok := w.ResponseWriter.(io.ReaderFrom)
-	if !ok || w.e.viewer != nil {
-		// Each piece as it comes: a plain io.Copy would call this again.
+	if !ok {
+		// A plain io.Copy would call this again.
 		return io.Copy(struct{ io.Writer }{w}, r)
 	}
 	w.head(http.StatusOK)
+	if w.e.viewer != nil {
+		r = viewed{r, w.e.viewer}
+	}
 	n, err := to.ReadFrom(r)
 	w.e.Out += n
+	return n, err
+}
+
+// viewed is a response's body that somebody looks at while it is read.
+type viewed struct {
+	io.Reader
+	viewer Viewer
+}
+
+func (v viewed) Read(p []byte) (int, error) {
+	n, err := v.Reader.Read(p)
+	if n > 0 {
+		v.viewer.ResponseBody(p[:n])
+	}
 	return n, err
 }
 

@@ -95,16 +95,21 @@ func (w *readerFrom) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(w.ResponseRecorder, r)
 }
 
-// The shorter way of the writer below is taken where nobody looks.
+// The writer below reads by itself, and so sends each piece as it comes, whether somebody
+// looks or not.
 func TestReadFrom(t *testing.T) {
-	for _, viewer := range []Viewer{nil, new(seen)} {
+	s := new(seen)
+	for _, viewer := range []Viewer{nil, s} {
 		w := &readerFrom{ResponseRecorder: httptest.NewRecorder()}
 		var e Exchange
 		e.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			io.Copy(w, struct{ io.Reader }{strings.NewReader("file")})
 		}), w, httptest.NewRequest("GET", "/", nil), viewer)
-		if w.asked != (viewer == nil) || w.Body.String() != "file" || e.Out != 4 {
+		if !w.asked || w.Body.String() != "file" || e.Out != 4 {
 			t.Errorf("with %T: asked %t, %q, %d bytes", viewer, w.asked, w.Body, e.Out)
 		}
+	}
+	if s.response.String() != "file" || s.head.String() != "200 map[];" {
+		t.Errorf("seen were %q and %q", &s.head, &s.response)
 	}
 }
