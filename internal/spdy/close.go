@@ -128,7 +128,7 @@ func (s *Session) end(err *SessionError) bool {
 	s.err = err
 	for _, st := range s.streams {
 		e := *err
-		e.NotProcessed = !st.sent && s.server == nil
+		e.NotProcessed, e.StreamID = !st.sent && s.server == nil, st.id
 		s.removeLocked(st, &e)
 	}
 	status := err.Status

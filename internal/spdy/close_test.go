@@ -1,6 +1,7 @@
 package spdy_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -162,4 +163,29 @@ func TestEndBeforeServe(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request whose session ends is told of the stream that it had.
+func TestSessionErrorSaysItsStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial(t, setup{}, func(h *clientTest) {
+			a, first := h.open("/a")
+			b, second := h.open("/b")
+			wants := func(what string, err error, id uint32) {
+				t.Helper()
+				if e, ok := errors.AsType[*spdy.SessionError](err); !ok || e.StreamID != id {
+					t.Errorf("%s: got %+v, want an error of the session with stream %d", what, err, id)
+				}
+			}
+			h.p.Send(goAway(first, 0))
+			_, err := b.wait()
+			wants("above the last good one", err, second)
+			h.s.Close()
+			_, err = a.wait()
+			wants("at the session's end", err, first)
+			wants("of no request", h.s.Err(), 0)
+			_, err = h.get("/c").wait()
+			wants("without a stream", err, 0)
+		})
+	})
 }

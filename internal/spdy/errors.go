@@ -129,6 +129,9 @@ type SessionError struct {
 	// returned for (its stream was never sent, or is above the last-good id of
 	// a GOAWAY), so that repeating it is safe whatever its method.
 	NotProcessed bool
+	// StreamID is the stream of the request that this error is returned for, 0 if none
+	// was opened for it.
+	StreamID uint32
 }
 
 func (e *SessionError) Error() string {

@@ -146,7 +146,7 @@ func (s *Session) onGoAway(payload []byte) error {
 	}
 	for id, st := range s.streams {
 		if !s.isPeers(id) && id > last {
-			s.removeLocked(st, &SessionError{Status: status, Remote: true, Cause: ErrGoingAway, NotProcessed: true})
+			s.removeLocked(st, &SessionError{Status: status, Remote: true, Cause: ErrGoingAway, NotProcessed: true, StreamID: id})
 		}
 	}
 	s.goingLocked()
