@@ -49,6 +49,9 @@ const (
 	reasonStalled     = "connection_write_timeout"
 )
 
+// detailTheirs is the detail of an error that C has answered with, which is passed on.
+const detailTheirs = "the origin answered so itself: its c's log says why, or the service behind it"
+
 func unavailable(name origin.Name, err error) *failure {
 	who := "the default origin"
 	if name != "" {

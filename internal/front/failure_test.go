@@ -3,9 +3,11 @@ package front
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -117,4 +119,21 @@ func TestSfString(t *testing.T) {
 	if got := sfString("a\"b\\c\nd\xff"); got != `"a\"b\\c?d?"` {
 		t.Errorf("%s", got)
 	}
+}
+
+// An error of the origin's own is passed on as it is; the record says whose it is.
+func TestErrorsOfTheOrigin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rec Record
+		h, table := newIn(t, func(c *Config) { c.OnDone = func(r *Record) { rec = *r } })
+		status := 0
+		register(t, table, newScript(t, func(r *http.Request) (*http.Response, error) { return answerOf(r, status, nil, "theirs"), nil }))
+		for want, detail := range map[int]string{200: "", 404: "", 500: detailTheirs, 502: detailTheirs} {
+			status = want
+			w, _ := serveIn(t, h, httptest.NewRequest("GET", "/", nil))
+			if w.Code != want || w.Body.String() != "theirs" || w.Header().Get("Proxy-Status") != "" || rec.Detail != detail || rec.Failed() != (want >= 500) {
+				t.Errorf("%d: got %d %q, and noted %q", want, w.Code, w.Body, rec.Detail)
+			}
+		}
+	})
 }

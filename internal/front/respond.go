@@ -86,6 +86,9 @@ func (h *Handler) logRefused(e *exchange, err error) {
 // respond passes a response on. A body that ends before its time breaks A's
 // connection off: nothing else could tell A.
 func (e *exchange) respond(req *http.Request, resp *http.Response) {
+	if resp.StatusCode >= http.StatusInternalServerError {
+		e.rec.Detail = detailTheirs // it counts as failed, and P knows no more
+	}
 	head := e.w.begin()
 	e.copyHeader(head, resp.Header)
 	e.setHeader(head)

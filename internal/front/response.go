@@ -78,7 +78,7 @@ func (w *response) Write(p []byte) (n int, err error) {
 		m, err := w.rw.Write(piece)
 		w.writes.Add(1)
 		w.bytes += int64(m)
-		if w.e.meter != nil {
+		if w.e.meter != nil && !w.e.own { // what P says itself is no origin's
 			w.e.meter.Out(m)
 		}
 		if n += m; err != nil || n == len(p) {

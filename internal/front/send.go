@@ -145,6 +145,8 @@ func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Respo
 		}
 	} else if se, ok := errors.AsType[*spdy.StreamError](err); ok {
 		e.rec.Stream = se.StreamID
+	} else if se, ok := errors.AsType[*spdy.SessionError](err); ok {
+		e.rec.Stream = se.StreamID
 	}
 	if !inTime {
 		err = errResponseTimeout
