@@ -423,13 +423,14 @@ func (p *Port) apiRequests(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limit := number(q, "limit", perPage, 1, maxPerPage)
-	list := p.Board.Requests(filterOf(r), before, limit)
+	filter := filterOf(r)
+	list := p.Board.Requests(filter, before, limit)
 	out := requestsJSON{Requests: requestsOf(list)}
 	if len(list) == limit {
 		out.Before = list[len(list)-1].Seq
 	}
 	if q.Get("open") == "1" {
-		out.Open = requestsOf(p.Source.Open(limit))
+		out.Open = requestsOf(filter.Open(p.Source.Open(maxPerPage), limit))
 	}
 	answer(w, out)
 }

@@ -15,6 +15,7 @@ import (
 const (
 	perPage    = 50  // origins, and requests, that are shown at once
 	maxPerPage = 500 // that can be asked for
+	maxOpen    = 10  // requests under way, on the page
 )
 
 // view is which origins somebody wants to see, and in which order.
