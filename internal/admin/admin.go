@@ -54,6 +54,7 @@ type Port struct {
 	streams chan struct{} // holds a value for each stream of events
 	stopped chan struct{} // closed by Stop
 	stop    sync.Once     // of that
+	renders renders
 }
 
 // Handler returns what answers on the admin port.

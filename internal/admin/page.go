@@ -26,6 +26,7 @@ var functions = template.FuncMap{
 	"rate": rate, "dur": dur, "secs": func(f float32) string { return dur(time.Duration(f * float32(time.Second))) },
 	"clock": func(t time.Time) string { return t.Format("15:04:05") }, "stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 	"millis": func(t time.Time) string { return t.Format("15:04:05.000") }, "spark": spark, "steps": steps, "from": from,
+	"first": func(s string) string { word, _, _ := strings.Cut(s, " "); return word }, // of the version: the rest is Go's
 	"count": func(n any, what string) string { return count(fmt.Sprint(n), what) }, "class": func(i int) string { return inspect.Classes[i] },
 }
 
@@ -80,8 +81,8 @@ func (p *Port) show(w http.ResponseWriter, r *http.Request, page *template.Templ
 		http.NotFound(w, r)
 		return
 	}
-	var buf bytes.Buffer
 	if !wantsEvents(r) {
+		var buf bytes.Buffer
 		if err := page.Execute(&buf, data); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -102,15 +103,18 @@ func (p *Port) show(w http.ResponseWriter, r *http.Request, page *template.Templ
 		if n%2 != 0 {
 			return
 		}
-		if data, ok = fill(); !ok {
-			return
-		}
-		for _, part := range []string{"title", "main"} {
-			buf.Reset()
-			if page.ExecuteTemplate(&buf, part, data) == nil {
-				s.event(part, buf.Bytes())
+		s.buf.Write(p.renders.get(r.URL.RequestURI(), func() []byte {
+			var events stream
+			if data, ok := fill(); ok {
+				for _, part := range []string{"title", "main"} {
+					var buf bytes.Buffer
+					if page.ExecuteTemplate(&buf, part, data) == nil {
+						events.event(part, buf.Bytes())
+					}
+				}
 			}
-		}
+			return events.buf.Bytes()
+		}))
 	})
 }
 
@@ -308,12 +312,7 @@ func (p *Port) requests(w http.ResponseWriter, r *http.Request) {
 		d.Statuses = options(filter.Status, "", "Any status", "failed", "Failed", "2xx", "2xx", "3xx", "3xx", "4xx", "4xx", "5xx", "5xx", "aborted", "Cut or left")
 		d.Slows = options(q.Get("slow_ms"), "", "Any time", "100", "over 100 ms", "1000", "over 1 s", "10000", "over 10 s")
 		if before == 0 {
-			for _, o := range p.Source.Open(perPage) {
-				if filter.Origin == "" || o.Origin == filter.Origin {
-					d.Open = append(d.Open, o)
-				}
-			}
-			d.Open = d.Open[:min(len(d.Open), 10)]
+			d.Open = filter.Open(p.Source.Open(maxPerPage), maxOpen)
 		}
 		if n := len(f.Requests); n == perPage {
 			q.Set("before", fmt.Sprint(f.Requests[n-1].Seq))
@@ -433,7 +432,7 @@ func rate(f float32) string {
 	switch {
 	case f == 0:
 		return "0/s"
-	case f < 10:
+	case f < 9.95:
 		return fmt.Sprintf("%.1f/s", f)
 	}
 	return fmt.Sprintf("%.0f/s", f)
@@ -444,6 +443,8 @@ func dur(d time.Duration) string {
 	switch {
 	case d <= 0:
 		return "-"
+	case d < 50*time.Microsecond: // 0.0 would say that nothing was measured
+		return "<0.1 ms"
 	case d < 10*time.Millisecond:
 		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
 	case d < time.Second:

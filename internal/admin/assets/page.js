@@ -46,7 +46,7 @@ function patch(a, b) {
 
 const units = {
   rate: (v) => `${v < 10 ? +v.toFixed(1) : Math.round(v)}/s`,
-  ms: (v) => (v >= 1000 ? `${(v / 1000).toFixed(1)} s` : `${v < 10 ? +v.toFixed(1) : Math.round(v)} ms`),
+  ms: (v) => (!v ? "-" : v < 0.05 ? "<0.1 ms" : v >= 1000 ? `${(v / 1000).toFixed(1)} s` : `${v < 10 ? +v.toFixed(1) : Math.round(v)} ms`),
   bytes: (v) => {
     let unit = 0;
     for (; v >= 1024 && unit < 4; unit++) v /= 1024;
