@@ -31,12 +31,17 @@ func (p *Proxy) nameOrigins() {
 
 // boardSessions returns the sessions that are there.
 func (p *Proxy) boardSessions() []inspect.Session {
-	var sessions []inspect.Session
 	var places map[string]string
 	if p.cluster != nil {
 		places = p.cluster.places()
 	}
-	for _, o := range p.origins.Snapshot() {
+	origins, n := p.origins.Snapshot(), 0
+	for _, o := range origins {
+		n += len(o.Sessions)
+	}
+	// Of ten thousand, to grow from nothing would be most of the work.
+	sessions := make([]inspect.Session, 0, n)
+	for _, o := range origins {
 		for _, c := range o.Sessions {
 			st := c.Stats()
 			remote, open := c.RemoteAddr(), c.InFlight()
