@@ -194,20 +194,38 @@ func benchOwn(ctx context.Context, o *options, dir string, out io.Writer) error 
 		return nil
 	}
 	defer shares.Close()
-	single := *o
-	single.before = []string{"env", "GOMAXPROCS=1"}
-	w, err := hopWorld(ctx, &single, dir)
+	if err := shares.Limit(os.Getpid(), ownCores); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "As above, but P1, P2, C and the visitor have %.0f %% of one core each, and none can take from another's: four equal machines of one slow core. The slowest of them sets the rate. In a download that is P2, which decrypts what comes from C. With a hop it encrypts that for P1; without, for a visitor by TLS alone, so that visitor sees what a hop costs least.\n\n", 100*ownCores)
+	part := download("one download of 256 MiB", "part", fileOrigin, partSize)
+	byTLS := part
+	byTLS.what += " by TLS"
+	for _, world := range []struct {
+		more []string
+		rows []hopRow
+	}{{nil, []hopRow{gets(ownGets), part}}, {[]string{"--tls"}, []hopRow{byTLS}}} {
+		own := *o
+		own.before, own.more = []string{"env", "GOMAXPROCS=1"}, world.more
+		if err := compareOwn(ctx, &own, dir, out, shares, world.rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compareOwn(ctx context.Context, o *options, dir string, out io.Writer, shares *process.Shares, rows []hopRow) error {
+	w, err := hopWorld(ctx, o, dir)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	for _, pid := range []int{w.nodes[0].now.PID(), w.nodes[1].now.PID(), w.cs[0].PID(), os.Getpid()} {
-		if err := shares.Limit(pid, ownCores); err != nil {
+	for _, p := range []*process.Process{w.nodes[0].now, w.nodes[1].now, w.cs[0]} {
+		if err := shares.Limit(p.PID(), ownCores); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "As above, but P1, P2, C and the visitor have %.0f %% of one core each, and none can take from another's: four equal machines of one slow core. The slowest of them sets the rate. For a visitor without TLS that is P2, which decrypts what comes from C and, with a hop, encrypts it for P1.\n\n", 100*ownCores)
-	return w.compare(ctx, nil, out, gets(ownGets), download("one download of 256 MiB", "part", fileOrigin, partSize))
+	return w.compare(ctx, nil, out, rows...)
 }
 
 // compare measures rows, and writes them as a table. away is the c of farOrigin.
@@ -302,7 +320,11 @@ func (w *world) farC(ctx context.Context, root string) (c *process.Process, stop
 
 // load asks one node. In cpu[0] is that node's, in cpu[1] the other's with a hop.
 func (w *world) load(ctx context.Context, asked *node, c *process.Process, hop bool, origin, path string, requests, conns int, per float64) (s sample, err error) {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: conns, DisableCompression: true}}
+	id, err := w.identity()
+	if err != nil {
+		return s, err
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: conns, DisableCompression: true, TLSClientConfig: id.TLS}}
 	defer client.CloseIdleConnections()
 	used := func() (all [3]time.Duration) {
 		for i, p := range []*process.Process{asked.now, w.nodes[0].now, c} {
@@ -350,7 +372,7 @@ func (w *world) load(ctx context.Context, asked *node, c *process.Process, hop b
 }
 
 func get(ctx context.Context, client *http.Client, n *node, origin, path string) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.front+"/"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url()+"/"+path, nil)
 	if err != nil {
 		return 0, err
 	}

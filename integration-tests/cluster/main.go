@@ -46,8 +46,8 @@ type options struct {
 	many        int
 	keep        string
 
-	// before comes before the commands of p and c.
-	before []string
+	// before comes before the commands of p and c, more are further arguments of p.
+	before, more []string
 
 	// What more origins show than one token may serve, and their file.
 	tokens []string

@@ -47,6 +47,14 @@ func (o *options) newNode(id string, addrs [5]string, join []string, more ...str
 	return n
 }
 
+// url is of its front port.
+func (n *node) url() string {
+	if slices.Contains(n.args, "--tls") {
+		return "https://" + n.front
+	}
+	return "http://" + n.front
+}
+
 func (n *node) start() (err error) {
 	line := slices.Concat(n.wrap, []string{n.path}, n.args)
 	n.now, err = process.Command{Dir: n.dir, Name: n.id, Path: line[0], Args: line[1:], Stdout: n.out, Stderr: n.out}.Start()

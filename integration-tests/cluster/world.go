@@ -78,7 +78,7 @@ func newWorld(o *options, l *lab, dir string) (*world, error) {
 		if l != nil {
 			addrs[i], wrap = l.addrs(i)
 		}
-		n := o.newNode(id, addrs[i], join, "--domain", domain, "--drain", drain.String(), "--hold", hold.String())
+		n := o.newNode(id, addrs[i], join, append([]string{"--domain", domain, "--drain", drain.String(), "--hold", hold.String()}, o.more...)...)
 		n.dir, n.wrap = dir, wrap
 		// Each knows the two first ones, as if by name.
 		if len(join) < 2 {
