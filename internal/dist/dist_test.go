@@ -205,7 +205,7 @@ func TestBillOfMaterials(t *testing.T) {
 func TestImage(t *testing.T) {
 	t.Chdir("../..")
 	make := func() (*release, []byte) {
-		r := &release{out: t.TempDir(), work: t.TempDir(), systems: systems, say: io.Discard, version: "v1.2.3", date: someDay}
+		r := &release{out: t.TempDir(), work: t.TempDir(), systems: systems, say: io.Discard, version: "v1.2.3+dirty", date: someDay}
 		images := map[system]content{}
 		for _, s := range systems {
 			if s.image() {
@@ -232,6 +232,9 @@ func TestImage(t *testing.T) {
 	list, err := top.IndexManifest()
 	if err != nil || len(list.Manifests) != 1 {
 		t.Fatalf("got %v, %v", list, err)
+	}
+	if got := list.Manifests[0].Annotations["org.opencontainers.image.ref.name"]; got != "spdy-proxy-p:v1.2.3-dirty" {
+		t.Errorf("who loads it finds it as %q", got)
 	}
 	index, err := top.ImageIndex(list.Manifests[0].Digest)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -50,7 +51,7 @@ func (r *release) image(program string, from map[system]content) error {
 		return err
 	}
 	name := fmt.Sprintf("%s-%s-%s.oci.tar", product, r.version, program)
-	if err := path.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": r.version})); err != nil {
+	if err := path.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": r.reference(program)})); err != nil {
 		return err
 	}
 	var b bytes.Buffer
@@ -58,6 +59,12 @@ func (r *release) image(program string, from map[system]content) error {
 		return err
 	}
 	return r.write(name, b.Bytes())
+}
+
+// reference is what "podman load" calls an image. A tag has no +, which is in the versions
+// of what is not committed.
+func (r *release) reference(program string) string {
+	return product + "-" + program + ":" + strings.ReplaceAll(r.version, "+", "-")
 }
 
 // writeFolder writes the files of a folder.
