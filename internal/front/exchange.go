@@ -165,6 +165,9 @@ func (e *exchange) completeRecord() {
 		e.rec.Stalled, e.rec.Aborted = true, true
 		e.rec.Reason, e.rec.Detail = reasonStalled, errStalled.Error()
 	}
+	if e.rec.Aborted && e.rec.Detail == "" {
+		e.rec.Detail = detailLeft
+	}
 	if e.w.hijacked && e.duplex != nil {
 		e.rec.Status, e.rec.Upgraded = http.StatusSwitchingProtocols, true
 		e.rec.BytesIn, e.rec.BytesOut = e.duplex.in.Load(), e.duplex.out.Load()

@@ -80,8 +80,8 @@ func TestVisitorLeaves(t *testing.T) {
 			cancel()
 			await(t, "the end of the handler's context", told)
 			rec := s.record(t)
-			if !rec.Aborted || path == "/" && rec.Status != statusLeft || path == "/body" && rec.Status != 200 {
-				t.Errorf("%s: record: aborted %v, status %d", path, rec.Aborted, rec.Status)
+			if !rec.Aborted || rec.Detail != detailLeft || rec.Failed() || path == "/" && rec.Status != statusLeft || path == "/body" && rec.Status != 200 {
+				t.Errorf("%s: record: aborted %v, status %d, %q", path, rec.Aborted, rec.Status, rec.Detail)
 			}
 			await(t, "the request's end", done)
 		}

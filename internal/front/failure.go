@@ -49,6 +49,10 @@ const (
 	reasonStalled     = "connection_write_timeout"
 )
 
+// detailLeft is the detail of a request whose A went away before it had its answer, or
+// all of it.
+const detailLeft = "the client left"
+
 // detailTheirs is the detail of an error that C has answered with, which is passed on.
 const detailTheirs = "the origin answered so itself: its c's log says why, or the service behind it"
 
@@ -95,7 +99,7 @@ func (e *exchange) failureOf(err error) *failure {
 		f.status = http.StatusGatewayTimeout
 		return f
 	default:
-		return &failure{status: statusLeft, left: true, detail: "the client left"}
+		return &failure{status: statusLeft, left: true, detail: detailLeft}
 	}
 	if _, err := e.body.state(); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

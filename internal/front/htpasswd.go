@@ -183,7 +183,7 @@ func (h *Htpasswd) check(r *http.Request, client netip.Addr) (user string, f *fa
 		case errors.Is(err, errGuessing):
 			return "", &failure{status: http.StatusTooManyRequests, reason: reasonDenied, detail: "too many passwords at once", retry: time.Second, refuse: RefusedPassword}
 		case err != nil:
-			return "", &failure{status: statusLeft, left: true, detail: "the client left"}
+			return "", &failure{status: statusLeft, left: true, detail: detailLeft}
 		}
 	}
 	return "", &failure{
