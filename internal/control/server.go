@@ -446,7 +446,7 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 		cancel()
 		if err != nil {
 			s.logFailure(ctx, "control port: TLS handshake failed", addr, err)
-			s.refusedOne(Refusal{RemoteAddr: addr, Kind: cmp.Or(crowded(ctx), "tls"), Reason: err.Error()})
+			s.refusedOne(Refusal{RemoteAddr: addr, Kind: cmp.Or(crowded(ctx), "tls"), Reason: reasonOf(err)})
 			return nil, nil, err
 		}
 	}
@@ -520,6 +520,14 @@ func crowded(ctx context.Context) string {
 		return "crowded"
 	}
 	return ""
+}
+
+// reasonOf says why a TLS handshake failed.
+func reasonOf(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "it left before TLS was complete"
+	}
+	return err.Error()
 }
 
 // logFailure logs what came of a connection that asked for nothing. The

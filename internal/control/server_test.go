@@ -353,6 +353,14 @@ func TestTold(t *testing.T) {
 	if r := <-told; r.Kind != "tls" || r.Status != 0 {
 		t.Errorf("no TLS: told %+v", r)
 	}
+	silent, err := net.Dial("tcp", p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent.Close()
+	if r := <-told; r.Kind != "tls" || r.Reason != "it left before TLS was complete" {
+		t.Errorf("one that leaves: told %+v", r)
+	}
 	if !strings.Contains(p.log.String(), `origin=films answer="401 Unauthorized`) {
 		t.Errorf("the log does not say whose 401 it was:\n%s", p.log.String())
 	}
