@@ -24,24 +24,49 @@ type Info struct {
 // for, by name.
 func (t *Table) Snapshot() []Info {
 	t.mu.Lock()
-	var infos []Info
+	infos := make([]Info, 0, len(t.entries))
+	var all []SessionInfo // of all of them: ten thousand of one each are no work for the allocator
 	for _, e := range t.entries {
 		if e.idle() {
 			continue
 		}
-		info := Info{Name: e.name, Waiting: e.waiting}
-		for _, m := range slices.Concat(e.serving, e.leaving, e.remote) {
-			info.Sessions = append(info.Sessions, SessionInfo{m, m.left})
-		}
-		infos = append(infos, info)
+		from := len(all)
+		all = e.appendSessions(all)
+		infos = append(infos, Info{Name: e.name, Waiting: e.waiting, Sessions: all[from:len(all):len(all)]})
 	}
 	t.mu.Unlock()
 
 	for _, info := range infos {
-		slices.SortFunc(info.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.id, b.id) })
+		byID(info.Sessions)
 	}
 	slices.SortFunc(infos, func(a, b Info) int { return cmp.Compare(a.Name, b.Name) })
 	return infos
+}
+
+// Sessions returns those of one origin, the oldest first.
+func (t *Table) Sessions(name Name) []SessionInfo {
+	t.mu.Lock()
+	var list []SessionInfo
+	if e := t.entries[name]; e != nil {
+		list = e.appendSessions(nil)
+	}
+	t.mu.Unlock()
+	byID(list)
+	return list
+}
+
+// appendSessions is called with Table.mu.
+func (e *entry) appendSessions(list []SessionInfo) []SessionInfo {
+	for _, of := range [...][]*Member{e.serving, e.leaving, e.remote} {
+		for _, m := range of {
+			list = append(list, SessionInfo{m, m.left})
+		}
+	}
+	return list
+}
+
+func byID(list []SessionInfo) {
+	slices.SortFunc(list, func(a, b SessionInfo) int { return cmp.Compare(a.id, b.id) })
 }
 
 // Totals are sums over sessions. Resets are by [spdy.Status].
@@ -65,17 +90,18 @@ func (s *Totals) add(st spdy.Stats) {
 
 // Totals returns the sums over all sessions that are or were.
 func (t *Table) Totals() Totals {
-	// Under the lock, or a session that ends now would count twice or never.
+	// What was and who is are of one moment, or a session that ends now would count twice
+	// or never. What each of ten thousand has done takes some milliseconds, for which no
+	// request has to wait.
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	sum := t.past
+	members := make([]*Member, 0, len(t.entries))
 	for _, e := range t.entries {
-		for _, m := range e.serving {
-			sum.add(m.Stats())
-		}
-		for _, m := range e.leaving {
-			sum.add(m.Stats())
-		}
+		members = append(append(members, e.serving...), e.leaving...)
+	}
+	t.mu.Unlock()
+	for _, m := range members {
+		sum.add(m.Stats())
 	}
 	return sum
 }

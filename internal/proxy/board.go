@@ -111,19 +111,14 @@ func (p *Proxy) requestDone(r *front.Record) {
 // Frames implements admin.Source.
 func (s source) Frames(name string) []admin.SessionFrames {
 	var list []admin.SessionFrames
-	for _, o := range s.p.origins.Snapshot() {
-		if o.Name.String() != name {
-			continue
+	for _, c := range s.p.origins.Sessions(nameShown(name)) {
+		one := admin.SessionFrames{Session: c.ID()}
+		for _, f := range c.Frames() {
+			one.Frames = append(one.Frames, admin.Frame{
+				Time: f.Time, Sent: f.Sent, Type: f.Type.String(), Stream: f.StreamID, Length: f.Length, Flags: f.Flags, Detail: f.Detail,
+			})
 		}
-		for _, c := range o.Sessions {
-			one := admin.SessionFrames{Session: c.ID()}
-			for _, f := range c.Frames() {
-				one.Frames = append(one.Frames, admin.Frame{
-					Time: f.Time, Sent: f.Sent, Type: f.Type.String(), Stream: f.StreamID, Length: f.Length, Flags: f.Flags, Detail: f.Detail,
-				})
-			}
-			list = append(list, one)
-		}
+		list = append(list, one)
 	}
 	return list
 }
