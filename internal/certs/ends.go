@@ -17,7 +17,7 @@ const (
 // warnOfEnds logs a line for each certificate that ends soon, or has ended.
 func (s *Source) warnOfEnds() {
 	now := time.Now()
-	for i, cert := range *s.files.Load() {
+	for i, cert := range s.files.Load().certs {
 		if cert.Leaf.NotAfter.Sub(now) <= warnBefore {
 			s.lines.Log("ends "+s.pairs[i].CertFile, slog.LevelWarn, "certificate "+left(cert.Leaf.NotAfter, now)+": put a new one in its place and send SIGHUP",
 				slog.String("file", s.pairs[i].CertFile), slog.Time("until", cert.Leaf.NotAfter))

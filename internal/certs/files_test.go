@@ -2,6 +2,7 @@ package certs
 
 import (
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -135,4 +136,43 @@ func TestDaysLeft(t *testing.T) {
 			t.Errorf("%d warnings in 14 days:\n%s", n, log.String())
 		}
 	})
+}
+
+// Lacks says of each host what its browser would, however many certificates there are.
+func TestLacks(t *testing.T) {
+	ca, dir := controltest.NewCA(t), t.TempDir()
+	s, err := New(Config{Pairs: []Pair{
+		pair(t, ca, dir, "a", "example.test"), pair(t, ca, dir, "b", "*.Example.test", "sub.other.test"), pair(t, ca, dir, "c", "192.0.2.1", "2001:db8::1"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, host := range []string{
+		"example.test", "EXAMPLE.test", "example.test.", "x.example.test", "X.Example.Test", "x.y.example.test", "xexample.test", "test", "",
+		"sub.other.test", "x.sub.other.test", "other.test", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2",
+	} {
+		want := !slices.ContainsFunc(s.files.Load().certs, func(c tls.Certificate) bool { return c.Leaf.VerifyHostname(host) == nil })
+		if got := s.Lacks(host); got != want {
+			t.Errorf("%q: got %v, want %v", host, got, want)
+		}
+	}
+}
+
+// BenchmarkLacks asks, beside fifty certificates, of a host that the last one is for.
+func BenchmarkLacks(b *testing.B) {
+	ca, dir := controltest.NewCA(b), b.TempDir()
+	var pairs []Pair
+	for i := range 50 {
+		certFile, keyFile := controltest.Write(b, ca.Issue(b, fmt.Sprintf("*.%d.example.test", i)), dir, fmt.Sprint(i))
+		pairs = append(pairs, Pair{certFile, keyFile})
+	}
+	s, err := New(Config{Pairs: pairs})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for b.Loop() {
+		s.Lacks("photos.49.example.test")
+	}
 }
