@@ -19,6 +19,9 @@ await withBrowser(async (context) => {
   equal("both origins are there", ["@ default origin", "film"], await page.locator("tbody th a:first-child").allInnerTexts());
   holds("the state has a word", (await row("@").locator("td[data-name=State]").innerText()).startsWith("connected"));
 
+  await page.waitForFunction(() => document.querySelectorAll(".charts output")[1].value === "-, -");
+  holds("what was not measured has the table's word", true);
+
   // It follows, without being loaded again.
   await page.evaluate(() => { window.same = true; });
   await ask(30);

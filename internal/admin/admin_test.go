@@ -140,6 +140,7 @@ func TestAdminPort(t *testing.T) {
 		{"/: the status page", busy(), "GET", "/", 200, `(?s)<!DOCTYPE html>.*2 of 3 origins.*default origin.*connected.*192\.0\.2\.1 c/v1\.2\.3.*12 ms.*film.*gone.*refused.*no token`},
 		{"/: refusals, certificates", busy(), "GET", "/", 200, `(?s)192\.0\.2\.9:9.*401, no token.*20 days</b> <span>example\.org`},
 		{"/: search", busy(), "GET", "/?q=FIL", 200, `data-key="film"`},
+		{"/: sorted, and in pages", busy(), "GET", "/?sort=-name&per_page=1&page=2", 200, `(?s)aria-sort="descending".*data-key="film".*sort=-name" rel="prev">Previous</a><span>Page 2 of 3, 3 origins</span><a href="/\?page=3[^"]*" rel="next">`},
 		{"/: nothing found", busy(), "GET", "/?q=nothing", 200, `No origin is like this`},
 		{"/origins/NAME", busy(), "GET", "/origins/@", 200, `(?s)default origin.*4f1c9a\.0.*192\.0\.2\.1:4711.*c/v1\.2\.3.*3h 5m.*12 ms.*3\.0 MiB.*2\.0 KiB to it`},
 		{"/origins/NAME: its requests", busy(), "GET", "/origins/film", 200, `(?s)GET <span>film\.example\.org</span>/a\?token=\*.*held 1\.0 s.*session 1, stream 5.*the session ended`},
@@ -374,8 +375,8 @@ func TestUnits(t *testing.T) {
 		{age(3*time.Hour + 59*time.Minute), "3h 59m"}, {age(49 * time.Hour), "2d 1h"},
 		{bytesOf(0), "0 B"}, {bytesOf(1023), "1023 B"}, {bytesOf(1536), "1.5 KiB"}, {bytesOf(1023 << 10), "1.0 MiB"}, {bytesOf(5 << 40), "5.0 TiB"},
 		{bytesOf(1<<64 - 1), "16384.0 PiB"},
-		{dur(0), "-"}, {dur(123456 * time.Nanosecond), "0.1 ms"}, {dur(12345 * time.Microsecond), "12 ms"}, {dur(1500 * time.Millisecond), "1.5 s"}, {dur(90 * time.Second), "1m 30s"},
-		{rate(0), "0/s"}, {rate(1.25), "1.2/s"}, {rate(123.4), "123/s"},
+		{dur(0), "-"}, {dur(30 * time.Microsecond), "<0.1 ms"}, {dur(123456 * time.Nanosecond), "0.1 ms"}, {dur(12345 * time.Microsecond), "12 ms"}, {dur(1500 * time.Millisecond), "1.5 s"}, {dur(90 * time.Second), "1m 30s"},
+		{rate(0), "0/s"}, {rate(1.25), "1.2/s"}, {rate(9.96), "10/s"}, {rate(123.4), "123/s"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
