@@ -487,6 +487,7 @@ func (f *firstError) get() error {
 func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error {
 	five := *o
 	five.nodes, five.origins, five.spread = len(nodeNames), 0, 2
+	five.dials = make(turns, 2*runtime.NumCPU())
 	five.file = filepath.Join(dir, "tokens")
 	var tokens strings.Builder
 	for range 1 + o.many/100 { // at each node a part of them
@@ -513,7 +514,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 		}
 		return strings.Join(list, ", ")
 	}
-	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to two, as delivered, in a process that all share.\n\n| | |\n| --- | --- |\n", o.many)
+	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to two, as delivered, in a process that all share, and that begins %d handshakes at once at most.\n\n| | |\n| --- | --- |\n", o.many, cap(five.dials))
 	fmt.Fprintf(out, "| memory of a p that is one by itself, with two fifths of them, MB | %d |\n", alone/1e6)
 	fmt.Fprintf(out, "| memory of each node without them, MB | %s |\n", memory())
 	began := time.Now()

@@ -49,6 +49,8 @@ type options struct {
 	// before comes before the commands of p and c, more are further arguments of p.
 	before, more []string
 
+	dials turns // of the agents; nil: any number
+
 	// What more origins show than one token may serve, and their file.
 	tokens []string
 	file   string

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -150,8 +151,12 @@ func (w *world) startC(i int) (err error) {
 // agent runs a C in this process.
 func (w *world) agent(i int) error {
 	name := fmt.Sprint("n", i)
+	var dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	if w.o.dials != nil {
+		dial = w.o.dials.dial
+	}
 	a, err := agent.New(agent.Config{
-		Proxies: []string{w.nodes[i%len(w.nodes)].control}, Name: name, Spread: w.o.spread, Drain: drain,
+		Proxies: []string{w.nodes[i%len(w.nodes)].control}, Name: name, Spread: w.o.spread, Drain: drain, DialContext: dial,
 		Load: func() (agent.Identity, error) {
 			id, err := w.identity()
 			if tokens := w.o.tokens; len(tokens) > 0 {
