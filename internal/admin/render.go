@@ -9,7 +9,7 @@ import (
 const renderedFor = 900 * time.Millisecond
 
 // renders are the events of pages as they were made last, so that all who follow a page
-// share them. The zero value is empty. There are no more than streams of events.
+// share them. The zero value is empty. As many are kept as there may be streams.
 type renders struct {
 	mu   sync.Mutex
 	made map[string]render // guarded by mu; by the page's address
@@ -38,6 +38,8 @@ func (r *renders) get(address string, events func() []byte) []byte {
 		r.made = make(map[string]render)
 	}
 	made := render{time.Now(), events()}
-	r.made[address] = made
+	if len(r.made) < maxStreams { // streams come and go, too
+		r.made[address] = made
+	}
 	return made.events
 }

@@ -30,6 +30,12 @@ func TestRenders(t *testing.T) {
 		if len(r.made) != 1 {
 			t.Errorf("%d are kept, want 1", len(r.made))
 		}
+		for i := range 2 * maxStreams {
+			r.get(fmt.Sprint(i), func() []byte { return nil })
+		}
+		if len(r.made) != maxStreams {
+			t.Errorf("of many, %d are kept, want %d", len(r.made), maxStreams)
+		}
 	})
 }
 
