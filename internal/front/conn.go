@@ -1,6 +1,10 @@
 package front
 
-import "context"
+import (
+	"context"
+
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
+)
 
 // Conn is a visitor's connection, as the server below the handler sees it. Its
 // methods may be called at once and at any time, and do not wait.
@@ -42,13 +46,28 @@ type Conn interface {
 // it is sent a 100, which means nothing to a client (RFC 9110, 15.2.1), and
 // where that cannot be done it counts as gone.
 func WithConn(ctx context.Context, conn Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, &connection{conn, ctx})
+	return &connection{conn, ctx}
 }
 
 type connKey struct{}
 
-// connection is what WithConn was given.
+// connection is what WithConn was given, and the context that it returns: thousands
+// of them wait for a request.
 type connection struct {
 	Conn
-	ctx context.Context
+	context.Context
+}
+
+// Value implements context.Context.
+func (c *connection) Value(key any) any {
+	if key == (connKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// AfterFunc is what package context asks for in place of a goroutine that waits for
+// the end.
+func (c *connection) AfterFunc(f func()) (stop func() bool) {
+	return lazycontext.AfterEnd(c.Context, f)
 }

@@ -83,7 +83,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	}}
 	parent := r.Context()
 	if known && e.http1 {
-		parent = v.ctx
+		parent = v.Context
 	}
 	if !e.http1 || e.rec.Priority != defaultPriority {
 		// A default is the stream's without being said, except that the context

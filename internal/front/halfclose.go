@@ -66,8 +66,8 @@ func (c *halfClose) outlives() bool {
 	if c.over || !c.e.http1 || c.e.conn == nil {
 		return false
 	}
-	conn := c.e.conn.ctx
-	c.unlink = context.AfterFunc(conn, func() { c.e.ctx.End(context.Cause(conn)) })
+	conn := c.e.conn
+	c.unlink = conn.AfterFunc(func() { c.e.ctx.End(context.Cause(conn)) })
 	return conn.Err() == nil
 }
 

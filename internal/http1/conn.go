@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
 
 // lingerTime is how long what a client still sends is read after the last answer:
@@ -115,7 +117,7 @@ func (c *conn) begin() bool {
 		ctx = c.s.hs.ConnContext(ctx, c.rwc)
 	}
 	c.ctx = ctx
-	c.unlink = context.AfterFunc(ctx, c.leave)
+	c.unlink = lazycontext.AfterEnd(ctx, c.leave)
 	return c.enter(phaseNew)
 }
 

@@ -12,7 +12,7 @@ import (
 
 // Context ends by End, and by nothing else: whoever makes it calls that when its
 // parent ends, too. Err is what End was told, so context.Cause returns that as well.
-// The zero value is of no use: see Begin.
+// The zero value can be ended, and is of no other use: see Begin.
 type Context struct {
 	// Fixed by Begin.
 	parent context.Context
@@ -32,7 +32,8 @@ type call struct {
 	next *call
 }
 
-// Begin is called once, before any other method. Values and deadline are parent's.
+// Begin is called once, before any other method but End. Values and deadline are
+// parent's.
 func (x *Context) Begin(parent context.Context) { x.parent = parent }
 
 // End ends it because of cause, nil for context.Canceled. After the first call it

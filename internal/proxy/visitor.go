@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
 
 // visitor is one connection to the front port. A write of which the visitor
@@ -25,27 +26,57 @@ type visitor struct {
 	place
 	leftover
 
-	secure bool          // TLS is spoken on it; fixed by withLeave
-	end    chan struct{} // closed when Read has seen the end, a reset too
-	ended  sync.Once     // of what closes it
-	drain  sync.Once     // see End
+	secure bool                // TLS is spoken on it; fixed by withLeave
+	ctx    lazycontext.Context // of its requests; ends when it leaves or is closed
+	end    latch               // set when Read has seen the end, a reset too
+	drain  sync.Once           // see End
 
 	// early is what came behind a balancer's header and was not read yet. Owned by the
 	// goroutine that reads.
 	early []byte
 
-	reading atomic.Int32                       // calls of Read that have not returned
-	writing atomic.Int32                       // calls of Write that have not returned
-	reads   atomic.Uint32                      // counts ends of Read
-	writes  atomic.Uint32                      // counts begins and ends of Write
-	written atomic.Uint32                      // counts begins of Write
-	broken  atomic.Bool                        // a Read or a Write has failed
-	onLeave atomic.Pointer[context.CancelFunc] // ends the connection's requests
+	reading atomic.Int32  // calls of Read that have not returned
+	writing atomic.Int32  // calls of Write that have not returned
+	reads   atomic.Uint32 // counts ends of Read
+	writes  atomic.Uint32 // counts begins and ends of Write
+	written atomic.Uint32 // counts begins of Write
+	broken  atomic.Bool   // a Read or a Write has failed
 
 	// Guarded by visitors.mu.
 	seenReads, seenWrites uint32    // reads and writes, when watch looked last
 	since                 time.Time // when it first saw as many of both
 	sinceWrite            time.Time // when it first saw as many writes
+}
+
+// latch is what happens once. The zero value is one that has not: who waits for it
+// makes the channel, as nobody does for most connections.
+type latch struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	is bool
+	ch chan struct{} // closed when it is; nil until somebody asks
+}
+
+func (l *latch) set() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.is && l.ch != nil {
+		close(l.ch)
+	}
+	l.is = true
+}
+
+// done returns a channel that is closed when it has happened.
+func (l *latch) done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ch == nil {
+		l.ch = make(chan struct{})
+		if l.is {
+			close(l.ch)
+		}
+	}
+	return l.ch
 }
 
 // withLeave returns a context that ends when conn's visitor is given up, and
@@ -61,9 +92,8 @@ func withLeave(ctx context.Context, conn net.Conn) context.Context {
 		return ctx
 	}
 	c.secure = secure
-	ctx, cancel := context.WithCancel(ctx)
-	c.onLeave.Store(&cancel)
-	return front.WithConn(ctx, c)
+	c.ctx.Begin(ctx)
+	return front.WithConn(&c.ctx, c)
 }
 
 // NetConn returns the connection inside, for what only TCP can do: a reset.
@@ -89,7 +119,7 @@ func (c *visitor) Read(p []byte) (int, error) {
 		if err != io.EOF {
 			c.broken.Store(true)
 		}
-		c.ended.Do(func() { close(c.end) })
+		c.end.set()
 	}
 	return n, err
 }
@@ -121,11 +151,7 @@ func (c *visitor) lookLocked(now time.Time) {
 }
 
 // leave ends what the visitor has asked for.
-func (c *visitor) leave() {
-	if cancel := c.onLeave.Load(); cancel != nil {
-		(*cancel)()
-	}
-}
+func (c *visitor) leave() { c.ctx.End(nil) }
 
 func (c *visitor) Write(p []byte) (int, error) {
 	c.beginWrite()
@@ -167,12 +193,12 @@ func (c *visitor) End() <-chan struct{} {
 				if n, _ := c.Read(make([]byte, 1)); n > 0 {
 					// Nothing may come behind it (RFC 8446, 6.1).
 					c.broken.Store(true)
-					c.ended.Do(func() { close(c.end) })
+					c.end.set()
 				}
 			}()
 		})
 	}
-	return c.end
+	return c.end.done()
 }
 
 // Written implements front.Conn.

@@ -146,7 +146,7 @@ func (v *visitors) watch() {
 // take returns conn as a visitor that has a place, if need be that of another. If
 // there is none it closes conn, and returns nil.
 func (v *visitors) take(conn net.Conn) *visitor {
-	c := &visitor{Conn: conn, from: v, remote: conn.RemoteAddr(), end: make(chan struct{}), since: time.Now()}
+	c := &visitor{Conn: conn, from: v, remote: conn.RemoteAddr(), since: time.Now()}
 	if t, ok := conn.(*told); ok {
 		c.Conn, c.early = t.TCPConn, t.early
 	}
