@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
 
 // A visitor that takes nothing, or that nobody takes anything from, is given up
@@ -139,5 +143,46 @@ func TestResetIsAnEnd(t *testing.T) {
 		if !c.Broken() {
 			t.Errorf("after %s the connection is not broken", name)
 		}
+	}
+}
+
+// Thousands of visitors wait for their next request: the context of their requests is a
+// part of the connection, and has neither a channel nor a map while nobody asks.
+func TestVisitorContextCost(t *testing.T) {
+	const n = 1000
+	all := make([]visitor, n)
+	base := context.WithValue(context.Background(), http.LocalAddrContextKey, "x")
+	leave := func() {}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range all {
+		lazycontext.AfterEnd(withLeave(base, &all[i]), leave)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 128 {
+		t.Errorf("the context of a connection's requests takes %d bytes, want 128 at most", each)
+	}
+}
+
+// Whoever leaves ends the requests, and what is made of their context without a
+// goroutine for each.
+func TestVisitorContextEnds(t *testing.T) {
+	c := new(visitor)
+	ctx := withLeave(context.Background(), c)
+	before := runtime.NumGoroutine()
+	child, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines more for a context of a request", n-before)
+	}
+	c.leave()
+	<-child.Done()
+	if ctx.Err() != context.Canceled {
+		t.Errorf("got %v, want %v", ctx.Err(), context.Canceled)
+	}
+	early := new(visitor)
+	early.leave() // before the server has asked for its context
+	if withLeave(context.Background(), early).Err() == nil {
+		t.Error("requests of a visitor that had left before go on")
 	}
 }
