@@ -20,15 +20,15 @@ const (
 )
 
 // What nobody uses is given back to the system when little is allocated: in lookEvery
-// no more than 1/quietPart of it, and no sooner than restPause after the last time,
-// for that costs two collections. Less than restLeast, or than 1/restPart of what is
-// alive, is not worth them.
+// no more than 1/quietPart of it. Less than restLeast, or than 1/restPart of what is
+// alive, is not worth the two collections that it costs. They take 1/restShare of the
+// time at most, whatever the rhythm of busy and quiet.
 const (
 	lookEvery = 2 * time.Second
-	restPause = time.Minute
 	quietPart = 16
 	restLeast = 4 << 20 // bytes
 	restPart  = 8
+	restShare = 100
 )
 
 // PaceGC has garbage collected later than the runtime would while the heap is
@@ -65,8 +65,9 @@ func giveBack(stopped <-chan struct{}) {
 		now := readHeap()
 		next := lookEvery
 		if now.rests(before) {
+			began := time.Now()
 			rest()
-			next = restPause
+			next = max(next, restShare*time.Since(began))
 			now = readHeap()
 		}
 		before = now
