@@ -23,6 +23,10 @@ const (
 	comebackIdle          // KB that p has resident for each idle origin
 )
 
+// comebackSettle is how long all is quiet before what p has resident is read: what is
+// garbage goes back to the system seconds after the last has come.
+const comebackSettle = 10 * time.Second
+
 func comebacks() []comeback { return []comeback{{n: 100}, {n: 1000}, {n: 9000}} }
 
 func (c *comeback) sample(ctx context.Context, b *bench) (sample, error) {
@@ -42,6 +46,11 @@ func (c *comeback) sample(ctx context.Context, b *bench) (sample, error) {
 		return nil, err
 	}
 	defer m.stop()
+	select {
+	case <-time.After(comebackSettle):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	full, err := process.Resident(m.public)
 	if err != nil {
 		return nil, err
@@ -74,7 +83,7 @@ func (c *comeback) sample(ctx context.Context, b *bench) (sample, error) {
 func comebackTable(all []comeback) string {
 	var text strings.Builder
 	text.WriteString("\n## After p was killed\n\nSo many idle origins, when p is killed and started again at once: when the last of them is back, what CPU that takes, " +
-		"and what p has resident for each while all is quiet.\n\n")
+		"and what p has resident for each when all has been quiet for ten seconds.\n\n")
 	rows := [][]string{{"connected origins", "all back after, s", "CPU of p, s", "CPU of all origins, s", "memory of p an origin, KB"}}
 	for _, c := range all {
 		row := []string{thousands(int64(c.n)), "failed", "failed", "failed", "failed"}
