@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -66,6 +67,7 @@ func (f *Format) Type() string { return "string" }
 type Log struct {
 	format Format
 	w      io.Writer
+	lines  sync.Pool // of *[]byte, whose Write has returned
 }
 
 // New writes to w, a whole line in each Write. These are calls of many requests at once,
@@ -98,19 +100,24 @@ func clipped(r *Record) *Record {
 // Write writes the line of r.
 func (l *Log) Write(r *Record) {
 	r = clipped(r)
-	var line []byte
 	if l.format == JSON {
-		line = jsonLine(r)
-	} else {
-		line = combinedLine(r)
+		l.w.Write(jsonLine(r))
+		return
 	}
-	l.w.Write(line)
+	line, ok := l.lines.Get().(*[]byte)
+	if !ok {
+		line = new([]byte)
+	}
+	*line = appendCombined((*line)[:0], r)
+	l.w.Write(*line)
+	if cap(*line) <= maxField {
+		l.lines.Put(line)
+	}
 }
 
-// combinedLine: CLIENT - USER [TIME] "REQUEST" STATUS BYTES "REFERER" "AGENT" HOST
+// appendCombined appends CLIENT - USER [TIME] "REQUEST" STATUS BYTES "REFERER" "AGENT" HOST
 // ORIGIN MILLISECONDS ID.
-func combinedLine(r *Record) []byte {
-	b := make([]byte, 0, 256)
+func appendCombined(b []byte, r *Record) []byte {
 	if r.Client.IsValid() {
 		b = r.Client.AppendTo(b)
 	} else {
@@ -164,17 +171,19 @@ func appendWord(b []byte, s string) []byte {
 // appendEscaped appends s with \xHH for whatever is not visible ASCII, and a
 // backslash before quotes and backslashes.
 func appendEscaped(b []byte, s string, spaces bool) []byte {
+	from := 0 // what is before it was appended
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
+			b = append(append(b, s[from:i]...), '\\', c)
 		case c < ' ' || c > '~' || c == ' ' && spaces:
-			b = fmt.Appendf(b, `\x%02x`, c)
+			b = fmt.Appendf(append(b, s[from:i]...), `\x%02x`, c)
 		default:
-			b = append(b, c)
+			continue
 		}
+		from = i + 1
 	}
-	return b
+	return append(b, s[from:]...)
 }
 
 // milliseconds has microseconds behind the point.

@@ -3,10 +3,13 @@ package accesslog
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/amahi/spdy/spdytest"
 )
 
 func sample() *Record {
@@ -78,5 +81,21 @@ func TestAccessLogLineIsBounded(t *testing.T) {
 	}
 	if r.URI != long {
 		t.Error("the record has changed")
+	}
+}
+
+func TestAllocs(t *testing.T) {
+	spdytest.Allocs(t, map[string]func(*testing.B){"line": BenchmarkCombined})
+}
+
+// The line of a browser's request.
+func BenchmarkCombined(b *testing.B) {
+	r := sample()
+	r.UserAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+	r.Referer = "https://films.example.org/a/page/that/has/a/path/of/its/own?and=a&query=too"
+	l := New(io.Discard, Combined)
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Write(r)
 	}
 }
