@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -20,7 +21,8 @@ const (
 
 	// maxPiece is how much goes in one Write, cut where a line ends: what a pipe
 	// takes whole or not at all (pipe(7), PIPE_BUF), so that the lines of several
-	// writers to one pipe do not get mixed. A longer line goes by itself.
+	// writers to one pipe do not get mixed. A longer line goes by itself. A file that
+	// is appended to takes any number of bytes together.
 	maxPiece = 4 << 10
 
 	// gatherTime is how long a line waits for others with NewGathering, and gatherSize is
@@ -84,6 +86,16 @@ type Writer struct {
 type output struct {
 	number int
 	w      io.Writer
+	piece  int // how many bytes go in one Write
+}
+
+func newOutput(number int, w io.Writer) output {
+	if f, ok := w.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return output{number, w, maxWaiting}
+		}
+	}
+	return output{number, w, maxPiece}
 }
 
 // New returns a Writer that writes to an output until Close, each line at once.
@@ -94,7 +106,7 @@ func New(to io.Writer, losses Losses) *Writer { return start(to, losses, false) 
 func NewGathering(to io.Writer, losses Losses) *Writer { return start(to, losses, true) }
 
 func start(to io.Writer, losses Losses, gather bool) *Writer {
-	w := &Writer{losses: losses, done: make(chan struct{}), output: output{0, to}}
+	w := &Writer{losses: losses, done: make(chan struct{}), output: newOutput(0, to)}
 	w.more.L = &w.mu
 	if gather {
 		// The first time, nothing waits yet: that is all the same.
@@ -212,7 +224,7 @@ func (w *Writer) Drops() (lines, traces uint64) {
 func (w *Writer) SetOutput(to io.Writer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.output = output{w.output.number + 1, to}
+	w.output = newOutput(w.output.number+1, to)
 	w.flushLocked()
 }
 
@@ -288,7 +300,7 @@ func (w *Writer) put(to output, lines []byte) bool {
 	}
 	w.rest = nil
 	for len(lines) > 0 {
-		piece := lines[:pieceLen(lines)]
+		piece := lines[:pieceLen(lines, to.piece)]
 		n, err := to.w.Write(piece)
 		if n > 0 {
 			torn = piece[n-1] != '\n'
@@ -333,12 +345,12 @@ func (w *Writer) lose(lines int, cause error) {
 	}
 }
 
-// pieceLen is how much of lines, which are whole, one Write gets.
-func pieceLen(lines []byte) int {
-	if len(lines) <= maxPiece {
+// pieceLen is how much of lines, which are whole, one Write of at most max bytes gets.
+func pieceLen(lines []byte, max int) int {
+	if len(lines) <= max {
 		return len(lines)
 	}
-	if i := bytes.LastIndexByte(lines[:maxPiece], '\n'); i >= 0 {
+	if i := bytes.LastIndexByte(lines[:max], '\n'); i >= 0 {
 		return i + 1
 	}
 	line, _ := cutLine(lines)

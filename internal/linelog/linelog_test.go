@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -138,6 +140,34 @@ func TestPieces(t *testing.T) {
 			t.Errorf("%d lines, want 1000", n)
 		}
 	})
+}
+
+// A file takes what waits in one Write; of a pipe, which several may write to, it is
+// known how much stays together.
+func TestPieceOfAFile(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, pipe, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []*os.File{file, r, pipe} {
+		defer f.Close()
+	}
+	for _, test := range []struct {
+		what string
+		to   io.Writer
+		want int
+	}{{"a file", file, maxWaiting}, {"a pipe", pipe, maxPiece}, {"something else", io.Discard, maxPiece}} {
+		w := New(io.Discard, Losses{})
+		w.SetOutput(test.to)
+		if got, first := w.to().piece, newOutput(0, test.to).piece; got != test.want || first != test.want {
+			t.Errorf("%s gets pieces of %d bytes, and of %d as the first output; want %d", test.what, got, first, test.want)
+		}
+		w.Close()
+	}
 }
 
 // An output that stands still holds nobody up; what waits is bounded, and what
