@@ -70,7 +70,8 @@ type conn struct {
 	state   atomic.Uint64
 	looking sync.Mutex
 
-	cur atomic.Pointer[exchange] // that has its handler
+	cur  atomic.Pointer[exchange] // that has its handler
+	left atomic.Bool              // ctx has ended; before leave looks at cur
 
 	in  input
 	out output
@@ -78,10 +79,10 @@ type conn struct {
 	// Owned by the goroutine.
 	own    state // what it has put into state
 	parser parser
-	empty  int // lines before a request
-	names  []string
-	header http.Header // of the next response, empty
-	tiny   [16]byte    // what is read into while there is no buffer
+	empty  int          // lines before a request
+	lines  []fieldLines // of a head, while it is written
+	header http.Header  // of the next response, empty
+	tiny   [16]byte     // what is read into while there is no buffer
 
 	// Guarded by in.mu.
 	watching chan struct{} // closed when watch has ended; nil: it did not begin
@@ -260,7 +261,7 @@ func (c *conn) requests() (kept bool) {
 		}
 		c.cur.Store(x)
 		c.s.note(c.rwc, http.StateActive)
-		if c.ctx.Err() != nil {
+		if c.left.Load() {
 			x.ctx.End(nil)
 		}
 		c.s.hs.Handler.ServeHTTP(x, x.req)
@@ -345,7 +346,7 @@ func (c *conn) park() (parked bool) {
 		return false
 	}
 	c.in.freeLocked()
-	c.names, c.header = nil, nil
+	c.lines, c.header = nil, nil
 	c.parser = parser{}
 	go c.unpark() // ends when something comes, or with the connection
 	return true
@@ -565,6 +566,7 @@ func (c *conn) release(st http.ConnState) bool {
 
 // leave is called when the connection's context has ended.
 func (c *conn) leave() {
+	c.left.Store(true)
 	if x := c.cur.Load(); x != nil {
 		x.ctx.End(nil)
 	}

@@ -181,11 +181,17 @@ func (x *exchange) endHeadLocked() {
 	x.c.out.buf = append(b, "\r\n"...)
 }
 
+// fieldLines is the lines of one name.
+type fieldLines struct {
+	name   string
+	values []string
+}
+
 // appendFields writes the handler's fields, in the order of their names, without
 // those that are the server's to say.
 func (x *exchange) appendFields(b []byte) []byte {
-	names := x.c.names[:0]
-	for name := range x.header {
+	lines := x.c.lines[:0]
+	for name, values := range x.header {
 		switch name {
 		case "Content-Length", "Transfer-Encoding", "Connection":
 			continue
@@ -193,23 +199,23 @@ func (x *exchange) appendFields(b []byte) []byte {
 		if strings.HasPrefix(name, http.TrailerPrefix) || !isToken(name) || slices.Contains(x.trailers, name) {
 			continue
 		}
-		i := len(names)
-		names = append(names, name)
-		for ; i > 0 && len(names) <= 32 && names[i-1] > name; i-- {
-			names[i] = names[i-1]
+		i := len(lines)
+		lines = append(lines, fieldLines{name, values})
+		for ; i > 0 && len(lines) <= 32 && lines[i-1].name > name; i-- {
+			lines[i] = lines[i-1]
 		}
-		names[i] = name
+		lines[i] = fieldLines{name, values}
 	}
-	if len(names) > 32 {
-		slices.Sort(names)
+	if len(lines) > 32 {
+		slices.SortFunc(lines, func(a, b fieldLines) int { return strings.Compare(a.name, b.name) })
 	}
-	for _, name := range names {
-		for _, value := range x.header[name] {
-			b = appendField(b, name, value)
+	for _, l := range lines {
+		for _, value := range l.values {
+			b = appendField(b, l.name, value)
 		}
 	}
-	clear(names)
-	x.c.names = names[:0]
+	clear(lines)
+	x.c.lines = lines[:0]
 	return b
 }
 
