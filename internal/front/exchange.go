@@ -51,9 +51,11 @@ type exchange struct {
 	meter    Meter           // nil before it is sent, and without Config.Meter
 	rec      Record
 
-	// Guarded by Handler.mu; see sweep.
-	seen  uint32 // response.writes, at the last look
-	stuck int    // how many looks have seen the same write
+	// Guarded by Handler.mu.
+	prev, next *exchange // see exchanges
+	open       bool      // it is among them
+	seen       uint32    // response.writes, at the last look of sweep
+	stuck      int       // how many looks have seen the same write
 
 	// Parts of what is made once, which are here so that they are not allocated
 	// one by one.
@@ -67,7 +69,8 @@ type exchange struct {
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	e := &exchange{h: h, in: r, probe: h.cfg.Probe != nil && h.cfg.Probe(r)}
 	e.w = response{rw: w, e: e}
-	e.http1 = r.ProtoMajor == 1 && spdy.StreamID(r.Context()) == 0
+	_, stream := w.(waitsSent)
+	e.http1 = r.ProtoMajor == 1 && !stream // which says HTTP/1.1, too
 	v, known := r.Context().Value(connKey{}).(*connection)
 	if known {
 		e.conn = v
@@ -107,7 +110,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	e.who = h.shareKeyOf(e)
 	e.standing = h.shares.begin(e.who, e.head.bytes)
 	h.mu.Lock()
-	h.exchanges[e] = struct{}{}
+	h.exchanges.add(e)
 	h.sweepLocked()
 	h.mu.Unlock()
 	return e
@@ -118,7 +121,7 @@ func (e *exchange) end() {
 	e.halfClose.stop()
 	h := e.h
 	h.mu.Lock()
-	delete(h.exchanges, e)
+	h.exchanges.remove(e)
 	h.idleLocked()
 	h.mu.Unlock()
 	if e.placed && h.shares.leave(e.name, e.who) {

@@ -132,7 +132,7 @@ type Handler struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	stopping  bool
-	exchanges map[*exchange]struct{}
+	exchanges exchanges
 	sweeper   *time.Timer
 	sweeping  bool          // sweeper is running
 	idle      chan struct{} // closed when stopping and there is no exchange; nil before Shutdown
@@ -145,8 +145,7 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg: c, log: c.Logger,
-		exchanges: make(map[*exchange]struct{}),
-		leaving:   make(chan struct{}),
+		leaving: make(chan struct{}),
 	}
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)

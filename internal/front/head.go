@@ -27,20 +27,20 @@ type head struct {
 	longest      int // bytes of the longest name
 }
 
-func (n *head) add(h http.Header) {
-	for name, values := range h {
-		n.longest = max(n.longest, len(name))
-		n.lines += max(1, len(values))
-		for _, v := range values {
-			n.bytes += len(name) + len(v) + 8
-		}
+func (n *head) add(name string, values []string) {
+	n.longest = max(n.longest, len(name))
+	n.lines += max(1, len(values))
+	for _, v := range values {
+		n.bytes += len(name) + len(v) + 8
 	}
 }
 
 // requestHead returns the size of a request's head, with what the proxy adds.
 func requestHead(r *http.Request) head {
 	n := head{bytes: ownHead + len(r.Method) + len(r.RequestURI) + 2*len(r.Host)}
-	n.add(r.Header)
+	for name, values := range r.Header {
+		n.add(name, values)
+	}
 	for name := range r.Trailer {
 		n.longest = max(n.longest, len(name))
 		n.lines++
@@ -63,11 +63,4 @@ func (h *Handler) tooLarge(n head) *failure {
 		return nil
 	}
 	return &failure{status: http.StatusRequestHeaderFieldsTooLarge, reason: reasonRequest, detail: detail}
-}
-
-// answerTooLarge reports whether the head of an origin's answer is above a limit.
-func (h *Handler) answerTooLarge(resp *http.Response) bool {
-	var n head
-	n.add(resp.Header)
-	return h.cfg.MaxHeaderBytes > 0 && n.bytes > h.cfg.MaxHeaderBytes || n.lines > MaxHeaderLines
 }

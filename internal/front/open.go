@@ -22,21 +22,14 @@ var phases = [...]string{
 	phaseSent: "waits for the response", phaseAnswered: "is answered",
 }
 
-// maxLooked is how many exchanges Open looks at: others wait for it.
-const maxLooked = 4096
-
 // Open returns the requests that have not ended, at most max, those that have been
-// there longest, of the first few thousand that are looked at. Of a Record it fills
-// in what is known from the start, the Origin, and the Duration so far; the other
-// value says what it waits for.
+// there longest. Of a Record it fills in what is known from the start, the Origin, and
+// the Duration so far; the other value says what it waits for.
 func (h *Handler) Open(max int) (open []Record, phase []string) {
 	now := time.Now()
 	h.mu.Lock()
-	found := make([]*exchange, 0, min(len(h.exchanges), maxLooked))
-	for e := range h.exchanges {
-		if len(found) == maxLooked {
-			break
-		}
+	found := make([]*exchange, 0, min(h.exchanges.n, max))
+	for e := h.exchanges.first; e != nil && len(found) < max; e = e.next {
 		if !e.probe {
 			found = append(found, e)
 		}
@@ -45,7 +38,7 @@ func (h *Handler) Open(max int) (open []Record, phase []string) {
 	// What is read here is not written again once an exchange is among the open ones,
 	// or, for its name, once it has that phase.
 	slices.SortFunc(found, func(a, b *exchange) int { return a.rec.Time.Compare(b.rec.Time) })
-	for _, e := range found[:min(len(found), max)] {
+	for _, e := range found {
 		p := e.phase.Load()
 		r := Record{Record: accesslog.Record{
 			Time: e.rec.Time, RequestID: e.rec.RequestID, Peer: e.rec.Peer, Client: e.rec.Client, Method: e.rec.Method, Scheme: e.rec.Scheme,

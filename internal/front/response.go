@@ -94,13 +94,16 @@ func (w *response) flush() {
 	w.writes.Add(1)
 }
 
+// waitsSent is what a SPDY stream's http.ResponseWriter is, and no other.
+type waitsSent interface{ WaitSent() error }
+
 // waitSent waits until A lets the end of the response out, where the server would
 // wait for it after the handler's end, and nobody would count it any more. A
 // SPDY stream knows whether that is so. Of h2, net/http does not say, and asking
 // it to send what it has costs a frame: a few connections cannot hold much in
 // that way, so it is for those that are one of many.
 func (e *exchange) waitSent() {
-	if st, ok := e.w.rw.(interface{ WaitSent() error }); ok {
+	if st, ok := e.w.rw.(waitsSent); ok {
 		e.w.writes.Add(1)
 		st.WaitSent()
 		e.w.writes.Add(1)

@@ -136,9 +136,7 @@ func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Respo
 	if err == nil {
 		e.rec.Stream = spdy.ResponseStreamID(resp)
 		if inTime {
-			if err = checkResponse(resp, e.upgrade); err == nil && e.h.answerTooLarge(resp) {
-				err = errAnswerTooLarge
-			}
+			err = e.checkResponse(resp)
 		}
 		if err != nil || !inTime {
 			resp.Body.Close()
@@ -172,20 +170,25 @@ var errAnswerTooLarge = errors.New("the head of the origin's answer is too large
 
 // checkResponse finds what HTTP forbids and the engine does not: it takes any
 // status of three digits that is final, and any name that cannot be another
-// header's line.
-func checkResponse(resp *http.Response, upgrade bool) error {
+// header's line. A head above a limit is errAnswerTooLarge.
+func (e *exchange) checkResponse(resp *http.Response) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusSwitchingProtocols:
-		if to := resp.Header["Upgrade"]; !upgrade || len(to) != 1 || !httpfield.Equal(strings.TrimSpace(to[0]), "websocket") {
+		if to := resp.Header["Upgrade"]; !e.upgrade || len(to) != 1 || !httpfield.Equal(strings.TrimSpace(to[0]), "websocket") {
 			return &responseError{"it switches to a protocol that was not asked for"}
 		}
 	case code > 599: // RFC 9110, 15
 		return &responseError{fmt.Sprintf("status %d", code)}
 	}
-	for name := range resp.Header {
+	var n head
+	for name, values := range resp.Header {
 		if !httpfield.IsToken(name) {
 			return &responseError{fmt.Sprintf("header name %.60q", name)}
 		}
+		n.add(name, values)
+	}
+	if most := e.h.cfg.MaxHeaderBytes; most > 0 && n.bytes > most || n.lines > MaxHeaderLines {
+		return errAnswerTooLarge
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ var errBrokenOff = errors.New("the proxy is stopping")
 func (h *Handler) InFlight() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.exchanges)
+	return h.exchanges.n
 }
 
 // Leave has visitors come by other connections from now on: each of HTTP/1 ends
@@ -60,7 +60,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	h.mu.Lock()
-	for e := range h.exchanges {
+	for e := h.exchanges.first; e != nil; e = e.next {
 		e.breakOff(errBrokenOff)
 	}
 	h.mu.Unlock()
@@ -70,7 +70,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 
 // idleLocked closes idle if it is time.
 func (h *Handler) idleLocked() {
-	if h.idle != nil && len(h.exchanges) == 0 {
+	if h.idle != nil && h.exchanges.n == 0 {
 		select {
 		case <-h.idle:
 		default:

@@ -43,20 +43,20 @@ func (h *Handler) sweepLocked() {
 func (h *Handler) sweep() {
 	var stalled []*exchange
 	h.mu.Lock()
-	for e := range h.exchanges {
+	for e := h.exchanges.first; e != nil; e = e.next {
 		if e.stallLocked() {
 			stalled = append(stalled, e)
 		}
 	}
 	h.sweeping = false
-	if len(h.exchanges) > 0 {
+	if h.exchanges.n > 0 {
 		h.sweepLocked()
 	}
 	h.mu.Unlock()
 	for _, e := range stalled {
 		// One at a time: others want the lock, too.
 		h.mu.Lock()
-		if _, running := h.exchanges[e]; running {
+		if e.open {
 			e.stalled.Store(true)
 			e.breakOff(errStalled)
 		}
