@@ -61,8 +61,10 @@ func (p *pairs) addCanonical(h http.Header, lenient bool, skip func(key string) 
 			return fmt.Errorf("invalid header name %q", key)
 		}
 		p.b = binary.BigEndian.AppendUint32(p.b, uint32(len(key)))
-		for i := range len(key) {
-			p.b = append(p.b, lower(key[i]))
+		from := len(p.b)
+		p.b = append(p.b, key...)
+		for i, c := range p.b[from:] {
+			p.b[from+i] = lower(c)
 		}
 		if !p.addValues(values, lenient) {
 			return fmt.Errorf("invalid value of header %q", key)
@@ -103,15 +105,16 @@ func (p *pairs) addValues(values []string, lenient bool) bool {
 		if len(p.b) > at+4 {
 			p.b = append(p.b, 0)
 		}
-		for i := range len(v) {
-			c := v[i]
-			if c < ' ' && c != '\t' || c == 0x7f {
-				if !lenient {
-					return false
-				}
-				c = ' '
+		from := len(p.b)
+		p.b = append(p.b, v...)
+		for i, c := range p.b[from:] {
+			switch {
+			case isValueByte[c]:
+			case lenient:
+				p.b[from+i] = ' '
+			default:
+				return false
 			}
-			p.b = append(p.b, c)
 		}
 	}
 	binary.BigEndian.PutUint32(p.b[at:], uint32(len(p.b)-at-4))

@@ -51,8 +51,14 @@ func (c *canonicalizer) key(name string) string {
 // header makes an http.Header of the fields that are neither pseudo headers
 // nor forbidden.
 func (c *canonicalizer) header(fields []field, request bool) http.Header {
-	h := make(http.Header, len(fields))
-	values := make([]string, 0, len(fields))
+	n := 0 // of those that become fields: a map for more than eight is of the costlier kind
+	for _, f := range fields {
+		if f.name[0] != ':' {
+			n++
+		}
+	}
+	h := make(http.Header, n)
+	values := make([]string, 0, n)
 	for _, f := range fields {
 		if f.name[0] == ':' || forbidden(f.name) {
 			continue
@@ -125,14 +131,29 @@ func lower(c byte) byte {
 // isToken: RFC 9110, 5.6.2.
 func isToken(s string) bool {
 	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-			strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+		if !isTokenByte[s[i]] {
 			return false
 		}
 	}
 	return s != ""
 }
+
+// What may stand in a token, in a value, and in an authority without user information
+// (RFC 9110, 5.6.2 and 5.5; RFC 3986, 3.2).
+var (
+	isTokenByte = table(func(c byte) bool { return isAlnum(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 })
+	isValueByte = table(func(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' })
+	isHostByte  = table(func(c byte) bool { return isAlnum(c) || strings.IndexByte("!$%&'()*+,-.:;=[]_~", c) >= 0 })
+)
+
+func table(in func(byte) bool) (t [256]bool) {
+	for i := range t {
+		t[i] = in(byte(i))
+	}
+	return t
+}
+
+func isAlnum(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // hasToken reports whether the comma-separated values hold token, which is in lower
 // case, in any case of ASCII's letters: strings.EqualFold folds others as well.
@@ -158,9 +179,7 @@ func upgradeOf(h http.Header) string {
 // validHost takes what RFC 3986 allows in an authority without user information.
 func validHost(h string) bool {
 	for i := range len(h) {
-		c := h[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-			strings.IndexByte("!$%&'()*+,-.:;=[]_~", c) >= 0) {
+		if !isHostByte[h[i]] {
 			return false
 		}
 	}

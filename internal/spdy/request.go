@@ -94,8 +94,11 @@ type streamContext struct {
 }
 
 func (c streamContext) Value(key any) any {
-	if key == (streamKey{}) {
+	switch key {
+	case streamKey{}:
 		return c.st
+	case priorityKey{}:
+		return c.st.pri // fixed before the handler's context was made
 	}
 	return c.Context.Value(key)
 }

@@ -22,13 +22,8 @@ func WithPriority(ctx context.Context, p uint8) context.Context {
 // PriorityFrom returns the priority that WithPriority put into ctx or, in a
 // handler's context, that of the handler's stream.
 func PriorityFrom(ctx context.Context) (p uint8, ok bool) {
-	if p, ok = ctx.Value(priorityKey{}).(uint8); ok {
-		return p, true
-	}
-	if st, is := ctx.Value(streamKey{}).(*Stream); is {
-		return st.pri, true
-	}
-	return 0, false
+	p, ok = ctx.Value(priorityKey{}).(uint8)
+	return p, ok
 }
 
 // StreamID returns the id of the stream whose handler ctx belongs to, else 0.
