@@ -192,7 +192,8 @@ func (b *recvBuffer) waitLocked() error {
 }
 
 // read copies to p what there is, and waits if there is nothing. The second
-// result is how many bytes were consumed since takeConsumed last said so.
+// result is how many bytes were consumed since takeConsumed last said so. An end
+// that is known comes with the last bytes.
 func (b *recvBuffer) read(p []byte) (n, consumed int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -211,7 +212,10 @@ func (b *recvBuffer) read(p []byte) (n, consumed int, err error) {
 		b.list.trim()
 	}
 	b.consumed += n
-	return n, b.consumed, nil
+	if b.list.size == 0 && b.err == io.EOF {
+		err = io.EOF
+	}
+	return n, b.consumed, err
 }
 
 // addTrailer keeps what a HEADERS frame brought until the end is read. A name may

@@ -24,6 +24,10 @@ type reader struct {
 	names   canonicalizer
 	payload []byte // of frames that do not fit into br
 	flood   floodBudget
+
+	// answered has its reply, and its RoundTrip was not told yet: with the DATA that has
+	// come behind it, the caller has a response to send at once. Nil: there is none.
+	answered *Stream
 }
 
 // readLoop is the only reader of the connection. It never waits for a stream,
@@ -118,6 +122,17 @@ func (s *Session) readHeader() (frameHeader, error) {
 	return parseFrameHeader(s.reader.head[:]), nil
 }
 
+// dataIsHere reports whether DATA of st is the next frame, and has come whole.
+func (s *Session) dataIsHere(st *Stream) bool {
+	br := s.reader.br
+	if br.Buffered() < frameHeaderLen {
+		return false
+	}
+	b, _ := br.Peek(frameHeaderLen)
+	h := parseFrameHeader(b)
+	return !h.control() && h.id == st.id && br.Buffered() >= frameHeaderLen+int(h.length)
+}
+
 // readFrame reads one frame and acts on it.
 func (s *Session) readFrame() error {
 	h, err := s.readHeader()
@@ -125,7 +140,12 @@ func (s *Session) readFrame() error {
 		return err
 	}
 	if !h.control() {
-		return s.readData(h)
+		err := s.readData(h)
+		if st := s.reader.answered; st != nil {
+			s.reader.answered = nil
+			st.cond.Broadcast()
+		}
+		return err
 	}
 	payload, err := s.readControl(h)
 	if counted := s.countFrame(h, payload); err == nil {

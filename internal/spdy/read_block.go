@@ -70,20 +70,20 @@ func (s *Session) sound(st *Stream, f blockFrame) bool {
 	return false
 }
 
-// forFrame returns the open stream that a SYN_REPLY or HEADERS is for, or nil
-// when there is none and the answer was given.
-func (s *Session) forFrame(f blockFrame) (*Stream, error) {
+// forFrame returns the open stream that a SYN_REPLY or HEADERS is for, and whether it
+// has its SYN_REPLY, or nil when there is none and the answer was given.
+func (s *Session) forFrame(f blockFrame) (st *Stream, replied bool, err error) {
 	s.mu.Lock()
 	defer s.unlock()
-	st := s.streams[f.id]
+	st = s.streams[f.id]
 	if st == nil {
-		return nil, s.notOpenLocked(f.id, 0)
+		return nil, false, s.notOpenLocked(f.id, 0)
 	}
 	if !st.receiving() {
 		s.afterFinLocked(st, f.typ)
-		return nil, nil
+		return nil, false, nil
 	}
-	return st, nil
+	return st, st.replied, nil
 }
 
 // onSynStream takes a stream that the peer opens (draft 3.1, 2.3.2).
@@ -162,17 +162,14 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	st, err := s.forFrame(f)
+	st, replied, err := s.forFrame(f)
 	if st == nil || err != nil {
 		return err
 	}
-	s.mu.Lock()
-	again := st.replied
-	s.unlock()
 	switch {
 	case s.server != nil:
 		return s.streamError(st, ProtocolError, "SYN_REPLY on a stream that the peer opened")
-	case again:
+	case replied:
 		return s.streamError(st, StreamInUse, "second SYN_REPLY")
 	case !s.sound(st, f):
 		return nil
@@ -192,10 +189,14 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	if st.duplex && resp.StatusCode != http.StatusSwitchingProtocols {
 		st.finishLocked(nil)
 	}
-	st.cond.Broadcast()
 	s.unlock()
 	if h.flags&flagFin != 0 {
 		s.remoteFin(st)
+	}
+	if s.dataIsHere(st) {
+		s.reader.answered = st
+	} else {
+		st.cond.Broadcast()
 	}
 	return nil
 }
@@ -205,14 +206,11 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	st, err := s.forFrame(f)
+	st, replied, err := s.forFrame(f)
 	if st == nil || err != nil {
 		return err
 	}
-	s.mu.Lock()
-	early := s.server == nil && !st.replied
-	s.unlock()
-	if early {
+	if s.server == nil && !replied {
 		return s.streamError(st, ProtocolError, "HEADERS before SYN_REPLY")
 	}
 	if !s.sound(st, f) {

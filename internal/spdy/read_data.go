@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 )
 
 // discardLimit is how many bytes of a body that nobody reads are dropped, and
@@ -54,7 +53,7 @@ func (s *Session) readData(h frameHeader) error {
 	unread := 0
 	large := deliver && st.recv.window.size > defaultWindow
 	if deliver && !st.body.hadData {
-		st.recv.grow.last = time.Now()
+		st.recv.grow.last = s.started.Add(s.heardAt())
 	}
 	s.unlock()
 	if s.tracer() != nil {

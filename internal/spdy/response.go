@@ -106,8 +106,8 @@ func (b *responseBody) Close() error {
 		if !whole {
 			st.s.reset(st, Cancel, errBodyClosed)
 		}
+		st.recv.buf.abort(errBodyClosed)
 	}
-	st.recv.buf.abort(errBodyClosed)
 	st.bodyEnded()
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/amahi/spdy"
 	"github.com/amahi/spdy/spdytest"
@@ -52,6 +53,45 @@ func TestResponseOutlivesClosedBody(t *testing.T) {
 		h.p.Want("then the body is refused", rst(1, spdy.Cancel))
 		h.alive(3)
 	})
+}
+
+// A reply with the whole answer behind it is told with that, not before: whoever waits
+// for it could not send both on at once. One with a part behind it does not wait.
+func TestReplyWithItsBody(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		cut   int // how many bytes of the DATA come later
+		early bool
+	}{{"whole", 0, false}, {"a part of it", 1, true}} {
+		t.Run(test.name, func(t *testing.T) {
+			var c *call
+			onClient(t, setup{config: spdy.Config{Trace: func(f spdy.FrameInfo) {
+				if f.Sent || f.Type != 0 {
+					return
+				}
+				select {
+				case <-c.done:
+					if !test.early {
+						t.Error("RoundTrip returned before the DATA was taken")
+					}
+				case <-time.After(time.Second):
+					if test.early {
+						t.Error("RoundTrip waits for DATA that has not come")
+					}
+				}
+			}}}, func(h *clientTest) {
+				var id uint32
+				c, id = h.open("/")
+				b := h.p.Encode(data(id, "body", fin))
+				h.p.Send(rep(id), spdytest.Raw(b[:len(b)-test.cut]))
+				time.Sleep(2 * time.Second)
+				if test.cut > 0 {
+					h.p.Send(spdytest.Raw(b[len(b)-test.cut:]))
+				}
+				c.wantBody("the answer", 200, "body")
+			})
+		})
+	}
 }
 
 // A body tells whether Read would wait.
