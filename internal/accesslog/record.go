@@ -34,7 +34,7 @@ type Record struct {
 	// Reason is the Proxy-Status error of an answer of P's own, or of a response
 	// that was broken off. Empty: the answer is C's and whole.
 	Reason string
-	// Detail is Reason in words.
+	// Detail is Reason in words, or why there is no answer that was whole without one.
 	Detail string
 	// Aborted: broken off after the headers, or A left.
 	Aborted bool

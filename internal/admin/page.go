@@ -103,7 +103,7 @@ func (p *Port) show(w http.ResponseWriter, r *http.Request, page *template.Templ
 		if n%2 != 0 {
 			return
 		}
-		s.buf.Write(p.renders.get(r.URL.RequestURI(), func() []byte {
+		s.buf.Write(p.renders.get(r.URL.RequestURI(), n == 0, func() []byte {
 			var events stream
 			if data, ok := fill(); ok {
 				for _, part := range []string{"title", "main"} {

@@ -21,12 +21,13 @@ type render struct {
 	events []byte // not changed
 }
 
-// get returns the events of a page, which events makes if there are none that are new.
-// They must not be changed.
-func (r *renders) get(address string, events func() []byte) []byte {
+// get returns the events of a page, which events makes if there are none that are new, or
+// if they are the first that somebody is sent: the page that has just been loaded may be
+// younger than what there is. They must not be changed.
+func (r *renders) get(address string, first bool, events func() []byte) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if made, ok := r.made[address]; ok && time.Since(made.at) < renderedFor {
+	if made, ok := r.made[address]; ok && !first && time.Since(made.at) < renderedFor {
 		return made.events
 	}
 	for old, made := range r.made {
@@ -38,7 +39,7 @@ func (r *renders) get(address string, events func() []byte) []byte {
 		r.made = make(map[string]render)
 	}
 	made := render{time.Now(), events()}
-	if len(r.made) < maxStreams { // streams come and go, too
+	if _, again := r.made[address]; again || len(r.made) < maxStreams { // streams come and go, too
 		r.made[address] = made
 	}
 	return made.events

@@ -16,13 +16,17 @@ func TestRenders(t *testing.T) {
 		made := 0
 		want := func(address, events string) {
 			t.Helper()
-			if got := r.get(address, func() []byte { made++; return fmt.Append(nil, address, made) }); string(got) != events {
+			if got := r.get(address, false, func() []byte { made++; return fmt.Append(nil, address, made) }); string(got) != events {
 				t.Errorf("%s: got %s, want %s", address, got, events)
 			}
 		}
 		want("/", "/1")
 		want("/", "/1")
 		want("/?q=a", "/?q=a2")
+		if got := r.get("/?q=a", true, func() []byte { return []byte("new") }); string(got) != "new" {
+			t.Errorf("who has just come got %s", got)
+		}
+		want("/?q=a", "new")
 		time.Sleep(renderedFor - 1)
 		want("/", "/1")
 		time.Sleep(time.Nanosecond)
@@ -31,7 +35,7 @@ func TestRenders(t *testing.T) {
 			t.Errorf("%d are kept, want 1", len(r.made))
 		}
 		for i := range 2 * maxStreams {
-			r.get(fmt.Sprint(i), func() []byte { return nil })
+			r.get(fmt.Sprint(i), i%2 == 0, func() []byte { return nil })
 		}
 		if len(r.made) != maxStreams {
 			t.Errorf("of many, %d are kept, want %d", len(r.made), maxStreams)

@@ -62,7 +62,8 @@ func TestPaceGCGivesBack(t *testing.T) {
 		for i := range burst {
 			burst[i] = make([]byte, 16<<10)
 		}
-		runtime.KeepAlive(burst)
+		clear(burst)
+		runtime.GC()
 		if left := readHeap().spare; left < 16<<20 {
 			t.Fatalf("%d bytes are spare after a burst of 64 MiB, want a part of them", left)
 		}

@@ -469,8 +469,14 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 	}
 
 	reg := &Registration{RemoteAddr: addr}
-	if err := s.judge(req, reg, place.site); err != nil {
-		return nil, nil, s.refuse(tc, err)
+	if turn, ok := tc.NetConn().(*turnConn); ok {
+		turn.give() // a file may be looked at for a token, and disks may be slow
+	}
+	limited, cancel := context.WithTimeout(ctx, s.timeout())
+	refusal := s.judge(limited, req, reg, place.site)
+	cancel()
+	if refusal != nil {
+		return nil, nil, s.refuse(tc, refusal)
 	}
 	if s.Reach != nil {
 		reg.URLs, reg.Warning = s.Reach(reg.Name, reg.Host)
@@ -549,7 +555,7 @@ func (s *Server) logFailure(ctx context.Context, msg string, addr net.Addr, err 
 // A token that is known lets in whatever else came from its address: of those
 // behind one address, none can lock out another. Guessing costs a TLS handshake
 // a guess, and says 401 or 429 by the number of guesses alone.
-func (s *Server) judge(req *http.Request, reg *Registration, from site) *RefusalError {
+func (s *Server) judge(ctx context.Context, req *http.Request, reg *Registration, from site) *RefusalError {
 	name, nameErr := s.nameIn(req.RequestURI)
 	reg.Name = name
 	reg.Agent = printable(req.UserAgent()[:min(len(req.UserAgent()), maxAgent)])
@@ -570,7 +576,7 @@ func (s *Server) judge(req *http.Request, reg *Registration, from site) *Refusal
 		return r
 	}
 	var known, allowed bool
-	if reg.Credential, known, allowed = s.Auth.admit(bearer(req.Header), originname.Name(name)); !known {
+	if reg.Credential, known, allowed = s.Auth.admit(ctx, bearer(req.Header), originname.Name(name)); !known {
 		if wait := s.refused.take(from, time.Now()); wait > 0 {
 			return refused(&RefusalError{Status: http.StatusTooManyRequests, RetryAfter: wait,
 				Reason: "too many refused attempts from this address"})

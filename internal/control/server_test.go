@@ -797,6 +797,31 @@ func TestHerd(t *testing.T) {
 	})
 }
 
+// Guesses that wait for the token file take the turn of nobody who has a good token, and
+// are answered in time.
+func TestGuessesTakeNoTurns(t *testing.T) {
+	inBubble(t, func(s *Server) {
+		s.Auth.Refused = func(ctx context.Context) { <-ctx.Done() }
+	}, func(t *testing.T, p *port, ln *controltest.Listener) {
+		guesses := 2 * runtime.GOMAXPROCS(0)
+		failed := make(chan error, guesses)
+		for i := range guesses {
+			// Ends with the attempt, which the server's limit ends.
+			go func() { failed <- p.try(t, p.bubbleDialer(ln, fmt.Sprintf("10.1.%d.1:1", i)), wrongToken) }()
+		}
+		synctest.Wait()
+		began := time.Now()
+		if err := p.try(t, p.bubbleDialer(ln, "10.2.1.1:1"), anyToken); err != nil || time.Since(began) > 0 {
+			t.Errorf("beside guesses that wait: %v, after %v", err, time.Since(began))
+		}
+		for range guesses {
+			if err := <-failed; err == nil {
+				t.Error("a guess is let in")
+			}
+		}
+	})
+}
+
 // Those who are in do not count.
 func TestPendingEndsWithTheHandshake(t *testing.T) {
 	p := startPort(t, nil, func(s *Server) { s.MaxPending = 1 })
@@ -1050,7 +1075,7 @@ func FuzzHead(f *testing.F) {
 		s := &Server{Auth: NewAuth(tokens(t, tokenFile))}
 		s.init()
 		reg := &Registration{RemoteAddr: &net.TCPAddr{}}
-		if r := s.judge(req, reg, site{"k", "k"}); r == nil {
+		if r := s.judge(t.Context(), req, reg, site{"k", "k"}); r == nil {
 			if !bytes.Contains(data, []byte("sesame-")) {
 				t.Error("let in without a token")
 			}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -45,9 +46,9 @@ func CredentialOf(digest [sha256.Size]byte) Credential { return Credential{diges
 type Tokens struct {
 	first   string // C's own
 	entries []entry
-	index   map[Credential]int // 1 + the place in entries
-	hosts   map[string]bool    // the host names of all entries, "*.example.com" among them; nil if there is none
-	revoked []Credential       // those that Revoke took out
+	index   map[Credential]int  // 1 + the place in entries
+	hosts   map[string]bool     // the host names of all entries, "*.example.com" among them; nil if there is none
+	revoked map[Credential]bool // by Revoke, whether they were among the entries or not; maxRevoked at most
 }
 
 // entry is one token and the names that it may register.
@@ -221,14 +222,18 @@ func (t *Tokens) allows(id Credential, name originname.Name, domains originname.
 // without returns the tokens that are not among ids. Their hosts stay: what is nobody's
 // any more is not the default origin's.
 func (t *Tokens) without(ids []Credential) *Tokens {
-	rest := &Tokens{first: t.first, index: make(map[Credential]int), hosts: t.hosts, revoked: slices.Clone(t.revoked)}
-	for _, e := range t.entries {
-		if slices.Contains(ids, e.id) {
-			rest.revoked = append(rest.revoked, e.id)
-			continue
+	rest := &Tokens{first: t.first, index: make(map[Credential]int), hosts: t.hosts, revoked: make(map[Credential]bool)}
+	maps.Copy(rest.revoked, t.revoked)
+	for _, id := range ids {
+		if len(rest.revoked) < maxRevoked {
+			rest.revoked[id] = true
 		}
-		rest.entries = append(rest.entries, e)
-		rest.index[e.id] = len(rest.entries)
+	}
+	for _, e := range t.entries {
+		if !slices.Contains(ids, e.id) {
+			rest.entries = append(rest.entries, e)
+			rest.index[e.id] = len(rest.entries)
+		}
 	}
 	return rest
 }
@@ -239,7 +244,7 @@ func (t *Tokens) with(more *Tokens) *Tokens {
 	both := &Tokens{first: t.first, entries: slices.Clone(t.entries), index: maps.Clone(t.index), hosts: maps.Clone(t.hosts), revoked: t.revoked}
 	changed := false
 	for _, m := range more.entries {
-		if slices.Contains(t.revoked, m.id) {
+		if t.revoked[m.id] {
 			continue
 		}
 		if both.index[m.id] == 0 {
@@ -344,8 +349,8 @@ type Auth struct {
 
 	// Refused, if not nil, is called before somebody is refused whose token is not known,
 	// or not for the name: it may have been written since, for Add. It may be called by
-	// many at once. Set it before use.
-	Refused func()
+	// many at once, and returns soon after ctx ends. Set it before use.
+	Refused func(ctx context.Context)
 
 	open   bool
 	tokens atomic.Pointer[Tokens]
@@ -378,26 +383,27 @@ func (a *Auth) Set(t *Tokens) (gone []Credential) {
 	return gone
 }
 
-// Add adds to the tokens of now what t allows more, but for those that Revoke took out,
-// and reports whether there was any.
-func (a *Auth) Add(t *Tokens) bool {
+// Add adds to the tokens of now what t allows more, but for those that Revoke was told
+// of, and reports whether there was any, and whether t allows less.
+func (a *Auth) Add(t *Tokens) (added, less bool) {
 	for {
 		before := a.tokens.Load()
 		if before == nil {
-			return false
+			return false, false
 		}
 		after := before.with(t)
-		if after == before {
-			return false
-		}
-		if a.tokens.CompareAndSwap(before, after) {
-			return true
+		if after == before || a.tokens.CompareAndSwap(before, after) {
+			return after != before, t.with(before) != t
 		}
 	}
 }
 
-// Revoke takes tokens out until Set, and returns how many of them there were. Ask Valid
-// afterwards about those who are in.
+// maxRevoked bounds those that are remembered. It is above what the nodes of a cluster
+// tell each other of in a process's life.
+const maxRevoked = 1 << 16
+
+// Revoke takes tokens out until Set, and returns how many of them there were; none of
+// them comes in by Add. Ask Valid afterwards about those who are in.
 func (a *Auth) Revoke(ids []Credential) int {
 	for {
 		before := a.tokens.Load()
@@ -405,9 +411,8 @@ func (a *Auth) Revoke(ids []Credential) int {
 			return 0
 		}
 		after := before.without(ids)
-		n := len(before.entries) - len(after.entries)
-		if n == 0 || a.tokens.CompareAndSwap(before, after) {
-			return n
+		if a.tokens.CompareAndSwap(before, after) {
+			return len(before.entries) - len(after.entries)
 		}
 	}
 }
@@ -464,14 +469,14 @@ func (a *Auth) NamesWritten() []string {
 
 // admit returns the credential of a token, whether it is one of ours, and whether it may
 // register a name.
-func (a *Auth) admit(token string, name originname.Name) (id Credential, known, allowed bool) {
+func (a *Auth) admit(ctx context.Context, token string, name originname.Name) (id Credential, known, allowed bool) {
 	for again := false; ; again = true {
 		id, known = a.known(token)
 		allowed = known && a.Valid(id, string(name))
 		if allowed || token == "" || again || a.Refused == nil {
 			return id, known, allowed
 		}
-		a.Refused()
+		a.Refused(ctx)
 	}
 }
 

@@ -391,29 +391,32 @@ func TestRevoke(t *testing.T) {
 // stays out until Set.
 func TestAuthAdd(t *testing.T) {
 	by := func(s int64) string { return JoinBy(time.Now().Add(time.Duration(s) * time.Second)) }
+	late := "late film " + by(-60) + "\n"
 	for name, tt := range map[string]struct {
 		more       string
 		added      bool
+		less       bool
 		token, may string // may register this name
 	}{
-		"nothing":             {more: "one film\ntwo @\n", token: "one", may: "film"},
-		"less":                {more: "two @\n", token: "one", may: "film"},
-		"a token":             {more: "one film\nthree wiki\n", added: true, token: "three", may: "wiki"},
-		"a token in less":     {more: "three wiki\n", added: true, token: "one", may: "film"},
-		"a name":              {more: "one film wiki\n", added: true, token: "one", may: "wiki"},
-		"another name":        {more: "one wiki\n", added: true, token: "one", may: "film"},
-		"any name":            {more: "one *\n", added: true, token: "one", may: "wiki"},
-		"a host":              {more: "one film.example.com\n", added: true, token: "one", may: "film.example.com"},
-		"a limit taken out":   {more: "late film\n", added: true, token: "late", may: "film"},
-		"a limit made longer": {more: "late film " + by(60) + "\n", added: true, token: "late", may: "film"},
+		"nothing":             {more: "one film\ntwo @\n" + late, token: "one", may: "film"},
+		"less":                {more: "two @\n" + late, less: true, token: "one", may: "film"},
+		"a token":             {more: "one film\ntwo @\nthree wiki\n" + late, added: true, token: "three", may: "wiki"},
+		"a token in less":     {more: "three wiki\n", added: true, less: true, token: "one", may: "film"},
+		"a name":              {more: "one film wiki\ntwo @\n" + late, added: true, token: "one", may: "wiki"},
+		"another name":        {more: "one wiki\ntwo @\n" + late, added: true, less: true, token: "one", may: "film"},
+		"any name":            {more: "one film *\ntwo @\n" + late, added: true, token: "one", may: "wiki"},
+		"a host":              {more: "one film film.example.com\ntwo @\n" + late, added: true, token: "one", may: "film.example.com"},
+		"a limit taken out":   {more: "one film\ntwo @\nlate film\n", added: true, token: "late", may: "film"},
+		"a limit made longer": {more: "one film\ntwo @\nlate film " + by(60) + "\n", added: true, token: "late", may: "film"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			auth := NewAuth(tokens(t, "one film\ntwo @\nlate film "+by(-60)+"\ngone *\n"))
-			if auth.Revoke([]Credential{credentialOf("gone")}) != 1 {
+			auth := NewAuth(tokens(t, "one film\ntwo @\n"+late+"gone *\n"))
+			if auth.Revoke([]Credential{credentialOf("gone"), credentialOf("elsewhere")}) != 1 {
 				t.Fatal("nothing was revoked")
 			}
-			if added := auth.Add(tokens(t, tt.more+"gone *\n")); added != tt.added {
-				t.Errorf("added: got %v, want %v", added, tt.added)
+			added, less := auth.Add(tokens(t, tt.more+"gone *\nelsewhere *\n"))
+			if added != tt.added || less != tt.less {
+				t.Errorf("added: got %v, less: %v, want %v, %v", added, less, tt.added, tt.less)
 			}
 			if !auth.Valid(credentialOf(tt.token), tt.may) {
 				t.Errorf("%s may not register %s", tt.token, tt.may)
@@ -421,7 +424,7 @@ func TestAuthAdd(t *testing.T) {
 			if host := "film.example.com"; auth.Names(host) != (tt.may == host) {
 				t.Errorf("it has the name %s: %v", host, auth.Names(host))
 			}
-			if auth.Knows(credentialOf("gone")) {
+			if auth.Knows(credentialOf("gone")) || auth.Knows(credentialOf("elsewhere")) {
 				t.Error("what was revoked is back")
 			}
 			auth.Set(tokens(t, "gone *\n"))
@@ -430,7 +433,7 @@ func TestAuthAdd(t *testing.T) {
 			}
 		})
 	}
-	if new(Auth).Add(tokens(t, "one film\n")) {
+	if added, _ := new(Auth).Add(tokens(t, "one film\n")); added {
 		t.Error("an Auth without tokens has some")
 	}
 }

@@ -2,6 +2,7 @@ package front
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -168,8 +169,11 @@ func (e *exchange) completeRecord() {
 		e.rec.Stalled, e.rec.Aborted = true, true
 		e.rec.Reason, e.rec.Detail = reasonStalled, errStalled.Error()
 	}
-	if e.rec.Aborted && e.rec.Detail == "" {
+	if e.rec.Aborted && (e.rec.Detail == "" || e.rec.Detail == detailTheirs) {
 		e.rec.Detail = detailLeft
+		if errors.Is(e.ctx.Err(), errBrokenOff) {
+			e.rec.Detail = errBrokenOff.Error()
+		}
 	}
 	if e.w.hijacked && e.duplex != nil {
 		e.rec.Status, e.rec.Upgraded = http.StatusSwitchingProtocols, true

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 )
 
@@ -84,6 +85,28 @@ func TestVisitorLeaves(t *testing.T) {
 				t.Errorf("%s: record: aborted %v, status %d, %q", path, rec.Aborted, rec.Status, rec.Detail)
 			}
 			await(t, "the request's end", done)
+		}
+	})
+}
+
+// What P cuts off when it stops is not said to be the visitor's doing.
+func TestCutOffByTheStop(t *testing.T) {
+	inBubble(t, 10, nil, func(w http.ResponseWriter, r *http.Request) {
+		for piece := make([]byte, 64<<10); ; {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	}, func(b *bubble) {
+		conn := b.dial("192.0.2.1")
+		defer conn.Close()
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: p\r\n\r\n")
+		synctest.Wait() // until nothing more can be written
+		over, cancel := context.WithCancel(b.Context())
+		cancel()
+		b.h.Shutdown(over)
+		if rec := <-b.records; !rec.Aborted || rec.Detail != errBrokenOff.Error() {
+			b.Errorf("record: aborted %v, %q, want %q", rec.Aborted, rec.Detail, errBrokenOff)
 		}
 	})
 }

@@ -2,11 +2,13 @@ package originserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/httpfield"
@@ -53,6 +55,9 @@ func (s *Server) inspect() error {
 	}
 	if ln == nil && err == nil {
 		ln, err = new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("cannot listen on %s for the inspector: %w; another program listens there: stop it, or give another address with --inspect", addr, syscall.EADDRINUSE)
 	}
 	if err != nil {
 		return badInspect(addr, err.Error())

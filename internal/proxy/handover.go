@@ -78,7 +78,9 @@ func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Li
 		err = next.GoOn()
 	}
 	if err != nil {
-		p.controlLn.resume()
+		if ctx.Err() == nil || !p.cfg.Kept("control") { // else P stops, which has its own reason for the pause
+			p.controlLn.resume()
+		}
 		return err
 	}
 	p.handedOver <- both

@@ -16,7 +16,7 @@ import (
 // is below arrives, whatever --max-header-bytes says.
 func TestHeadLimits(t *testing.T) {
 	t.Parallel()
-	for _, limit := range []int{1024, 65536, 256 << 10} {
+	for _, limit := range []int{1024, 65536, 1 << 20} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			everyClient(t, func(c *proxy.Config) { c.MaxHeaderBytes = limit }, func(t *testing.T, x *p, rt http.RoundTripper) {
 				startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,10 +29,14 @@ func TestHeadLimits(t *testing.T) {
 					}
 					fmt.Fprintf(w, "%d lines, %d bytes", lines, n)
 				}), nil)
-				for _, c := range []struct{ lines, each int }{
-					{1, limit / 2}, {1, limit - 236}, {1, limit}, {1, limit + 8000}, {1, limit + limit/2}, {10, limit / 20}, {10, limit / 10},
-					{400, limit / 600}, {505, 10}, {505, 100}, {980, 10}, {1000, 10}, {1005, 10}, {3000, 1},
-				} {
+				cases := []struct{ lines, each int }{{1, limit - 236}, {1, limit + 8000}, {10, limit / 10}}
+				if limit < 1<<20 { // each of them is a MiB and more there
+					cases = append(cases, []struct{ lines, each int }{
+						{1, limit / 2}, {1, limit}, {1, limit + limit/2}, {10, limit / 20},
+						{400, limit / 600}, {505, 10}, {505, 100}, {980, 10}, {1000, 10}, {1005, 10}, {3000, 1},
+					}...)
+				}
+				for _, c := range cases {
 					name := fmt.Sprintf("%d lines of %d bytes", c.lines, c.each)
 					// A line is counted as the value, "Mine-0000" and 8 bytes.
 					size := c.lines * (c.each + 17)

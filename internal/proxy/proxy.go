@@ -18,7 +18,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -95,11 +94,9 @@ type Proxy struct {
 	sessions sync.WaitGroup // one for each session's Serve, and for what a session begins
 
 	settling  sync.Mutex // one settleInvitations at a time
-	reloading sync.Mutex // one Reload or addTokens at a time
+	reloading sync.Mutex // one Reload at a time
 	reloads   reloads
-
-	// Guarded by reloading.
-	tokensAt fs.FileInfo // of the token file when it was read, nil where there was none
+	tokens    tokenFile
 }
 
 // New reads every file that cfg names and joins the parts. Its error is a
@@ -132,6 +129,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.NoAuth {
 		p.auth = control.NoAuth()
 	} else {
+		p.tokens.init()
 		tokens, err := p.readTokens()
 		if err != nil {
 			return nil, &ConfigError{err}

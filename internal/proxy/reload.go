@@ -27,11 +27,10 @@ func (p *Proxy) Reload() {
 		kept(err)
 	}
 	if !p.cfg.NoAuth {
-		if tokens, err := p.readTokens(); err != nil {
+		if gone, err := p.setTokens(); err != nil {
 			ok = false
 			kept(err)
 		} else {
-			gone := p.auth.Set(tokens)
 			p.endRevoked()
 			if p.cfg.Tokens.Value == "" {
 				p.settleInvitations()

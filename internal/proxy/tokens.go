@@ -1,41 +1,89 @@
 package proxy
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/amahi/spdy-proxy/internal/control"
 )
 
+// tokenFile is what is known of the token file.
+type tokenFile struct {
+	// reading holds a value while somebody reads the file and has Auth know what is in it.
+	reading chan struct{}
+	// Owned by who has reading.
+	at fs.FileInfo // of the file when it was read, nil where it could not be
+}
+
+func (f *tokenFile) init() { f.reading = make(chan struct{}, 1) }
+
 // readTokens reads the tokens, and remembers which file it was: a change while it is
-// read counts as one after.
+// read counts as one after. A file that could not be opened or read is tried again; one
+// that makes no sense is not, until it changes.
 func (p *Proxy) readTokens() (*control.Tokens, error) {
-	p.tokensAt = nil
-	if p.cfg.Tokens.Value == "" {
-		p.tokensAt, _ = os.Stat(p.cfg.Tokens.File)
+	p.tokens.at = nil
+	if p.cfg.Tokens.Value != "" {
+		return p.cfg.Tokens.Load()
 	}
-	return p.cfg.Tokens.Load()
+	at, _ := os.Stat(p.cfg.Tokens.File)
+	tokens, err := p.cfg.Tokens.Load()
+	if _, unreadable := errors.AsType[syscall.Errno](err); !unreadable {
+		p.tokens.at = at
+	}
+	return tokens, err
+}
+
+// setTokens has the tokens that are in the file by now hold, and returns those that do
+// no more. After an error those before do.
+func (p *Proxy) setTokens() (gone []control.Credential, err error) {
+	p.tokens.reading <- struct{}{}
+	defer func() { <-p.tokens.reading }()
+	tokens, err := p.readTokens()
+	if err != nil {
+		return nil, err
+	}
+	return p.auth.Set(tokens), nil
 }
 
 // addTokens takes what was added to the token file since it was read: whoever has just
 // been invited is let in without a word to the running p. What was taken out stays until
 // Reload, as a file that an editor has not written to its end has less in it, too. A
-// stranger's guess costs a look at the file's time.
-func (p *Proxy) addTokens() {
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
+// stranger's guess costs a look at the file's time. Where the disk does not answer, one
+// waits for it, and the others until ctx ends.
+func (p *Proxy) addTokens(ctx context.Context) {
+	if p.cfg.Tokens.Value != "" {
+		return
+	}
+	select {
+	case p.tokens.reading <- struct{}{}:
+		defer func() { <-p.tokens.reading }()
+	case <-ctx.Done():
+		return
+	}
 	is, err := os.Stat(p.cfg.Tokens.File)
-	if was := p.tokensAt; p.cfg.Tokens.Value != "" || err != nil ||
-		was != nil && os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size() {
+	if err != nil || !is.Mode().IsRegular() { // a pipe would be waited for
+		return
+	}
+	if was := p.tokens.at; was != nil && os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size() {
 		return
 	}
 	tokens, err := p.readTokens()
 	if err != nil {
 		return // a reload's to say
 	}
-	if !p.auth.Add(tokens) {
+	added, less := p.auth.Add(tokens)
+	if !added {
 		return
 	}
+	p.cluster.revoke(nil) // what is back is gone no more
 	p.certs.Changed()
 	p.nameOrigins()
-	p.log.Info("what was added to the token file is known from now on", "file", p.cfg.Tokens.File)
+	msg := "what was added to the token file is known from now on"
+	if less {
+		msg += ", what was taken out of it is let in until SIGHUP"
+	}
+	p.log.Info(msg, "file", p.cfg.Tokens.File)
 }

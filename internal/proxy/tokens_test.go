@@ -35,8 +35,9 @@ func TestTokensAdded(t *testing.T) {
 		come("photos", "good-token", "")
 		come("film", "good-token", "")
 		come("wiki", "wiki-token", "")
-		if n := x.log.count("what was added to the token file is known from now on"); n != 2 {
-			t.Errorf("%d lines about it, want one for each change", n)
+		const line = "what was added to the token file is known from now on"
+		if n, less := x.log.count(line), x.log.count(line+", what was taken out of it is let in until SIGHUP"); n != 2 || less != 1 {
+			t.Errorf("%d lines about it, %d of them of what was taken out, want one for each change, and one", n, less)
 		}
 		x.Reload()
 		x.log.wait("its credential is gone", 1)

@@ -118,11 +118,11 @@ func TestFramesForEndedStreamsAreBounded(t *testing.T) {
 // So many requests that are given up while the connection takes nothing are no
 // fault of the peer's.
 func TestCancelledRequestsOnAStandingConnection(t *testing.T) {
-	s := setup{config: spdy.Config{WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 4 << 10}}
+	s := setup{config: spdy.Config{MaxConcurrentStreams: 10, WriteTimeout: -1}, pipe: spdytest.PipeConfig{Buffer: 4 << 10}}
 	onClient(t, s, func(h *clientTest) {
 		ctx, cancel := context.WithCancel(context.Background())
 		var calls []*call
-		for range 2000 { // the limit is 1024 frames
+		for range 2000 { // the limit is 1024 frames, and four for each of 10 streams; the connection takes 256
 			calls = append(calls, h.start(h.request("GET", "/", nil).WithContext(ctx)))
 			h.wantSyn("a call")
 		}
