@@ -483,9 +483,28 @@ func (f *firstError) get() error {
 	return f.err
 }
 
+// otherFiles is how many files benchMany has open beside the connections of the origins.
+const otherFiles = 2000
+
 // benchMany has many origins at five nodes, of which one is killed.
 func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error {
+	files, err := process.OpenFiles()
+	if err != nil {
+		return err
+	}
+	// Each connects to two, and to its next one before it leaves one; the visitors are
+	// here, too.
+	many := min(o.many, (files-otherFiles)/2)
+	if many <= 0 {
+		return fmt.Errorf("this program may have %d files open: let it have more (ulimit -n)", files)
+	}
+	few := ""
+	if many < o.many {
+		few = fmt.Sprintf(" No more than these because one process may have %d files open here.", files)
+	}
 	five := *o
+	five.many = many
+	o = &five
 	five.nodes, five.origins, five.spread = len(nodeNames), 0, 2
 	five.dials = make(turns, 2*runtime.NumCPU())
 	five.file = filepath.Join(dir, "tokens")
@@ -514,7 +533,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 		}
 		return strings.Join(list, ", ")
 	}
-	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to two, as delivered, in a process that all share, and that begins %d handshakes at once at most.\n\n| | |\n| --- | --- |\n", o.many, cap(five.dials))
+	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to two, as delivered, in a process that all share, and that begins %d handshakes at once at most.%s\n\n| | |\n| --- | --- |\n", many, cap(five.dials), few)
 	fmt.Fprintf(out, "| memory of a p that is one by itself, with two fifths of them, MB | %d |\n", alone/1e6)
 	fmt.Fprintf(out, "| memory of each node without them, MB | %s |\n", memory())
 	began := time.Now()

@@ -14,3 +14,10 @@ func own(cmd *exec.Cmd) {
 }
 
 func signalGroup(pid int, sig syscall.Signal) { syscall.Kill(-pid, sig) }
+
+// OpenFiles returns how many files this program may have open.
+func OpenFiles() (int, error) {
+	var limit syscall.Rlimit
+	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
+	return int(min(limit.Cur, 1<<30)), err
+}
