@@ -7,6 +7,10 @@ const (
 	// the system calls for the engine's smaller pieces.
 	copyBuffer = 32 << 10
 
+	// smallBuffer is for a body that is announced to fit into it: ten thousand at once
+	// are most of what P holds then.
+	smallBuffer = 4 << 10
+
 	// largeBuffer is the same for a visitor who has taken much: what it holds
 	// fits into one packet of the system's (45 segments of 1448 bytes, one of
 	// loopback's), which costs as much as a packet of half of it. That is for
@@ -17,25 +21,33 @@ const (
 )
 
 // buffers are for the bodies that are under way.
-type buffers struct{ small, large sync.Pool }
+type buffers struct{ small, usual, large sync.Pool }
 
-func (b *buffers) get(large bool) []byte {
-	if large {
-		if p, ok := b.large.Get().(*[largeBuffer]byte); ok {
-			return p[:]
-		}
-		return make([]byte, largeBuffer)
+// get returns one of smallBuffer, copyBuffer or largeBuffer bytes.
+func (b *buffers) get(size int) []byte {
+	switch size {
+	case smallBuffer:
+		return take[[smallBuffer]byte](&b.small)[:]
+	case largeBuffer:
+		return take[[largeBuffer]byte](&b.large)[:]
 	}
-	if p, ok := b.small.Get().(*[copyBuffer]byte); ok {
-		return p[:]
+	return take[[copyBuffer]byte](&b.usual)[:]
+}
+
+func take[T any](pool *sync.Pool) *T {
+	if p, ok := pool.Get().(*T); ok {
+		return p
 	}
-	return make([]byte, copyBuffer)
+	return new(T)
 }
 
 func (b *buffers) put(buf []byte) {
-	if len(buf) == largeBuffer {
+	switch len(buf) {
+	case smallBuffer:
+		b.small.Put((*[smallBuffer]byte)(buf))
+	case largeBuffer:
 		b.large.Put((*[largeBuffer]byte)(buf))
-	} else {
-		b.small.Put((*[copyBuffer]byte)(buf))
+	default:
+		b.usual.Put((*[copyBuffer]byte)(buf))
 	}
 }

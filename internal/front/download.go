@@ -46,7 +46,11 @@ func (d *download) begin(e *exchange, req *http.Request, resp *http.Response) {
 // deliver sends the body to A, all that has come at once and without a wait for
 // more. Its error means that A has not all of it.
 func (d *download) deliver() error {
-	buf := d.e.h.buffers.get(false)
+	size := copyBuffer
+	if d.want >= 0 && d.want <= smallBuffer {
+		size = smallBuffer
+	}
+	buf := d.e.h.buffers.get(size)
 	failed := false
 	defer func() {
 		// The h2 server may still read what a Write that failed was given: a
@@ -63,7 +67,7 @@ func (d *download) deliver() error {
 		}
 		if d.got >= largeAfter && len(buf) != largeBuffer {
 			d.e.h.buffers.put(buf)
-			buf = d.e.h.buffers.get(true)
+			buf = d.e.h.buffers.get(largeBuffer)
 		}
 		n, err := d.src.Read(buf)
 		if d.want >= 0 && int64(n) > d.want-d.got {

@@ -61,6 +61,48 @@ func deliver(h *Handler, w http.ResponseWriter, body io.ReadCloser) {
 	e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: -1, Body: body})
 }
 
+// A body that is announced to be short takes a short buffer, and not more than was
+// announced.
+func TestBufferOfShortBody(t *testing.T) {
+	h, _ := newIn(t, nil)
+	for _, c := range []struct {
+		announced, has int64
+		buffer         int
+		whole          bool
+	}{
+		{0, 0, smallBuffer, true}, {smallBuffer, smallBuffer, smallBuffer, true}, {smallBuffer + 1, smallBuffer + 1, copyBuffer, true},
+		{-1, 1, copyBuffer, true}, {smallBuffer, smallBuffer + 1, smallBuffer, false}, {2, 1, smallBuffer, false},
+	} {
+		t.Run(fmt.Sprint(c.announced, c.has), func(t *testing.T) {
+			w := &steps{h: make(http.Header)}
+			body := &measured{Reader: strings.NewReader(strings.Repeat("x", int(c.has)))}
+			r := httptest.NewRequest("GET", "/", nil)
+			whole := true
+			func() {
+				defer func() { whole = recover() == nil }()
+				e := h.begin(w, r)
+				defer e.end()
+				e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: c.announced, Body: body})
+			}()
+			if whole != c.whole || body.longest != c.buffer {
+				t.Errorf("whole: %v, want %v; a Read of %d bytes, want %d", whole, c.whole, body.longest, c.buffer)
+			}
+		})
+	}
+}
+
+// measured is a body that knows how much was asked of it at once.
+type measured struct {
+	io.Reader
+	longest int
+}
+
+func (m *measured) Read(p []byte) (int, error) {
+	m.longest = max(m.longest, len(p))
+	return m.Reader.Read(p)
+}
+func (m *measured) Close() error { return nil }
+
 // "flushed as they come", and what is there at once costs one write.
 func TestFlushes(t *testing.T) {
 	come := func(p ...string) func() io.ReadCloser {
@@ -139,8 +181,8 @@ func TestBufferOfFailedWrite(t *testing.T) {
 			t.Errorf("%s: the longest Write has %d bytes, want %d", name, w.longest, want)
 		}
 		for range 10 {
-			for _, large := range []bool{false, true} {
-				if buf := h.buffers.get(large); &buf[0] == &w.kept[0] {
+			for _, size := range []int{smallBuffer, copyBuffer, largeBuffer} {
+				if buf := h.buffers.get(size); &buf[0] == &w.kept[0] {
 					t.Fatalf("%s: the buffer of a failed Write is used again", name)
 				}
 			}
