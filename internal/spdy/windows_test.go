@@ -254,7 +254,7 @@ func TestFairKeySharesMaxBuffer(t *testing.T) {
 		held int64 // windows of one key's streams beyond what was read, at most
 		took time.Duration
 	}{
-		{"by visitor", func(r *http.Request) string { return r.Header.Get("Visitor") }, limit * 3 / 8, time.Second},
+		{"by visitor", func(r *http.Request) string { return r.Header.Get("Visitor") }, limit * 3 / 8, 2 * time.Second},
 		{"without a key", nil, limit, time.Minute},
 	} {
 		t.Run(test.what, func(t *testing.T) {
