@@ -183,22 +183,28 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
+// socket is one that systemd would have: of a port that listens until the test ends.
+func socket(t *testing.T) *os.File {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 // Who restarts a P whose ports systemd has, one that has taken over, too, sees nobody
 // refused: who comes while it stops is the next one's, visitors and Cs alike.
 func TestRestartBehindSockets(t *testing.T) {
 	var sockets []*os.File // systemd's
 	for range 2 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		f, err := ln.(*net.TCPListener).File()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		sockets = append(sockets, f)
+		sockets = append(sockets, socket(t))
 	}
 	start := func(w *world, args []string) *exec.Cmd {
 		w.env = []string{"LISTEN_FDS=2", "LISTEN_FDNAMES=front:control"}
@@ -248,16 +254,7 @@ func TestBadSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	f, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	f := socket(t)
 	for names, want := range map[string]string{
 		"p.socket:front": `systemd hands over a socket named "p.socket": give it one of the names front, control, admin`,
 		"front:front":    `systemd hands over two sockets named "front"`,

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/inspect"
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 //go:embed pages assets
@@ -27,7 +28,7 @@ var functions = template.FuncMap{
 	"clock": func(t time.Time) string { return t.Format("15:04:05") }, "stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 	"millis": func(t time.Time) string { return t.Format("15:04:05.000") }, "spark": spark, "steps": steps, "from": from,
 	"first": func(s string) string { word, _, _ := strings.Cut(s, " "); return word }, // of the version: the rest is Go's
-	"count": func(n any, what string) string { return count(fmt.Sprint(n), what) }, "class": func(i int) string { return inspect.Classes[i] },
+	"count": oneline.Count, "class": func(i int) string { return inspect.Classes[i] },
 }
 
 // parsed returns one page's template, with what the pages share.
@@ -405,14 +406,6 @@ func age(d time.Duration) string {
 		return fmt.Sprintf("%dm %ds", s/60, s%60)
 	}
 	return fmt.Sprintf("%ds", s)
-}
-
-// count writes how many there are of what has that name.
-func count(n, what string) string {
-	if n != "1" {
-		what += "s"
-	}
-	return n + " " + what
 }
 
 // bytesOf writes n with a binary unit, and no more than three digits before the point.

@@ -61,7 +61,7 @@ var arrows = map[string][]string{
 	"internal/serve":          {"internal/httpfield", "internal/loglimit", "internal/oneline"},
 	"internal/addrkey":        nil,
 	"internal/httpfield":      nil,
-	"internal/admin":          {"internal/handbook", "internal/hostguard", "internal/inspect"},
+	"internal/admin":          {"internal/handbook", "internal/hostguard", "internal/inspect", "internal/oneline"},
 	"internal/cli":            {"internal/columns", "internal/config", "internal/linelog", "internal/nearest", "internal/oneline"},
 	"internal/config":         {"internal/nearest"},
 	"internal/handbook":       {"internal/columns"},

@@ -36,12 +36,13 @@ func Clean(s string) string {
 }
 
 // Count writes how many there are of what is called so, and with an s where it is not
-// one: "1 token", "2 tokens".
-func Count(n int, what string) string {
-	if n != 1 {
+// one: "1 token", "2 tokens". n is an integer of any type.
+func Count(n any, what string) string {
+	number := fmt.Sprint(n)
+	if number != "1" {
 		what += "s"
 	}
-	return fmt.Sprint(n, " ", what)
+	return number + " " + what
 }
 
 // Append appends s to b with \uXXXX for each rune that is [Unsafe]. In JSON that

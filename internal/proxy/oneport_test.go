@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,26 +166,7 @@ func TestHandOverOnePort(t *testing.T) {
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.TLS = true })
 	y := startC(t, x, hello("c"), byFront(x))
 	rt := x.transport(&tls.Config{RootCAs: x.files.roots()}, true)
-	stop := make(chan struct{})
-	var asked atomic.Int64
-	var visitors sync.WaitGroup
-	for range 4 {
-		// Ends when stop is closed; waited for below.
-		visitors.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				case <-time.After(time.Millisecond):
-				}
-				if a := fetch(deadline(t), rt, "POST", x.url("/a"), bytes.NewReader(pattern(1000)), nil); a.err != nil || a.status != 200 || string(a.body) != "c POST /a 1000" {
-					t.Errorf("request %d: %v", asked.Load(), a)
-					return
-				}
-				asked.Add(1)
-			}
-		})
-	}
+	asked, leave := askOnAndOn(t, x, rt)
 	waitFor(t, "requests", func() bool { return asked.Load() > 20 })
 	var next *successor
 	if err := x.HandOver(t.Context(), func(ports map[string]net.Listener) (proxy.Successor, error) {
@@ -200,8 +179,7 @@ func TestHandOverOnePort(t *testing.T) {
 	waitFor(t, "C", func() bool { return next.Connected("@") })
 	before := asked.Load()
 	waitFor(t, "more requests", func() bool { return asked.Load() > before+20 })
-	close(stop)
-	visitors.Wait()
+	leave()
 	if n := y.log.count("asks for another connection"); n != 1 || y.wire.dials() != 2 {
 		t.Errorf("C was asked %d times and dialled %d times, want once and twice", n, y.wire.dials())
 	}

@@ -135,7 +135,9 @@ func New(cfg Config) (*Proxy, error) {
 			return nil, &ConfigError{err}
 		}
 		p.auth = control.NewAuth(tokens)
-		p.auth.Refused = p.addTokens
+		if cfg.Tokens.Value == "" {
+			p.auth.Refused = p.addTokens
+		}
 	}
 	p.checks = front.NewChecks()
 	if cfg.Htpasswd != "" {

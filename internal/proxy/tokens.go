@@ -25,10 +25,7 @@ func (f *tokenFile) init() { f.reading = make(chan struct{}, 1) }
 // that makes no sense is not, until it changes.
 func (p *Proxy) readTokens() (*control.Tokens, error) {
 	p.tokens.at = nil
-	if p.cfg.Tokens.Value != "" {
-		return p.cfg.Tokens.Load()
-	}
-	at, _ := os.Stat(p.cfg.Tokens.File)
+	at, _ := os.Stat(p.cfg.Tokens.File) // for addTokens
 	tokens, err := p.cfg.Tokens.Load()
 	if _, unreadable := errors.AsType[syscall.Errno](err); !unreadable {
 		p.tokens.at = at
@@ -54,9 +51,6 @@ func (p *Proxy) setTokens() (gone []control.Credential, err error) {
 // stranger's guess costs a look at the file's time. Where the disk does not answer, one
 // waits for it, and the others until ctx ends.
 func (p *Proxy) addTokens(ctx context.Context) {
-	if p.cfg.Tokens.Value != "" {
-		return
-	}
 	select {
 	case p.tokens.reading <- struct{}{}:
 		defer func() { <-p.tokens.reading }()
