@@ -212,7 +212,8 @@ func TestStandsStill(t *testing.T) {
 		inCluster(t, "p1 p2", func(c *cluster) {
 			var came atomic.Int32
 			stop := func() { c.eachLine(func(line *spdytest.Conn) { line.Freeze(true) }) }
-			x := c.nodes["p2"].serve("films", "x.0", spdy.Config{}, func(http.ResponseWriter, *http.Request) {
+			// C asks for the body, or a node would, for the window that C's streams start with.
+			x := c.nodes["p2"].serve("films", "x.0", spdy.Config{WindowOnRead: true}, func(http.ResponseWriter, *http.Request) {
 				came.Add(1)
 				stop()
 			})
