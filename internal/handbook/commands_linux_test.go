@@ -129,8 +129,10 @@ func runPage(t *testing.T, page string, list []block) (faults []string) {
 		case b.kind == "sh":
 			write(fmt.Sprintf("%d.sh", i), "set -euo pipefail\n"+b.text)
 			how := "ends"
-			if b.has("runs") || b.has("fails") {
-				how = b.words[0]
+			for _, w := range b.words {
+				if w == "runs" || w == "fails" {
+					how = w
+				}
 			}
 			fmt.Fprintf(&script, "%s %d %q %q\n", how, i, dir, program(b.text))
 		case len(b.words) > 0 && b.kind != "output" && b.kind != "log":
@@ -236,7 +238,6 @@ for d in "" $folders; do
 done
 ln -s "$base/bin" "$work/page/bin"
 cp -r "$base/certs" "$base/testdata" "$work/page"
-if [ -n "$prepare" ]; then (cd "$work/page" && . "$prepare") >&2 || exit; fi
 
 set -m # each program that goes on is a process group
 declare -A running
@@ -249,6 +250,8 @@ halt() { # key: the program that runs in a folder
 }
 halt_all() { for k in "${!running[@]}"; do halt "$k"; done; }
 trap 'trap - TERM; halt_all; exit 1' TERM
+trap halt_all EXIT
+if [ -n "$prepare" ]; then cd "$work/page" && . "$prepare" && cd "$work" || exit; fi
 wrong() { echo "$@"; halt_all; exit 1; }
 
 # The invitation that a page shows stands for the one that was printed.
@@ -274,11 +277,13 @@ runs() { # number, folder, program
   halt "$2 $3"
   before=$(ports)
   : >"$work/$1.out"
+  local ready='msg="p listens"'
+  ! grep -q -e --acme-email "$work/$1.sh" || ready='msg="certificate is there"'
   (cd "$work/$2" && exec bash "$work/$1.sh") >"$work/$1.out" 2>&1 </dev/null &
   running["$2 $3"]=$!
   for _ in {1..300}; do
     case $3 in
-      p) grep -q 'msg="p listens"' "$work/$1.out" && return ;;
+      p) grep -q "$ready" "$work/$1.out" && return ;;
       c) grep -q 'msg=connected' "$work/$1.out" && return ;;
       *) [ "$(ports)" -gt "$before" ] && return ;;
     esac
@@ -287,7 +292,6 @@ runs() { # number, folder, program
   done
   wrong "$1" "it is not ready after 30 seconds"
 }
-trap halt_all EXIT
 `
 
 // Each block that is not run can be read by a shell.

@@ -7,12 +7,13 @@
 // block says in its first line what it is:
 //
 //	sh                 commands, run one block after another, as they stand, in a folder
-//	                   of the page's own, with the files of testdata/page.sh; example.org,
-//	                   example.com, example.net and hosts below them are this machine
+//	                   of the page's own, in which testdata/PAGE.sh was read before;
+//	                   example.org, example.com, example.net and hosts below them are this
+//	                   machine
 //	sh runs            one command that goes on until the page's end, or until a block
 //	                   that runs the same program in the same folder
 //	sh fails           commands of which the last one is to fail
-//	sh if=PROGRAM      commands that are run where that program is
+//	sh if=PROGRAM      commands that are run where that program is, also with runs or fails
 //	sh WHY             commands that are looked at and not run; notHere has the reasons
 //	output             what the block before printed, among other lines; ... is any text
 //	log                lines of p's and c's log, as the source has them; ... is any text

@@ -186,13 +186,16 @@ func (b block) fault() string {
 		for why := range notHere {
 			allowed = append(allowed, why)
 		}
+		words := 0
 		for _, w := range b.words {
 			if strings.HasPrefix(w, "if=") {
 				allowed = append(allowed, w)
+			} else {
+				words++
 			}
 		}
-		if len(b.words) > 1 {
-			return "commands have one word at most beside in="
+		if words > 1 {
+			return "commands have one word at most beside in= and if="
 		}
 	case "output", "log":
 	case "text", "toml", "conf", "json", "yaml", "http":
