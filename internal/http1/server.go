@@ -240,10 +240,10 @@ func (s *Server) tellLocked() {
 
 // look is the clock, which runs while there are connections.
 func (s *Server) look() {
-	tick := s.ticks.Add(1)
 	s.setDate()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	tick := s.ticks.Add(1) // under mu: a phase that began after tick would look endlessly old
 	for c := range s.conns {
 		c.look(tick)
 	}
