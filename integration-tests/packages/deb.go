@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -16,8 +17,8 @@ const content = "hello from c\n"
 
 // page is where it is, and behindSockets the same where systemd holds the ports.
 const (
-	page          = "http://127.0.0.1/hello.txt"
-	behindSockets = "http://127.0.0.1:443/hello.txt"
+	page          = "http://photos.localhost/hello.txt"
+	behindSockets = "http://photos.localhost:443/hello.txt"
 )
 
 const (
@@ -116,6 +117,7 @@ func (l *lab) put(name, text string) error {
 func (l *lab) configure() {
 	l.check("p check says what is missing", l.says("/etc/spdy-proxy/p.pem", "p", "check"))
 	toml := strings.Replace(l.read("etc/spdy-proxy/p.toml"), `#front = ":443"`, `front = "127.0.0.1:80"`, 1)
+	toml = strings.Replace(toml, `#domain = ["example.org"]`, `domain = ["localhost"]`, 1)
 	err := l.put("/etc/spdy-proxy/p.toml", toml)
 	toml = strings.Replace(l.read("etc/spdy-proxy/c.toml"), `#root = "/srv/photos"`, `root = "/srv/photos"`, 1)
 	err = errors.Join(err, l.put("/etc/spdy-proxy/c.toml", toml), l.put("/etc/spdy-proxy/c-wiki.toml", toml), l.put("/srv/photos/hello.txt", content))
@@ -125,14 +127,11 @@ func (l *lab) configure() {
 	}
 	err = errors.Join(err, l.holds("chmod", "640", "/etc/spdy-proxy/p.key"))
 	l.check("it is configured", err)
-	for name, origin := range map[string]string{"invitation": "@", "invitation-wiki": "wiki"} {
-		code, err := l.in("sh", "-c", "p invite "+origin+" 2>/dev/null")
-		if err == nil {
-			_, err = l.inWith(code+"\n", "install", "-m", "600", "/dev/stdin", "/etc/spdy-proxy/"+name)
-		}
-		l.check("root invites "+origin, err)
+	code, err := l.in("sh", "-c", "p invite wiki 2>/dev/null")
+	if err == nil {
+		_, err = l.inWith(code+"\n", "install", "-m", "600", "/dev/stdin", "/etc/spdy-proxy/invitation-wiki")
 	}
-	l.check("p check finds nothing wrong", l.holds("p", "check"))
+	l.check("root invites wiki", err)
 	l.check("somebody else is told which file was not read", l.says("configuration file /etc/spdy-proxy/p.toml, where one is looked for, was not read: permission denied", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "p", "check"))
 }
 
@@ -153,9 +152,33 @@ func (l *lab) mainPID(unit string) string {
 	return pid
 }
 
+// commands returns what a page of the installed handbook has a person with systemd do.
+func (l *lab) commands(page string) (blocks []string) {
+	text := l.read("usr/share/doc/spdy-proxy/" + page + ".md")
+	for {
+		var block string
+		var ok bool
+		if _, text, ok = strings.Cut(text, "\n```sh systemd\n"); !ok {
+			return blocks
+		}
+		block, text, _ = strings.Cut(text, "\n```\n")
+		blocks = append(blocks, block)
+	}
+}
+
+// invitation is as p prints it.
+var invitation = regexp.MustCompile(`(?m)^spdy1\.\S+$`)
+
 func (l *lab) serve() {
-	l.check("systemd starts p, which says when it is ready", l.holds("systemctl", "enable", "--now", p))
-	l.check("systemd starts c", l.holds("systemctl", "enable", "--now", c))
+	install := l.commands("install")
+	if len(install) != 2 {
+		l.check("the handbook says how both are started", fmt.Errorf("it has %d blocks", len(install)))
+		return
+	}
+	printed, err := l.in("bash", "-ec", install[0])
+	l.check("the handbook's words start p, which says when it is ready", err)
+	_, err = l.inWith(invitation.FindString(printed)+"\n", "bash", "-ec", install[1])
+	l.check("and c", err)
 	l.check("a visitor gets what c serves", l.get(page))
 	l.check("p has noted that its invitation was used", l.within(5*time.Second, func() error {
 		tokens, err := l.in("cat", "/var/lib/spdy-proxy/p/tokens")
@@ -196,6 +219,9 @@ func (l *lab) follow() {
 			}))
 		})
 		l.check("systemd knows it as running, and not as a restart", l.want("NRestarts=0\nActiveState=active\nSubState=running", "systemctl", "show", "--property=NRestarts,ActiveState,SubState", unit))
+	}
+	for _, block := range l.commands("upgrade") {
+		l.check("the handbook's words hand over, reload and restart", errors.Join(l.holds("bash", "-ec", block), l.get(page)))
 	}
 }
 

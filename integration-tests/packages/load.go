@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ func ask(url string, stdin io.Reader, stdout io.Writer) int {
 	var slowest atomic.Int64 // ns
 	var running sync.WaitGroup
 	for i := range visitors {
-		client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: i%2 == 0}}
+		client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: i%2 == 0, DialContext: dialHere}}
 		// Ends with ctx.
 		running.Go(func() {
 			for ctx.Err() == nil {
@@ -58,6 +59,15 @@ func ask(url string, stdin io.Reader, stdout io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// dialHere dials this machine, whatever its names are.
+func dialHere(ctx context.Context, network, addr string) (net.Conn, error) {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
 }
 
 func get(client *http.Client, url string) error {

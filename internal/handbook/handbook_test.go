@@ -171,7 +171,7 @@ var notHere = map[string]string{
 	"checkout": "make in the repository, which builds what the test has built",
 	"internet": "needs names, certificates or programs from the internet",
 	"root":     "changes the machine",
-	"systemd":  "needs a running systemd",
+	"systemd":  "needs a running systemd: make packages-test runs them in one",
 	"desktop":  "needs a person at a screen",
 	"package":  "needs a package that the test's machine may not have",
 	"other":    "commands of other programs, shown for comparison",
