@@ -483,30 +483,11 @@ func (f *firstError) get() error {
 	return f.err
 }
 
-// otherFiles is how many files benchMany has open beside the connections of the origins.
-const otherFiles = 2000
-
 // benchMany has many origins at five nodes, of which one is killed.
 func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error {
-	files, err := process.OpenFiles()
-	if err != nil {
-		return err
-	}
-	// Each connects to two, and to its next one before it leaves one; the visitors are
-	// here, too.
-	many := min(o.many, (files-otherFiles)/2)
-	if many <= 0 {
-		return fmt.Errorf("this program may have %d files open: let it have more (ulimit -n)", files)
-	}
-	few := ""
-	if many < o.many {
-		few = fmt.Sprintf(" No more than these because one process may have %d files open here.", files)
-	}
 	five := *o
-	five.many = many
 	o = &five
 	five.nodes, five.origins, five.spread = len(nodeNames), 0, 2
-	five.dials = make(turns, 2*runtime.NumCPU())
 	five.file = filepath.Join(dir, "tokens")
 	var tokens strings.Builder
 	for range 1 + o.many/100 { // at each node a part of them
@@ -533,14 +514,12 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 		}
 		return strings.Join(list, ", ")
 	}
-	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to two, as delivered, in a process that all share, and that begins %d handshakes at once at most.%s\n\n| | |\n| --- | --- |\n", many, cap(five.dials), few)
+	fmt.Fprintf(out, "## %d origins at five nodes\n\nEach is connected to two, as delivered, in as many processes as the files ask for that one may have open; together they begin %d handshakes at once at most.\n\n| | |\n| --- | --- |\n", o.many, allDials())
 	fmt.Fprintf(out, "| memory of a p that is one by itself, with two fifths of them, MB | %d |\n", alone/1e6)
 	fmt.Fprintf(out, "| memory of each node without them, MB | %s |\n", memory())
 	began := time.Now()
-	for i := range o.many {
-		if err := w.agent(i); err != nil {
-			return err
-		}
+	if err := w.startOrigins(o.many); err != nil {
+		return err
 	}
 	have := func() error { return w.have(ctx, w.o.spread*(o.many+len(w.cs))) }
 	if err := until(ctx, 10*comeback, have); err != nil {
@@ -660,7 +639,8 @@ func (w *world) afterDeath(ctx context.Context, victim *node, many int, out io.W
 	return began, nil
 }
 
-// used returns the CPU that the nodes have used until now, and this program.
+// used returns the CPU that the nodes have used until now, and this program with the
+// processes of the origins.
 func (w *world) used() (all [2]time.Duration) {
 	var ps []*process.Process
 	for _, n := range w.nodes {
@@ -669,7 +649,8 @@ func (w *world) used() (all [2]time.Duration) {
 	all[0], _ = process.CPU(ps)
 	var own syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	all[1] = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	all[1], _ = process.CPU(w.origins)
+	all[1] += time.Duration(own.Utime.Nano() + own.Stime.Nano())
 	return all
 }
 
@@ -717,10 +698,8 @@ func benchAlone(ctx context.Context, o *options, dir string) (int64, error) {
 	}
 	share := o.many * o.spread / len(nodeNames)
 	one.spread = 1
-	for i := range share {
-		if err := w.agent(i); err != nil {
-			return 0, err
-		}
+	if err := w.startOrigins(share); err != nil {
+		return 0, err
 	}
 	for i := range share {
 		if err := until(ctx, comeback, func() error {
@@ -737,6 +716,13 @@ func benchAlone(ctx context.Context, o *options, dir string) (int64, error) {
 
 // have reports whether the nodes that run have so many sessions, and each knows all.
 func (w *world) have(ctx context.Context, sessions int) error {
+	for _, p := range w.origins {
+		select {
+		case <-p.Done():
+			return fmt.Errorf("%s: %w: %s", p.Name, process.ErrEnded, p.Last())
+		default:
+		}
+	}
 	total := 0
 	for _, n := range w.nodes {
 		linked, there, err := n.others(ctx)

@@ -45,6 +45,7 @@ type options struct {
 	bench       string
 	many        int
 	keep        string
+	agents      bool
 
 	// before comes before the commands of p and c, more are further arguments of p.
 	before, more []string
@@ -79,6 +80,8 @@ func parse(args []string) (*options, *process.Flags, error) {
 	fs.StringVar(&o.bench, "bench", "", "measure, and write the figures to `FILE`")
 	fs.IntVar(&o.many, "many", manyOrigins, "how many origins, with --bench")
 	fs.StringVar(&o.keep, "keep", "", "keep what the programs print in `DIR`")
+	fs.BoolVar(&o.agents, "agents", false, "be the origins that standard input says, until interrupted")
+	fs.MarkHidden("agents")
 	if err := fs.Parse(args); err != nil {
 		return o, fs, err
 	}
@@ -109,6 +112,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		return fail(err, 2)
+	}
+	if o.agents {
+		if err := beAgents(ctx, os.Stdin); err != nil {
+			return fail(err, 1)
+		}
+		return 0
 	}
 	if o.list {
 		for _, t := range slices.Concat(trials, labTrials) {

@@ -46,6 +46,8 @@ type world struct {
 	cs    []*process.Process // two c of fileOrigin
 	args  [][]string         // theirs
 
+	origins []*process.Process // origins in processes of their own
+
 	// agents end with ctx.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -258,7 +260,7 @@ func (w *world) close() {
 			n.now.Stop()
 		}
 	}
-	for _, c := range w.cs {
+	for _, c := range slices.Concat(w.cs, w.origins) {
 		if c != nil {
 			c.Stop()
 		}
