@@ -62,8 +62,12 @@ func openAppend(path string) (*os.File, error) {
 	return nil, fmt.Errorf("access log %s cannot be opened: %w; name a file that can be written with --access-log", path, err)
 }
 
-// Write writes one line, which waits for others, for 50 ms at most. Write does not wait.
-func (a *File) Write(p []byte) (int, error) { return a.lines.Write(p) }
+// Write writes a line of a [Log], which waits for others, for 50 ms at most. Write does
+// not wait.
+func (a *File) Write(p []byte) (int, error) {
+	a.lines.WriteClean(p)
+	return len(p), nil
+}
 
 // Flush has the lines that wait for others written now. It does not wait for that.
 func (a *File) Flush() {

@@ -3,11 +3,11 @@
 package accesslog
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -67,11 +67,13 @@ func (f *Format) Type() string { return "string" }
 type Log struct {
 	format Format
 	w      io.Writer
-	lines  sync.Pool // of *[]byte, whose Write has returned
+	lines  sync.Pool              // of *[]byte, whose Write has returned
+	second atomic.Pointer[second] // the newest that a line was of
 }
 
-// New writes to w, a whole line in each Write. These are calls of many requests at once,
-// none of which w must hold up; its errors are for it to tell.
+// New writes to w, a whole line in each Write, with nothing in it that is
+// [oneline.Unsafe] but its end. These are calls of many requests at once, none of which w
+// must hold up; its errors are for it to tell.
 func New(w io.Writer, f Format) *Log { return &Log{format: f, w: w} }
 
 // maxField is how many bytes of a text of the visitor's a line has: it may send
@@ -99,34 +101,39 @@ func clipped(r *Record) *Record {
 
 // Write writes the line of r.
 func (l *Log) Write(r *Record) {
-	r = clipped(r)
-	if l.format == JSON {
-		l.w.Write(jsonLine(r))
-		return
-	}
 	line, ok := l.lines.Get().(*[]byte)
 	if !ok {
 		line = new([]byte)
 	}
-	*line = appendCombined((*line)[:0], r)
+	*line = l.append((*line)[:0], clipped(r))
 	l.w.Write(*line)
 	if cap(*line) <= maxField {
 		l.lines.Put(line)
 	}
 }
 
+func (l *Log) append(b []byte, r *Record) []byte {
+	if l.format == JSON {
+		return appendJSON(b, r, l.secondOf(r.Time))
+	}
+	return appendCombined(b, r, l.secondOf(r.Time))
+}
+
 // appendCombined appends CLIENT - USER [TIME] "REQUEST" STATUS BYTES "REFERER" "AGENT" HOST
 // ORIGIN MILLISECONDS ID.
-func appendCombined(b []byte, r *Record) []byte {
-	if r.Client.IsValid() {
-		b = r.Client.AppendTo(b)
-	} else {
+func appendCombined(b []byte, r *Record, s *second) []byte {
+	switch {
+	case !r.Client.IsValid():
 		b = append(b, '-')
+	case r.Client.Zone() == "":
+		b = r.Client.AppendTo(b)
+	default: // a zone is any text
+		b = appendWord(b, r.Client.String())
 	}
 	b = append(b, " - "...)
 	b = appendWord(b, r.User)
 	b = append(b, " ["...)
-	b = r.Time.AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
+	b = append(b, s.text...)
 	b = append(b, `] "`...)
 	b = appendEscaped(b, r.Method, false)
 	b = append(b, ' ')
@@ -141,7 +148,7 @@ func appendCombined(b []byte, r *Record) []byte {
 	} else {
 		b = strconv.AppendInt(b, r.BytesOut, 10)
 	}
-	for _, v := range []string{r.Referer, r.UserAgent} {
+	for _, v := range [...]string{r.Referer, r.UserAgent} {
 		b = append(b, ` "`...)
 		if v == "" {
 			b = append(b, '-')
@@ -149,12 +156,12 @@ func appendCombined(b []byte, r *Record) []byte {
 		b = appendEscaped(b, v, false)
 		b = append(b, '"')
 	}
-	for _, v := range []string{r.Host, r.Origin} {
+	for _, v := range [...]string{r.Host, r.Origin} {
 		b = append(b, ' ')
 		b = appendWord(b, v)
 	}
 	b = append(b, ' ')
-	b = strconv.AppendFloat(b, milliseconds(r.Duration), 'f', -1, 64)
+	b = appendMilliseconds(b, r.Duration)
 	b = append(b, ' ')
 	b = appendWord(b, r.RequestID)
 	return append(b, '\n')
@@ -168,6 +175,9 @@ func appendWord(b []byte, s string) []byte {
 	return appendEscaped(b, s, true)
 }
 
+// hex are the digits of what is escaped.
+const hex = "0123456789abcdef"
+
 // appendEscaped appends s with \xHH for whatever is not visible ASCII, and a
 // backslash before quotes and backslashes.
 func appendEscaped(b []byte, s string, spaces bool) []byte {
@@ -177,7 +187,7 @@ func appendEscaped(b []byte, s string, spaces bool) []byte {
 		case c == '"' || c == '\\':
 			b = append(append(b, s[from:i]...), '\\', c)
 		case c < ' ' || c > '~' || c == ' ' && spaces:
-			b = fmt.Appendf(append(b, s[from:i]...), `\x%02x`, c)
+			b = append(append(b, s[from:i]...), '\\', 'x', hex[c>>4], hex[c&15])
 		default:
 			continue
 		}
@@ -186,52 +196,24 @@ func appendEscaped(b []byte, s string, spaces bool) []byte {
 	return append(b, s[from:]...)
 }
 
-// milliseconds has microseconds behind the point.
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// appendMilliseconds has up to three digits behind the point.
+func appendMilliseconds(b []byte, d time.Duration) []byte {
+	us := d.Microseconds()
+	if us < 0 { // of a clock that was set back
+		b, us = append(b, '-'), -us
+	}
+	b = strconv.AppendInt(b, us/1000, 10)
+	return appendFraction(b, us%1000, 100)
+}
 
-func jsonLine(r *Record) []byte {
-	ms := milliseconds
-	client, peer := "", ""
-	if r.Peer.IsValid() {
-		client, peer = r.Client.String(), r.Peer.String()
+// appendFraction appends a point and the digits of n, the first of which is worth unit,
+// without the zeros at their end, or nothing for 0.
+func appendFraction(b []byte, n, unit int64) []byte {
+	if n > 0 {
+		b = append(b, '.')
 	}
-	line, err := json.Marshal(struct {
-		Time      time.Time `json:"time"`
-		ID        string    `json:"id"`
-		Client    string    `json:"client"`
-		Peer      string    `json:"peer"`
-		User      string    `json:"user,omitempty"`
-		Method    string    `json:"method"`
-		Scheme    string    `json:"scheme"`
-		Host      string    `json:"host"`
-		URI       string    `json:"uri"`
-		Proto     string    `json:"proto"`
-		Referer   string    `json:"referer,omitempty"`
-		UserAgent string    `json:"user_agent,omitempty"`
-		Origin    string    `json:"origin,omitempty"`
-		Session   uint64    `json:"session,omitempty"`
-		Stream    uint32    `json:"stream,omitempty"`
-		Priority  uint8     `json:"priority"`
-		Status    int       `json:"status"`
-		Reason    string    `json:"reason,omitempty"`
-		Detail    string    `json:"detail,omitempty"`
-		Aborted   bool      `json:"aborted,omitempty"`
-		Upgraded  bool      `json:"upgraded,omitempty"`
-		BytesIn   int64     `json:"bytes_in"`
-		BytesOut  int64     `json:"bytes_out"`
-		Headers   float64   `json:"headers_ms,omitempty"`
-		Duration  float64   `json:"duration_ms"`
-		Held      float64   `json:"held_ms,omitempty"`
-		Replayed  int       `json:"replayed,omitempty"`
-		Resumed   int       `json:"resumed,omitempty"`
-	}{
-		r.Time, r.RequestID, client, peer, r.User, r.Method, r.Scheme, r.Host, r.URI, r.Proto, r.Referer, r.UserAgent,
-		r.Origin, r.Session, r.Stream, r.Priority, r.Status, r.Reason, r.Detail, r.Aborted, r.Upgraded, r.BytesIn, r.BytesOut,
-		ms(r.Headers), ms(r.Duration), ms(r.Held), r.Replayed, r.Resumed,
-	})
-	if err != nil {
-		// Strings, numbers and a time of this century are always JSON.
-		return fmt.Appendf(nil, "{\"id\":%q}\n", r.RequestID)
+	for ; n > 0; n, unit = n%unit, unit/10 {
+		b = append(b, byte('0'+n/unit))
 	}
-	return append(line, '\n')
+	return b
 }

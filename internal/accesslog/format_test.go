@@ -2,14 +2,21 @@ package accesslog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/amahi/spdy/spdytest"
+
+	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
 func sample() *Record {
@@ -84,16 +91,168 @@ func TestAccessLogLineIsBounded(t *testing.T) {
 	}
 }
 
+// slow formats a record by what the standard library has for it, which is what a line is
+// written by hand for: it must be the same to the byte.
+func slow(r *Record, format Format) string {
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	if format == JSON {
+		client, peer := "", ""
+		if r.Peer.IsValid() {
+			client, peer = r.Client.String(), r.Peer.String()
+		}
+		line, err := json.Marshal(struct {
+			Time      time.Time `json:"time"`
+			ID        string    `json:"id"`
+			Client    string    `json:"client"`
+			Peer      string    `json:"peer"`
+			User      string    `json:"user,omitempty"`
+			Method    string    `json:"method"`
+			Scheme    string    `json:"scheme"`
+			Host      string    `json:"host"`
+			URI       string    `json:"uri"`
+			Proto     string    `json:"proto"`
+			Referer   string    `json:"referer,omitempty"`
+			UserAgent string    `json:"user_agent,omitempty"`
+			Origin    string    `json:"origin,omitempty"`
+			Session   uint64    `json:"session,omitempty"`
+			Stream    uint32    `json:"stream,omitempty"`
+			Priority  uint8     `json:"priority"`
+			Status    int       `json:"status"`
+			Reason    string    `json:"reason,omitempty"`
+			Detail    string    `json:"detail,omitempty"`
+			Aborted   bool      `json:"aborted,omitempty"`
+			Upgraded  bool      `json:"upgraded,omitempty"`
+			BytesIn   int64     `json:"bytes_in"`
+			BytesOut  int64     `json:"bytes_out"`
+			Headers   float64   `json:"headers_ms,omitempty"`
+			Duration  float64   `json:"duration_ms"`
+			Held      float64   `json:"held_ms,omitempty"`
+			Replayed  int       `json:"replayed,omitempty"`
+			Resumed   int       `json:"resumed,omitempty"`
+		}{
+			r.Time, r.RequestID, client, peer, r.User, r.Method, r.Scheme, r.Host, r.URI, r.Proto, r.Referer, r.UserAgent,
+			r.Origin, r.Session, r.Stream, r.Priority, r.Status, r.Reason, r.Detail, r.Aborted, r.Upgraded, r.BytesIn, r.BytesOut,
+			ms(r.Headers), ms(r.Duration), ms(r.Held), r.Replayed, r.Resumed,
+		})
+		if err != nil {
+			panic(err)
+		}
+		return string(oneline.Append(nil, line)) + "\n"
+	}
+	escaped := func(s string, spaces bool) string {
+		var b strings.Builder
+		for _, c := range []byte(s) {
+			switch {
+			case c == '"' || c == '\\':
+				b.WriteString(`\` + string(rune(c)))
+			case c < ' ' || c > '~' || c == ' ' && spaces:
+				fmt.Fprintf(&b, `\x%02x`, c)
+			default:
+				b.WriteByte(c)
+			}
+		}
+		return b.String()
+	}
+	word := func(s string) string { return escaped(cmp.Or(s, "-"), true) }
+	client, size := "-", "-"
+	if r.Client.IsValid() {
+		client = r.Client.String()
+	}
+	if r.BytesOut != 0 {
+		size = fmt.Sprint(r.BytesOut)
+	}
+	return fmt.Sprintf("%s - %s [%s] \"%s %s %s\" %d %s \"%s\" \"%s\" %s %s %s %s\n", client, word(r.User), r.Time.Format("02/Jan/2006:15:04:05 -0700"),
+		escaped(r.Method, false), escaped(r.URI, true), escaped(r.Proto, false), r.Status, size, escaped(cmp.Or(r.Referer, "-"), false),
+		escaped(cmp.Or(r.UserAgent, "-"), false), word(r.Host), word(r.Origin), strconv.FormatFloat(ms(r.Duration), 'f', -1, 64), word(r.RequestID))
+}
+
+func TestLinesAreThoseOfTheStandardLibrary(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	zones := []*time.Location{time.UTC, time.Local, time.FixedZone("east", 5*3600+1800), time.FixedZone("west", -3*3600)}
+	texts := []string{
+		"", "-", "/a?b=c&d=<e>", "plain", "a b", `"\`, "\x00\x01\b\f\n\r\t\x1b[31m\x7f", "\u0085\u009b31m\u2028\u2029\u202e\u2066\u061c", "\xff\xc3", "a\xe2\x80", "é€😀",
+		"'`~", "0123456789abcdef0123456789abcdef", "\ufeff\ufffd",
+	}
+	addrs := []netip.Addr{
+		{}, netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("::ffff:192.0.2.7"), netip.MustParseAddr("fe80::1%eth0"),
+	}
+	durations := []time.Duration{
+		0, 1, 999, 1000, 1001, 9999, 10 * time.Microsecond, 100 * time.Microsecond, 999999, time.Millisecond, 1010 * time.Microsecond, 1100 * time.Microsecond,
+		time.Second, time.Minute + 7*time.Microsecond, 1000 * time.Hour, -time.Millisecond, -1500 * time.Microsecond, -1, 123456789 * time.Microsecond,
+	}
+	pick := func(n int) int { return random.IntN(n) }
+	text := func() string { return texts[pick(len(texts))] + texts[pick(len(texts))] }
+	now := time.Date(2026, 11, 22, 13, 14, 15, 0, time.UTC)
+	for _, format := range []Format{Combined, JSON} {
+		var out bytes.Buffer
+		l := New(&out, format)
+		for i := range 20000 {
+			r := &Record{
+				// Mostly the same second, and now and then one before, and fractions of all lengths.
+				Time:      now.Add(time.Duration(i/50-pick(2)) * time.Second).Add(time.Duration(pick(1000) * []int{1, 1000, 1000000, 0, 100}[pick(5)])).In(zones[pick(len(zones))]),
+				RequestID: text(), Peer: addrs[pick(len(addrs))], Client: addrs[pick(len(addrs))], User: text(), Method: text(), Scheme: "https", Host: text(),
+				URI: text(), Proto: text(), Referer: text(), UserAgent: text(), Origin: text(), Session: uint64(pick(2)) * random.Uint64(), Stream: uint32(pick(2)) * random.Uint32(),
+				Priority: uint8(pick(8)), Status: pick(600), Reason: text(), Detail: text(), Aborted: pick(2) == 0, Upgraded: pick(2) == 0,
+				BytesIn: int64(pick(2)) * random.Int64(), BytesOut: int64(pick(2)) * random.Int64(), Headers: durations[pick(len(durations))],
+				Duration: durations[pick(len(durations))], Held: durations[pick(len(durations))], Replayed: pick(3), Resumed: pick(3),
+			}
+			out.Reset()
+			l.Write(r)
+			if got, want := out.String(), slow(r, format); got != want {
+				t.Fatalf("format %v:\n got %swant %s", format, got, want)
+			}
+		}
+	}
+}
+
+// A zone of an address is any text, and a proxy before P names addresses.
+func TestZone(t *testing.T) {
+	r := sample()
+	r.Client = netip.MustParseAddr("fe80::1%a\" \n\u009bz")
+	for format, want := range map[Format]string{
+		Combined: `fe80::1%a\"\x20\x0a\xc2\x9bz - anna [`, JSON: `"client":"fe80::1%a\" \n\u009bz","peer":"127.0.0.1"`,
+	} {
+		var out bytes.Buffer
+		New(&out, format).Write(r)
+		if got := out.String(); !strings.Contains(got, want) || strings.Count(got, "\n") != 1 {
+			t.Errorf("%v: got %s, want %s in it", format, got, want)
+		}
+	}
+}
+
+// Requests of several seconds at once get each its own time.
+func TestSecondsAtOnce(t *testing.T) {
+	var wg sync.WaitGroup
+	l := New(io.Discard, JSON)
+	for i := range 4 {
+		wg.Go(func() {
+			r := sample()
+			for j := range 2000 {
+				r.Time = time.Unix(int64(1000+j/100+i%2), 5)
+				if got, want := string(l.append(nil, r)), slow(r, JSON); got != want {
+					t.Errorf("got %swant %s", got, want)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestAllocs(t *testing.T) {
-	spdytest.Allocs(t, map[string]func(*testing.B){"line": BenchmarkCombined})
+	spdytest.Allocs(t, map[string]func(*testing.B){"line": BenchmarkCombined, "line of JSON": BenchmarkJSON})
 }
 
 // The line of a browser's request.
-func BenchmarkCombined(b *testing.B) {
+func BenchmarkCombined(b *testing.B) { benchmark(b, Combined) }
+
+func BenchmarkJSON(b *testing.B) { benchmark(b, JSON) }
+
+func benchmark(b *testing.B, format Format) {
 	r := sample()
 	r.UserAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
 	r.Referer = "https://films.example.org/a/page/that/has/a/path/of/its/own?and=a&query=too"
-	l := New(io.Discard, Combined)
+	l := New(io.Discard, format)
 	b.ReportAllocs()
 	for b.Loop() {
 		l.Write(r)

@@ -76,7 +76,7 @@ var arrows = map[string][]string{
 	"internal/originname":     nil,
 	"internal/tokenfile":      {"internal/control", "internal/oneline"},
 	"internal/upgrade":        nil,
-	"internal/accesslog":      {"internal/linelog"},
+	"internal/accesslog":      {"internal/linelog", "internal/oneline"},
 	"internal/tap":            nil,
 	"internal/inspector":      {"internal/hostguard", "internal/httpfield", "internal/tap"},
 	"internal/policy":         {"internal/addrkey", "internal/front", "internal/httpfield", "internal/origin", "internal/originname"},

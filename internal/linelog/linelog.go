@@ -25,10 +25,12 @@ const (
 	// is appended to takes any number of bytes together.
 	maxPiece = 4 << 10
 
-	// gatherTime is how long a line waits for others with NewGathering, and gatherSize is
-	// how many bytes of them wait no longer: some pieces, and what an empty pipe holds.
-	gatherTime = 50 * time.Millisecond
-	gatherSize = 32 << 10
+	// gatherTime is how long a line waits for others with NewGathering, and gatherPieces
+	// and gatherFile are how many bytes of them wait no longer: some pieces, and what an
+	// empty pipe holds; and for a file, which is cheaper by the byte the more come at once.
+	gatherTime   = 50 * time.Millisecond
+	gatherPieces = 32 << 10
+	gatherFile   = 128 << 10
 
 	// closeGrace is how long Close waits for what waits to be taken.
 	closeGrace = time.Second
@@ -87,15 +89,16 @@ type output struct {
 	number int
 	w      io.Writer
 	piece  int // how many bytes go in one Write
+	gather int // how many bytes wait no longer for others
 }
 
 func newOutput(number int, w io.Writer) output {
 	if f, ok := w.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			return output{number, w, maxWaiting}
+			return output{number, w, maxWaiting, gatherFile}
 		}
 	}
-	return output{number, w, maxPiece}
+	return output{number, w, maxPiece, gatherPieces}
 }
 
 // New returns a Writer that writes to an output until Close, each line at once.
@@ -121,22 +124,39 @@ func start(to io.Writer, losses Losses, gather bool) *Writer {
 // Write adds the lines of p. It always succeeds; after Close it does nothing.
 func (w *Writer) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(p) {
-		w.add(bytes.TrimSuffix(line, []byte("\n")), maxWaiting, false)
+		w.add(bytes.TrimSuffix(line, []byte("\n")), maxWaiting, written)
 	}
 	return len(p), nil
 }
 
+// WriteClean adds the one line of p, as Write does, but as it is: it has nothing that is
+// [oneline.Unsafe] but the line feed at its end.
+func (w *Writer) WriteClean(p []byte) { w.add(p, maxWaiting, clean) }
+
 // Trace adds one line of a kind that there may be very many of, and that is
 // dropped first: the other half of what may wait is for Write.
 func (w *Writer) Trace(line string) {
-	w.add([]byte(line), maxWaiting/2, true)
+	w.add([]byte(line), maxWaiting/2, traced)
 }
 
+// kind is how a line came.
+type kind uint8
+
+const (
+	written kind = iota // by Write, without its end
+	clean               // by WriteClean, with it
+	traced              // by Trace
+)
+
 // add adds a line, unless more than limit bytes would wait then.
-func (w *Writer) add(line []byte, limit int, trace bool) {
+func (w *Writer) add(line []byte, limit int, as kind) {
 	w.mu.Lock()
 	before := len(w.waiting)
-	if !w.closed && before+len(line) < limit {
+	switch {
+	case w.closed || before+len(line) >= limit:
+	case as == clean:
+		w.waiting = append(w.waiting, line...)
+	default:
 		w.waiting = append(oneline.Append(w.waiting, line), '\n')
 	}
 	tell, lost := false, w.dropped
@@ -145,12 +165,12 @@ func (w *Writer) add(line []byte, limit int, trace bool) {
 		tell = w.dropLocked(1)
 	}
 	room := w.dropped == lost
-	if trace && !room {
+	if as == traced && !room {
 		w.traces++
 	}
 	switch {
 	case !room || w.closed:
-	case w.gather == nil || len(w.waiting) >= gatherSize:
+	case w.gather == nil || len(w.waiting) >= w.output.gather:
 		w.flushLocked()
 	case before == 0:
 		w.gather.Reset(gatherTime)

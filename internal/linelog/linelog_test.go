@@ -170,6 +170,70 @@ func TestPieceOfAFile(t *testing.T) {
 	}
 }
 
+// More lines wait for others before a file than before a pipe.
+func TestGatheringToAFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	synctest.Test(t, func(t *testing.T) {
+		w := NewGathering(f, Losses{})
+		line := []byte(strings.Repeat("x", 1<<10-1) + "\n")
+		size := func() int64 {
+			t.Helper()
+			synctest.Wait()
+			info, err := f.Stat()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.Size()
+		}
+		for range gatherFile>>10 - 1 {
+			w.WriteClean(line)
+		}
+		if n := size(); n != 0 {
+			t.Errorf("%d bytes were written before there were enough", n)
+		}
+		w.WriteClean(line)
+		if n := size(); n != gatherFile {
+			t.Errorf("%d bytes were written, want %d", n, gatherFile)
+		}
+		w.Close()
+	})
+}
+
+// A clean line comes as it is, between the others, and is dropped as they are.
+func TestWriteClean(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, said := newGate(), &told{}
+		w := New(out, said.losses())
+		io.WriteString(w, "one\n")
+		w.WriteClean([]byte("two \\u009b\n"))
+		io.WriteString(w, "three\n")
+		synctest.Wait()
+		out.set(true)
+		w.WriteClean([]byte("four\n"))
+		synctest.Wait()
+		line := []byte(strings.Repeat("x", 99) + "\n")
+		const fit = (maxWaiting - 1) / 100
+		for range fit + 7 {
+			w.WriteClean(line)
+		}
+		said.want(t, "begin: "+errBehind.Error())
+		if lines, traces := w.Drops(); lines != 7 || traces != 0 {
+			t.Errorf("%d lines and %d traces were dropped, want 7 lines", lines, traces)
+		}
+		out.set(false)
+		w.Close()
+		w.WriteClean([]byte("after Close\n"))
+		if got, want := out.String(), "one\ntwo \\u009b\nthree\nfour\n"+strings.Repeat(string(line), fit); got != want {
+			t.Errorf("got %d bytes that begin with %.60q, want %d", len(got), got, len(want))
+		}
+	})
+}
+
 // An output that stands still holds nobody up; what waits is bounded, and what
 // is lost is counted and told once.
 func TestStandstill(t *testing.T) {
@@ -436,12 +500,12 @@ func TestGathering(t *testing.T) {
 		want("and no more", "four\n")
 
 		line := strings.Repeat("x", maxPiece-1) + "\n"
-		for range gatherSize/maxPiece - 1 {
+		for range gatherPieces/maxPiece - 1 {
 			io.WriteString(w, line)
 		}
 		want("less than is enough")
 		io.WriteString(w, line)
-		want("enough", slices.Repeat([]string{line}, gatherSize/maxPiece)...)
+		want("enough", slices.Repeat([]string{line}, gatherPieces/maxPiece)...)
 
 		fresh := &pieces{}
 		io.WriteString(w, "five\n")
