@@ -20,10 +20,14 @@ type logged struct {
 }
 
 func (l *logged) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var e tap.Exchange
+	var e struct { // together, as one allocation
+		tap.Exchange
+		rec accesslog.Record
+	}
 	returned := false
 	defer func() { // it also runs while the handler panics
-		rec := l.record(r)
+		rec := &e.rec
+		l.fill(rec, r)
 		rec.Time, rec.Status, rec.Headers = e.Began, e.Status, e.Headers
 		rec.BytesIn, rec.BytesOut, rec.Duration = e.In.Load(), e.Out, time.Since(e.Began)
 		rec.Upgraded = e.Status == http.StatusSwitchingProtocols
@@ -39,28 +43,31 @@ func (l *logged) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // statusLeft is logged for a request that ended before there was an answer.
 const statusLeft = 499
 
-// record is what the request itself says: who asks is what P says, which keeps what its
+// fill notes what the request itself says: who asks is what P says, which keeps what its
 // visitors claim to itself.
-func (l *logged) record(r *http.Request) *accesslog.Record {
-	rec := &accesslog.Record{
+func (l *logged) fill(rec *accesslog.Record, r *http.Request) {
+	*rec = accesslog.Record{
 		RequestID: r.Header.Get("X-Request-Id"), User: r.Header.Get("X-Forwarded-User"),
 		Method: r.Method, Scheme: r.Header.Get("X-Forwarded-Proto"), Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
 		Referer: r.Referer(), UserAgent: r.UserAgent(), Origin: l.origin, Stream: spdy.StreamID(r.Context()),
 	}
 	rec.Priority, _ = spdy.PriorityFrom(r.Context())
 	rec.Client, rec.Peer = visitor(r.Header.Get("X-Forwarded-For"))
-	return rec
 }
 
 // visitor reads an X-Forwarded-For of P's: peer is who connected to P, and client whom
 // that one names, where P believes it; see agent.Visitor. What is no address is the
 // zero Addr.
 func visitor(list string) (client, peer netip.Addr) {
-	hops := strings.Split(list, ",")
-	addr := func(i int) netip.Addr {
-		ip, _ := netip.ParseAddr(strings.TrimSpace(hops[i]))
+	addr := func(hop string) netip.Addr {
+		ip, _ := netip.ParseAddr(strings.TrimSpace(hop))
 		return ip.Unmap()
 	}
-	last := len(hops) - 1
-	return addr(max(0, last-1)), addr(last)
+	i := strings.LastIndexByte(list, ',')
+	peer = addr(list[i+1:])
+	if i < 0 {
+		return peer, peer
+	}
+	list = list[:i]
+	return addr(list[strings.LastIndexByte(list, ',')+1:]), peer
 }

@@ -20,6 +20,10 @@ type Exchange struct {
 	Out int64        // bytes of the response's body that were written
 
 	viewer Viewer
+
+	// What the handler gets, which is here so that it is not allocated by itself.
+	writer writer
+	body   body
 }
 
 // Viewer sees an exchange as it goes on. RequestBody may be called at once with the
@@ -37,11 +41,12 @@ func (e *Exchange) Serve(h http.Handler, w http.ResponseWriter, r *http.Request,
 	e.Began, e.viewer = time.Now(), viewer
 	if r.Body != nil && r.Body != http.NoBody {
 		// In the request itself: a copy's Trailer would not be filled.
-		r.Body = &body{r.Body, e}
+		e.body = body{r.Body, e}
+		r.Body = &e.body
 	}
-	rw := &writer{w, e}
-	h.ServeHTTP(rw, r)
-	rw.head(http.StatusOK)
+	e.writer = writer{w, e}
+	h.ServeHTTP(&e.writer, r)
+	e.writer.head(http.StatusOK)
 }
 
 // body is the request's.
