@@ -678,17 +678,19 @@ func TestLookedAt(t *testing.T) {
 	go func() { ended <- s.Serve(ln) }() // ends with Close
 	var clients, clock sync.WaitGroup
 	stop := make(chan struct{})
-	clock.Go(func() { // ends with stop
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				s.look()
-				runtime.Gosched()
+	for range 2 {
+		clock.Go(func() { // ends with stop
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					s.look()
+					runtime.Gosched()
+				}
 			}
-		}
-	})
+		})
+	}
 	for i := range 8 {
 		clients.Go(func() { // ends with its requests
 			ours, theirs := spdytest.Pipe(spdytest.PipeConfig{})
@@ -696,7 +698,7 @@ func TestLookedAt(t *testing.T) {
 			defer ours.Close()
 			ours.SetDeadline(time.Now().Add(time.Minute))
 			r := bufio.NewReader(ours)
-			for n := range 1000 {
+			for n := range 500 {
 				path := "/" + strings.Repeat("x", (n+i)%100)
 				head := "POST " + path + " HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
 				for _, part := range []string{head, "\r\nbo", "dy"}[:1+n%3] {
