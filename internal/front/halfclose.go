@@ -24,8 +24,12 @@ var errLeft = errors.New("the visitor left")
 // ended, unless it was for a sending side that has ended alone: then it finds out
 // whether the visitor is there, until the exchange ends.
 type halfClose struct {
-	e       *exchange
-	unwatch func() bool // ends the wait for the end of the server's
+	e *exchange
+
+	// What is watched for the end of the server's request: a context of ours, or any
+	// other, which has made something that ends the watch.
+	server  *lazycontext.Context
+	unwatch func() bool
 
 	// Guarded by response.mu.
 	unlink  func() bool // ends that for the end of the connection's, nil before
@@ -38,12 +42,21 @@ type halfClose struct {
 // watch begins with the request.
 func (c *halfClose) watch(e *exchange) {
 	c.e = e
-	c.unwatch = lazycontext.AfterEnd(e.in.Context(), c.ended)
+	ctx := e.in.Context()
+	if c.server, _ = ctx.(*lazycontext.Context); c.server != nil {
+		c.server.Watch(c)
+	} else {
+		c.unwatch = lazycontext.AfterEnd(ctx, c.ContextEnded)
+	}
 }
 
 // stop ends it. Nothing is sent to the visitor after it.
 func (c *halfClose) stop() {
-	c.unwatch()
+	if c.server != nil {
+		c.server.Unwatch(c)
+	} else {
+		c.unwatch()
+	}
 	mu := &c.e.w.mu
 	mu.Lock()
 	defer mu.Unlock()
@@ -71,9 +84,9 @@ func (c *halfClose) outlives() bool {
 	return conn.Err() == nil
 }
 
-// ended is called in a goroutine of its own when http.Server has ended the
+// ContextEnded is called in a goroutine of its own when http.Server has ended the
 // request's context.
-func (c *halfClose) ended() {
+func (c *halfClose) ContextEnded() {
 	if !c.outlives() {
 		c.e.ctx.End(context.Cause(c.e.in.Context()))
 		return

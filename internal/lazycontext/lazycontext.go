@@ -6,9 +6,14 @@ package lazycontext
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
+
+// Watcher is told, on a goroutine of its own, that a context has ended. It is an alias
+// so that others can name the methods of Context that take one without this package.
+type Watcher = interface{ ContextEnded() }
 
 // Context ends by End, and by nothing else: whoever makes it calls that when its
 // parent ends, too. Err is what End was told, so context.Cause returns that as well.
@@ -21,20 +26,27 @@ type Context struct {
 	// Guarded by mu.
 	err   error         // nil before the end
 	done  chan struct{} // nil until somebody asks
-	after *call         // a list
-	first call          // of the list, mostly the only one; used once
+	told  bool          // watchers were
+	first Watcher       // mostly the only one
+	more  []Watcher     // beside first
 }
 
-// call is a function to be called at the end.
-type call struct {
-	of   *Context
-	f    func() // nil after it was called or stopped
-	next *call
-}
-
-// Begin is called once, before any other method but End. Values and deadline are
-// parent's.
+// Begin is called once, before any other method but End, and again after Renew. Values
+// and deadline are parent's.
 func (x *Context) Begin(parent context.Context) { x.parent = parent }
+
+// Renew takes the end back, so that it can begin again, for another request. It reports
+// false if there was no end, or if somebody was told of it, or has asked for Done, who
+// may have it yet. All others must have let it go.
+func (x *Context) Renew() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err == nil || x.told || x.done != nil {
+		return false
+	}
+	x.err = nil
+	return true
+}
 
 // End ends it because of cause, nil for context.Canceled. After the first call it
 // does nothing.
@@ -51,11 +63,18 @@ func (x *Context) End(cause error) {
 	if x.done != nil {
 		close(x.done)
 	}
-	for a := x.after; a != nil; a = a.next {
-		go a.f() // ends when it likes, as with context.AfterFunc
-		a.f = nil
+	if x.first != nil {
+		x.tellLocked(x.first)
 	}
-	x.after = nil
+	for _, w := range x.more {
+		x.tellLocked(w)
+	}
+	x.first, x.more = nil, nil
+}
+
+func (x *Context) tellLocked(w Watcher) {
+	x.told = true
+	go w.ContextEnded() // ends when it likes, as with context.AfterFunc
 }
 
 // Deadline implements context.Context.
@@ -84,39 +103,51 @@ func (x *Context) Done() <-chan struct{} {
 	return x.done
 }
 
+// Watch has w told of the end, at once if that was before, unless Unwatch is called
+// first. It allocates nothing for the only one.
+func (x *Context) Watch(w Watcher) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.err != nil:
+		x.tellLocked(w)
+	case x.first == nil:
+		x.first = w
+	default:
+		x.more = append(x.more, w)
+	}
+}
+
+// Unwatch takes back one Watch, and reports whether it was in time.
+func (x *Context) Unwatch(w Watcher) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.first == w {
+		x.first = nil
+		return true
+	}
+	i := slices.Index(x.more, w)
+	if i < 0 {
+		return false
+	}
+	x.more = slices.Delete(x.more, i, i+1)
+	return true
+}
+
 // AfterFunc is what package context asks for in place of a goroutine that waits
 // for Done: f is called in a goroutine of its own at the end, unless stop, which
 // reports whether it was in time, is called before.
 func (x *Context) AfterFunc(f func()) (stop func() bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.err != nil {
-		go f() // ends when it likes, as with context.AfterFunc
-		return func() bool { return false }
-	}
-	a := &x.first
-	if a.of != nil {
-		a = new(call) // first is, or was, another's
-	}
-	*a = call{x, f, x.after}
-	x.after = a
-	return a.stop
+	c := &call{f}
+	x.Watch(c)
+	return func() bool { return x.Unwatch(c) }
 }
 
-func (a *call) stop() bool {
-	a.of.mu.Lock()
-	defer a.of.mu.Unlock()
-	if a.f == nil {
-		return false
-	}
-	a.f = nil
-	at := &a.of.after
-	for *at != a {
-		at = &(*at).next
-	}
-	*at = a.next
-	return true
-}
+// call is the Watcher of AfterFunc.
+type call struct{ f func() }
+
+// ContextEnded implements Watcher.
+func (c *call) ContextEnded() { c.f() }
 
 // AfterEnd is context.AfterFunc, which makes a context of its own for the call even
 // where ctx knows how to make it.

@@ -105,21 +105,8 @@ func (s *Session) openStream(ctx context.Context, st *Stream, block *pairs, fin 
 		// no request waits for one.
 		s.goAwayLocked()
 	}
-	st.stopCtx = afterEnd(ctx, func() { s.reset(st, Cancel, context.Cause(ctx)) })
+	st.watch.begin(ctx, st)
 	return nil
-}
-
-// afterEnd is context.AfterFunc, but that it asks a context that knows how to do it,
-// which package context does too, without a context of its own between the two. It
-// returns nil if ctx never ends.
-func afterEnd(ctx context.Context, f func()) (stop func() bool) {
-	if a, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
-		return a.AfterFunc(f)
-	}
-	if ctx.Done() == nil {
-		return nil
-	}
-	return context.AfterFunc(ctx, f)
 }
 
 // enterLocked puts st among the open streams.

@@ -3,7 +3,9 @@ package spdy_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -43,5 +45,55 @@ func TestBodyTooLongIsStopped(t *testing.T) {
 		h.p.Send(data(1, "more"), data(1, "more", fin))
 		h.p.WantIdle("nothing more")
 		h.alive(3)
+	})
+}
+
+// watched is a context that has who watches it told of its end.
+type watched struct {
+	context.Context
+	mu       sync.Mutex
+	watchers []interface{ ContextEnded() } // guarded by mu
+}
+
+func (c *watched) Watch(w interface{ ContextEnded() }) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers = append(c.watchers, w)
+}
+
+func (c *watched) Unwatch(w interface{ ContextEnded() }) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.watchers, w)
+	if i >= 0 {
+		c.watchers = slices.Delete(c.watchers, i, i+1)
+	}
+	return i >= 0
+}
+
+// A context that can be watched is, until the stream's end.
+func TestWatchedContext(t *testing.T) {
+	onClient(t, setup{}, func(h *clientTest) {
+		ctx, cancel := context.WithCancelCause(h.Context())
+		c := &watched{Context: ctx}
+		whole := h.start(h.request("GET", "/whole", nil).WithContext(c))
+		h.wantSyn("the first request")
+		given := h.start(h.request("GET", "/given-up", nil).WithContext(c))
+		h.wantSyn("the second request")
+		h.answer(whole, 1)
+		synctest.Wait()
+		if len(c.watchers) != 1 {
+			h.Fatalf("%d watch the context of one stream that is left", len(c.watchers))
+		}
+		why := errors.New("why")
+		cancel(why)
+		c.watchers[0].ContextEnded()
+		if _, err := given.wait(); !errors.Is(err, why) {
+			h.Errorf("the request that was given up: got %v, want %v", err, why)
+		}
+		h.p.Want("the end of the context", rst(3, spdy.Cancel))
+		if len(c.watchers) != 0 {
+			h.Errorf("%d watch the context yet", len(c.watchers))
+		}
 	})
 }

@@ -28,7 +28,7 @@ type Stream struct {
 	state     streamState
 	err       error // why it ended before its time
 	resp      *http.Response
-	stopCtx   func() bool // ends the watch on the request's context
+	watch     contextWatch // of the request's
 	cancel    context.CancelFunc
 	requested bool // Request was called
 	opened    bool // it has an id

@@ -79,3 +79,42 @@ func ResponseStreamID(resp *http.Response) uint32 {
 	}
 	return 0
 }
+
+// contextWatch resets a stream when the context of its request ends. Guarded by
+// Session.mu, but for what begin fixes.
+type contextWatch struct {
+	st   *Stream
+	ctx  context.Context
+	on   watchable   // ctx, if it is one
+	stop func() bool // for any other that may end
+}
+
+// watchable is a context that has w told of its end, on a goroutine of its own, without
+// making anything for it: context.AfterFunc makes a context between the two, and what
+// ends the wait.
+type watchable interface {
+	Watch(w interface{ ContextEnded() })
+	Unwatch(w interface{ ContextEnded() }) (inTime bool)
+}
+
+func (w *contextWatch) begin(ctx context.Context, st *Stream) {
+	w.st, w.ctx = st, ctx
+	if w.on, _ = ctx.(watchable); w.on != nil {
+		w.on.Watch(w)
+	} else if ctx.Done() != nil {
+		w.stop = context.AfterFunc(ctx, w.ContextEnded)
+	}
+}
+
+// end ends the watch, if it has begun.
+func (w *contextWatch) end() {
+	switch {
+	case w.on != nil:
+		w.on.Unwatch(w)
+	case w.stop != nil:
+		w.stop()
+	}
+}
+
+// ContextEnded implements what a watchable calls.
+func (w *contextWatch) ContextEnded() { w.st.s.reset(w.st, Cancel, context.Cause(w.ctx)) }

@@ -23,9 +23,7 @@ func (s *Session) removeLocked(st *Stream, err error) {
 	st.send.reply, st.send.trailers = nil, nil
 	s.ungrowLocked(st)
 	st.send.deadline.stop()
-	if st.stopCtx != nil {
-		st.stopCtx()
-	}
+	st.watch.end()
 	st.cond.Broadcast()
 	s.admitLocked()
 	if s.drainedLocked() {
