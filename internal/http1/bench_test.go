@@ -43,6 +43,9 @@ func benchmark(b *testing.B, make func(*http.Server) server) {
 		h["Content-Type"] = []string{"text/plain"}
 		h["Date"] = []string{"Thu, 26 Nov 2026 04:00:00 GMT"}
 		w.Write(body)
+		if x, ok := w.(interface{ Reuse() }); ok {
+			x.Reuse()
+		}
 	})})
 	ended := newChan()
 	// Ends when the server is closed, and is waited for.

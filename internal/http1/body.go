@@ -41,6 +41,14 @@ type body struct {
 	closed     bool // the handler has returned
 }
 
+// renewLocked makes it one that nobody has read of. Not before its request's phase is
+// over: until then conn.beginWatch would take it for one that was read, and goes on.
+func (b *body) renewLocked() {
+	b.whole.Store(false)
+	b.chunked, b.begun, b.closed = false, false, false
+	b.left, b.extensions, b.err = 0, 0, nil
+}
+
 // Read implements io.Reader. The first one has the client asked for the body, if
 // it waits for that.
 func (b *body) Read(p []byte) (int, error) {

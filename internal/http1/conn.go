@@ -23,7 +23,7 @@ import (
 // 9.6).
 const lingerTime = time.Second
 
-// maxKeptHeader is how large a response's header may have been that is used again.
+// maxKeptHeader is how many fields a header may have had that is used again.
 const maxKeptHeader = 32
 
 // phase is what a connection does.
@@ -81,7 +81,7 @@ type conn struct {
 	parser parser
 	empty  int          // lines before a request
 	lines  []fieldLines // of a head, while it is written
-	header http.Header  // of the next response, empty
+	spare  *exchange    // for the next request; nil: it needs a new one
 	tiny   [16]byte     // what is read into while there is no buffer
 
 	// Guarded by in.mu.
@@ -264,7 +264,7 @@ func (c *conn) requests() (kept bool) {
 		if c.left.Load() {
 			x.ctx.End(nil)
 		}
-		c.s.hs.Handler.ServeHTTP(x, x.req)
+		c.s.hs.Handler.ServeHTTP(x, &x.req)
 		hijacked, keep := c.finish(x)
 		if hijacked {
 			return true
@@ -346,7 +346,7 @@ func (c *conn) park() (parked bool) {
 		return false
 	}
 	c.in.freeLocked()
-	c.lines, c.header = nil, nil
+	c.lines, c.spare = nil, nil
 	c.parser = parser{}
 	go c.unpark() // ends when something comes, or with the connection
 	return true
@@ -382,17 +382,16 @@ func (c *conn) finish(x *exchange) (hijacked, keep bool) {
 		return true, false
 	}
 	c.takeInput(x)
+	defer c.in.mu.Unlock()
 	keep = x.body.skipLocked(&c.in) && keep
-	c.in.mu.Unlock()
 	x.control.Lock()
+	defer x.control.Unlock()
 	x.done = true
 	if x.deadline {
 		c.rwc.SetDeadline(time.Time{})
 	}
-	x.control.Unlock()
-	if len(x.header) <= maxKeptHeader {
-		clear(x.header)
-		c.header, x.header = x.header, nil
+	if keep && x.letGo() {
+		c.spare = x
 	}
 	return false, keep
 }

@@ -185,7 +185,10 @@ func brief(text string, end error) string {
 	return strings.Join(parts, "; ")
 }
 
-// echo answers what it has seen of a request, in a line.
+// reuse has the next request made of what w's is made of.
+func reuse(w http.ResponseWriter) { w.(interface{ Reuse() }).Reuse() }
+
+// echo answers what it has seen of a request, in a line, and keeps nothing of it.
 func echo(w http.ResponseWriter, r *http.Request) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s", r.Method, r.Host, r.RequestURI)
@@ -207,6 +210,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Head", "1")
 	}
 	io.WriteString(w, b.String())
+	reuse(w)
 }
 
 // bubble runs f in a synctest bubble of its own.

@@ -12,18 +12,21 @@ import (
 )
 
 // exchange is one request and the response to it: the handler's
-// http.ResponseWriter, and what its http.Request is made of.
+// http.ResponseWriter, and what its http.Request is made of. When the handler says
+// that it has let all of it go, the connection's next request is made of it, too.
 type exchange struct {
 	// Fixed before the handler is called.
-	c    *conn
-	req  *http.Request
-	head bool // the request's method is HEAD
+	c      *conn
+	req    http.Request
+	head   bool // the request's method is HEAD
+	body   body
+	url    url.URL
+	values []string // of req.Header
 
-	ctx  lazycontext.Context // ends when the client is seen to leave, with the connection's, and with the handler
-	body body
-	url  url.URL
+	ctx lazycontext.Context // ends when the client is seen to leave, with the connection's, and with the handler
 
 	waits atomic.Bool // the client waits for 100 (Continue), and may get it
+	free  bool        // see Reuse; the handler's, then the connection's
 
 	response
 
@@ -33,19 +36,63 @@ type exchange struct {
 	deadline bool // the handler has set one
 }
 
+// Reuse is what a handler calls as the last it does, if neither it nor anybody who got
+// them from it has the request or the http.ResponseWriter any more, or anything that
+// they are made of, but for strings: the next request is made of them. A handler that
+// does not know leaves it.
+func (x *exchange) Reuse() { x.free = true }
+
+// letGo drops what a request had that has ended, and reports whether another one can be
+// made of x. Nobody has x then but conn.leave, which may end ctx, and conn.beginWatch,
+// which looks at body.
+func (x *exchange) letGo() bool {
+	if !x.free || len(x.header) > maxKeptHeader || len(x.req.Header) > maxKeptHeader || !x.ctx.Renew() {
+		return false
+	}
+	clear(x.header)
+	clear(x.req.Header)
+	if clear(x.values); cap(x.values) > maxKeptHeader {
+		x.values = nil // many lines of few names
+	}
+	x.req = http.Request{Header: x.req.Header}
+	x.url = url.URL{}
+	x.trailers = nil
+	return true
+}
+
+// take returns what the next request is made of. It is called with in.mu held.
+func (c *conn) take() *exchange {
+	x := c.spare
+	if c.spare = nil; x == nil {
+		x = &exchange{c: c}
+		x.body.x = x
+		x.length = -1
+		return x
+	}
+	x.free = false
+	x.waits.Store(false)
+	x.body.renewLocked()
+	x.response.renew()
+	x.control.Lock()
+	defer x.control.Unlock()
+	x.done, x.deadline = false, false
+	return x
+}
+
 // newExchange makes a request of a whole head. text is the head's, and every string
 // of the request a part of it.
 func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	p := &c.parser
-	x := &exchange{c: c}
-	x.body.x = x
+	x := c.take()
 	x.ctx.Begin(c.ctx)
-	x.length = -1
-	x.header, c.header = c.header, nil
-
 	f := framing{length: -1}
-	header := make(http.Header, len(p.fields))
-	values := make([]string, 0, len(p.fields))
+	header, values := x.req.Header, x.values[:0]
+	if header == nil {
+		header = make(http.Header, len(p.fields))
+	}
+	if cap(values) < len(p.fields) {
+		values = make([]string, 0, len(p.fields))
+	}
 	for _, fd := range p.fields {
 		name, value := fd.name.of(text), fd.value.of(text)
 		taken, why := f.note(name, value)
@@ -63,6 +110,7 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 		n := len(values)
 		header[name] = values[n-1 : n : n]
 	}
+	x.values = values
 	if why := f.judge(p.minor); why != nil {
 		return nil, why
 	}
@@ -106,7 +154,7 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	}
 	// What follows CONNECT may be a tunnel's (RFC 9110, 9.3.6).
 	x.keep = !r.Close && r.Method != http.MethodConnect
-	x.req = r.WithContext(&x.ctx)
+	x.req = *r.WithContext(&x.ctx)
 	return x, nil
 }
 

@@ -40,6 +40,14 @@ type response struct {
 	over     bool // the handler has returned: what the connection sends is not x's any more
 }
 
+// renew makes it one that has not begun.
+func (r *response) renew() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status, r.length, r.written = 0, -1, 0
+	r.keep, r.closes, r.open, r.chunked, r.bodyless, r.over = false, false, false, false, false, false
+}
+
 var errLate = errors.New("http1: the handler has returned")
 
 // Header implements http.ResponseWriter.
