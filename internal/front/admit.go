@@ -113,7 +113,8 @@ func (h *Handler) place(e *exchange) *failure {
 		return nil
 	}
 	e.phase.Store(phaseQueued)
-	late := &responseTimer{limit: h.cfg.ResponseTimeout, request: &e.ctx}
+	late := new(responseTimer)
+	late.begin(h.cfg.ResponseTimeout, &e.ctx)
 	late.start()
 	select {
 	case <-turn.ready:

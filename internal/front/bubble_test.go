@@ -41,7 +41,7 @@ func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.Handl
 	synctest.Test(t, func(t *testing.T) {
 		table := origin.NewTable(origin.Config{})
 		b := &bubble{T: t, table: table, records: make(chan *Record, 1000), conns: make(chan net.Conn)}
-		c := Config{Origins: table, Stall: time.Minute, OnDone: func(r *Record) { b.records <- r }}
+		c := Config{Origins: table, Stall: time.Minute, OnDone: func(r *Record) { kept := *r; b.records <- &kept }}
 		if edit != nil {
 			edit(&c)
 		}

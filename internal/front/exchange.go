@@ -21,7 +21,8 @@ import (
 const lingerTime = time.Second
 
 // exchange is one request of A's and what becomes of it. It belongs to the
-// handler's goroutine, but for what says otherwise.
+// handler's goroutine, but for what says otherwise. When it has ended, another one is
+// made of it, if nobody else can have a part of it: see letGo.
 type exchange struct {
 	// Fixed by begin.
 	h        *Handler
@@ -42,6 +43,7 @@ type exchange struct {
 	duplex   *duplex         // after a 101; counts by itself
 	finished bool            // the handler returned by itself
 	placed   bool            // at its origin, in Handler.shares
+	lent     int             // how many may have a part of it for longer than it lasts
 	policy   Policy          // of its origin; nil: there is none
 	entered  bool            // policy counts it as in flight
 	probe    bool            // P's own, see Config.Probe; fixed by begin
@@ -63,12 +65,19 @@ type exchange struct {
 	halfClose halfClose
 	download  download
 	late      responseTimer // of an attempt without a body
-	url       url.URL
-	ownValues [5]string // of the headers that P adds
+	out       http.Request  // to C
+	header    http.Header   // of out; nil before the first
+	url       url.URL       // of out
+	ownValues [5]string     // of the headers that P adds
+	ids       requestIDs
 }
 
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	e := &exchange{h: h, in: r, probe: h.cfg.Probe != nil && h.cfg.Probe(r)}
+	e, used := h.spare.Get().(*exchange)
+	if !used {
+		e = new(exchange)
+	}
+	e.h, e.in, e.probe = h, r, h.cfg.Probe != nil && h.cfg.Probe(r)
 	e.w = response{rw: w, e: e}
 	_, stream := w.(waitsSent)
 	e.http1 = r.ProtoMajor == 1 && !stream // which says HTTP/1.1, too
@@ -106,7 +115,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		}
 	}
 	if e.rec.RequestID == "" {
-		e.rec.RequestID = newRequestID()
+		e.rec.RequestID = e.ids.next()
 	}
 	e.who = h.shareKeyOf(e)
 	e.standing = h.shares.begin(e.who, e.head.bytes)
@@ -119,7 +128,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 
 // end is deferred: it also runs while the handler panics.
 func (e *exchange) end() {
-	e.halfClose.stop()
+	unwatched := e.halfClose.stop()
 	h := e.h
 	h.mu.Lock()
 	h.exchanges.remove(e)
@@ -141,18 +150,46 @@ func (e *exchange) end() {
 		e.linger()
 	}
 
-	if e.probe {
-		return
+	if !e.probe {
+		e.report()
 	}
+	if unwatched && e.lent == 0 {
+		e.letGo()
+	}
+}
+
+// report tells who wants to know of it how the exchange ended.
+func (e *exchange) report() {
 	e.completeRecord()
-	if h.cfg.AccessLog != nil {
-		h.cfg.AccessLog.Write(&e.rec.Record)
+	if e.h.cfg.AccessLog != nil {
+		e.h.cfg.AccessLog.Write(&e.rec.Record)
 	}
-	if h.cfg.OnDone != nil {
-		h.cfg.OnDone(&e.rec)
+	if e.h.cfg.OnDone != nil {
+		e.h.cfg.OnDone(&e.rec)
 	}
 	if !e.finished && e.http1 && e.in.ProtoMinor == 0 && e.w.status > 0 {
 		e.reset()
+	}
+}
+
+// maxKeptHeader is how many fields a request may have had whose exchange is used again.
+const maxKeptHeader = 32
+
+// letGo has another exchange made of this one, if that is sure to be nobody's any more,
+// and tells the server that A's request is not either. That is so after a response that
+// has come to its end (http.RoundTripper: the request is its caller's again when the
+// response's body is closed), or where nothing was sent. It is not where others go on by
+// themselves: who reads a body, who was told of the context's end, what has failed.
+func (e *exchange) letGo() {
+	if !e.finished || e.body != nil || e.in.ContentLength != 0 || e.upgrade || len(e.header) > maxKeptHeader || !e.ctx.Renew() {
+		return
+	}
+	w, spare := e.w.rw, &e.h.spare
+	clear(e.header)
+	*e = exchange{header: e.header, ids: e.ids, late: responseTimer{timer: e.late.timer}}
+	spare.Put(e)
+	if s, ok := w.(interface{ Reuse() }); ok {
+		s.Reuse()
 	}
 }
 

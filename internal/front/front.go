@@ -89,7 +89,7 @@ type Config struct {
 	Meter func(origin.Name) Meter
 
 	// OnDone, if set, is told of each request as it ends, before A can see the
-	// end of a connection that is broken. It must not block.
+	// end of a connection that is broken. It must not block, nor keep the Record.
 	OnDone func(*Record)
 
 	// Probe, if set, reports whether a request is P's own, which asks whether the front
@@ -125,6 +125,7 @@ type Handler struct {
 	badAnswers rare // answers that were refused
 
 	buffers buffers
+	spare   sync.Pool // of *exchange
 
 	leaving chan struct{} // closed by Leave
 	leave   sync.Once     // of what closes it

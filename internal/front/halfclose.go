@@ -50,12 +50,13 @@ func (c *halfClose) watch(e *exchange) {
 	}
 }
 
-// stop ends it. Nothing is sent to the visitor after it.
-func (c *halfClose) stop() {
+// stop ends it. Nothing is sent to the visitor after it. It reports whether nothing had
+// begun that may go on for a while.
+func (c *halfClose) stop() (inTime bool) {
 	if c.server != nil {
-		c.server.Unwatch(c)
+		inTime = c.server.Unwatch(c)
 	} else {
-		c.unwatch()
+		inTime = c.unwatch()
 	}
 	mu := &c.e.w.mu
 	mu.Lock()
@@ -67,6 +68,7 @@ func (c *halfClose) stop() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+	return inTime
 }
 
 // outlives reports whether the exchange goes on though the server's request has

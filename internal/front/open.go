@@ -27,27 +27,37 @@ var phases = [...]string{
 // the Duration so far; the other value says what it waits for.
 func (h *Handler) Open(max int) (open []Record, phase []string) {
 	now := time.Now()
+	type one struct {
+		rec   Record
+		phase uint32
+	}
 	h.mu.Lock()
-	found := make([]*exchange, 0, min(h.exchanges.n, max))
+	found := make([]one, 0, min(h.exchanges.n, max))
 	for e := h.exchanges.first; e != nil && len(found) < max; e = e.next {
 		if !e.probe {
-			found = append(found, e)
+			rec, phase := e.soFar(now)
+			found = append(found, one{rec, phase})
 		}
 	}
 	h.mu.Unlock()
-	// What is read here is not written again once an exchange is among the open ones,
-	// or, for its name, once it has that phase.
-	slices.SortFunc(found, func(a, b *exchange) int { return a.rec.Time.Compare(b.rec.Time) })
-	for _, e := range found {
-		p := e.phase.Load()
-		r := Record{Record: accesslog.Record{
-			Time: e.rec.Time, RequestID: e.rec.RequestID, Peer: e.rec.Peer, Client: e.rec.Client, Method: e.rec.Method, Scheme: e.rec.Scheme,
-			Host: e.rec.Host, URI: e.rec.URI, Proto: e.rec.Proto, UserAgent: e.rec.UserAgent, Duration: now.Sub(e.rec.Time),
-		}}
-		if p >= phaseRouted {
-			r.Origin = e.rec.Origin
-		}
-		open, phase = append(open, r), append(phase, phases[p])
+	slices.SortFunc(found, func(a, b one) int { return a.rec.Time.Compare(b.rec.Time) })
+	for _, f := range found {
+		open, phase = append(open, f.rec), append(phase, phases[f.phase])
 	}
 	return open, phase
+}
+
+// soFar returns what is known of e, and what it waits for. It is called with Handler.mu
+// held, while e is among the open ones: then what it reads is not written, or, for its
+// name, once it has that phase.
+func (e *exchange) soFar(now time.Time) (r Record, phase uint32) {
+	phase = e.phase.Load()
+	r.Record = accesslog.Record{
+		Time: e.rec.Time, RequestID: e.rec.RequestID, Peer: e.rec.Peer, Client: e.rec.Client, Method: e.rec.Method, Scheme: e.rec.Scheme,
+		Host: e.rec.Host, URI: e.rec.URI, Proto: e.rec.Proto, UserAgent: e.rec.UserAgent, Duration: now.Sub(e.rec.Time),
+	}
+	if phase >= phaseRouted {
+		r.Origin = e.rec.Origin
+	}
+	return r, phase
 }

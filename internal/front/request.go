@@ -50,7 +50,8 @@ func foldedPrefix(s, prefix string) bool {
 // headers share their values.
 func (e *exchange) request() (*http.Request, *failure) {
 	in := e.in
-	out := in.WithContext(&e.ctx)
+	e.out = *in.WithContext(&e.ctx)
+	out := &e.out
 	out.Close = false
 
 	path, _, _ := strings.Cut(requestTarget(in), "?")
@@ -86,7 +87,11 @@ func (e *exchange) request() (*http.Request, *failure) {
 // endToEndHeader returns what A sent for C, with room for what P adds.
 func (e *exchange) endToEndHeader() http.Header {
 	in := e.in
-	header := make(http.Header, len(in.Header)+len(e.ownValues))
+	header := e.header
+	if header == nil {
+		header = make(http.Header, len(in.Header)+len(e.ownValues))
+		e.header = header
+	}
 	for name, values := range httpfield.EndToEnd(in.Header) {
 		if !claims(name) {
 			header[name] = values

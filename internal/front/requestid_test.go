@@ -13,8 +13,9 @@ func TestRequestIDs(t *testing.T) {
 	for range 4 {
 		// Ends after its ids, and is waited for.
 		making.Go(func() {
+			var ids requestIDs
 			for range 1000 {
-				id := newRequestID()
+				id := ids.next()
 				mu.Lock()
 				if seen[id] || len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" || !validRequestID(id) {
 					t.Errorf("id %q: 32 hexadecimal digits that were not there before are wanted", id)

@@ -125,6 +125,7 @@ func (e *exchange) respond(req *http.Request, resp *http.Response) {
 		e.w.flush()
 		panic(http.ErrAbortHandler)
 	}
+	e.lent--
 	if len(resp.Trailer) == 0 {
 		return
 	}

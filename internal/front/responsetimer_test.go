@@ -25,7 +25,8 @@ func TestResponseTimer(t *testing.T) {
 		}
 		start := func() one {
 			ctx := newContext(t)
-			c := one{&responseTimer{limit: limit, request: ctx}, ctx}
+			c := one{new(responseTimer), ctx}
+			c.begin(limit, ctx)
 			c.start()
 			c.start() // a second one changes nothing
 			return c

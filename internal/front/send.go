@@ -117,7 +117,7 @@ func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Respo
 		}
 		out.Body, out.Trailer = body, e.body.out
 	}
-	*timeout = responseTimer{limit: e.h.cfg.ResponseTimeout, request: &e.ctx}
+	timeout.begin(e.h.cfg.ResponseTimeout, &e.ctx)
 	if body == nil {
 		timeout.start()
 	}
@@ -130,6 +130,7 @@ func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Respo
 	}
 	e.rec.Opened, e.rec.Stream = max(time.Since(e.rec.Time), 1), 0
 	e.phase.Store(phaseSent)
+	e.lent++ // respond has it back
 	resp, err := up.RoundTrip(out)
 	e.phase.Store(phaseAnswered)
 	inTime := timeout.stop()

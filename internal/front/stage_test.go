@@ -46,7 +46,7 @@ type visitors []*visitor
 func newStage(t *testing.T, edit func(*Config)) *stage {
 	t.Helper()
 	s := &stage{T: t, table: origin.NewTable(origin.Config{}), records: make(chan *Record, 10000)}
-	c := Config{Origins: s.table, Hold: patience, OnDone: func(r *Record) { s.records <- r }}
+	c := Config{Origins: s.table, Hold: patience, OnDone: func(r *Record) { kept := *r; s.records <- &kept }}
 	if edit != nil {
 		edit(&c)
 	}

@@ -54,9 +54,10 @@ func (h *Handler) sweep() {
 	}
 	h.mu.Unlock()
 	for _, e := range stalled {
-		// One at a time: others want the lock, too.
+		// One at a time: others want the lock, too. Another one may have been made of
+		// it meanwhile.
 		h.mu.Lock()
-		if e.open {
+		if e.open && e.stuck >= stallTicks {
 			e.stalled.Store(true)
 			e.breakOff(errStalled)
 		}
