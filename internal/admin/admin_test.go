@@ -226,32 +226,58 @@ func TestPProf(t *testing.T) {
 	}
 }
 
-// The runtime's flight recorder beside the profiles, while it runs.
+// The runtime's flight recorder beside the profiles runs from the first time that somebody
+// asks for it, until it is told to end.
 func TestFlight(t *testing.T) {
 	flight := new(Flight)
+	defer flight.Close()
+	h := Handler(Config{Source: idle(), Board: idle().board, Addr: "localhost:1445", PProf: true, Flight: flight})
 	for _, c := range []struct {
-		name       string
-		pprof, run bool
-		flight     *Flight
-		status     int
-		want       string
+		path   string
+		status int
+		want   string
+		runs   bool // after it
 	}{
-		{"it runs", true, true, flight, 200, "go 1."},
-		{"it does not", true, false, flight, 503, "There is no recording"},
-		{"there is none", true, true, nil, 404, ""},
-		{"no profiles", false, true, flight, 404, ""},
+		{"", 200, "", false},
+		{"goroutine?debug=1", 200, "goroutine profile", false},
+		{"flight?stop=1", 200, "It does not record any more.", false},
+		{"flight", 503, "It records from now on, which costs p some 10 % of its CPU. Ask again, in 10 s ", true},
+		{"flight", 200, "go 1.", true},
+		{"flight", 200, "go 1.", true},
+		{"flight?stop=1", 200, "It does not record any more.", false},
+		{"flight", 503, "It records from now on", true},
 	} {
-		if c.run {
-			if err := flight.Start(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		h := Handler(Config{Source: idle(), Board: idle().board, Addr: "localhost:1445", PProf: c.pprof, Flight: c.flight})
-		res := ask(h, "GET", "http://localhost/debug/pprof/flight")
+		res := ask(h, "GET", "http://localhost/debug/pprof/"+c.path)
 		if got := body(t, res); res.StatusCode != c.status || !strings.HasPrefix(got, c.want) {
-			t.Errorf("%s: got %d %.60q, want %d and %q", c.name, res.StatusCode, got, c.status, c.want)
+			t.Errorf("%q: got %d %.60q, want %d and %q", c.path, res.StatusCode, got, c.status, c.want)
 		}
-		flight.Stop()
+		if after := res.Header.Get("Retry-After"); (after == "10") != (c.status == 503) {
+			t.Errorf("%q: got %d with Retry-After %q", c.path, res.StatusCode, after)
+		}
+		if got := flight.recorder != nil; got != c.runs {
+			t.Errorf("%q: it runs: %v, want %v", c.path, got, c.runs)
+		}
+	}
+	// A process has one that records.
+	other := Handler(Config{Source: idle(), Board: idle().board, Addr: "localhost:1445", PProf: true, Flight: new(Flight)})
+	res := ask(other, "GET", "http://localhost/debug/pprof/flight")
+	if got := body(t, res); res.StatusCode != 503 || !strings.HasPrefix(got, "There is no recording: ") {
+		t.Errorf("a second one: got %d %.60q, want 503 and why", res.StatusCode, got)
+	}
+	flight.Close()
+	res = ask(h, "GET", "http://localhost/debug/pprof/flight")
+	if got := body(t, res); res.StatusCode != 503 || got != "There is no recording: p is stopping.\n" || flight.recorder != nil {
+		t.Errorf("after Close: got %d %.60q, want 503 and why", res.StatusCode, got)
+	}
+}
+
+func TestNoFlight(t *testing.T) {
+	for name, c := range map[string]Config{"there is none": {PProf: true}, "no profiles": {Flight: new(Flight)}} {
+		c.Source, c.Board, c.Addr = idle(), idle().board, "localhost:1445"
+		res := ask(Handler(c), "GET", "http://localhost/debug/pprof/flight")
+		if body(t, res); res.StatusCode != 404 {
+			t.Errorf("%s: got %d, want 404", name, res.StatusCode)
+		}
 	}
 }
 

@@ -2,8 +2,11 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"runtime/trace"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -14,27 +17,37 @@ const (
 	flightBytes = 16 << 20
 )
 
-// Flight records what the runtime does, and forgets it after some seconds. The zero
-// value is one that does not run. A process has one at a time.
+// Flight records what the runtime does, and forgets it after some seconds. That costs some
+// 10 % of the CPU at many small requests, so it begins when somebody asks for it first.
+// The zero value is ready. A process has one that records at a time.
 type Flight struct {
 	mu       sync.Mutex
 	recorder *trace.FlightRecorder // guarded by mu; nil while it does not run
+	closed   bool                  // guarded by mu
 }
 
-// Start begins to record, until Stop.
-func (f *Flight) Start() error {
+var errFlightClosed = errors.New("p is stopping")
+
+// begin has it record from now on, and reports whether it did not before.
+func (f *Flight) begin() (begun bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return false, errFlightClosed
+	}
+	if f.recorder != nil {
+		return false, nil
+	}
 	r := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: flightAge, MaxBytes: flightBytes})
 	if err := r.Start(); err != nil {
-		return err
+		return false, err
 	}
 	f.recorder = r
-	return nil
+	return true, nil
 }
 
-// Stop ends what Start has begun, if it has. It waits for a WriteTo.
-func (f *Flight) Stop() {
+// end has it record no more, until begin. It waits for a write.
+func (f *Flight) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.recorder != nil {
@@ -43,15 +56,45 @@ func (f *Flight) Stop() {
 	}
 }
 
-var errNotRecording = errors.New("the recorder does not run")
+// Close ends it for good. It waits for an answer that is being given.
+func (f *Flight) Close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.end()
+}
 
-// WriteTo writes what was recorded last, for go tool trace; an error while it does
-// not run.
-func (f *Flight) WriteTo(w io.Writer) (int64, error) {
+// write writes what was recorded last.
+func (f *Flight) write(w io.Writer) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.recorder == nil {
-		return 0, errNotRecording
+		return 0, errors.New("it was ended meanwhile")
 	}
 	return f.recorder.WriteTo(w)
+}
+
+// ServeHTTP answers with what was recorded last, for go tool trace. The first time, it
+// begins to record, and says when to ask again; with the query stop=1, it ends that.
+func (f *Flight) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.FormValue("stop") == "1" {
+		f.end()
+		fmt.Fprintln(w, "It does not record any more. Ask without stop=1 to have it begin.")
+		return
+	}
+	begun, err := f.begin()
+	if begun {
+		w.Header().Set("Retry-After", strconv.Itoa(int(flightAge.Seconds())))
+		http.Error(w, fmt.Sprintf("It records from now on, which costs p some 10 %% of its CPU. Ask again, in %.0f s or when something has happened, "+
+			"for what the runtime did until then; with ?stop=1 to end it.", flightAge.Seconds()), http.StatusServiceUnavailable)
+		return
+	}
+	var n int64
+	if err == nil {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		n, err = f.write(w)
+	}
+	if n == 0 {
+		http.Error(w, fmt.Sprintf("There is no recording: %v.", err), http.StatusServiceUnavailable)
+	}
 }

@@ -20,12 +20,7 @@ func profiles(flight *Flight) http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	if flight != nil {
-		mux.HandleFunc("/debug/pprof/flight", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/octet-stream")
-			if n, err := flight.WriteTo(w); n == 0 {
-				http.Error(w, fmt.Sprintf("There is no recording: %v.", err), http.StatusServiceUnavailable)
-			}
-		})
+		mux.Handle("/debug/pprof/flight", flight)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if text := r.FormValue("seconds"); text != "" {

@@ -82,6 +82,9 @@ func TestAdminOptions(t *testing.T) {
 	if status, text := x.adminGet("/debug/pprof/"); status != 200 || !strings.Contains(text, "goroutine") {
 		t.Errorf("/debug/pprof/: got %d %q, want the profiles", status, text)
 	}
+	if status, text := x.adminGet("/debug/pprof/flight"); status != 503 || !strings.Contains(text, "from now on") {
+		t.Errorf("/debug/pprof/flight, the first time: got %d %.40q, want 503", status, text)
+	}
 	if status, text := x.adminGet("/debug/pprof/flight"); status != 200 || !strings.HasPrefix(text, "go 1.") {
 		t.Errorf("/debug/pprof/flight: got %d %.40q, want a trace", status, text)
 	}

@@ -70,7 +70,7 @@ type Proxy struct {
 	adminAt   *admin.Port   // what it serves
 	board     *inspect.Board
 	metrics   *admin.Metrics
-	flight    *admin.Flight      // nil without --pprof; runs while Run does
+	flight    *admin.Flight      // nil without --pprof; closed by Run
 	events    func(origin.Event) // writes them to the log
 	unheard   *loglimit.Logger   // of origins that no visitor can reach
 	cluster   *cluster           // nil without Config.Cluster
@@ -301,10 +301,7 @@ func (p *Proxy) HTTPAddr() net.Addr {
 func (p *Proxy) Run(ctx, now context.Context) error {
 	defer p.access.Close()
 	if p.flight != nil {
-		if err := p.flight.Start(); err != nil {
-			p.log.Warn("the runtime's flight recorder does not run", "err", err)
-		}
-		defer p.flight.Stop()
+		defer p.flight.Close()
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
