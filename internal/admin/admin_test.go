@@ -69,8 +69,20 @@ func newFake(f *fake) *fake {
 	return f
 }
 
-func idle() *fake     { return newFake(&fake{ready: true}) }
-func stopping() *fake { return newFake(&fake{connected: map[string]bool{"@": true}}) }
+func idle() *fake {
+	return newFake(&fake{ready: true, figures: Figures{Front: "localhost:1443", Control: "localhost:1444"}})
+}
+func stopping() *fake {
+	return newFake(&fake{connected: map[string]bool{"@": true}})
+}
+
+// left is P when its origin has just gone.
+func left() *fake {
+	f := idle()
+	f.board.SessionStarted("film")
+	f.board.SessionEnded("film", false, "connection reset by peer")
+	return f
+}
 
 func busy() *fake {
 	now := time.Now()
@@ -150,7 +162,7 @@ func TestAdminPort(t *testing.T) {
 		{"/: several connections", busy(), "GET", "/", 200, `2 held, 12 connections`},
 		{"/origins/NAME: its last frames", busy(), "GET", "/origins/film", 200, `(?s)Last frames of session 2.*RST_STREAM.*status=CANCEL.*SYN_STREAM`},
 		{"/api/v1/origins/NAME: its last frames", busy(), "GET", "/api/v1/origins/film", 200, `"frames":\[\{"session":2,"frames":\[\{.*"sent":true,"type":"SYN_STREAM","stream":7`},
-		{"/origins/NAME: nobody knows it", busy(), "GET", "/origins/nobody", 404, ``},
+		{"/origins/NAME: nobody knows it", busy(), "GET", "/origins/nobody", 404, `No origin has this name here`},
 		{"/requests", busy(), "GET", "/requests", 200, `(?s)POST <span>x</span>/b.*the origin reset the stream.*GET <span>film`},
 		{"/requests: a filter", busy(), "GET", "/requests?status=2xx&q=film", 200, `(?s)<li data-key="1">.*</ul>`},
 		{"/api/v1/status", busy(), "GET", "/api/v1/status", 200, `^\{"version":"v1\.2\.3".*"ready":true.*"open":7,"held":2,"serving":5.*"refused":1.*"days_left":20`},
@@ -163,7 +175,11 @@ func TestAdminPort(t *testing.T) {
 		{"/assets/", busy(), "GET", "/assets/page.js", 200, `EventSource`},
 		{"/assets/: no other file", busy(), "GET", "/assets/base.html", 404, ``},
 		{"/: version and uptime", busy(), "GET", "/", 200, `version v1\.2\.3, up 1d 2h`},
-		{"/: no origin", idle(), "GET", "/", 200, `No origin is connected`},
+		{"/: no origin", idle(), "GET", "/", 200, `(?s)No origin is connected.*c --proxy localhost:1444.*p invite NAME.*c --join CODE.*/help/two-machines`},
+		{"/: no origin is connected, one was", left(), "GET", "/", 200, `(?s)data-key="film".*No origin is connected.*p invite NAME`},
+		{"/: no origin is like that", idle(), "GET", "/?q=x", 200, `(?s)No origin is like this[^p]*Show all</a></p>\s*</section>`},
+		{"/requests: none", idle(), "GET", "/requests", 200, `No request has ended yet. One that comes to <code>localhost:1443`},
+		{"/requests: none is like that", busy(), "GET", "/requests?q=nothing", 200, `No request is like this. <a href="/requests">Show all`},
 		{"/origins/NAME: what C calls itself is text", busy(), "GET", "/origins/film", 200, `&lt;script&gt;`},
 		{"/help", busy(), "GET", "/help", 301, ``},
 		{"/help/: the contents", busy(), "GET", "/help/", 200, `(?s)<a href="/help/" aria-current="page">Help.*<h1>Handbook</h1>.*<a href="/help/start">A first try`},

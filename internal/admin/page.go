@@ -79,7 +79,7 @@ func (p *Port) frame(where string) frame {
 func (p *Port) show(w http.ResponseWriter, r *http.Request, page *template.Template, fill func() (any, bool)) {
 	data, ok := fill()
 	if !ok {
-		http.NotFound(w, r)
+		http.Error(w, "No origin has this name here, or has had it of late: / lists those that have one.", http.StatusNotFound)
 		return
 	}
 	if !wantsEvents(r) {
@@ -306,10 +306,12 @@ func (p *Port) requests(w http.ResponseWriter, r *http.Request) {
 		d := struct {
 			frame
 			Filter          inspect.Filter
+			Filtered        bool
+			Front           string
 			Statuses, Slows []option
 			Open            []inspect.Request
 			Older           string
-		}{frame: f, Filter: filter}
+		}{frame: f, Filter: filter, Filtered: before > 0 || filter != (inspect.Filter{}), Front: p.Source.Figures().Front}
 		d.Statuses = options(filter.Status, "", "Any status", "failed", "Failed", "2xx", "2xx", "3xx", "3xx", "4xx", "4xx", "5xx", "5xx", "aborted", "Cut or left")
 		d.Slows = options(q.Get("slow_ms"), "", "Any time", "100", "over 100 ms", "1000", "over 1 s", "10000", "over 10 s")
 		if before == 0 {
