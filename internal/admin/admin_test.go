@@ -31,12 +31,21 @@ type fake struct {
 	board *inspect.Board
 }
 
-func (f *fake) Ready() bool                 { return f.ready }
-func (f *fake) Connected(name string) bool  { return f.connected[name] }
-func (f *fake) Figures() Figures            { return f.figures }
-func (f *fake) Serving() int                { return f.board.ListingNow().InFlight }
-func (f *fake) Resets() []Reset             { return f.resets }
-func (f *fake) Open(int) []inspect.Request  { return f.open }
+func (f *fake) Ready() bool                { return f.ready }
+func (f *fake) Connected(name string) bool { return f.connected[name] }
+func (f *fake) Figures() Figures           { return f.figures }
+func (f *fake) Serving() int               { return f.board.ListingNow().InFlight }
+func (f *fake) Resets() []Reset            { return f.resets }
+
+func (f *fake) Open(filter inspect.Filter, max int) (open []inspect.Request) {
+	for i := range f.open {
+		if filter.TakesOpen(&f.open[i]) && len(open) < max {
+			open = append(open, f.open[i])
+		}
+	}
+	return open
+}
+
 func (f *fake) Certificates() []Certificate { return f.certificates }
 
 func (f *fake) Frames(origin string) []SessionFrames {

@@ -430,7 +430,7 @@ func (p *Port) apiRequests(w http.ResponseWriter, r *http.Request) {
 		out.Before = list[len(list)-1].Seq
 	}
 	if q.Get("open") == "1" {
-		out.Open = requestsOf(filter.Open(p.Source.Open(maxPerPage), limit))
+		out.Open = requestsOf(p.Source.Open(filter, limit))
 	}
 	answer(w, out)
 }

@@ -315,7 +315,7 @@ func (p *Port) requests(w http.ResponseWriter, r *http.Request) {
 		d.Statuses = options(filter.Status, "", "Any status", "failed", "Failed", "2xx", "2xx", "3xx", "3xx", "4xx", "4xx", "5xx", "5xx", "aborted", "Cut or left")
 		d.Slows = options(q.Get("slow_ms"), "", "Any time", "100", "over 100 ms", "1000", "over 1 s", "10000", "over 10 s")
 		if before == 0 {
-			d.Open = filter.Open(p.Source.Open(maxPerPage), maxOpen)
+			d.Open = p.Source.Open(filter, maxOpen)
 		}
 		if n := len(f.Requests); n == perPage {
 			q.Set("before", fmt.Sprint(f.Requests[n-1].Seq))

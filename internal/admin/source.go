@@ -22,9 +22,9 @@ type Source interface {
 	// Resets returns how streams were reset, zeros too. It costs something for each
 	// session.
 	Resets() []Reset
-	// Open returns the requests that have not ended, at most max, those that have been
-	// there longest.
-	Open(max int) []inspect.Request
+	// Open returns the requests that have not ended which f takes, at most max, those
+	// that have been there longest.
+	Open(f inspect.Filter, max int) []inspect.Request
 	// Frames returns the last frames of each session of an origin.
 	Frames(origin string) []SessionFrames
 	// Certificates returns those in use.

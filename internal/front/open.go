@@ -1,6 +1,7 @@
 package front
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -23,28 +24,31 @@ var phases = [...]string{
 }
 
 // Open returns the requests that have not ended, at most max, those that have been
-// there longest. Of a Record it fills in what is known from the start, the Origin, and
-// the Duration so far; the other value says what it waits for.
-func (h *Handler) Open(max int) (open []Record, phase []string) {
-	now := time.Now()
-	type one struct {
-		rec   Record
-		phase uint32
-	}
-	h.mu.Lock()
-	found := make([]one, 0, min(h.exchanges.n, max))
-	for e := h.exchanges.first; e != nil && len(found) < max; e = e.next {
-		if !e.probe {
-			rec, phase := e.soFar(now)
-			found = append(found, one{rec, phase})
+// there longest, and these first. Of a Record it fills in what is known from the start,
+// the Origin, and the Duration so far; the other value says what it waits for.
+func (h *Handler) Open(max int) iter.Seq2[*Record, string] {
+	return func(yield func(*Record, string) bool) {
+		now := time.Now()
+		type one struct {
+			rec   Record
+			phase uint32
+		}
+		h.mu.Lock()
+		found := make([]one, 0, min(h.exchanges.n, max))
+		for e := h.exchanges.first; e != nil && len(found) < max; e = e.next {
+			if !e.probe {
+				rec, phase := e.soFar(now)
+				found = append(found, one{rec, phase})
+			}
+		}
+		h.mu.Unlock()
+		slices.SortFunc(found, func(a, b one) int { return a.rec.Time.Compare(b.rec.Time) })
+		for i := range found {
+			if !yield(&found[i].rec, phases[found[i].phase]) {
+				return
+			}
 		}
 	}
-	h.mu.Unlock()
-	slices.SortFunc(found, func(a, b one) int { return a.rec.Time.Compare(b.rec.Time) })
-	for _, f := range found {
-		open, phase = append(open, f.rec), append(phase, phases[f.phase])
-	}
-	return open, phase
 }
 
 // soFar returns what is known of e, and what it waits for. It is called with Handler.mu

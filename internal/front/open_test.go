@@ -45,9 +45,14 @@ func TestSteps(t *testing.T) {
 		}
 		waits := func(phase string) {
 			t.Helper()
-			open, phases := h.Open(10)
-			if len(open) != 1 || phases[0] != phase || open[0].URI != "/film" || open[0].Origin != "@" || open[0].RequestID == "" {
-				t.Errorf("open: %+v %q, want one that %s", open, phases, phase)
+			n := 0
+			for r, got := range h.Open(10) {
+				if n++; got != phase || r.URI != "/film" || r.Origin != "@" || r.RequestID == "" {
+					t.Errorf("open: %+v %q, want one that %s", r, got, phase)
+				}
+			}
+			if n != 1 {
+				t.Errorf("%d are open, want 1", n)
 			}
 		}
 		register(t, table, slow(func(r *http.Request) *http.Response { return part(r, 0, 20, 7, errCut, nil) }))
@@ -65,8 +70,8 @@ func TestSteps(t *testing.T) {
 		if body := <-done; body != film {
 			t.Errorf("body: %q", body)
 		}
-		if open, _ := h.Open(10); len(open) != 0 {
-			t.Errorf("%d are open", len(open))
+		for r := range h.Open(10) {
+			t.Errorf("%+v is open", r)
 		}
 		if rec.Opened > time.Millisecond || rec.Headers != time.Second || rec.Held != 3*time.Second || rec.Duration != 5*time.Second || rec.Queued != 0 {
 			t.Errorf("steps: opened %v, headers %v, held %v, in all %v", rec.Opened, rec.Headers, rec.Held, rec.Duration)

@@ -186,16 +186,9 @@ type Filter struct {
 	Slow   time.Duration // took at least that long
 }
 
-// Open returns those of requests that have not ended which f takes, at most max. While it
-// asks for a status, there are none: they have no status yet.
-func (f *Filter) Open(list []Request, max int) (found []Request) {
-	for i := range list {
-		if f.Status == "" && len(found) < max && f.takes(&list[i]) {
-			found = append(found, list[i])
-		}
-	}
-	return found
-}
+// TakesOpen reports whether f takes a request that has not ended. While it asks for a
+// status, it does not: they have no status yet.
+func (f *Filter) TakesOpen(r *Request) bool { return f.Status == "" && f.takes(r) }
 
 func (f *Filter) takes(r *Request) bool {
 	switch {

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"cmp"
+	"iter"
+	"math"
 	"sync"
 	"time"
 
@@ -81,13 +83,26 @@ func (s source) Resets() []admin.Reset {
 }
 
 // Open implements admin.Source.
-func (s source) Open(max int) []inspect.Request {
-	records, phases := s.p.handler.Open(max)
-	open := make([]inspect.Request, 0, len(records))
-	for i := range records {
-		r := requestOf(&records[i])
-		r.Phase, r.Target = phases[i], inspect.HideValues(r.Target)
-		open = append(open, r)
+func (s source) Open(f inspect.Filter, max int) []inspect.Request {
+	return openOf(s.p.handler.Open, f, max)
+}
+
+// openOf returns at most max of those that records gives which f takes. records is asked
+// for as many as have to be looked at.
+func openOf(records func(max int) iter.Seq2[*front.Record, string], f inspect.Filter, max int) (open []inspect.Request) {
+	looked := max
+	if f != (inspect.Filter{}) {
+		looked = math.MaxInt
+	}
+	for rec, phase := range records(looked) {
+		r := requestOf(rec)
+		r.Phase, r.Target = phase, inspect.HideValues(r.Target)
+		if !f.TakesOpen(&r) {
+			continue
+		}
+		if open = append(open, r); len(open) == max {
+			break
+		}
 	}
 	return open
 }
