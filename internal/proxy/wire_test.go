@@ -140,7 +140,6 @@ func (f *faulty) Close() error {
 }
 
 func (f *faulty) cut() {
-	f.once.Do(func() { close(f.closed) })
 	switch conn := f.Conn.(type) {
 	case *net.TCPConn:
 		conn.SetLinger(0)
@@ -148,6 +147,7 @@ func (f *faulty) cut() {
 		conn.Reset()
 	}
 	f.Conn.Close()
+	f.once.Do(func() { close(f.closed) }) // what is late by now is lost
 }
 
 func (f *faulty) freeze() {

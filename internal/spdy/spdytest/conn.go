@@ -26,8 +26,9 @@ type PipeConfig struct {
 // testing/synctest bubble sees it as durably blocked.
 func Pipe(c PipeConfig) (a, b *Conn) {
 	ab, ba := newStream(c), newStream(c)
-	a = &Conn{name: "a", in: ba, out: ab}
-	b = &Conn{name: "b", in: ab, out: ba}
+	both := [2]*stream{ab, ba}
+	a = &Conn{name: "a", in: ba, out: ab, both: both}
+	b = &Conn{name: "b", in: ab, out: ba, both: both}
 	return a, b
 }
 
@@ -35,6 +36,7 @@ func Pipe(c PipeConfig) (a, b *Conn) {
 type Conn struct {
 	name    string
 	in, out *stream
+	both    [2]*stream // in and out, in the same order at both ends: that of their locks
 }
 
 // Read implements net.Conn.
@@ -67,10 +69,15 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Reset breaks the connection at once for both ends, as a lost peer does whose
-// TCP comes back: what was under way is lost.
+// TCP comes back: what was under way is lost, and nothing that is said because of it
+// arrives.
 func (c *Conn) Reset() {
-	c.in.reset()
-	c.out.reset()
+	for _, s := range c.both {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	}
+	c.in.resetLocked()
+	c.out.resetLocked()
 }
 
 // Freeze makes this end's Read block, whatever there is to read, until
@@ -325,6 +332,10 @@ func (s *stream) closeRead() (unread bool) {
 func (s *stream) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.resetLocked()
+}
+
+func (s *stream) resetLocked() {
 	s.wasReset = true
 	s.chunks, s.size = nil, 0
 	s.cond.Broadcast()

@@ -5,7 +5,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -209,4 +212,31 @@ func TestPeers(t *testing.T) {
 		q.Close()
 		p.WantEOF("closed")
 	})
+}
+
+// A reset is of both ways at once: who sees it and says a last word is not heard.
+func TestResetIsOfBothWays(t *testing.T) {
+	a, b := Pipe(PipeConfig{})
+	a.out.mu.Lock() // so that Reset has to wait in the middle
+	var seen atomic.Bool
+	var ends sync.WaitGroup
+	ends.Go(a.Reset)
+	ends.Go(func() { // ends with the reset
+		_, err := a.Read(make([]byte, 1))
+		seen.Store(true)
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("read: got %v, want a reset", err)
+		}
+	})
+	for range 10_000 {
+		runtime.Gosched()
+	}
+	if seen.Load() {
+		t.Error("one way is reset, and the other is not")
+	}
+	a.out.mu.Unlock()
+	ends.Wait()
+	if n, err := b.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the other end: got %d bytes, %v, want a reset", n, err)
+	}
 }
