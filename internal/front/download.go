@@ -20,13 +20,14 @@ var (
 type download struct {
 	e    *exchange
 	req  *http.Request  // as it was sent, without the body
-	resp *http.Response // as A got it; its Trailer is filled at the end of src
+	resp *http.Response // as A got it, but for the header, which is the server's by now; its Trailer is filled at the end of src
 	src  io.ReadCloser
 	want int64 // -1: not announced
 	got  int64
 
 	// rest is what resp brings, if resumes says that the rest of it can be had.
 	rest    span
+	coding  string // Content-Encoding
 	resumes bool
 	repeats int   // for send: since a byte came last
 	mark    int64 // got when it was last taken up
@@ -40,6 +41,7 @@ func (d *download) begin(e *exchange, req *http.Request, resp *http.Response) {
 	}
 	if e.in.Method == http.MethodGet && e.body == nil {
 		d.rest, d.resumes = resumable(resp)
+		d.coding = resp.Header.Get("Content-Encoding")
 	}
 }
 

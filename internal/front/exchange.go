@@ -47,6 +47,7 @@ type exchange struct {
 	policy   Policy          // of its origin; nil: there is none
 	entered  bool            // policy counts it as in flight
 	probe    bool            // P's own, see Config.Probe; fixed by begin
+	whole    bool            // all of the origin's header is passed on, and as it is
 	own      bool            // the answer is P's own: it has no part of what the origin's bodies may take
 	auth     *Htpasswd       // has asked for a password, nil if nothing has
 	stalled  atomic.Bool     // broken off because A does not read

@@ -89,8 +89,9 @@ func (e *exchange) respond(req *http.Request, resp *http.Response) {
 	if resp.StatusCode >= http.StatusInternalServerError {
 		e.rec.Detail = detailTheirs // it counts as failed, and P knows no more
 	}
-	head := e.w.begin()
-	e.copyHeader(head, resp.Header)
+	d := &e.download
+	d.begin(e, req, resp)
+	head := e.passHeader(resp.Header)
 	e.setHeader(head)
 	if resp.StatusCode == http.StatusUpgradeRequired && e.http1 && httpfield.HasToken(resp.Header["Upgrade"], "websocket") {
 		// It must say to what (RFC 9110, 7.8).
@@ -114,8 +115,6 @@ func (e *exchange) respond(req *http.Request, resp *http.Response) {
 	}
 	e.w.WriteHeader(resp.StatusCode)
 
-	d := &e.download
-	d.begin(e, req, resp)
 	err := d.deliver()
 	d.Close()
 	if err != nil {
@@ -144,6 +143,20 @@ func (e *exchange) respond(req *http.Request, resp *http.Response) {
 	}
 }
 
+// passHeader begins the response with the origin's header, and returns what is the
+// response's then: the same map, if it can be.
+func (e *exchange) passHeader(from http.Header) http.Header {
+	head := e.w.begin()
+	if w, ok := e.w.rw.(interface{ TakeHeader(http.Header) }); ok && e.whole {
+		w.TakeHeader(from)
+		return from
+	}
+	e.copyHeader(head, from)
+	return head
+}
+
+const secWebsocket = "Sec-Websocket-"
+
 // copyHeader copies what is not of one connection alone. The names of WebSocket
 // are compared letter by letter by clients whose authors have read RFC 6455
 // alone; SPDY and h2 have them in lower case.
@@ -152,7 +165,7 @@ func (e *exchange) copyHeader(to, from http.Header) {
 		if httpfield.HopByHop(name) {
 			continue
 		}
-		if rest, ok := strings.CutPrefix(name, "Sec-Websocket-"); ok && e.http1 {
+		if rest, ok := strings.CutPrefix(name, secWebsocket); ok && e.http1 {
 			name = "Sec-WebSocket-" + rest
 		}
 		to[name] = values

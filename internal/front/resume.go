@@ -37,7 +37,7 @@ func (d *download) resume(cause error) error {
 	next, ok := resumable(resp)
 	if !ok || resp.StatusCode != http.StatusPartialContent || next.etag != d.rest.etag ||
 		next.first != first || next.last != last || next.total != d.rest.total ||
-		resp.Header.Get("Content-Encoding") != d.resp.Header.Get("Content-Encoding") {
+		resp.Header.Get("Content-Encoding") != d.coding {
 		resp.Body.Close()
 		return fmt.Errorf("%w: asked for bytes %d-%d of %s, got %s", errChanged, first, last, d.rest.etag, resp.Status)
 	}

@@ -18,13 +18,16 @@ import (
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
-// freed is a ResponseWriter that counts how often it was let go.
+// freed is a ResponseWriter that counts how often it was let go, and takes headers.
 type freed struct {
 	*httptest.ResponseRecorder
-	n int
+	n     int
+	taken http.Header
 }
 
 func (w *freed) Reuse() { w.n++ }
+
+func (w *freed) TakeHeader(h http.Header) { w.HeaderMap, w.taken = h, h }
 
 // by is an origin that answers as trip does.
 type by struct {
@@ -198,4 +201,33 @@ func TestTimerAgain(t *testing.T) {
 			t.Errorf("it has rung after %v", took)
 		}
 	})
+}
+
+// The origin's header becomes the response's own where nothing in it is to be left out
+// or written otherwise; else it is copied.
+func TestPassHeader(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		header http.Header
+		want   string
+		taken  bool
+	}{
+		"plain":             {200, http.Header{"Etag": {"a"}, "X-A": {"b", "c"}}, "map[Content-Type:[] Etag:[a] X-A:[b c]]", true},
+		"hop by hop":        {200, http.Header{"Etag": {"a"}, "Keep-Alive": {"1"}}, "map[Content-Type:[] Etag:[a]]", false},
+		"of WebSocket":      {200, http.Header{"Sec-Websocket-Version": {"13"}}, "map[Content-Type:[] Sec-WebSocket-Version:[13]]", false},
+		"an upgrade wanted": {426, http.Header{"Upgrade": {"websocket"}}, "map[Connection:[Upgrade] Content-Type:[] Upgrade:[websocket]]", false},
+	} {
+		o := &by{trip: func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: test.status, Header: test.header, Body: http.NoBody, Request: r}, nil
+		}}
+		h, err := New(Config{Origins: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &freed{ResponseRecorder: httptest.NewRecorder()}
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if got := fmt.Sprint(w.Header()); got != test.want || (w.taken != nil) != test.taken {
+			t.Errorf("%s: got %s, taken %v", name, got, w.taken != nil)
+		}
+	}
 }

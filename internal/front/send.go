@@ -171,7 +171,7 @@ var errAnswerTooLarge = errors.New("the head of the origin's answer is too large
 
 // checkResponse finds what HTTP forbids and the engine does not: it takes any
 // status of three digits that is final, and any name that cannot be another
-// header's line. A head above a limit is errAnswerTooLarge.
+// header's line. A head above a limit is errAnswerTooLarge. It notes e.whole.
 func (e *exchange) checkResponse(resp *http.Response) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusSwitchingProtocols:
@@ -182,11 +182,13 @@ func (e *exchange) checkResponse(resp *http.Response) error {
 		return &responseError{fmt.Sprintf("status %d", code)}
 	}
 	var n head
+	e.whole = true
 	for name, values := range resp.Header {
 		if !httpfield.IsToken(name) {
 			return &responseError{fmt.Sprintf("header name %.60q", name)}
 		}
 		n.add(name, values)
+		e.whole = e.whole && !httpfield.HopByHop(name) && !strings.HasPrefix(name, secWebsocket)
 	}
 	if most := e.h.cfg.MaxHeaderBytes; most > 0 && n.bytes > most || n.lines > MaxHeaderLines {
 		return errAnswerTooLarge

@@ -46,6 +46,9 @@ func (x *exchange) Reuse() { x.free = true }
 // made of x. Nobody has x then but conn.leave, which may end ctx, and conn.beginWatch,
 // which looks at body.
 func (x *exchange) letGo() bool {
+	if x.taken {
+		x.header, x.own, x.taken = x.own, nil, false
+	}
 	if !x.free || len(x.header) > maxKeptHeader || len(x.req.Header) > maxKeptHeader || !x.ctx.Renew() {
 		return false
 	}

@@ -24,14 +24,16 @@ const maxHeld = 2 << 10
 // response is how far the response to a request is.
 type response struct {
 	mu sync.Mutex // held across a Write to the client
-	// Guarded by mu, but for header, which is the handler's.
+	// Guarded by mu, but for header and own, which are the handler's.
 	header   http.Header
-	status   int   // 0 before WriteHeader
-	length   int64 // announced, -1 if not
-	written  int64 // of the body
-	keep     bool  // the connection goes on
-	closes   bool  // the handler says that it does not
-	open     bool  // how the body ends is not settled yet, and the head lacks that
+	own      http.Header // in the place of header before TakeHeader
+	taken    bool        // header is one that TakeHeader got
+	status   int         // 0 before WriteHeader
+	length   int64       // announced, -1 if not
+	written  int64       // of the body
+	keep     bool        // the connection goes on
+	closes   bool        // the handler says that it does not
+	open     bool        // how the body ends is not settled yet, and the head lacks that
 	chunked  bool
 	bodyless bool
 	trailers []string // that the header announces
@@ -56,6 +58,21 @@ func (x *exchange) Header() http.Header {
 		x.header = make(http.Header)
 	}
 	return x.header
+}
+
+// TakeHeader makes h the response's header in the place of what Header has returned so
+// far, and adds what is in that and not in h. h is the server's from then on. Who has a
+// header to pass on need not copy it.
+func (x *exchange) TakeHeader(h http.Header) {
+	for name, values := range x.header {
+		if _, there := h[name]; !there {
+			h[name] = values
+		}
+	}
+	if !x.taken {
+		x.own, x.taken = x.header, true
+	}
+	x.header = h
 }
 
 // WriteHeader implements http.ResponseWriter. A status of 1xx but 101 is sent at

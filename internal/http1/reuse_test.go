@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,9 +30,11 @@ func TestReuse(t *testing.T) {
 		"GET /trailers HTTP/1.1\r\nHost: b\r\n\r\n",
 		"GET /length HTTP/1.1\r\nHost: b\r\n\r\n",
 		"GET /204 HTTP/1.1\r\nHost: b\r\n\r\n",
+		"GET /taken HTTP/1.1\r\nHost: b\r\n\r\n",
 		"GET /deadline HTTP/1.1\r\nHost: b\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n",
 	}
+	theirs := http.Header{"X-Both": {"theirs"}, "Content-Length": {"62"}}
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/trailers":
@@ -44,6 +47,13 @@ func TestReuse(t *testing.T) {
 			w.Header().Set("Content-Length", "4")
 			w.Header().Set("Date", "never")
 			io.WriteString(w, "body")
+		case "/taken":
+			w.Header().Set("X-Own", "1")
+			w.Header().Set("X-Both", "own")
+			x := w.(interface{ TakeHeader(http.Header) })
+			x.TakeHeader(http.Header{"X-Other": {"2"}})
+			x.TakeHeader(theirs)
+			fmt.Fprint(w, w.Header())
 		case "/204":
 			w.WriteHeader(http.StatusNoContent)
 		case "/deadline":
@@ -75,6 +85,9 @@ func TestReuse(t *testing.T) {
 			return got
 		}
 		want := alone(last)
+		if got := alone(first[11]); !strings.HasSuffix(got, "\r\n\r\nmap[Content-Length:[62] X-Both:[theirs] X-Other:[2] X-Own:[1]]") || !strings.Contains(got, "\r\nX-Both: theirs\r\nX-Other: 2\r\nX-Own: 1\r\n") {
+			t.Errorf("a header that was taken: %q", got)
+		}
 		for _, a := range first {
 			wantFirst := alone(a)
 			for _, between := range []string{"", first[0], first[7]} {
@@ -93,6 +106,9 @@ func TestReuse(t *testing.T) {
 				}
 				cl.Close()
 			}
+		}
+		if len(theirs) != 4 {
+			t.Errorf("the header that was taken has become %v", theirs)
 		}
 	})
 }
