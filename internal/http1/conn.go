@@ -309,6 +309,7 @@ func (c *conn) next() (x *exchange, parked bool) {
 			}
 			if done {
 				in.r += p.pos
+				in.freeLocked() // thousands may wait for their response
 				if in.err != nil {
 					x.ctx.End(nil) // the client is known to have left, or to send nothing more
 				}

@@ -180,3 +180,29 @@ func TestParkedHasNoRequest(t *testing.T) {
 		b.s.mu.Unlock()
 	})
 }
+
+// A request that waits for its response holds no buffer, unless more has come behind it.
+func TestWaitsWithoutBuffer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		answer := make(chan struct{})
+		b := newBed(t, func(w http.ResponseWriter, r *http.Request) { <-answer }, nil)
+		defer b.close()
+		for sent, want := range map[string]int{next: 0, next + next: bufferSize} {
+			cl := b.dial(spdytest.PipeConfig{})
+			cl.send(sent)
+			for c := range b.s.conns {
+				c.in.mu.Lock()
+				if got := len(c.in.buf); got != want {
+					t.Errorf("%q: it holds %d bytes, want %d", sent, got, want)
+				}
+				c.in.mu.Unlock()
+			}
+			answer <- struct{}{}
+			if want > 0 {
+				answer <- struct{}{}
+			}
+			synctest.Wait()
+			cl.Close()
+		}
+	})
+}
