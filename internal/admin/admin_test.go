@@ -187,7 +187,7 @@ func TestAdminPort(t *testing.T) {
 		{"/: no origin", idle(), "GET", "/", 200, `(?s)No origin is connected.*c --proxy localhost:1444.*p invite NAME.*c --join CODE.*/help/two-machines`},
 		{"/: no origin is connected, one was", left(), "GET", "/", 200, `(?s)data-key="film".*No origin is connected.*p invite NAME`},
 		{"/: no origin is like that", idle(), "GET", "/?q=x", 200, `(?s)No origin is like this[^p]*Show all</a></p>\s*</section>`},
-		{"/requests: none", idle(), "GET", "/requests", 200, `No request has ended yet. One that comes to <code>localhost:1443`},
+		{"/requests: none", idle(), "GET", "/requests", 200, `No request has ended yet. One that comes to <code>localhost:1443</code> shows up here by itself`},
 		{"/requests: none is like that", busy(), "GET", "/requests?q=nothing", 200, `No request is like this. <a href="/requests">Show all`},
 		{"/origins/NAME: what C calls itself is text", busy(), "GET", "/origins/film", 200, `&lt;script&gt;`},
 		{"/help", busy(), "GET", "/help", 301, ``},

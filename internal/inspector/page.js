@@ -56,7 +56,7 @@ function list() {
   $("rows").replaceChildren(...rows);
   document.querySelector("#list table").hidden = rows.length === 0;
   $("none").hidden = rows.length > 0;
-  $("none").textContent = all.length ? "None of the " + all.length + " requests has that in it." : "No request has come yet. c says at its start where it is reached: what is asked there is here by itself.";
+  $("none").textContent = all.length ? "None of the " + all.length + " requests has that in it." : "No request has come yet. c says at its start where it is reached: what is asked there shows up here by itself.";
 }
 
 function message(into, m, id, which) {
