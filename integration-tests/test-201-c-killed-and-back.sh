@@ -14,10 +14,10 @@ for i in $(seq 20); do
   downloads="$downloads $!"
 done
 begun() { for i in $(seq 20); do [ -s "$work/$i.body" ] || return 1; done; }
-holds "twenty downloads have begun" wait_for 20 begun
+holds "twenty downloads have begun" wait_for 60 begun
 kill_hard "$c_pid"
 start_c
-holds "c is back" wait_for 20 ours_ready
+holds "c is back" wait_for 60 ours_ready
 get again /image.jpg
 same "a download after it" "$media/image.jpg" "$work/again.body"
 

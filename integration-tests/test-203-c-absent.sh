@@ -22,14 +22,14 @@ equal "p is up without c" 200 "$(fetch -o /dev/null -w '%{http_code}' "http://$a
 equal "the default origin is not ready" 503 "$(fetch -o /dev/null -w '%{http_code}' "http://$admin/readyz?origin=@")"
 
 start_c
-holds "c comes" wait_for 20 ours_ready
+holds "c comes" wait_for 60 ours_ready
 get there /image.jpg
 same "c is there: every byte" "$media/image.jpg" "$work/there.body"
 
 stop "$c_pid"
 equal "c ends well when it is asked to" 0 $?
 not_ready() { ! ready "$admin"; }
-holds "p notices" wait_for 10 not_ready
+holds "p notices" wait_for 60 not_ready
 begun=$(now)
 absent "c has left"
 took=$(since "$begun")

@@ -17,14 +17,14 @@ for i in $(seq 8); do
   readers="$readers $!"
 done
 begun() { for i in $(seq 8); do [ -s "$work/$i.slow" ] || return 1; done; }
-holds "eight slow readers have begun" wait_for 20 begun
+holds "eight slow readers have begun" wait_for 60 begun
 
 begun=$(now)
 get beside /big.bin
 beside=$(since "$begun")
 same "a fast download beside them" "$big" "$work/beside.body"
-# Twice and a second: what a busy machine needs, and far from their rate.
-within "it is not slowed" "$beside" "$(echo "$alone" | awk '{ print 2 * $1 + 1 }')"
+# At their rate it would take twenty minutes; what else the machine does comes and goes.
+within "it is not slowed" "$beside" "$(echo "$alone" | awk '{ print 10 * $1 + 10 }')"
 
 on=0 well=0
 for pid in $readers; do

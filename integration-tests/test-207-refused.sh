@@ -11,7 +11,7 @@ refused() {
   : >"$work/c.log"
   start_c "$@"
   tells() { grep -Eiq "level=(WARN|ERROR) .*($pattern)" "$work/c.log"; }
-  holds "$what: c says so" wait_for 10 tells
+  holds "$what: c says so" wait_for 60 tells
   holds "$what: c stays up and tries again" running "$c_pid"
   equal "$what: no session" 503 "$(fetch -o /dev/null -w '%{http_code}' "http://$admin/readyz?origin=@")"
   stop "$c_pid"
@@ -32,5 +32,5 @@ refused "a foreign name" 'not example.org.*no token was sent' --server-name exam
 holds "a certificate that c does not take: p says so" test "$(wc -l <"$work/p.log")" -gt "$lines"
 
 start_c
-holds "the right c, after all that" wait_for 20 ours_ready
+holds "the right c, after all that" wait_for 60 ours_ready
 finish

@@ -16,7 +16,7 @@ p_to() { # P's flags...
 # where: the ports, when P's log tells them.
 where() {
   listens() { ! running "$p_pid" || grep -q 'msg="p listens"' "$work/p.log"; }
-  wait_for 10 listens
+  wait_for 60 listens
   front=$(listens_on front) control=$(listens_on control) admin=$(listens_on admin)
 }
 
@@ -33,7 +33,7 @@ p_to >"$work/pipe" 2>&1
 where
 (cd "$top" && exec bin/c --proxy "$control" --root "$root" --drain 2s) </dev/null > >(head -n 1 >"$work/c.log") 2>&1 &
 c_pid=$!
-holds "p 2>&1 | head -n 1, and the same c: both get ready" wait_for 20 ours_ready
+holds "p 2>&1 | head -n 1, and the same c: both get ready" wait_for 60 ours_ready
 get one /image.jpg
 same "what they serve" "$media/image.jpg" "$work/one.body"
 ends_well c "$c_pid"
@@ -48,7 +48,7 @@ sleep 600 <"$work/pipe" &
 reader=$!
 p_to --access-log - >"$work/pipe" 2>>"$work/p.log"
 where
-start_c && wait_for 20 ours_ready
+start_c && wait_for 60 ours_ready
 long=$(printf 'x%.0s' {1..4000})
 began=$(now)
 answers=$(fetch -o /dev/null -w '%{http_code}\n' "http://$front/image.jpg?[1-800]$long" | sort | uniq -c | awk '{ print $2 " x " $1 }')
@@ -69,7 +69,7 @@ if [ -c /dev/full ]; then
   front=127.0.0.1:0 control=$again admin=127.0.0.1:0
   again_p --access-log /dev/full
   where
-  wait_for 20 ours_ready
+  wait_for 60 ours_ready
   equal "a full disk: the answers to 100 requests" "200 x 100" \
     "$(fetch -o /dev/null -w '%{http_code}\n' "http://$front/image.jpg?[1-100]" | sort | uniq -c | awk '{ print $2 " x " $1 }')"
   equal "said once" 1 "$(grep -c 'level=WARN msg="access log: lines are left out.*no space left' "$work/p.log")"

@@ -22,17 +22,17 @@ code=$(invite photos)
 equal "what is printed is an invitation" spdy1. "${code:0:6}"
 holds "the token file has a second line" grep -q ' photos join-by=.*Z  # invited on ' "$work/tokens"
 start_there --join "$code" --root "$root"
-holds "the first start: it serves" wait_for 20 serves
+holds "the first start: it serves" wait_for 60 serves
 settled() { grep -q ' photos  # invited on ' "$work/tokens"; }
-holds "it was used, and has no end any more" wait_for 5 settled
+holds "it was used, and has no end any more" wait_for 60 settled
 stop "$c_pid"
 equal "what it keeps is its owner's alone" 600 "$(stat -c %a "$other/state/invitation")"
 start_there --root "$root"
-holds "the next start, without the invitation: it serves" wait_for 20 serves
+holds "the next start, without the invitation: it serves" wait_for 60 serves
 
 (cd "$top" && bin/p token remove photos --token-file "$work/tokens" --pid-file "$pidfile" >/dev/null 2>&1)
 gone_again() { ! serves; }
-holds "taken back, it serves no more" wait_for 20 gone_again
+holds "taken back, it serves no more" wait_for 60 gone_again
 stop "$c_pid"
 c_pid=''
 rm -r "$other/state"
@@ -53,5 +53,5 @@ holds "which says that" grep -q 'the invitation has expired: it had to be used b
 holds "and so does p token list" grep -q 'late, an invitation that was not used by' <(cd "$top" && bin/p token list --token-file "$work/tokens")
 start_there --join "$(invite late)" --root "$root" --state "$other/late"
 late() { fetch -f -H 'Host: late.example.test' "http://$front/image.jpg" 2>/dev/null | cmp -s - "$media/image.jpg"; }
-holds "another of that name is made, and does" wait_for 20 late
+holds "another of that name is made, and does" wait_for 60 late
 finish

@@ -15,8 +15,8 @@ start_c --token-file "$work/token" --server-name localhost --name photos.example
 trap 'stop "$first"; tidy' EXIT
 port=${front##*:}
 connected() { [ "$(fetch -o /dev/null -w '%{http_code}' "http://$admin/readyz?origin=$1")" = 200 ]; }
-holds "a name with an umlaut is connected" wait_for 20 connected xn--mnchen-3ya
-holds "a host's name is connected" wait_for 20 connected photos.example.net
+holds "a name with an umlaut is connected" wait_for 60 connected xn--mnchen-3ya
+holds "a host's name is connected" wait_for 60 connected photos.example.net
 
 asked() { fetch -k --connect-to "::$front" "$@"; }
 same "by one domain" "$media/image.jpg" <(asked "https://xn--mnchen-3ya.example.org:$port/image.jpg")

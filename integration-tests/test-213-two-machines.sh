@@ -56,9 +56,9 @@ ca_pids="$!"
 (on spa env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 pebble -config "$work/pebble.json" -dnsserver "$net.9:53") >"$work/pebble.log" 2>&1 </dev/null &
 ca_pids="$ca_pids $!"
 is_there() { (on spa curl -q -sS -f --max-time 5 "$@") 2>"$work/ca.log"; }
-holds "the DNS knows the CA" wait_for 20 is_there -d "{\"host\":\"ca.test.\",\"addresses\":[\"$net.9\"]}" "http://$net.9:8055/add-a"
+holds "the DNS knows the CA" wait_for 60 is_there -d "{\"host\":\"ca.test.\",\"addresses\":[\"$net.9\"]}" "http://$net.9:8055/add-a"
 root_there() { is_there --cacert "$work/ca.pem" -o "$work/root.pem" https://ca.test:15000/roots/0; }
-holds "the CA is there" wait_for 20 root_there
+holds "the CA is there" wait_for 60 root_there
 
 # The machine that people reach: README's file, and where this CA is.
 tokens=$work/spp$$/tokens
@@ -79,16 +79,16 @@ visit() { (on spv curl -q -sS --max-time 30 --cacert "$work/root.pem" "$@") 2>>"
 serves() { visit -f https://photos.example.test/sample.mp4 | cmp -s - "$media/sample.mp4"; }
 (on spc "$top/bin/c" --join "$code" --root films --drain 2s) >>"$work/c.log" 2>&1 </dev/null &
 c_pid=$!
-holds "https://photos.example.test/ is verified, and leads to the other machine" wait_for 40 serves
-holds "it says so" wait_for 5 grep -q 'at https://photos.example.test/"' "$work/c.log"
+holds "https://photos.example.test/ is verified, and leads to the other machine" wait_for 60 serves
+holds "it says so" wait_for 60 grep -q 'at https://photos.example.test/"' "$work/c.log"
 settled() { ! grep -q join-by= "$tokens"; }
-holds "the invitation was used, and has no end any more" wait_for 5 settled
+holds "the invitation was used, and has no end any more" wait_for 60 settled
 equal "port 80 leads there, too" "308 https://photos.example.test/" "$(visit -o "$work/moved" -w '%{http_code} %{redirect_url}' http://photos.example.test/)"
 stop "$c_pid"
 equal "while it is away" 503 "$(visit -o "$work/away" -w '%{http_code}' https://photos.example.test/)"
 (on spc "$top/bin/c" --root films --drain 2s) >>"$work/c.log" 2>&1 </dev/null &
 c_pid=$!
-holds "the next start needs nothing more" wait_for 20 serves
+holds "the next start needs nothing more" wait_for 60 serves
 equal "all that it keeps" "films state" "$(cd "$work/spc$$" && echo *)"
 (on spc "$top/bin/c" check --root films) >"$work/check" 2>&1
 equal "c check says that all is well" 0 $?
@@ -102,5 +102,5 @@ stop "$c_pid"
 (on spc "$top/bin/c" --join "$code" --state wiki-state --root wiki --drain 2s) >>"$work/c.log" 2>&1 </dev/null &
 c_pid=$!
 second() { [ "$(visit -f https://wiki.example.test/page)" = 'a page' ]; }
-holds "a second name, invited while p runs, has its certificate and is reached" wait_for 40 second
+holds "a second name, invited while p runs, has its certificate and is reached" wait_for 60 second
 finish
