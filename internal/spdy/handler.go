@@ -12,14 +12,16 @@ import (
 
 // accept opens the stream of a request and starts its handler.
 func (s *Session) accept(id uint32, pri uint8, fin bool) {
-	st := s.newStream()
+	in := new(incoming)
+	st := &in.Stream
+	st.init(s)
 	st.pri = pri
 	st.opened, st.sent = true, true
 	if fin {
 		st.state, st.recv.fin = halfClosedRemote, true
 		st.recv.buf.end(io.EOF)
 	}
-	req, bad := s.request(st, fin)
+	req, bad := s.request(in, fin)
 	if bad == nil && s.cfg.FairKey != nil {
 		st.fairKey = s.cfg.FairKey(req)
 	}

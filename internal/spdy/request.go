@@ -9,9 +9,20 @@ import (
 	"strings"
 )
 
+// incoming is a stream that the peer opens, with what its handler gets, which is made
+// with it.
+type incoming struct {
+	Stream
+	req  http.Request
+	ctx  streamContext
+	rw   responseWriter
+	body requestBody
+}
+
 // request makes the request of the fields that the reader decoded last. An
 // error is answered with 400.
-func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
+func (s *Session) request(in *incoming, fin bool) (*http.Request, error) {
+	st := &in.Stream
 	var pseudo [5]string
 	for i, name := range [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme} {
 		v, ok := lookup(s.reader.fields, name)
@@ -56,9 +67,11 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 	}
 	ctx, cancel := context.WithCancel(s.baseCtx)
 	st.cancel = cancel
-	req := new(http.Request).WithContext(streamContext{ctx, st})
-	st.req = req
-	st.rw = &responseWriter{st: st, header: make(http.Header), length: -1}
+	in.ctx = streamContext{ctx, st}
+	in.req = *new(http.Request).WithContext(&in.ctx)
+	in.rw = responseWriter{st: st, header: make(http.Header), length: -1}
+	req := &in.req
+	st.req, st.rw = req, &in.rw
 	req.Method, req.URL, req.RequestURI, req.Host = method, u, path, host
 	req.Proto, req.ProtoMajor, req.ProtoMinor = version, major, minor
 	req.Header = s.reader.names.header(s.reader.fields, true)
@@ -70,7 +83,8 @@ func (s *Session) request(st *Stream, fin bool) (*http.Request, error) {
 		req.ContentLength = 0
 		req.Body = http.NoBody
 	} else {
-		req.Body = &requestBody{st: st, req: req}
+		in.body = requestBody{st: st, req: req}
+		req.Body = &in.body
 	}
 	if req.Header["Upgrade"] != nil && !fin && length <= 0 {
 		req.Header["Connection"] = []string{"Upgrade"}
@@ -93,7 +107,7 @@ type streamContext struct {
 	st *Stream
 }
 
-func (c streamContext) Value(key any) any {
+func (c *streamContext) Value(key any) any {
 	switch key {
 	case streamKey{}:
 		return c.st

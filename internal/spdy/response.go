@@ -27,7 +27,8 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	if err != nil {
 		return nil, err // whoever guesses at it may cut the answer elsewhere than another
 	}
-	resp := &http.Response{
+	resp := &st.answer.resp
+	*resp = http.Response{
 		Status: text, StatusCode: code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: s.reader.names.header(s.reader.fields, false), Request: st.req, TLS: s.tls, ContentLength: -1,
 	}
@@ -42,7 +43,8 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 	}
 	announceTrailer(resp.Header, &resp.Trailer, s.cfg.MaxHeaderPairs)
 	head := st.req != nil && st.req.Method == http.MethodHead
-	body := &responseBody{st: st, resp: resp}
+	body := &st.answer.body
+	body.st, body.resp = st, resp
 	resp.Body = body
 	switch {
 	case switching:

@@ -20,6 +20,7 @@ type Stream struct {
 	fairKey string
 	req     *http.Request
 	rw      *responseWriter // server side only
+	answer  *answer         // client side only
 	duplex  bool            // the request asks for an upgrade
 
 	// Guarded by Session.mu.
@@ -107,14 +108,30 @@ type bodyCount struct {
 	moreBytes, morePairs int
 }
 
+// answer is what a client's stream makes its response of.
+type answer struct {
+	resp http.Response
+	body responseBody
+}
+
+// newStream returns a stream that this side opens.
 func (s *Session) newStream() *Stream {
-	st := &Stream{s: s, pri: defaultPriority, body: bodyCount{want: -1}}
+	st := new(struct {
+		Stream
+		answer
+	})
+	st.Stream.init(s)
+	st.Stream.answer = &st.answer
+	return &st.Stream
+}
+
+func (st *Stream) init(s *Session) {
+	st.s, st.pri, st.body.want = s, defaultPriority, -1
 	st.cond.L = &s.mu
 	st.recv.buf.init()
 	st.recv.window = recvWindow{size: int64(s.cfg.StreamWindow), avail: int64(s.cfg.StreamWindow)}
 	st.recv.updateAt.Store(int32(st.recv.window.enough()))
 	st.recv.shut.Store(s.windowOnRead())
-	return st
 }
 
 // String returns the stream id in decimal.
