@@ -60,6 +60,7 @@ type exchange struct {
 	open       bool      // it is among them
 	seen       uint32    // response.writes, at the last look of sweep
 	stuck      int       // how many looks have seen the same write
+	swept      bool      // sweep has found it, and may have it yet
 
 	// Parts of what is made once, which are here so that they are not allocated
 	// one by one.
@@ -133,6 +134,7 @@ func (e *exchange) end() {
 	h := e.h
 	h.mu.Lock()
 	h.exchanges.remove(e)
+	swept := e.swept
 	h.idleLocked()
 	h.mu.Unlock()
 	if e.placed && h.shares.leave(e.name, e.who) {
@@ -154,7 +156,7 @@ func (e *exchange) end() {
 	if !e.probe {
 		e.report()
 	}
-	if unwatched && e.lent == 0 {
+	if unwatched && !swept && e.lent == 0 {
 		e.letGo()
 	}
 }

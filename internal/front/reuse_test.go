@@ -231,3 +231,52 @@ func TestPassHeader(t *testing.T) {
 		}
 	}
 }
+
+// waits is a ResponseWriter whose Write waits, and counts how often it was let go.
+type waits struct {
+	freed
+	taken chan struct{}
+}
+
+func (w *waits) Write(p []byte) (int, error) {
+	<-w.taken
+	return w.freed.Write(p)
+}
+
+// What sweep has found, and has not looked at again yet, is no other request's meanwhile.
+func TestSweptIsNotLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, stalls := range []bool{false, true} {
+			o := &by{trip: func(r *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: -1, Body: io.NopCloser(strings.NewReader("text")), Request: r}, nil
+			}}
+			h, err := New(Config{Origins: o, Stall: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &waits{freed{ResponseRecorder: httptest.NewRecorder()}, make(chan struct{})}
+			ended := make(chan struct{})
+			go func() { // ends with the request
+				defer close(ended)
+				h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			}()
+			synctest.Wait()
+			found := 0
+			for range stallTicks {
+				h.mu.Lock()
+				found = len(h.stalledLocked())
+				h.mu.Unlock()
+			}
+			if stalls {
+				h.mu.Lock()
+				found = len(h.stalledLocked())
+				h.mu.Unlock()
+			}
+			close(w.taken)
+			<-ended
+			if want := map[bool]int{false: 0, true: 1}[stalls]; found != want || w.n != 1-want {
+				t.Errorf("%d found and let go %d times, want %d and %d", found, w.n, want, 1-want)
+			}
+		}
+	})
+}

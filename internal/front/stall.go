@@ -41,23 +41,17 @@ func (h *Handler) sweepLocked() {
 // them, so that a write costs neither a timer nor a look at the clock. It also
 // sees to those that wait for their turn, in case an origin can do more now.
 func (h *Handler) sweep() {
-	var stalled []*exchange
 	h.mu.Lock()
-	for e := h.exchanges.first; e != nil; e = e.next {
-		if e.stallLocked() {
-			stalled = append(stalled, e)
-		}
-	}
+	stalled := h.stalledLocked()
 	h.sweeping = false
 	if h.exchanges.n > 0 {
 		h.sweepLocked()
 	}
 	h.mu.Unlock()
 	for _, e := range stalled {
-		// One at a time: others want the lock, too. Another one may have been made of
-		// it meanwhile.
+		// One at a time: others want the lock, too.
 		h.mu.Lock()
-		if e.open && e.stuck >= stallTicks {
+		if e.open {
 			e.stalled.Store(true)
 			e.breakOff(errStalled)
 		}
@@ -66,6 +60,17 @@ func (h *Handler) sweep() {
 	for _, name := range h.shares.crowded() {
 		h.admitWaiting(name)
 	}
+}
+
+// stalledLocked returns those that get nowhere. None of them is used for another request.
+func (h *Handler) stalledLocked() (stalled []*exchange) {
+	for e := h.exchanges.first; e != nil; e = e.next {
+		if e.stallLocked() {
+			e.swept = true
+			stalled = append(stalled, e)
+		}
+	}
+	return stalled
 }
 
 // stallLocked counts how long one write to A has been under way, and reports
