@@ -58,7 +58,7 @@ func follow(ctx context.Context, t *testing.T, url string, header map[string]str
 // next returns the data of the next event of that name.
 func next(t *testing.T, events <-chan string, name string) string {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case e, ok := <-events:
@@ -127,7 +127,7 @@ func TestEvents(t *testing.T) {
 	// The end of the program ends the streams at once.
 	p.Stop()
 	for _, ch := range []<-chan string{events, again, page} {
-		limit := time.After(10 * time.Second)
+		limit := time.After(time.Minute)
 		for open := true; open; {
 			select {
 			case _, open = <-ch:

@@ -52,7 +52,7 @@ func startFake(t *testing.T, answer string, hosts ...string) *fakeP {
 
 func (f *fakeP) serve(c net.Conn, answer string) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	var got strings.Builder
 	req, err := http.ReadRequest(bufio.NewReader(io.TeeReader(c, &got)))
 	if err == nil {

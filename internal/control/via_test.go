@@ -34,7 +34,7 @@ func startVia(t *testing.T, conf *tls.Config, serve func(net.Conn)) string {
 			if err != nil {
 				return
 			}
-			conn.SetDeadline(time.Now().Add(10 * time.Second))
+			conn.SetDeadline(time.Now().Add(time.Minute))
 			if conf != nil {
 				conn = tls.Server(conn, conf)
 			}

@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds each wait of a test that would otherwise hang.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // stage is a table and a handler, with a server for each protocol.
 type stage struct {

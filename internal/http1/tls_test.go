@@ -86,7 +86,7 @@ func TestTLS(t *testing.T) {
 	if err != nil || res.StatusCode != 400 {
 		t.Errorf("HTTP where TLS is spoken: got %v, %v; want 400", res, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)

@@ -281,7 +281,7 @@ func waitLines(t *testing.T, file string, n int) {
 	t.Helper()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
-	for limit := time.After(10 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		if b, _ := os.ReadFile(file); bytes.Count(b, []byte("\n")) >= n {
 			return
 		}

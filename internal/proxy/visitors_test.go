@@ -49,7 +49,7 @@ func pipe(from string) (ours net.Conn, theirs net.Conn) {
 
 func closedSoon(t *testing.T, conn net.Conn) {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the connection closed", err)
 	}

@@ -191,7 +191,7 @@ func TestWebSocketsAtOnce(t *testing.T) {
 		var talking sync.WaitGroup
 		for i, ws := range open {
 			talking.Go(func() {
-				for round := range 10 {
+				for round := range 3 {
 					msg := append(fmt.Appendf(nil, "socket %d round %d ", i, round), pattern(1000*i)...)
 					if err := say(deadline(t), ws, websocket.MessageBinary, msg); err != nil {
 						t.Errorf("socket %d, round %d: %v", i, round, err)

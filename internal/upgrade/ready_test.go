@@ -65,7 +65,7 @@ func TestStoppedBeforeItTookOver(t *testing.T) {
 		if err == nil {
 			t.Error("it took over")
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it waits although it is stopped")
 	}
 	if _, err := tell.Write([]byte{goOn}); err == nil {

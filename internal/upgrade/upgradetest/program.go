@@ -15,7 +15,7 @@ import (
 )
 
 // Patience is how long a test waits for what must happen.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // Program is one that a test runs in processes of its own, and a folder of the
 // test's. Make one with New, then call Start, once.
