@@ -116,6 +116,7 @@ func TestProxyProtocolOfOthers(t *testing.T) {
 // A balancer's connection without its header, or with a part of it, is closed after
 // some time, and holds up nobody.
 func TestProxyProtocolSlow(t *testing.T) {
+	t.Parallel()
 	x := startP(t, newFiles(t), func(c *proxy.Config) { c.ProxyProtocol = []string{"127.0.0.1"} })
 	startC(t, x, http.HandlerFunc(shows), nil)
 	var slow []net.Conn

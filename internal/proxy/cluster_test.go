@@ -149,6 +149,7 @@ func TestClusterReachesAll(t *testing.T) {
 
 // Trailers pass both ways, and a request that is given up is given up at C.
 func TestClusterTrailersAndCancel(t *testing.T) {
+	t.Parallel()
 	n := startNodes(t, "p1 p2", nil)
 	ended := make(chan error, 1)
 	n.startC("p2", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -56,6 +56,7 @@ func TestHTTPPortBehindAnother(t *testing.T) {
 // HSTS is in every answer by TLS, unless the origin has one of its own.
 func TestHSTS(t *testing.T) {
 	everyClient(t, func(c *proxy.Config) {
+		c.Hold = 0 // nothing comes of waiting for an origin
 		if c.TLS {
 			c.HSTS = 90 * time.Minute
 		}
