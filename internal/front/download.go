@@ -52,12 +52,12 @@ func (d *download) deliver() error {
 	if d.want >= 0 && d.want <= smallBuffer {
 		size = smallBuffer
 	}
-	buf := d.e.h.buffers.get(size)
+	var buf []byte // nil while nothing is there to be read
 	failed := false
 	defer func() {
 		// The h2 server may still read what a Write that failed was given: a
 		// buffer used again could carry another visitor's bytes to this one.
-		if !failed {
+		if !failed && buf != nil {
 			d.e.h.buffers.put(buf)
 		}
 	}()
@@ -66,10 +66,23 @@ func (d *download) deliver() error {
 			// Nothing of what was written, the headers at first, is held back
 			// while there is nothing to read.
 			d.e.w.flush()
+			if src, ok := d.src.(interface{ Await() }); ok {
+				// Thousands may wait, some of them for events of which few come.
+				if buf != nil {
+					d.e.h.buffers.put(buf)
+					buf = nil
+				}
+				src.Await()
+			}
 		}
-		if d.got >= largeAfter && len(buf) != largeBuffer {
-			d.e.h.buffers.put(buf)
-			buf = d.e.h.buffers.get(largeBuffer)
+		if d.got >= largeAfter {
+			size = largeBuffer
+		}
+		if len(buf) != size {
+			if buf != nil {
+				d.e.h.buffers.put(buf)
+			}
+			buf = d.e.h.buffers.get(size)
 		}
 		n, err := d.src.Read(buf)
 		if d.want >= 0 && int64(n) > d.want-d.got {

@@ -264,3 +264,47 @@ func TestBrokenAfterHeaders(t *testing.T) {
 type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
+
+// awaited is a body that is awaited without a buffer.
+type awaited struct {
+	pieces
+	h     *Handler
+	after []bool // of each Await: a buffer had been given back
+}
+
+func (a *awaited) Await() {
+	buf, back := a.h.buffers.usual.Get().(*[copyBuffer]byte)
+	if back {
+		a.h.buffers.usual.Put(buf)
+	}
+	a.after = append(a.after, back)
+	a.pieces[0] = "+" + a.pieces[0]
+}
+
+func (a *awaited) Read(p []byte) (int, error) {
+	if !a.Ready() {
+		return 0, errors.New("it was not awaited")
+	}
+	return a.pieces.Read(p)
+}
+
+// While a body has nothing to be read, its download holds no buffer.
+func TestAwaitsWithoutBuffer(t *testing.T) {
+	h, err := New(Config{Origins: new(canned)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gave := false
+	for range 10 { // a pool may lose what it was given
+		w := &steps{h: make(http.Header)}
+		body := &awaited{pieces: pieces{"a", "+b", "c"}, h: h}
+		deliver(h, w, body)
+		if got := fmt.Sprint(w.done); got != "[200 flush a b flush c]" || len(body.after) != 2 {
+			t.Fatalf("got %s, awaited %d times", got, len(body.after))
+		}
+		gave = gave || body.after[1]
+	}
+	if !gave {
+		t.Error("the buffer was not given back")
+	}
+}

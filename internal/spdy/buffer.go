@@ -265,6 +265,13 @@ func (b *recvBuffer) ready() bool {
 	return b.list.size > 0 || b.err != nil
 }
 
+// await returns when a read would not wait.
+func (b *recvBuffer) await() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waitLocked()
+}
+
 // setDeadline makes waiting reads fail at t; the zero t: never.
 func (b *recvBuffer) setDeadline(t time.Time) {
 	b.mu.Lock()

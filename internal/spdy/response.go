@@ -89,6 +89,10 @@ func (b *responseBody) Read(p []byte) (int, error) {
 // Who passes a body on can hold back what it has, and send it with more.
 func (b *responseBody) Ready() bool { return b.st.recv.buf.ready() }
 
+// Await returns when Ready does so, or the stream's end has come: who has many bodies to
+// pass on need not have a buffer for each that waits.
+func (b *responseBody) Await() { b.st.recv.buf.await() }
+
 // atEnd hands the trailers over; the response is its reader's by now.
 func (b *responseBody) atEnd() {
 	if b.read {

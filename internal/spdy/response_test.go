@@ -106,7 +106,13 @@ func TestBodyReady(t *testing.T) {
 		body := resp.Body.(interface {
 			io.ReadCloser
 			Ready() bool
+			Await()
 		})
+		awaited := make(chan bool, 1)
+		await := func() { // ends when something has come, and is waited for
+			body.Await()
+			awaited <- body.Ready()
+		}
 		want := func(what string, want bool) {
 			h.Helper()
 			synctest.Wait()
@@ -115,15 +121,25 @@ func TestBodyReady(t *testing.T) {
 			}
 		}
 		want("nothing has come", false)
+		go await()
+		want("somebody waits", false)
 		h.p.Send(data(id, "ab"))
 		want("two bytes have come", true)
+		if !<-awaited {
+			h.Error("Await has returned before Ready")
+		}
+		body.Await()
 		one := make([]byte, 1)
 		body.Read(one)
 		want("one was read", true)
 		body.Read(one)
 		want("both were read", false)
+		go await()
 		h.p.Send(data(id, "", fin))
 		want("the end has come", true)
+		if !<-awaited {
+			h.Error("Await has returned before the end")
+		}
 		if n, err := body.Read(one); n != 0 || err != io.EOF {
 			h.Errorf("Read at the end: got %d, %v", n, err)
 		}

@@ -133,6 +133,13 @@ func (b *remoteBody) Ready() bool {
 	return ok && r.Ready()
 }
 
+// Await returns when the next Read would not wait.
+func (b *remoteBody) Await() {
+	if r, ok := b.ReadCloser.(interface{ Await() }); ok {
+		r.Await()
+	}
+}
+
 func (b *remoteBody) Close() error {
 	b.end()
 	return b.ReadCloser.Close()
