@@ -243,7 +243,7 @@ func (c *conn) serve() {
 			c.close()
 		}
 	}()
-	if c.ctx != nil || c.begin() {
+	if c.ctx != nil || c.begin() && c.await() {
 		over = !c.requests()
 	}
 }
@@ -353,17 +353,25 @@ func (c *conn) park() (parked bool) {
 	return true
 }
 
-// unpark waits for the next request without a buffer.
+// unpark waits for the next request.
 func (c *conn) unpark() {
-	n, err := c.rwc.Read(c.tiny[:])
-	if n == 0 && err != nil {
+	if !c.await() {
 		c.close()
 		return
 	}
-	c.in.mu.Lock()
-	c.in.addLocked(c.tiny[:n])
-	c.in.mu.Unlock()
 	c.serve()
+}
+
+// await waits for the begin of a request without a buffer. It reports false if none comes.
+func (c *conn) await() bool {
+	n, err := c.rwc.Read(c.tiny[:])
+	if n == 0 && err != nil {
+		return false
+	}
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.in.addLocked(c.tiny[:n])
+	return true
 }
 
 // finish ends the response of a handler that has returned. It reports whether the
