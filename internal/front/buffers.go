@@ -18,6 +18,12 @@ const (
 	// gets there too, if it stays: it then holds 32 KiB more.
 	largeBuffer = 64<<10 - 512
 	largeAfter  = 1 << 20
+
+	// h2Piece is the most that is written to an h2 visitor at once: with the header of
+	// its frame (RFC 9113, 4.1) it fills a record of TLS (RFC 8446, 5.1). A longer write
+	// is sent in frames of 16 KiB, each of which takes a record of 9 bytes more, and a
+	// system call for that.
+	h2Piece = 16<<10 - 9
 )
 
 // buffers are for the bodies that are under way.

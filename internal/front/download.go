@@ -75,7 +75,7 @@ func (d *download) deliver() error {
 				src.Await()
 			}
 		}
-		if d.got >= largeAfter {
+		if d.got >= largeAfter && d.e.in.ProtoMajor == 1 {
 			size = largeBuffer
 		}
 		if len(buf) != size {
@@ -84,7 +84,11 @@ func (d *download) deliver() error {
 			}
 			buf = d.e.h.buffers.get(size)
 		}
-		n, err := d.src.Read(buf)
+		room := buf
+		if d.e.in.ProtoMajor == 2 {
+			room = buf[:min(len(buf), h2Piece)]
+		}
+		n, err := d.src.Read(room)
 		if d.want >= 0 && int64(n) > d.want-d.got {
 			n, err = int(d.want-d.got), errLong
 		}

@@ -61,6 +61,29 @@ func deliver(h *Handler, w http.ResponseWriter, body io.ReadCloser) {
 	e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: -1, Body: body})
 }
 
+// An h2 visitor's frame and its header are one record of TLS, however much has come.
+func TestPieceOfH2(t *testing.T) {
+	h, _ := newIn(t, nil)
+	for _, c := range []struct{ major, piece int }{{2, h2Piece}, {1, largeBuffer}} {
+		w := &steps{h: make(http.Header)}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.ProtoMajor, r.ProtoMinor = c.major, 2-c.major
+		e := h.begin(w, r)
+		e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: 2 * largeAfter,
+			Body: io.NopCloser(strings.NewReader(strings.Repeat("x", 2*largeAfter)))})
+		e.end()
+		most, all := 0, 0
+		for _, step := range w.done {
+			if strings.HasPrefix(step, "x") {
+				most, all = max(most, len(step)), all+len(step)
+			}
+		}
+		if most != c.piece || all != 2*largeAfter {
+			t.Errorf("HTTP/%d: %d bytes came, at most %d at once; want %d, and %d", c.major, all, most, 2*largeAfter, c.piece)
+		}
+	}
+}
+
 // A body that is announced to be short takes a short buffer, and not more than was
 // announced.
 func TestBufferOfShortBody(t *testing.T) {
