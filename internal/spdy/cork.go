@@ -6,16 +6,14 @@ import (
 	"time"
 )
 
-// Corkable returns conn as a connection whose writes a session can collect, and that
-// reads ahead. Put it below TLS, and make the session on the TLS connection:
+// Corkable returns conn as a connection whose writes a session can collect. Put
+// it below TLS, and make the session on the TLS connection:
 //
 //	tls.Client(spdy.Corkable(conn), config)
 //
 // A tls.Conn writes each record of some 16 KiB by itself; the session then hands
 // some four of them to the system at once, which is faster by a fifth, and
 // nothing waits: what is collected goes out before the session's writer rests.
-// A tls.Conn reads no more than two or three records at once; where more has come than
-// it asks for, as many are taken from the system as are written.
 // To all others the connection behaves as conn does.
 func Corkable(conn net.Conn) net.Conn { return &corkConn{Conn: conn} }
 
@@ -36,19 +34,10 @@ const (
 
 var corkPool = sync.Pool{New: func() any { return new([corkSize]byte) }}
 
-// leastAhead is how many bytes a Read must have been given room for: one that brings as
-// many is a part of more.
-const leastAhead = 8 << 10
-
 // corkConn is a connection below TLS. cork and uncork are called by the
 // session's writer, Write by others too: TLS has things of its own to say.
 type corkConn struct {
 	net.Conn
-
-	// Owned by who reads.
-	more  bool            // the system had all that was asked for, and may have more
-	ahead *[corkSize]byte // from corkPool, while ahead[r:w] was not asked for yet
-	r, w  int
 
 	mu sync.Mutex
 	// Guarded by mu, which is held while the connection is written to.
@@ -71,37 +60,6 @@ func (c *corkConn) uncork() error {
 	defer c.mu.Unlock()
 	c.corked = false
 	return c.flushLocked()
-}
-
-// Read waits only where Read of the connection inside would. While it does, it holds a
-// buffer of its own only if it has just filled one.
-func (c *corkConn) Read(p []byte) (int, error) {
-	if c.ahead == nil && !c.more {
-		n, err := c.Conn.Read(p)
-		c.more = n == len(p) && n >= leastAhead
-		return n, err
-	}
-	if c.ahead == nil {
-		c.ahead = corkPool.Get().(*[corkSize]byte)
-		n, err := c.Conn.Read(c.ahead[:])
-		c.r, c.w, c.more = 0, n, n == corkSize
-		if n == 0 {
-			c.giveAhead()
-			return 0, err
-		}
-		// An error that comes with bytes comes again after them: conn's are of that kind.
-	}
-	n := copy(p, c.ahead[c.r:c.w])
-	c.r += n
-	if c.r == c.w {
-		c.giveAhead()
-	}
-	return n, nil
-}
-
-func (c *corkConn) giveAhead() {
-	corkPool.Put(c.ahead)
-	c.ahead = nil
 }
 
 func (c *corkConn) Write(p []byte) (int, error) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -104,68 +103,6 @@ func TestCork(t *testing.T) {
 	write(10)
 	if _, err := c.Write(make([]byte, corkSize)); err != s.err {
 		t.Errorf("a Write that has no room: got %v, want %v", err, s.err)
-	}
-}
-
-// source is a connection whose Reads bring so many bytes each, counted up, then err.
-type source struct {
-	net.Conn
-	brings []int
-	err    error
-	asked  []int // how many each Read had room for
-	last   byte
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	s.asked = append(s.asked, len(p))
-	if len(s.brings) == 0 {
-		return 0, s.err
-	}
-	n := min(s.brings[0], len(p))
-	s.brings = s.brings[1:]
-	for i := range n {
-		s.last++
-		p[i] = s.last
-	}
-	return n, nil
-}
-
-// What has come beyond what TLS asks for is taken with one Read, in order, and nobody
-// waits for what has not come.
-func TestReadAhead(t *testing.T) {
-	s := &source{err: errors.New("broken"), brings: []int{100, leastAhead, corkSize, 1000, 10, leastAhead, 3, leastAhead}}
-	c := Corkable(s)
-	k := corkOf(c)
-	last := byte(0)
-	read := func(what string, room, want int, asks ...int) {
-		t.Helper()
-		p := make([]byte, room)
-		s.asked = nil
-		n, err := c.Read(p)
-		if n != want || err != nil || !slices.Equal(s.asked, asks) {
-			t.Fatalf("%s: got %d bytes, %v, after Reads of %v; want %d after %v", what, n, err, s.asked, want, asks)
-		}
-		for i, b := range p[:n] {
-			if last++; b != last {
-				t.Fatalf("%s: byte %d is %d, want %d", what, i, b, last)
-			}
-		}
-	}
-	read("little, and all that was asked for", 100, 100, 100)
-	read("much, and all that was asked for", leastAhead, leastAhead, leastAhead)
-	read("then more is taken", 5, 5, corkSize)
-	read("which is there already", corkSize, corkSize-5)
-	read("and more again, as all of it came", 600, 600, corkSize)
-	read("the rest of what was there", 600, 400)
-	if k.ahead != nil {
-		t.Error("a buffer is held in which nothing is")
-	}
-	read("then no more than is asked for, as not all came", 600, 10, 600)
-	read("much, and all", leastAhead, leastAhead, leastAhead)
-	read("and a little more", 3, 3, corkSize)
-	read("much, and all", leastAhead, leastAhead, leastAhead)
-	if n, err := c.Read(make([]byte, 5)); n != 0 || err != s.err || k.ahead != nil {
-		t.Errorf("at the end: got %d, %v, a buffer is held: %v; want %v, and none", n, err, k.ahead != nil, s.err)
 	}
 }
 
