@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -251,6 +252,35 @@ func TestPProf(t *testing.T) {
 	}
 }
 
+// A page of another site cannot have the program profile, or record, what nobody looks at.
+func TestPProfOfOtherSites(t *testing.T) {
+	flight := new(Flight)
+	defer flight.Close()
+	h := Handler(Config{Source: idle(), Board: idle().board, Addr: "localhost:1445", PProf: true, Flight: flight})
+	for _, path := range []string{"profile?seconds=60", "trace?seconds=60", "heap?gc=1", "flight"} {
+		for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "http://example.com"} {
+			r := httptest.NewRequest("GET", "http://localhost:1445/debug/pprof/"+path, nil)
+			r.Header.Set(name, value)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != 403 || !strings.HasPrefix(w.Body.String(), "A page of another site has no say here") {
+				t.Errorf("%s with %s: %s: got %d %.60q, want 403", path, name, value, w.Code, w.Body)
+			}
+		}
+	}
+	if flight.recorder != nil {
+		t.Error("it records")
+	}
+	for _, site := range []string{"same-origin", "none"} {
+		r := httptest.NewRequest("GET", "http://localhost:1445/debug/pprof/goroutine", nil)
+		r.Header.Set("Sec-Fetch-Site", site)
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != 200 {
+			t.Errorf("Sec-Fetch-Site: %s: got %d, want 200", site, w.Code)
+		}
+	}
+}
+
 // The runtime's flight recorder beside the profiles runs from the first time that somebody
 // asks for it, until it is told to end.
 func TestFlight(t *testing.T) {
@@ -293,6 +323,31 @@ func TestFlight(t *testing.T) {
 	res = ask(h, "GET", "http://localhost/debug/pprof/flight")
 	if got := body(t, res); res.StatusCode != 503 || got != "There is no recording: p is stopping.\n" || flight.recorder != nil {
 		t.Errorf("after Close: got %d %.60q, want 503 and why", res.StatusCode, got)
+	}
+}
+
+// A recording that nobody asks for ends, and can begin again.
+func TestFlightIdle(t *testing.T) {
+	flight := new(Flight)
+	defer flight.Close()
+	runs := func() bool {
+		flight.mu.Lock()
+		defer flight.mu.Unlock()
+		return flight.recorder != nil
+	}
+	for range 2 {
+		if begun, err := flight.begin(); !begun || err != nil {
+			t.Fatalf("it begins: %v, %v", begun, err)
+		}
+		if begun, err := flight.begin(); begun || err != nil {
+			t.Fatalf("it begins again: %v, %v", begun, err)
+		}
+		if !runs() || !flight.idle.Reset(0) { // as after an hour
+			t.Fatal("nothing will end it")
+		}
+		for runs() {
+			runtime.Gosched()
+		}
 	}
 }
 

@@ -12,17 +12,21 @@ import (
 )
 
 // What is kept of the runtime's doings: at least for how long, and how much at most.
+// flightIdle is how long it is recorded for nobody.
 const (
 	flightAge   = 10 * time.Second
 	flightBytes = 16 << 20
+	flightIdle  = time.Hour
 )
 
 // Flight records what the runtime does, and forgets it after some seconds. That costs some
-// 10 % of the CPU at many small requests, so it begins when somebody asks for it first.
+// 10 % of the CPU at many small requests, so it begins when somebody asks for it first, and
+// ends when nobody has for an hour.
 // The zero value is ready. A process has one that records at a time.
 type Flight struct {
 	mu       sync.Mutex
 	recorder *trace.FlightRecorder // guarded by mu; nil while it does not run
+	idle     *time.Timer           // guarded by mu; calls end; nil before the first time
 	closed   bool                  // guarded by mu
 }
 
@@ -36,6 +40,7 @@ func (f *Flight) begin() (begun bool, err error) {
 		return false, errFlightClosed
 	}
 	if f.recorder != nil {
+		f.idle.Reset(flightIdle)
 		return false, nil
 	}
 	r := trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: flightAge, MaxBytes: flightBytes})
@@ -43,6 +48,11 @@ func (f *Flight) begin() (begun bool, err error) {
 		return false, err
 	}
 	f.recorder = r
+	if f.idle == nil {
+		f.idle = time.AfterFunc(flightIdle, f.end)
+	} else {
+		f.idle.Reset(flightIdle)
+	}
 	return true, nil
 }
 
@@ -51,6 +61,7 @@ func (f *Flight) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.recorder != nil {
+		f.idle.Stop()
 		f.recorder.Stop()
 		f.recorder = nil
 	}
@@ -86,7 +97,7 @@ func (f *Flight) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if begun {
 		w.Header().Set("Retry-After", strconv.Itoa(int(flightAge.Seconds())))
 		http.Error(w, fmt.Sprintf("It records from now on, which costs p some 10 %% of its CPU. Ask again, in %.0f s or when something has happened, "+
-			"for what the runtime did until then; with ?stop=1 to end it.", flightAge.Seconds()), http.StatusServiceUnavailable)
+			"for what the runtime did until then; with ?stop=1 to end it, which an hour in which nobody asks does, too.", flightAge.Seconds()), http.StatusServiceUnavailable)
 		return
 	}
 	var n int64

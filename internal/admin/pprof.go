@@ -13,7 +13,8 @@ const maxProfile = 60
 // profiles answers below /debug/pprof/ as net/http/pprof does, but for cmdline:
 // a command line may hold what is nobody's business. That package also adds
 // itself to http.DefaultServeMux, which is served nowhere. flight, if not nil, is asked
-// for what the runtime did in the last seconds.
+// for what the runtime did in the last seconds. What is asked for here costs the program
+// something, or has it begin what does, so a page of another site has it for nobody.
 func profiles(flight *Flight) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -23,6 +24,12 @@ func profiles(flight *Flight) http.Handler {
 		mux.Handle("/debug/pprof/flight", flight)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := *r
+		asked.Method = http.MethodPost // as a GET, it would be harmless
+		if new(http.CrossOriginProtection).Check(&asked) != nil {
+			http.Error(w, "A page of another site has no say here: give the browser this address yourself.", http.StatusForbidden)
+			return
+		}
 		if text := r.FormValue("seconds"); text != "" {
 			if n, err := strconv.Atoi(text); err != nil || n < 1 || n > maxProfile {
 				http.Error(w, fmt.Sprintf("seconds is 1 to %d.", maxProfile), http.StatusBadRequest)
