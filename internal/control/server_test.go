@@ -1008,7 +1008,7 @@ func TestHandleReadsAtOnce(t *testing.T) {
 
 // What has come to another port is one of the unfinished handshakes.
 func TestTakeIsBounded(t *testing.T) {
-	p := startPort(t, nil, func(s *Server) { s.MaxPending = 1 })
+	p := startPort(t, nil, func(s *Server) { s.MaxPending, s.Timeout = 1, time.Hour }) // silence alone would end it
 	p.init()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -254,7 +254,7 @@ func TestVisitorGone(t *testing.T) {
 		conn.Close()
 	}
 	for _, c := range cases {
-		limit := patience // after some 7 s, where nothing else has to be done
+		limit := 30 * time.Second // after some 7 s, where nothing else has to be done
 		if c.soon {
 			limit = 5 * time.Second // silence is not watched before
 		}

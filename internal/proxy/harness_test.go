@@ -173,7 +173,8 @@ func startP(t *testing.T, f *files, edit func(*proxy.Config)) *p {
 	x.cfg = proxy.Config{
 		Front: "127.0.0.1:0", Control: "127.0.0.1:0", Admin: "127.0.0.1:0",
 		CertFiles: []string{f.path("p.pem")}, KeyFiles: []string{f.path("p.key")}, Tokens: control.TokenSource{File: f.path("token")},
-		Hold: 10 * time.Second, ResponseTimeout: time.Minute, KeepAlive: 15 * time.Second, Drain: 10 * time.Second,
+		// The end that a test waits for is not to be the limit of a response.
+		Hold: 10 * time.Second, ResponseTimeout: 10 * patience, KeepAlive: 15 * time.Second, Drain: 10 * time.Second,
 		Version: "test", Logger: x.log.logger(),
 	}
 	if edit != nil {
