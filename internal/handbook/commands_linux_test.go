@@ -129,8 +129,8 @@ func runPage(t *testing.T, page string, list []block) (faults []string) {
 		case b.kind == "sh":
 			write(fmt.Sprintf("%d.sh", i), "set -euo pipefail\n"+b.text)
 			how := "ends"
-			for _, w := range b.words {
-				if w == "runs" || w == "fails" {
+			for _, w := range []string{"runs", "fails"} {
+				if b.has(w) {
 					how = w
 				}
 			}
