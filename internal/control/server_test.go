@@ -1054,6 +1054,7 @@ func TestTakeIsBounded(t *testing.T) {
 	if n, err := silent.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the silent one: %d bytes, %v; want that it is dropped", n, err)
 	}
+	silent.Close()
 	ln.Close()
 	<-taken
 }
