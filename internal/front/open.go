@@ -34,8 +34,11 @@ func (h *Handler) Open(max int) iter.Seq2[*Record, string] {
 			phase uint32
 		}
 		h.mu.Lock()
-		found := make([]one, 0, min(h.exchanges.n, max))
-		for e := h.exchanges.first; e != nil && len(found) < max; e = e.next {
+		n := h.exchanges.n
+		h.mu.Unlock()
+		found := make([]one, 0, min(n, max)) // megabytes, which others need not wait for
+		h.mu.Lock()
+		for e := h.exchanges.first; e != nil && len(found) < cap(found); e = e.next {
 			if !e.probe {
 				rec, phase := e.soFar(now)
 				found = append(found, one{rec, phase})
