@@ -257,6 +257,9 @@ func (d *Dialer) handshakeError(err error) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("proxy %s speaks no TLS there; give its control port, or its front port if that has -t", d.Addr)
 	}
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" && alert.Err.Error() == "tls: internal error" {
+		return fmt.Errorf("proxy %s: TLS handshake: %w; P has no certificate for this name yet, its log says why", d.Addr, err)
+	}
 	return fmt.Errorf("proxy %s: TLS handshake: %w", d.Addr, err)
 }
 

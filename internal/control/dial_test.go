@@ -332,3 +332,27 @@ func TestDialNobodyThere(t *testing.T) {
 		t.Errorf("Dial: %v, want the dial's error with the address, and what to look at", err)
 	}
 }
+
+// A P that has no certificate yet, by ACME say, has its log say why.
+func TestDialNoCertificateYet(t *testing.T) {
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("none yet") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	// Ends with its one connection, or when the listener is closed; waited for below.
+	go func() {
+		defer close(done)
+		if c, err := ln.Accept(); err == nil {
+			c.(*tls.Conn).Handshake()
+			c.Close()
+		}
+	}()
+	defer func() { ln.Close(); <-done }()
+	d := &Dialer{Addr: ln.Addr().String(), TLS: &tls.Config{}, Token: "abc"}
+	if _, err = d.Dial(t.Context()); err == nil || !strings.Contains(err.Error(), "P has no certificate for this name yet") {
+		t.Errorf("Dial: %v, want that P has no certificate yet", err)
+	}
+}
