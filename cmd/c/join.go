@@ -60,10 +60,16 @@ func (o *options) invited(p *cli.Process, cfg *originserver.Config) error {
 // does, or the one that is kept; nil if there is none.
 func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
 	if o.join == "" {
-		if in, err := invitation.Credential(p.Credential("invitation")); in != nil || err != nil {
-			return in, err
+		o.from = p.Credential("invitation")
+		in, err := invitation.Credential(o.from)
+		if in == nil && err == nil {
+			o.from = invitation.File(o.state)
+			in, err = invitation.Load(o.state)
 		}
-		return invitation.Load(o.state)
+		if in == nil {
+			o.from = ""
+		}
+		return in, err
 	}
 	code := o.join
 	switch file, isFile := strings.CutPrefix(code, "@"); {

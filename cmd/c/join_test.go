@@ -65,6 +65,12 @@ func TestJoin(t *testing.T) {
 	if r := registers(t, p, alone...); r.Name != "films" {
 		t.Errorf("alone, registered as %q, want films", r.Name)
 	}
+	stderr, stop := start(t, alone...)
+	<-p.Registrations
+	stop()
+	if text := stderr.String(); !strings.Contains(text, `msg="an invitation is in effect in place of the defaults" file=`+file+"\n") {
+		t.Errorf("alone, c says\n%s\nwant the invitation's file", text)
+	}
 	if r := registers(t, p, append(alone, "--name", "other")...); r.Name != "other" {
 		t.Errorf("with --name, registered as %q, want other", r.Name)
 	}
@@ -72,10 +78,10 @@ func TestJoin(t *testing.T) {
 	if r := registers(t, p, append(alone, "--join", code)...); r.Name != "films" {
 		t.Errorf("again, registered as %q, want films", r.Name)
 	}
-	var stdout, stderr bytes.Buffer
-	run(t.Context(), append([]string{"config"}, alone...), &stdout, &stderr)
+	var stdout, faults bytes.Buffer
+	run(t.Context(), append([]string{"config"}, alone...), &stdout, &faults)
 	if text := stdout.String(); !strings.Contains(text, "# an invitation is in effect") || !strings.Contains(text, p.Addr) || strings.Contains(text, proxytest.Token) {
-		t.Errorf("c config says\n%s%s", text, &stderr)
+		t.Errorf("c config says\n%s%s", text, &faults)
 	}
 }
 

@@ -23,6 +23,7 @@ type options struct {
 	join    string
 	kept    bool // what join said is kept
 	state   string
+	from    string // the file of the invitation in effect, "" if there is none or --join gives it
 }
 
 // origin is a name, and what is served under it.
@@ -148,6 +149,9 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 	}
 	if err != nil {
 		return err
+	}
+	if o.from != "" {
+		p.Log.Info("an invitation is in effect in place of the defaults", "file", o.from)
 	}
 	var server *originserver.Server
 	cfg.ID, cfg.Inherited = life.State(), life.Listener

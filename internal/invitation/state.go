@@ -24,7 +24,10 @@ func Credential(file string) (*Invitation, error) {
 
 // Load returns the invitation that Save has kept in a folder, nil if there is none.
 // Its error is one line that says what would mend it.
-func Load(dir string) (*Invitation, error) { return load(filepath.Join(dir, stateFile)) }
+func Load(dir string) (*Invitation, error) { return load(File(dir)) }
+
+// File is where Save keeps the invitation of a folder.
+func File(dir string) string { return filepath.Join(dir, stateFile) }
 
 func load(file string) (*Invitation, error) {
 	code, err := os.ReadFile(file)
@@ -59,7 +62,7 @@ func (in *Invitation) Save(dir string) error {
 			err = e
 		}
 		if err == nil {
-			err = os.Rename(tmp.Name(), filepath.Join(dir, stateFile))
+			err = os.Rename(tmp.Name(), File(dir))
 		}
 	}
 	if err != nil {
