@@ -100,6 +100,10 @@ func (o *options) removeToken(p *cli.Process) error {
 	var was []tokenfile.Entry
 	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) (err error) {
 		was, err = f.Remove(p.Args[0])
+		if err == nil && len(f.Entries()) == 0 {
+			return fmt.Errorf("token file %s is left as it is: no token would be in it, and p does not run without one; "+
+				"add the next first with p token add NAME or p invite NAME --also, or stop p and remove the file", o.Tokens.File)
+		}
 		return err
 	}); err != nil {
 		return cli.Usage(err)

@@ -55,7 +55,7 @@ func TestToken(t *testing.T) {
 		{[]string{"add", "a_b"}, "a_b"},
 		{[]string{"remove"}, "fingerprint"},
 		{[]string{"remove", "nobody"}, "nobody"},
-		{[]string{"remove", "*"}, "there is no token in it"},
+		{[]string{"remove", "*"}, "add the next first"},
 	} {
 		if status, out, said := tokens(t, file, tt.args...); status != 2 || out != "" || strings.Count(said, "\n") != 1 || !strings.Contains(said, tt.says) {
 			t.Errorf("%q: status %d, %q, %q; want 2 and %q", tt.args, status, out, said, tt.says)
