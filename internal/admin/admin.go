@@ -80,7 +80,7 @@ func Handler(c Config) *Port {
 		p.mux.HandleFunc("GET /api/v1/nodes", p.apiNodes)
 	}
 	if c.PProf {
-		p.mux.Handle("GET /debug/pprof/", profiles(c.Flight))
+		p.mux.Handle("GET /debug/pprof/", p.profiles())
 	}
 	return p
 }
@@ -131,11 +131,19 @@ func (p *Port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p.Token == nil:
 		http.Error(w, "Nothing can be changed here without a token: start p with --admin-token-file.", http.StatusForbidden)
 		return
-	case p.csrf.Check(r) != nil:
+	case p.fromElsewhere(r):
 		http.Error(w, "A page of another site has no say here.", http.StatusForbidden)
 		return
 	}
 	p.mux.ServeHTTP(w, r)
+}
+
+// fromElsewhere reports whether a page of another site has the browser ask, of what is
+// more than to look, whatever the method.
+func (p *Port) fromElsewhere(r *http.Request) bool {
+	asked := *r
+	asked.Method = http.MethodPost // a GET is taken to be harmless
+	return p.csrf.Check(&asked) != nil
 }
 
 func plain(w http.ResponseWriter, status int, format string, args ...any) {

@@ -12,21 +12,19 @@ const maxProfile = 60
 
 // profiles answers below /debug/pprof/ as net/http/pprof does, but for cmdline:
 // a command line may hold what is nobody's business. That package also adds
-// itself to http.DefaultServeMux, which is served nowhere. flight, if not nil, is asked
+// itself to http.DefaultServeMux, which is served nowhere. Flight, if not nil, is asked
 // for what the runtime did in the last seconds. What is asked for here costs the program
 // something, or has it begin what does, so a page of another site has it for nobody.
-func profiles(flight *Flight) http.Handler {
+func (p *Port) profiles() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	if flight != nil {
-		mux.Handle("/debug/pprof/flight", flight)
+	if p.Flight != nil {
+		mux.Handle("/debug/pprof/flight", p.Flight)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked := *r
-		asked.Method = http.MethodPost // as a GET, it would be harmless
-		if new(http.CrossOriginProtection).Check(&asked) != nil {
+		if p.fromElsewhere(r) {
 			http.Error(w, "A page of another site has no say here: give the browser this address yourself.", http.StatusForbidden)
 			return
 		}

@@ -124,19 +124,19 @@ func start(to io.Writer, losses Losses, gather bool) *Writer {
 // Write adds the lines of p. It always succeeds; after Close it does nothing.
 func (w *Writer) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(p) {
-		w.add(bytes.TrimSuffix(line, []byte("\n")), maxWaiting, written)
+		w.add(bytes.TrimSuffix(line, []byte("\n")), written)
 	}
 	return len(p), nil
 }
 
 // WriteClean adds the one line of p, as Write does, but as it is: it has nothing that is
 // [oneline.Unsafe] but the line feed at its end.
-func (w *Writer) WriteClean(p []byte) { w.add(p, maxWaiting, clean) }
+func (w *Writer) WriteClean(p []byte) { w.add(p, clean) }
 
 // Trace adds one line of a kind that there may be very many of, and that is
 // dropped first: the other half of what may wait is for Write.
 func (w *Writer) Trace(line string) {
-	w.add([]byte(line), maxWaiting/2, traced)
+	w.add([]byte(line), traced)
 }
 
 // kind is how a line came.
@@ -148,8 +148,12 @@ const (
 	traced              // by Trace
 )
 
-// add adds a line, unless more than limit bytes would wait then.
-func (w *Writer) add(line []byte, limit int, as kind) {
+// add adds a line, unless more would wait then than lines of its kind may.
+func (w *Writer) add(line []byte, as kind) {
+	limit := maxWaiting
+	if as == traced {
+		limit /= 2
+	}
 	w.mu.Lock()
 	before := len(w.waiting)
 	switch {

@@ -24,7 +24,8 @@ var (
 // HTTP/1.1 connection are left out, but for an upgrade: with "Connection: Upgrade"
 // the stream stays open both ways, and the Body of a 101 response is an
 // io.ReadWriteCloser with a CloseWrite method. Any Body has a method Ready() bool,
-// whether the next Read returns at once, and Await(), which waits until it does. WithPriority sets the priority.
+// whether the next Read returns at once, and Await(), which waits until it does.
+// WithPriority sets the priority.
 //
 // The error is a *StreamError or a *SessionError, and Retryable says whether the
 // request may be repeated; it wraps the context's error when that ended the
