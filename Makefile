@@ -122,7 +122,7 @@ attack: all ## what a stranger may try against p and c, in some 5 minutes; ATTAC
 faults: all ## what becomes of requests when something fails, in some 5 minutes; FAULTS=all or soak, FAULTSFLAGS=--help
 	@$(GO) run ./integration-tests/faults --go $(GO) --set $(FAULTS) $(FAULTSFLAGS)
 
-bench: all ## p and c beside other ways to do the same, in some 12 minutes; BENCHFLAGS=--help
+bench: all ## p and c beside other ways to do the same, in some 15 minutes; BENCHFLAGS=--help
 	@$(GO) run ./integration-tests/bench $(BENCHFLAGS)
 
 bench-growth: all ## how cost grows with requests and with origins: a table and a chart, in some 4 minutes

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,29 +83,24 @@ func table(rows [][]string) string {
 	return text.String()
 }
 
-// ratio is one figure of the pair divided by a yardstick's; NaN without both.
-func (o *outcome) ratio(workload string, figure int, against string) float64 {
-	own, other := o.cells[workload][pair].medians(), o.cells[workload][against].medians()
-	if own == nil || other == nil {
-		return math.NaN()
-	}
-	return own[figure] / other[figure]
-}
-
-// spread is the lowest and the highest of what ratio is in each round.
-func (o *outcome) spread(workload string, figure int, against string) (low, high float64) {
+// rounds are one figure of the pair divided by a yardstick's, of each round that has
+// both: neighbours in time, of a machine that may become slower in another round.
+func (o *outcome) rounds(workload string, figure int, against string) (ratios []float64) {
 	own, other := o.cells[workload][pair], o.cells[workload][against]
-	low, high = math.Inf(1), math.Inf(-1)
 	if own == nil || other == nil {
-		return low, high
+		return nil
 	}
 	for i := range min(len(own.samples), len(other.samples)) {
 		if a, b := own.samples[i], other.samples[i]; a != nil && b != nil {
-			r := a[figure] / b[figure]
-			low, high = min(low, r), max(high, r)
+			ratios = append(ratios, a[figure]/b[figure])
 		}
 	}
-	return low, high
+	return ratios
+}
+
+// ratio is the median of rounds; NaN without any.
+func (o *outcome) ratio(workload string, figure int, against string) float64 {
+	return median(o.rounds(workload, figure, against))
 }
 
 // figures writes a table of medians, those of either kind, with ratios or not.
@@ -170,9 +166,8 @@ func (o *outcome) reached() string {
 			got := "-"
 			if !math.IsNaN(r) {
 				got = quotient(r)
-				if low, high := o.spread(w.name, t.figure, t.against); low <= high {
-					rounds = quotient(low) + " to " + quotient(high)
-				}
+				all := o.rounds(w.name, t.figure, t.against)
+				rounds = quotient(slices.Min(all)) + " to " + quotient(slices.Max(all))
 				if f.less && r <= t.ratio || !f.less && r >= t.ratio {
 					yes = "yes"
 				}
@@ -203,7 +198,7 @@ func (b *bench) tables(ctx context.Context, o *outcome) string {
 	if b.opts.rounds == 1 {
 		rounds = "one round"
 	}
-	fmt.Fprintf(&text, "Medians of %s; in brackets, pair divided by it. Everything, the load included, ran on one machine, over loopback: only ratios within one run count.\n", rounds)
+	fmt.Fprintf(&text, "Medians of %s; in brackets, pair divided by it, the median of what that is in each round. Everything, the load included, ran on one machine, over loopback: only ratios within one run count.\n", rounds)
 	fmt.Fprintf(&text, "Every body was compared with what was sent. %s, in %v.\n\n", o.began.Format("2006-01-02"), o.took.Round(time.Second))
 	for _, line := range b.versions(ctx, o) {
 		fmt.Fprintf(&text, "* %s\n", line)

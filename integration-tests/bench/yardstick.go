@@ -13,6 +13,7 @@ import (
 // The names of yardsticks, p and c among them.
 const (
 	pair = "pair"
+	seen = "seen"
 	h2   = "h2"
 	hop  = "hop"
 	ngx  = "nginx"
@@ -38,6 +39,7 @@ func (y yardstick) named() string { return y.name }
 func yardsticks() []yardstick {
 	return []yardstick{
 		{pair, "p and c as released, default settings", "/" + smallFile, pairMissing, startPair},
+		{seen, "the pair with everything on: an access log on both sides, a status page that is open, the API asked once a second and the metrics every 15 s", "/" + smallFile, pairMissing, startSeen},
 		{h2, "the same design on x/net/http2 and httputil.ReverseProxy", "/upload", nothingMissing, startH2},
 		{hop, "httputil.ReverseProxy to a Go file server over HTTP/1.1 and TLS; no tunnel", "/upload", nothingMissing, startHop},
 		{ngx, "nginx in front of nginx over HTTP/1.1 and TLS, connections kept, buffering by default; no tunnel. It cannot take an upload by itself: a small Go server behind it does", "/upload", missingOf("nginx"), startNginx},
@@ -50,9 +52,13 @@ type setup struct {
 	front          string // HOST:PORT for visitors
 	public, origin []*process.Process
 	other          []*process.Process // neither side's: the relay
+	unwatch        func()             // ends what looks at it, nil if nothing does
 }
 
 func (s *setup) stop() {
+	if s.unwatch != nil {
+		s.unwatch()
+	}
 	for _, side := range [][]*process.Process{s.origin, s.public, s.other} {
 		for _, p := range side {
 			p.Stop()
@@ -149,20 +155,28 @@ func pairMissing(b *bench) string {
 }
 
 func startPair(b *bench, s *setup, far bool) error {
-	var control, admin string
+	_, err := b.startBoth(s, far, nil, nil)
+	return err
+}
+
+// startBoth starts p and c with more flags for each, and returns where p's admin
+// port will listen.
+func (b *bench) startBoth(s *setup, far bool, forP, forC []string) (admin string, err error) {
+	var control string
 	if err := process.FreeAddrs(&s.front, &control, &admin); err != nil {
-		return err
+		return "", err
 	}
-	err := b.run(&s.public, "p", filepath.Join(b.opts.bin, "p"), "--front", s.front, "--control", control, "--admin", admin,
-		"--cert", b.cert("p.pem"), "--key", b.cert("p.key"), "--token-file", b.cert("token"))
+	err = b.run(&s.public, "p", filepath.Join(b.opts.bin, "p"), append([]string{"--front", s.front, "--control", control, "--admin", admin,
+		"--cert", b.cert("p.pem"), "--key", b.cert("p.key"), "--token-file", b.cert("token")}, forP...)...)
 	if err != nil {
-		return err
+		return "", err
 	}
 	to, err := b.way(s, far, control)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return b.run(&s.origin, "c", filepath.Join(b.opts.bin, "c"), "--proxy", to, "--ca", b.cert("ca.pem"), "--token-file", b.cert("token"), "--root", b.root)
+	return admin, b.run(&s.origin, "c", filepath.Join(b.opts.bin, "c"),
+		append([]string{"--proxy", to, "--ca", b.cert("ca.pem"), "--token-file", b.cert("token"), "--root", b.root}, forC...)...)
 }
 
 // openWay is way to a side that is about to listen; it waits until both do.
