@@ -14,11 +14,11 @@ func (o *options) check() *cli.Command {
 	var offline bool
 	return &cli.Command{
 		Name: "check", Lenient: true,
-		About: "Says what is wrong, without starting. It reads flags, environment and files, and then asks each proxy whether it would take c, " +
+		About: "Says what is wrong, without starting. It reads flags, environment and files, connects to each web service that is to be served, and then asks each proxy whether it would take c, " +
 			"step by step: the host's name, the connection, the certificate, the token, and who serves the name now. Nobody who serves is disturbed. " +
-			"The exit status is 2 if a flag or file is wrong, 1 if a proxy is, with a line for each fault.",
+			"The exit status is 2 if a flag or file is wrong, 1 if a service or a proxy is, with a line for each fault.",
 		Examples: []cli.Example{{Line: "c check --config /etc/spdy-proxy/c.toml", About: "before a restart"}},
-		Flags:    func(fs *cli.Flags) { fs.BoolVar(&offline, "offline", false, "ask no proxy") },
+		Flags:    func(fs *cli.Flags) { fs.BoolVar(&offline, "offline", false, "connect to no service and ask no proxy") },
 		Run: func(ctx context.Context, p *cli.Process) error {
 			faults := p.Faults
 			cfg, err := o.config(p)
@@ -38,7 +38,8 @@ func (o *options) check() *cli.Command {
 			if offline {
 				return nil
 			}
-			if faults = originserver.CheckProxies(ctx, cfg, say); len(faults) > 0 {
+			faults = append(originserver.CheckServices(ctx, cfg, say), originserver.CheckProxies(ctx, cfg, say)...)
+			if len(faults) > 0 {
 				return cli.LineErrors(faults)
 			}
 			return nil

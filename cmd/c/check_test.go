@@ -15,7 +15,7 @@ import (
 // comes to be an origin by it.
 func TestCheck(t *testing.T) {
 	p := proxytest.Start(t)
-	good := []string{"check", "--ca", p.CAFile, "--token-file", p.TokenFile, "--root", p.Dir}
+	good := []string{"check", "--ca", p.CAFile, "--token-file", p.TokenFile}
 	wrong, none, config := filepath.Join(p.Dir, "wrong"), filepath.Join(p.Dir, "none"), filepath.Join(p.Dir, "c.toml")
 	for file, text := range map[string]string{
 		wrong: "nonsense", config: "roto = 'x'\n[[origin]]\nname = 'a'\nroot = '" + none + "'\n[[origin]]\nname = 'b'\nto = 'x'\n",
@@ -35,13 +35,20 @@ func TestCheck(t *testing.T) {
 			"proxy " + p.Addr + ": the certificate is for localhost", "proxy " + p.Addr + `: the token may register "films", which nobody`}, nil},
 		{"offline", []string{"--offline"}, 0, []string{"flags"}, nil},
 		{"a wrong token", []string{"--proxy", p.Addr, "--token-file", wrong}, 1, []string{"flags", "proxy", "proxy", "proxy"}, []string{"401"}},
+		{"no service there", []string{"--proxy", p.Addr, "--to", "http://127.0.0.1:1"}, 1, []string{"flags", "proxy", "proxy", "proxy", "proxy"}, []string{"nobody listens there"}},
+		{"no service there, nor asked", []string{"--offline", "--to", "http://127.0.0.1:1"}, 0, []string{"flags"}, nil},
+		{"a service", []string{"--proxy", p.Addr, "--to", "http://" + p.Addr}, 0, []string{"flags", "the service http://" + p.Addr + " takes", "proxy", "proxy", "proxy", "proxy"}, nil},
 		{"no proxy there", []string{"--proxy", "127.0.0.1:1", "--proxy", p.Addr}, 1, []string{"flags", "proxy 127.0.0.1:1: 127", "proxy", "proxy", "proxy", "proxy"}, []string{"127.0.0.1:1"}},
 		{"much is wrong", []string{"--proxy", "x", "--token-file", none, "--ca", none, "--drain", "-1s", "--root", none}, 2, nil, []string{"--drain", "--root", "token file", "CA certificate"}},
 		{"an address", []string{"--proxy", "x"}, 2, nil, []string{"--proxy"}},
 		{"a file and its origins", []string{"--config", config, "--root", "./testdata"}, 2, nil, []string{`:1: unknown key "roto"`, `origin "a": --root`, `origin "b": --to`}},
 	} {
 		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), append(slices.Clone(good), tt.args...), &stdout, &stderr)
+		args := append(slices.Clone(good), tt.args...)
+		if !slices.Contains(args, "--to") {
+			args = slices.Insert(args, len(good), "--root", p.Dir)
+		}
+		status := run(t.Context(), args, &stdout, &stderr)
 		if status != tt.status || !begin(&stdout, "ok: ", tt.stdout, strings.HasPrefix) || !begin(&stderr, "c: ", tt.stderr, strings.Contains) {
 			t.Errorf("%s: status %d,\n%s%s\nwant %d, %q and %q", tt.what, status, &stdout, &stderr, tt.status, tt.stdout, tt.stderr)
 		}

@@ -51,6 +51,28 @@ func CheckFiles(cfg Config) (faults []error) {
 	return faults
 }
 
+// CheckServices connects to each web service that cfg names, and asks it for nothing. say
+// is called with a line for each that takes connections. cfg is one in which CheckFiles
+// finds no fault.
+func CheckServices(ctx context.Context, cfg Config, say func(found string)) (faults []error) {
+	for _, o := range cfg.Origins {
+		if o.Serve.To == "" {
+			continue
+		}
+		h, err := serve.New(o.Serve)
+		if err == nil {
+			err = h.Probe(ctx)
+			h.Close()
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		say("the service " + o.Serve.To + " takes connections")
+	}
+	return faults
+}
+
 // CheckProxies asks each P whether it would take C, for each origin, and disturbs
 // nobody who serves. say is called with a line for each step that went well. cfg is
 // one in which CheckFiles finds no fault.

@@ -67,7 +67,8 @@ type service struct {
 	// Fixed when it is made.
 	target    *url.URL // scheme and host
 	host      string   // that the service gets; "": the visitor's
-	ca        string   // Config.ToCA
+	to, ca    string   // Config.To and ToCA
+	dial      func(ctx context.Context, network, addr string) (net.Conn, error)
 	transport *http.Transport
 	log       *slog.Logger
 	buffers   buffers
@@ -86,7 +87,7 @@ func newService(cfg Config, limit *loglimit.Logger) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{target: target, ca: cfg.ToCA, log: cfg.Logger, limit: limit}
+	s := &service{target: target, to: cfg.To, ca: cfg.ToCA, log: cfg.Logger, limit: limit}
 	secure, err := s.particular(cfg)
 	if err != nil {
 		return nil, err
@@ -96,16 +97,16 @@ func newService(cfg Config, limit *loglimit.Logger) (*service, error) {
 		// A machine that is gone is noticed within half a minute, on a silent WebSocket too.
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
 	}
-	dial := dialer.DialContext
+	s.dial = dialer.DialContext
 	if network == "unix" {
-		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		s.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", socket)
 		}
 	}
 	s.transport = &http.Transport{
 		// No Proxy: the service is the one that was named, whatever the environment says.
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := dial(ctx, network, addr)
+			c, err := s.dial(ctx, network, addr)
 			s.noteDial(ctx, err)
 			return c, err
 		},
