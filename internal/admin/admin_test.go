@@ -326,6 +326,35 @@ func TestFlight(t *testing.T) {
 	}
 }
 
+// stuck is a visitor who reads nothing after the head.
+type stuck struct {
+	*httptest.ResponseRecorder
+	writes, ends chan struct{}
+}
+
+func (s *stuck) Write(p []byte) (int, error) {
+	close(s.writes)
+	<-s.ends
+	return len(p), nil
+}
+
+// Who takes a recording slowly holds up neither others nor the end of p.
+func TestFlightSlowReader(t *testing.T) {
+	flight := new(Flight)
+	if _, err := flight.begin(); err != nil {
+		t.Fatal(err)
+	}
+	w := &stuck{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	defer close(w.ends)
+	// Ends with w.ends.
+	go flight.ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/flight", nil))
+	<-w.writes
+	if got, err := flight.recorded(); len(got) == 0 || err != nil {
+		t.Errorf("another got %d bytes, %v", len(got), err)
+	}
+	flight.Close()
+}
+
 // A recording that nobody asks for ends, and can begin again.
 func TestFlightIdle(t *testing.T) {
 	flight := new(Flight)

@@ -1,9 +1,9 @@
 package admin
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime/trace"
 	"strconv"
@@ -56,7 +56,7 @@ func (f *Flight) begin() (begun bool, err error) {
 	return true, nil
 }
 
-// end has it record no more, until begin. It waits for a write.
+// end has it record no more, until begin.
 func (f *Flight) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,7 +67,7 @@ func (f *Flight) end() {
 	}
 }
 
-// Close ends it for good. It waits for an answer that is being given.
+// Close ends it for good.
 func (f *Flight) Close() {
 	f.mu.Lock()
 	f.closed = true
@@ -75,14 +75,17 @@ func (f *Flight) Close() {
 	f.end()
 }
 
-// write writes what was recorded last.
-func (f *Flight) write(w io.Writer) (int64, error) {
+// recorded returns what was recorded last. It is whole before the lock is given back: who
+// reads it slowly holds up nobody else, and no end.
+func (f *Flight) recorded() ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.recorder == nil {
-		return 0, errors.New("it was ended meanwhile")
+		return nil, errors.New("it was ended meanwhile")
 	}
-	return f.recorder.WriteTo(w)
+	var b bytes.Buffer
+	_, err := f.recorder.WriteTo(&b)
+	return b.Bytes(), err
 }
 
 // ServeHTTP answers with what was recorded last, for go tool trace. The first time, it
@@ -100,12 +103,14 @@ func (f *Flight) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"for what the runtime did until then; with ?stop=1 to end it, which an hour in which nobody asks does, too.", flightAge.Seconds()), http.StatusServiceUnavailable)
 		return
 	}
-	var n int64
+	var recorded []byte
 	if err == nil {
-		w.Header().Set("Content-Type", "application/octet-stream")
-		n, err = f.write(w)
+		recorded, err = f.recorded()
 	}
-	if n == 0 {
+	if err != nil {
 		http.Error(w, fmt.Sprintf("There is no recording: %v.", err), http.StatusServiceUnavailable)
+		return
 	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Write(recorded)
 }
