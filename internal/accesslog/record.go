@@ -28,6 +28,10 @@ type Record struct {
 	Stream  uint32
 	// Priority is the stream's, 0 to 7.
 	Priority uint8
+	// Aborted: broken off after the headers, or A left.
+	Aborted bool
+	// Upgraded: the connection was switched to WebSocket.
+	Upgraded bool
 
 	// Status is the response's. 499: A left before there was one.
 	Status int
@@ -36,10 +40,6 @@ type Record struct {
 	Reason string
 	// Detail is Reason in words, or why there is no answer that was whole without one.
 	Detail string
-	// Aborted: broken off after the headers, or A left.
-	Aborted bool
-	// Upgraded: the connection was switched to WebSocket.
-	Upgraded bool
 
 	BytesIn  int64 // of the request's body
 	BytesOut int64 // of the response's body

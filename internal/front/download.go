@@ -29,7 +29,7 @@ type download struct {
 	rest    span
 	coding  string // Content-Encoding
 	resumes bool
-	repeats int   // for send: since a byte came last
+	repeats uint8 // for send: since a byte came last
 	mark    int64 // got when it was last taken up
 }
 

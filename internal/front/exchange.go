@@ -29,38 +29,39 @@ type exchange struct {
 	in       *http.Request // as http.Server made it
 	w        response
 	ctx      lazycontext.Context // A's, which breakOff and a late response end too; see WithConn for HTTP/1
-	http1    bool                // HTTP/1.0 or 1.1: the connection serves this request alone
-	trusted  bool                // what the peer claims is believed
 	head     head                // of the request
 	conn     *connection         // nil: nothing is known of A's connection
 	who      netip.Addr          // whose share it counts in, see shares
 	standing standing
+	http1    bool // HTTP/1.0 or 1.1: the connection serves this request alone
+	trusted  bool // what the peer claims is believed
+	probe    bool // P's own, see Config.Probe
 
+	// The small ones are side by side: there are thousands of exchanges.
+	upgrade  bool          // to WebSocket, asked of C
+	finished bool          // the handler returned by itself
+	placed   bool          // at its origin, in Handler.shares
+	entered  bool          // policy counts it as in flight
+	whole    bool          // all of the origin's header is passed on, and as it is
+	own      bool          // the answer is P's own: it has no part of what the origin's bodies may take
+	lent     int32         // how many may have a part of it for longer than it lasts
+	stalled  atomic.Bool   // broken off because A does not read
+	phase    atomic.Uint32 // what it waits for, see Open
 	name     origin.Name
-	upgrade  bool            // to WebSocket, asked of C
 	body     *requestBody    // nil if there is none; has a lock of its own
 	upstream origin.Upstream // where it was sent last
 	duplex   *duplex         // after a 101; counts by itself
-	finished bool            // the handler returned by itself
-	placed   bool            // at its origin, in Handler.shares
-	lent     int             // how many may have a part of it for longer than it lasts
 	policy   Policy          // of its origin; nil: there is none
-	entered  bool            // policy counts it as in flight
-	probe    bool            // P's own, see Config.Probe; fixed by begin
-	whole    bool            // all of the origin's header is passed on, and as it is
-	own      bool            // the answer is P's own: it has no part of what the origin's bodies may take
 	auth     *Htpasswd       // has asked for a password, nil if nothing has
-	stalled  atomic.Bool     // broken off because A does not read
-	phase    atomic.Uint32   // what it waits for, see Open
 	meter    Meter           // nil before it is sent, and without Config.Meter
 	rec      Record
 
 	// Guarded by Handler.mu.
 	prev, next *exchange // see exchanges
 	open       bool      // it is among them
-	seen       uint32    // response.writes, at the last look of sweep
-	stuck      int       // how many looks have seen the same write
 	swept      bool      // sweep has found it, and may have it yet
+	stuck      uint8     // how many looks have seen the same write
+	seen       uint32    // response.writes, at the last look of sweep
 
 	// Parts of what is made once, which are here so that they are not allocated
 	// one by one.

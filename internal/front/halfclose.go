@@ -33,9 +33,9 @@ type halfClose struct {
 
 	// Guarded by response.mu.
 	unlink  func() bool // ends that for the end of the connection's, nil before
-	written uint32      // when it was looked last
 	pause   time.Duration
 	timer   *time.Timer
+	written uint32 // when it was looked last
 	over    bool
 }
 

@@ -23,13 +23,14 @@ const (
 // head is the size of a message's head, counted as the engine counts that of a
 // header block (draft 3.1, 2.6.10): what is taken here, C's engine takes.
 type head struct {
-	bytes, lines int
-	longest      int // bytes of the longest name
+	bytes   int
+	lines   int32
+	longest int32 // bytes of the longest name
 }
 
 func (n *head) add(name string, values []string) {
-	n.longest = max(n.longest, len(name))
-	n.lines += max(1, len(values))
+	n.longest = max(n.longest, int32(len(name)))
+	n.lines += max(1, int32(len(values)))
 	for _, v := range values {
 		n.bytes += len(name) + len(v) + 8
 	}
@@ -42,7 +43,7 @@ func requestHead(r *http.Request) head {
 		n.add(name, values)
 	}
 	for name := range r.Trailer {
-		n.longest = max(n.longest, len(name))
+		n.longest = max(n.longest, int32(len(name)))
 		n.lines++
 		n.bytes += len(name) + 2
 	}

@@ -48,7 +48,7 @@ func (e *exchange) forward() {
 		// is sent no body, http.Server must read it, and panics in full duplex.
 		http.NewResponseController(e.w.rw).EnableFullDuplex()
 	}
-	resp, err := e.send(req, new(int))
+	resp, err := e.send(req, new(uint8))
 	if err != nil {
 		e.failed(err)
 		return

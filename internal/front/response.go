@@ -12,13 +12,13 @@ import (
 type response struct {
 	rw       http.ResponseWriter
 	e        *exchange
-	status   int   // of the final response, 0 before
-	bytes    int64 // of the body
-	hijacked bool
+	status   int           // of the final response, 0 before
+	bytes    int64         // of the body
 	writes   atomic.Uint32 // counts begins and ends of what may wait for A
+	hijacked bool
 
-	mu    sync.Mutex
 	begun bool // the final response has begun; guarded by mu
+	mu    sync.Mutex
 }
 
 // begin returns the headers of the final response, to be filled. From then on

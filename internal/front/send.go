@@ -28,7 +28,7 @@ const (
 // send finds a session for req, and sends it; again where that is safe, as long
 // as Hold lasts. repeats counts how often C may have acted on it before. The
 // response's headers are such as HTTP allows.
-func (e *exchange) send(req *http.Request, repeats *int) (*http.Response, error) {
+func (e *exchange) send(req *http.Request, repeats *uint8) (*http.Response, error) {
 	budget := e.h.cfg.Hold
 	var last error             // of the attempt before
 	var before origin.Upstream // where it was

@@ -86,6 +86,6 @@ func (e *exchange) stallLocked() bool {
 	if e.conn != nil && e.conn.Writing() {
 		return false
 	}
-	e.stuck++
+	e.stuck = min(e.stuck+1, stallTicks)
 	return e.stuck >= stallTicks
 }

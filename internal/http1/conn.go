@@ -56,11 +56,10 @@ type conn struct {
 	s      *Server
 	rwc    net.Conn
 	remote string
-	base   context.Context // of all connections
-	rest   *others         // where it goes if it speaks something else
+	rest   *others // where it goes if it speaks something else
 
 	// Fixed before the first request.
-	ctx    context.Context // with what http.Server says is in it
+	ctx    context.Context // that of all connections; after begin, with what http.Server says is in it
 	unlink func() bool     // of ctx's end and the request's
 	tls    *tls.ConnectionState
 
@@ -73,13 +72,15 @@ type conn struct {
 	cur  atomic.Pointer[exchange] // that has its handler
 	left atomic.Bool              // ctx has ended; before leave looks at cur
 
+	begun bool  // ctx is what begin has made; owned by the goroutine
+	empty uint8 // lines before a request; owned by the goroutine
+
 	in  input
 	out output
 
 	// Owned by the goroutine.
 	own    state // what it has put into state
 	parser parser
-	empty  int          // lines before a request
 	lines  []fieldLines // of a head, while it is written
 	spare  *exchange    // for the next request; nil: it needs a new one
 	tiny   [16]byte     // what is read into while there is no buffer
@@ -90,7 +91,7 @@ type conn struct {
 }
 
 func (s *Server) newConn(rwc net.Conn, base context.Context, rest *others) *conn {
-	c := &conn{s: s, rwc: rwc, base: base, rest: rest, own: newState(phaseNew, s.ticks.Load())}
+	c := &conn{s: s, rwc: rwc, ctx: base, rest: rest, own: newState(phaseNew, s.ticks.Load())}
 	if a := rwc.RemoteAddr(); a != nil {
 		c.remote = a.String()
 	}
@@ -113,11 +114,11 @@ func (c *conn) begin() bool {
 		return false
 	}
 	c.s.note(c.rwc, http.StateNew)
-	ctx := context.WithValue(c.base, http.LocalAddrContextKey, c.rwc.LocalAddr())
+	ctx := context.WithValue(c.ctx, http.LocalAddrContextKey, c.rwc.LocalAddr())
 	if c.s.hs.ConnContext != nil {
 		ctx = c.s.hs.ConnContext(ctx, c.rwc)
 	}
-	c.ctx = ctx
+	c.ctx, c.begun = ctx, true
 	c.unlink = lazycontext.AfterEnd(ctx, c.leave)
 	return c.enter(phaseNew)
 }
@@ -137,7 +138,7 @@ func (c *conn) handshake(tc *tls.Conn) bool {
 func (c *conn) choose(tc *tls.Conn) (here bool, next func(*tls.Conn)) {
 	defer c.s.shook()
 	c.rwc.SetDeadline(time.Now().Add(cmp.Or(c.s.hs.ReadHeaderTimeout, headTime)))
-	if err := tc.HandshakeContext(c.base); err != nil {
+	if err := tc.HandshakeContext(c.ctx); err != nil {
 		if re, ok := errors.AsType[tls.RecordHeaderError](err); ok && re.Conn != nil && isToken(re.RecordHeader[:3]) {
 			// As those of HTTP do, and those of TLS do not.
 			c.out.conn, c.out.vector = re.Conn, nil
@@ -243,7 +244,7 @@ func (c *conn) serve() {
 			c.close()
 		}
 	}()
-	if c.ctx != nil || c.begin() && c.await() {
+	if c.begun || c.begin() && c.await() {
 		over = !c.requests()
 	}
 }

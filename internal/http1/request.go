@@ -18,7 +18,6 @@ type exchange struct {
 	// Fixed before the handler is called.
 	c      *conn
 	req    http.Request
-	head   bool // the request's method is HEAD
 	body   body
 	url    url.URL
 	values []string // of req.Header
@@ -27,6 +26,7 @@ type exchange struct {
 
 	waits atomic.Bool // the client waits for 100 (Continue), and may get it
 	free  bool        // see Reuse; the handler's, then the connection's
+	head  bool        // the request's method is HEAD; fixed before the handler is called
 
 	response
 

@@ -24,22 +24,22 @@ const maxHeld = 2 << 10
 // response is how far the response to a request is.
 type response struct {
 	mu sync.Mutex // held across a Write to the client
-	// Guarded by mu, but for header and own, which are the handler's.
+	// Guarded by mu, but for header, own and taken, which are the handler's.
 	header   http.Header
 	own      http.Header // in the place of header before TakeHeader
-	taken    bool        // header is one that TakeHeader got
 	status   int         // 0 before WriteHeader
 	length   int64       // announced, -1 if not
 	written  int64       // of the body
+	taken    bool        // header is one that TakeHeader got
 	keep     bool        // the connection goes on
 	closes   bool        // the handler says that it does not
 	open     bool        // how the body ends is not settled yet, and the head lacks that
 	chunked  bool
 	bodyless bool
+	hijacked bool
+	over     bool     // the handler has returned: what the connection sends is not x's any more
 	trailers []string // that the header announces
 	held     []byte   // the body, while open; a buffer of conn's
-	hijacked bool
-	over     bool // the handler has returned: what the connection sends is not x's any more
 }
 
 // renew makes it one that has not begun.
