@@ -213,7 +213,7 @@ func (c *conn) look(tick uint32) {
 		c.interrupt(st, phaseExpired)
 	case p == phaseIdle && age > 1:
 		c.interrupt(st, phaseParking)
-	case p == phaseBusy && age > 1:
+	case p == phaseBusy && age > s.watchTicks:
 		c.beginWatch(st)
 	}
 }

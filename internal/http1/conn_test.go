@@ -132,7 +132,7 @@ func TestWatch(t *testing.T) {
 			for _, reset := range []bool{false, true} {
 				cl := b.dial(spdytest.PipeConfig{})
 				cl.send(sent)
-				time.Sleep(3 * tick)
+				time.Sleep(watched)
 				if reset {
 					cl.Reset()
 				} else {
@@ -151,9 +151,9 @@ func TestWatch(t *testing.T) {
 		defer cl.Close()
 		for range 3 {
 			cl.send(next)
-			time.Sleep(3 * tick)
+			time.Sleep(watched)
 			cl.send(next + "GET / HT")
-			time.Sleep(3 * tick)
+			time.Sleep(watched)
 			release <- struct{}{}
 			release <- struct{}{}
 			cl.want("pipelined", ok+ok+"open")
@@ -163,7 +163,7 @@ func TestWatch(t *testing.T) {
 		}
 		// Much behind a request is not read before its turn.
 		cl.send(next)
-		time.Sleep(3 * tick)
+		time.Sleep(watched)
 		cl.send(strings.Repeat(next, 1000))
 		if n := cl.Unread(); n > 0 {
 			t.Errorf("%d bytes of answers", n)
@@ -172,6 +172,30 @@ func TestWatch(t *testing.T) {
 			release <- struct{}{}
 		}
 		cl.want("many", strings.Repeat(ok, 1001)+"open")
+	})
+}
+
+// One that has not waited for long costs no watch.
+func TestWatchBegins(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		answer := make(chan struct{})
+		b := newBed(t, func(w http.ResponseWriter, r *http.Request) { <-answer }, nil)
+		defer b.close()
+		cl := b.dial(spdytest.PipeConfig{})
+		defer cl.Close()
+		cl.send(next)
+		for wait, want := range []phase{phaseBusy, phaseWatched} {
+			time.Sleep([]time.Duration{watchTime - 2*tick, 4 * tick}[wait])
+			synctest.Wait()
+			b.s.mu.Lock()
+			for c := range b.s.conns {
+				if p := state(c.state.Load()).phase(); p != want {
+					t.Errorf("phase %d, want %d", p, want)
+				}
+			}
+			b.s.mu.Unlock()
+		}
+		close(answer)
 	})
 }
 
@@ -332,7 +356,7 @@ func TestDeadlines(t *testing.T) {
 		cl = b.dial(spdytest.PipeConfig{})
 		defer cl.Close()
 		cl.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-		time.Sleep(2 * time.Second)
+		time.Sleep(watched)
 		cl.want("a deadline while it waits", "200 GET a /wait; closed")
 	})
 }

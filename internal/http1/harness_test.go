@@ -221,3 +221,6 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 
 // tick is longer than one of a bed's clock.
 const tick = maxTick + time.Millisecond
+
+// watched is after when it is watched whether the client of a request leaves.
+const watched = watchTime + 2*tick

@@ -265,7 +265,7 @@ func TestHijack(t *testing.T) {
 			b.hs.ConnState = func(_ net.Conn, s http.ConnState) { states = append(states, s) }
 		})
 		defer b.close()
-		for _, wait := range []time.Duration{0, 3 * tick} { // watched in the second case
+		for _, wait := range []time.Duration{0, watched} {
 			states = nil
 			cl := b.dial(spdytest.PipeConfig{})
 			cl.send(next + "ear")

@@ -33,10 +33,14 @@ import (
 )
 
 const (
-	// maxTick is how often connections are looked at: how long a request waits
-	// until it is watched whether its client leaves, and what limits are late by.
+	// maxTick is how often connections are looked at: what limits are late by.
 	maxTick = 250 * time.Millisecond
 	minTick = time.Millisecond
+
+	// watchTime is how long a request waits until it is watched whether its client
+	// leaves. A watch is a goroutine, and two changes of a deadline: where thousands
+	// ask at once, each waits for a second or so, and none of them leaves.
+	watchTime = 2 * time.Second
 
 	// newGrace is how long a connection on which nothing came is kept when the
 	// server stops: its request may be under way.
@@ -74,7 +78,7 @@ type Server struct {
 	start                          sync.Once
 	tick                           time.Duration
 	headTicks, idleTicks, newTicks uint32
-	graceTicks                     uint32
+	graceTicks, watchTicks         uint32
 
 	ticks   atomic.Uint32          // of the clock
 	date    atomic.Pointer[string] // for a response, at the last tick
@@ -175,7 +179,7 @@ func (s *Server) setLimits() {
 	idle := cmp.Or(s.hs.IdleTimeout, idleTime)
 	s.tick = min(max(min(head, idle)/8, minTick), maxTick)
 	in := func(d time.Duration) uint32 { return uint32((d + s.tick - 1) / s.tick) }
-	s.headTicks, s.idleTicks, s.newTicks, s.graceTicks = in(head), in(idle), in(newGrace), in(Grace)
+	s.headTicks, s.idleTicks, s.newTicks, s.graceTicks, s.watchTicks = in(head), in(idle), in(newGrace), in(Grace), in(watchTime)
 }
 
 func (s *Server) maxHeaderBytes() int { return cmp.Or(s.hs.MaxHeaderBytes, http.DefaultMaxHeaderBytes) }
