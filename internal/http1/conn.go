@@ -213,7 +213,7 @@ func (c *conn) look(tick uint32) {
 		c.interrupt(st, phaseExpired)
 	case p == phaseIdle && age > 1:
 		c.interrupt(st, phaseParking)
-	case p == phaseBusy && age > s.watchTicks:
+	case p == phaseBusy && (age > s.watchTicks || age > 1 && s.watches.Load() < fewWatches):
 		c.beginWatch(st)
 	}
 }
@@ -448,12 +448,13 @@ func (c *conn) beginWatch(st state) {
 	}
 	c.in.freeLocked()
 	c.watching = make(chan struct{})
+	c.s.watches.Add(1)
 	go c.watch(x, c.watching) // ends with the connection; takeInput ends it and waits
 }
 
 // watch reads ahead, and ends x's context at the end of what the client sends.
 func (c *conn) watch(x *exchange, done chan<- struct{}) {
-	defer close(done)
+	defer func() { c.s.watches.Add(-1); close(done) }()
 	in := &c.in
 	for {
 		n, err := c.rwc.Read(c.tiny[:])

@@ -175,27 +175,31 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// One that has not waited for long costs no watch.
-func TestWatchBegins(t *testing.T) {
+// Where very many wait, one that has not waited for long costs no watch.
+func TestManyWatches(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		answer := make(chan struct{})
 		b := newBed(t, func(w http.ResponseWriter, r *http.Request) { <-answer }, nil)
 		defer b.close()
-		cl := b.dial(spdytest.PipeConfig{})
-		defer cl.Close()
-		cl.send(next)
-		for wait, want := range []phase{phaseBusy, phaseWatched} {
-			time.Sleep([]time.Duration{watchTime - 2*tick, 4 * tick}[wait])
-			synctest.Wait()
-			b.s.mu.Lock()
-			for c := range b.s.conns {
-				if p := state(c.state.Load()).phase(); p != want {
-					t.Errorf("phase %d, want %d", p, want)
-				}
-			}
-			b.s.mu.Unlock()
+		const more = 10
+		for range fewWatches + more {
+			cl := b.dial(spdytest.PipeConfig{})
+			defer cl.Close()
+			cl.send(next)
 		}
+		watches := func(after time.Duration, want int32) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if got := b.s.watches.Load(); got != want {
+				t.Errorf("%d are watched, want %d", got, want)
+			}
+		}
+		watches(watched, fewWatches)
+		watches(watchTime-2*watched, fewWatches)
+		watches(2*watched, fewWatches+more)
 		close(answer)
+		watches(0, 0)
 	})
 }
 
@@ -356,7 +360,7 @@ func TestDeadlines(t *testing.T) {
 		cl = b.dial(spdytest.PipeConfig{})
 		defer cl.Close()
 		cl.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-		time.Sleep(watched)
+		time.Sleep(2 * time.Second)
 		cl.want("a deadline while it waits", "200 GET a /wait; closed")
 	})
 }

@@ -222,5 +222,6 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // tick is longer than one of a bed's clock.
 const tick = maxTick + time.Millisecond
 
-// watched is after when it is watched whether the client of a request leaves.
-const watched = watchTime + 2*tick
+// watched is after when it is watched whether the client of a request leaves, if
+// not very many are.
+const watched = 3 * tick

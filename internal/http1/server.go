@@ -37,10 +37,11 @@ const (
 	maxTick = 250 * time.Millisecond
 	minTick = time.Millisecond
 
-	// watchTime is how long a request waits until it is watched whether its client
-	// leaves. A watch is a goroutine, and two changes of a deadline: where thousands
-	// ask at once, each waits for a second or so, and none of them leaves.
-	watchTime = 2 * time.Second
+	// A request that has waited for a tick or two is watched, whether its client leaves.
+	// A watch is a goroutine, and two changes of a deadline: where thousands ask at once,
+	// each waits for a second or so. So beyond fewWatches, one begins after watchTime.
+	fewWatches = 1000
+	watchTime  = 2 * time.Second
 
 	// newGrace is how long a connection on which nothing came is kept when the
 	// server stops: its request may be under way.
@@ -83,6 +84,7 @@ type Server struct {
 	ticks   atomic.Uint32          // of the clock
 	date    atomic.Pointer[string] // for a response, at the last tick
 	closing atomic.Bool
+	watches atomic.Int32 // under way
 
 	mu sync.Mutex
 	// Guarded by mu, which is held while a connection is looked at.
