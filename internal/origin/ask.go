@@ -6,18 +6,37 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 )
+
+// askTick is how often Ask sends some of its requests.
+const askTick = 10 * time.Millisecond
 
 // Ask sends a request of P's own, as request makes it, on each session whose
 // Registration says DialsAgain, of those alone that have come by the front port, or
 // have not. It returns those that answered it with success before ctx ended.
-func (t *Table) Ask(ctx context.Context, byFront bool, request func(context.Context) *http.Request) map[*Member]bool {
+//
+// The requests are sent little by little over a time, or sooner if they are few:
+// thousands at once would have whatever a visitor asks for meanwhile stand in line
+// behind all of them, at each step of its way.
+func (t *Table) Ask(ctx context.Context, byFront bool, over time.Duration, request func(context.Context) *http.Request) map[*Member]bool {
+	members := slices.DeleteFunc(t.serving(), func(m *Member) bool { return !m.dialsAgain || m.byFront != byFront })
+	ticks := max(1, int(over/askTick))
+	atOnce := (len(members) + ticks - 1) / ticks
+	tick := time.NewTicker(askTick)
+	defer tick.Stop()
 	var mu sync.Mutex
 	answered := make(map[*Member]bool) // guarded by mu
 	var asking sync.WaitGroup
-	for _, m := range t.serving() {
-		if !m.dialsAgain || m.byFront != byFront {
-			continue
+	for i, m := range members {
+		if i > 0 && i%atOnce == 0 {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+		if ctx.Err() != nil {
+			break
 		}
 		// Ends with the answer, the session or ctx; waited for below.
 		asking.Go(func() {

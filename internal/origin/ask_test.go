@@ -2,7 +2,9 @@ package origin
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +42,7 @@ func TestAskAndDismiss(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		start := time.Now()
-		got := b.Ask(ctx, false, func(ctx context.Context) *http.Request { return new(http.Request).WithContext(ctx) })
+		got := b.Ask(ctx, false, 0, func(ctx context.Context) *http.Request { return new(http.Request).WithContext(ctx) })
 		if len(got) != 1 || !got[members["yes"]] || time.Since(start) != 3*time.Second {
 			t.Errorf("%d have answered after %v, want the one that says yes after 3s", len(got), time.Since(start))
 		}
@@ -59,4 +61,58 @@ func TestAskAndDismiss(t *testing.T) {
 			s.die(spdy.ErrClosed)
 		}
 	})
+}
+
+// Ask takes its time for many sessions, no longer than it may, and ends with its
+// context. Who are few do not wait.
+func TestAskLittleByLittle(t *testing.T) {
+	for _, test := range []struct {
+		sessions    int
+		over, limit time.Duration
+		atOnce, all int
+		took        time.Duration
+	}{
+		{sessions: 1000, over: time.Second, limit: time.Minute, atOnce: 10, all: 1000, took: 990 * time.Millisecond},
+		{sessions: 1000, over: time.Second, limit: 10*askTick + askTick/2, atOnce: 10, all: 110, took: 10*askTick + askTick/2},
+		{sessions: 3, over: 10 * time.Second, limit: time.Minute, atOnce: 1, all: 3, took: 2 * askTick},
+		{sessions: 100, limit: time.Minute, atOnce: 100, all: 100},
+	} {
+		t.Run(fmt.Sprintf("%d over %v within %v", test.sessions, test.over, test.limit), func(t *testing.T) {
+			run(t, Config{}, func(b *bench) {
+				start := time.Now()
+				var sessions []*fake
+				for i := range test.sessions {
+					s := newFake(fmt.Sprint(i))
+					s.trip = func(*http.Request) (*http.Response, error) {
+						return &http.Response{StatusCode: 204, Body: http.NoBody}, nil
+					}
+					sessions = append(sessions, s)
+					if _, err := b.Register(Registration{Name: Name(fmt.Sprint("n", i)), Instance: s.name, DialsAgain: true, Session: s}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := context.WithTimeout(b.Context(), test.limit)
+				defer cancel()
+				var mu sync.Mutex
+				asked := make(map[time.Duration]int) // guarded by mu; how many, by the time since start
+				answered := b.Ask(ctx, false, test.over, func(ctx context.Context) *http.Request {
+					mu.Lock()
+					defer mu.Unlock()
+					asked[time.Since(start)]++
+					return new(http.Request).WithContext(ctx)
+				})
+				if took := time.Since(start); len(answered) != test.all || took != test.took {
+					t.Errorf("%d have answered after %v, want %d after %v", len(answered), took, test.all, test.took)
+				}
+				for at, n := range asked {
+					if n > test.atOnce {
+						t.Errorf("%d were asked at once, after %v, want %d at most", n, at, test.atOnce)
+					}
+				}
+				for _, s := range sessions {
+					s.die(spdy.ErrClosed)
+				}
+			})
+		})
+	}
 }

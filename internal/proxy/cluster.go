@@ -24,9 +24,11 @@ const (
 	settingsTime = 2 * time.Second
 
 	// tellAfter is how long changes of the cluster are collected before Cs are told of
-	// them, tellTime how long a C may take to answer.
-	tellAfter = time.Second
-	tellTime  = 10 * time.Second
+	// them. That takes tellSpread at most: it is no news to those that came since, and the
+	// others need it when they next lose a node. All have answered after tellTime.
+	tellAfter  = time.Second
+	tellSpread = 10 * time.Second
+	tellTime   = 15 * time.Second
 
 	// drainNotice is how long before its Cs are sent away the others, and whoever asks
 	// for readiness, know that this node stops; drainSpread over how long they are sent.
@@ -216,11 +218,11 @@ func (c *cluster) tellCs(ctx context.Context) {
 		}
 		if list := c.peers(); !slices.Equal(list, told) {
 			told = list
-			limited, cancel := context.WithTimeout(ctx, tellTime)
 			for _, byFront := range []bool{false, true} {
-				c.p.origins.Ask(limited, byFront, func(ctx context.Context) *http.Request { return control.TellPeers(ctx, list) })
+				limited, cancel := context.WithTimeout(ctx, tellTime)
+				c.p.origins.Ask(limited, byFront, tellSpread, func(ctx context.Context) *http.Request { return control.TellPeers(ctx, list) })
+				cancel()
 			}
-			cancel()
 		}
 	}
 }

@@ -18,6 +18,9 @@ const (
 	// dialAgainLimit is how long P waits at a hand-over for the Cs to connect to
 	// its successor. Visitors come here meanwhile.
 	dialAgainLimit = 10 * time.Second
+	// dialAgainSpread is over how long they are asked to, a part of the time that
+	// there is.
+	dialAgainSpread = 2 * time.Second
 
 	// lingerTime is how long visitors' connections that are open at a hand-over may
 	// bring requests that are served as ever, or half of Config.Drain if that is
@@ -69,7 +72,7 @@ func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Li
 	}
 	p.controlLn.pause()
 	limited, cancel := context.WithTimeout(ctx, dialAgainLimit)
-	both := p.origins.Ask(limited, false, control.AskAgain)
+	both := p.origins.Ask(limited, false, dialAgainSpread, control.AskAgain)
 	cancel()
 	if err = ctx.Err(); err != nil {
 		next.Kill()
@@ -105,9 +108,10 @@ func (p *Proxy) linger(ctx context.Context, both map[*origin.Member]bool) {
 	p.handler.Leave()
 	// By the front port Cs reach the other process only now; visitors that come to it
 	// wait for them.
-	limited, cancel := context.WithTimeout(ctx, min(lingerTime, p.cfg.Drain/2))
+	limit := min(lingerTime, p.cfg.Drain/2)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	maps.Copy(both, p.origins.Ask(limited, true, control.AskAgain))
+	maps.Copy(both, p.origins.Ask(limited, true, min(dialAgainSpread, limit/2), control.AskAgain))
 	p.origins.Dismiss(both)
 	<-limited.Done()
 }
