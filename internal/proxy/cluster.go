@@ -27,8 +27,8 @@ const (
 	// them. That takes tellSpread at most: it is no news to those that came since, and the
 	// others need it when they next lose a node. All have answered after tellTime.
 	tellAfter  = time.Second
-	tellSpread = 10 * time.Second
-	tellTime   = 15 * time.Second
+	tellSpread = 20 * time.Second
+	tellTime   = 25 * time.Second
 
 	// drainNotice is how long before its Cs are sent away the others, and whoever asks
 	// for readiness, know that this node stops; drainSpread over how long they are sent.
