@@ -38,6 +38,8 @@ const (
 	partSize = 256 << 20
 
 	manyOrigins = 10_000
+	// restTime is how long what nobody asks is watched: some rounds of keep-alive.
+	restTime = 45 * time.Second
 )
 
 // measurement is a part of bench's page.
@@ -497,7 +499,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	if err := os.WriteFile(five.file, []byte(tokens.String()), 0o600); err != nil {
 		return err
 	}
-	alone, err := benchAlone(ctx, &five, dir)
+	alone, aloneRest, err := benchAlone(ctx, &five, dir)
 	if err != nil {
 		return err
 	}
@@ -527,6 +529,8 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	}
 	fmt.Fprintf(out, "| all are connected, and known to all nodes, after | %v |\n", time.Since(began).Round(100*time.Millisecond))
 	fmt.Fprintf(out, "| memory of each node with its share of them, and the names of the others', MB | %s |\n", memory())
+	fmt.Fprintf(out, "| CPU of the p that is one by itself, when nobody asks, of a core | %s |\n", aloneRest)
+	fmt.Fprintf(out, "| CPU of each node, when nobody asks: as there, nearly all is the PINGs that keep each connection alive | %s |\n", atRest(ctx, w.nodes))
 	victim := w.nodes[len(w.nodes)-1]
 	began, err = w.afterDeath(ctx, victim, o.many, out)
 	if err != nil {
@@ -552,6 +556,24 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	}
 	fmt.Fprintf(out, "| it is started again, and has the tables of the others, after | %v |\n\n", time.Since(began).Round(10*time.Millisecond))
 	return nil
+}
+
+// atRest returns which part of a core each of nodes uses from now on.
+func atRest(ctx context.Context, nodes []*node) string {
+	used := func() (list []time.Duration) {
+		for _, n := range nodes {
+			cpu, _ := process.CPU([]*process.Process{n.now})
+			list = append(list, cpu)
+		}
+		return list
+	}
+	before, began := used(), time.Now()
+	pause(ctx, restTime)
+	var list []string
+	for i, cpu := range used() {
+		list = append(list, fmt.Sprintf("%.1f %%", 100*float64(cpu-before[i])/float64(time.Since(began))))
+	}
+	return strings.Join(list, ", ")
 }
 
 // crowd is what so many requests at once came to.
@@ -678,13 +700,14 @@ func (w *world) lost(ctx context.Context, victim *node, began time.Time) (last t
 	return last, nil
 }
 
-// benchAlone returns the memory of a p without a cluster that has a node's share.
-func benchAlone(ctx context.Context, o *options, dir string) (int64, error) {
+// benchAlone returns the memory of a p without a cluster that has a node's share, and
+// its CPU when nobody asks.
+func benchAlone(ctx context.Context, o *options, dir string) (memory int64, rest string, err error) {
 	one := *o
 	one.nodes = 2 // of which one is started, without what makes it a node
 	w, err := newWorld(&one, nil, dir)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	n := w.nodes[0]
 	w.nodes = w.nodes[:1]
@@ -694,12 +717,12 @@ func benchAlone(ctx context.Context, o *options, dir string) (int64, error) {
 		"--cert", filepath.Join(o.certs, "p.pem"), "--key", filepath.Join(o.certs, "p.key"), "--token-file", o.tokenFile(),
 	}
 	if err := n.start(); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	share := o.many * o.spread / len(nodeNames)
 	one.spread = 1
 	if err := w.startOrigins(share); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	for i := range share {
 		if err := until(ctx, comeback, func() error {
@@ -708,10 +731,13 @@ func benchAlone(ctx context.Context, o *options, dir string) (int64, error) {
 			}
 			return nil
 		}); err != nil {
-			return 0, err
+			return 0, "", err
 		}
 	}
-	return process.Resident([]*process.Process{n.now})
+	if memory, err = process.Resident([]*process.Process{n.now}); err != nil {
+		return 0, "", err
+	}
+	return memory, atRest(ctx, w.nodes), nil
 }
 
 // have reports whether the nodes that run have so many sessions, and each knows all.
