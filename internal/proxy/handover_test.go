@@ -73,7 +73,7 @@ func askOnAndOn(t *testing.T, x *p, rt http.RoundTripper) (asked *atomic.Int64, 
 				select {
 				case <-stop:
 					return
-				case <-time.After(time.Millisecond):
+				case <-time.After(5 * time.Millisecond):
 				}
 				a := fetch(deadline(t), rt, "POST", x.url("/a"), bytes.NewReader(pattern(1000)), nil)
 				if _, session := rt.(*spdy.Session); session && spdy.Retryable(a.err) {
