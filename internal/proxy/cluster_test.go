@@ -378,9 +378,8 @@ func TestClusterRollingRestart(t *testing.T) {
 		if y.err != nil {
 			t.Errorf("%s: Run: got %v", id, y.err)
 		}
-		if asked.Load() < before+10 {
-			t.Errorf("while %s stopped: got %d requests, want some", id, asked.Load()-before)
-		}
+		// How many of them while it stopped is the machine's speed.
+		waitFor(t, "requests since "+id+" began to stop", func() bool { return asked.Load() >= before+10 })
 		if id == "p2" {
 			// The same id again, another run.
 			addr := y.ControlAddr().String()
