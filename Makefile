@@ -101,7 +101,10 @@ browser-test: all ## a real browser and a real application through the pair; nee
 # it shuffles: make check and CI do, with SHUFFLE=-shuffle=on. One command has both
 # modules, so that no core waits for the last test of the first. go vet is for lint. On a
 # machine with ten times as much to do, a package takes more than the usual ten minutes.
-RACETEST = test $(RACE) -vet=off -timeout 40m $(SHUFFLE) $(if $(SKIPPED),-json) ./... github.com/amahi/spdy/...
+# Those that take longest are named first, so that none of them is left for one core
+# alone at the end.
+LONGEST := ./internal/proxy github.com/amahi/spdy ./internal/handbook ./cmd/p ./internal/serve
+RACETEST = test $(RACE) -vet=off -timeout 40m $(SHUFFLE) $(if $(SKIPPED),-json) $(LONGEST) ./... github.com/amahi/spdy/...
 race: export BUILT := $(CURDIR)/bin
 race: all ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race" | tee -a $(or $(SKIPPED),/dev/null))
