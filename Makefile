@@ -20,6 +20,7 @@ PACKAGESFLAGS ?=
 DISTFLAGS   ?=
 DISTTESTFLAGS ?=
 SHUFFLE     ?=
+ALLOCSFLAGS ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.
@@ -70,8 +71,18 @@ bench-cluster: all cluster-files ## what a hop costs, and ten thousand origins a
 cluster-files:
 	@$(GO) run ./internal/devfiles --nodes p1,p2,p3,p4,p5
 
+# The integration tests mostly wait, and what may be allocated is counted meanwhile.
+# They are in the background of a shell, where Ctrl-C does not reach them, so it is
+# passed on; what they say comes last, and its last line counts them.
 test: export PAIR := own
-test: race allocs integration ## every test of both modules with -race, what may be allocated, and the integration tests
+test: race ## every test of both modules with -race, what may be allocated, and the integration tests
+	@echo "the integration tests, beside what follows, in some 1 minute; what they say is shown at their end"
+	@said=$$(mktemp); trap 'rm -f "$$said"' EXIT; \
+	  integration-tests/run-all >"$$said" 2>&1 & tests=$$!; \
+	  trap 'kill $$tests 2>/dev/null; wait $$tests; exit 130' INT TERM; \
+	  $(MAKE) --no-print-directory allocs ALLOCSFLAGS='-p 1'; allocs=$$?; \
+	  wait $$tests; tests=$$?; cat "$$said"; \
+	  [ $$allocs = 0 ] || echo "what may be allocated: failed, see above"; [ $$allocs = 0 ] && [ $$tests = 0 ]
 
 integration: all ## the integration tests: the programs, driven with curl
 	@$(MAKE) --no-print-directory -C integration-tests
@@ -116,7 +127,7 @@ race: all ## the Go tests of both modules, with -race
 # that nothing but the tests themselves is compiled for it.
 allocs: ## that nothing came to allocate more often than testdata/allocs.txt says; UPDATE_ALLOCS=1 writes that
 	@echo "what may be allocated, in some 20 s"
-	@$(GO) test -trimpath -vet=off $(if $(UPDATE_ALLOCS),-count=1) -run '^TestAllocs$$' $$(grep -rl --include='*_test.go' '^func TestAllocs(' cmd internal | \
+	@$(GO) test -trimpath -vet=off $(ALLOCSFLAGS) $(if $(UPDATE_ALLOCS),-count=1) -run '^TestAllocs$$' $$(grep -rl --include='*_test.go' '^func TestAllocs(' cmd internal | \
 	  xargs -n 1 dirname | sort -u | sed -e 's,^internal/spdy,github.com/amahi/spdy,' -e t -e 's,^,./,')
 
 attack: all ## what a stranger may try against p and c, in some 5 minutes; ATTACKFLAGS=--list
