@@ -116,6 +116,9 @@ browser-test: all ## a real browser and a real application through the pair; nee
 # alone at the end.
 LONGEST := ./internal/proxy github.com/amahi/spdy ./internal/handbook ./cmd/p ./internal/serve
 RACETEST = test $(RACE) -vet=off -timeout 40m $(SHUFFLE) $(if $(SKIPPED),-json) $(LONGEST) ./... github.com/amahi/spdy/...
+# At the end of each of fifty programs the race detector waits for a second, for races
+# of what still runs then. Tests wait for what they begin, so a tenth does.
+race: export GORACE := atexit_sleep_ms=100
 race: export BUILT := $(CURDIR)/bin
 race: all ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race" | tee -a $(or $(SKIPPED),/dev/null))

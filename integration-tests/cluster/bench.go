@@ -530,7 +530,7 @@ func benchMany(ctx context.Context, o *options, dir string, out io.Writer) error
 	fmt.Fprintf(out, "| all are connected, and known to all nodes, after | %v |\n", time.Since(began).Round(100*time.Millisecond))
 	fmt.Fprintf(out, "| memory of each node with its share of them, and the names of the others', MB | %s |\n", memory())
 	fmt.Fprintf(out, "| CPU of the p that is one by itself, when nobody asks, of a core | %s |\n", aloneRest)
-	fmt.Fprintf(out, "| CPU of each node, when nobody asks: as there, nearly all is the PINGs that keep each connection alive | %s |\n", atRest(ctx, w.nodes))
+	fmt.Fprintf(out, "| CPU of each node, when nobody asks | %s |\n", atRest(ctx, w.nodes))
 	victim := w.nodes[len(w.nodes)-1]
 	began, err = w.afterDeath(ctx, victim, o.many, out)
 	if err != nil {
