@@ -243,7 +243,7 @@ func TestRestartBehindSockets(t *testing.T) {
 	before := asked.Load()
 	upgradetest.WaitFor(t, "requests", func() bool { return asked.Load() > before+50 })
 	leave()
-	if n := w.origins.Count("503"); n != 0 {
+	if n := w.origins.Count("answered 503 "); n != 0 {
 		t.Errorf("Cs were refused %d times:\n%s", n, &w.origins)
 	}
 }

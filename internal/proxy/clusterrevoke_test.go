@@ -32,7 +32,7 @@ func TestClusterRevokes(t *testing.T) {
 	p1.Reload()
 	p2.log.wait("tokens are gone at another node", 1)
 	p2.log.wait("its credential is gone", 1)
-	gone.log.wait("401", 1)
+	gone.log.wait("answered 401 ", 1)
 	if dials := stays.wire.dials(); dials != 1 {
 		t.Errorf("the C whose token stays dialled %d times, want once", dials)
 	}
@@ -40,7 +40,7 @@ func TestClusterRevokes(t *testing.T) {
 	f.leaf("p3", n.ca, "p3")
 	p3 := n.start("p3", ownTokens)
 	p3.log.wait("tokens are gone at another node", 1)
-	launchC(t, p3, hello("film"), film).log.wait("401", 1)
+	launchC(t, p3, hello("film"), film).log.wait("answered 401 ", 1)
 
 	// What a node's own file says holds when it is read.
 	p2.Reload()

@@ -81,7 +81,7 @@ func TestReload(t *testing.T) {
 		t.Error("the old certificate is still shown")
 	}
 	x.log.wait("its credential is gone", 1)
-	gone.log.wait("403", 1)
+	gone.log.wait("answered 403 ", 1)
 	want(t, "the old password", fetch(deadline(t), rt, "GET", x.url("/"), nil, login("old")), 401, "")
 	want(t, "the new password", fetch(deadline(t), rt, "GET", x.url("/"), nil, login("new")), 200, "c GET /")
 	close(release)
@@ -118,7 +118,7 @@ func TestReload(t *testing.T) {
 	f.write("token", "another-token *\n")
 	x.Reload()
 	x.log.wait("its credential is gone", 2)
-	stays.log.wait("401", 1)
+	stays.log.wait("answered 401 ", 1)
 }
 
 // Files with secrets that others may read are said, each once, at the start and

@@ -68,7 +68,7 @@ func TestStop(t *testing.T) {
 		})
 		// 503 at the control port: P is stopping.
 		_, err := dialer(t, x, "", "other.0", "good-token").Dial(deadline(t))
-		if err == nil || !strings.Contains(err.Error(), "503") {
+		if err == nil || !strings.Contains(err.Error(), "answered 503 ") {
 			t.Errorf("a C that registers while P stops: got %v, want 503", err)
 		}
 		if x.log.count("origin disconnected") != 0 {
@@ -180,7 +180,7 @@ func TestRestartBehindSockets(t *testing.T) {
 		y.log.wait("msg=connected", 2)
 		other.log.wait("msg=connected", 1)
 		for _, c := range []*c{y, other} {
-			if n := c.log.count("503"); n != 0 {
+			if n := c.log.count("answered 503 "); n != 0 {
 				t.Errorf("a C was refused %d times", n)
 			}
 		}

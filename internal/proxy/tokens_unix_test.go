@@ -20,7 +20,7 @@ func TestTokensInAPipe(t *testing.T) {
 	if err := syscall.Mkfifo(f.path("token"), 0o600); err != nil {
 		t.Skip("there are no pipes with names here:", err)
 	}
-	if _, err := dialer(t, x, "film", "a.0", "a-guess").Dial(deadline(t)); err == nil || !strings.Contains(err.Error(), "401") {
+	if _, err := dialer(t, x, "film", "a.0", "a-guess").Dial(deadline(t)); err == nil || !strings.Contains(err.Error(), "answered 401 ") {
 		t.Errorf("a guess: got %v, want 401", err)
 	}
 	conn, err := dialer(t, x, "film", "b.0", "good-token").Dial(deadline(t))
