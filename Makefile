@@ -77,10 +77,9 @@ cluster-files:
 test: export PAIR := own
 test: race ## every test of both modules with -race, what may be allocated, and the integration tests
 	@echo "the integration tests, beside what follows, in some 1 minute; what they say is shown at their end"
-	@said=$$(mktemp); trap 'rm -f "$$said"' EXIT; \
+	@tests=; said=$$(mktemp); trap 'rm -f "$$said"' EXIT; trap 'kill $$tests 2>/dev/null; wait $$tests; exit 130' INT TERM; \
 	  integration-tests/run-all >"$$said" 2>&1 & tests=$$!; \
-	  trap 'kill $$tests 2>/dev/null; wait $$tests; exit 130' INT TERM; \
-	  $(MAKE) --no-print-directory allocs ALLOCSFLAGS='-p 1'; allocs=$$?; \
+	  echo "what may be allocated"; $(call ALLOCSTEST,-p 1); allocs=$$?; \
 	  wait $$tests; tests=$$?; cat "$$said"; \
 	  [ $$allocs = 0 ] || echo "what may be allocated: failed, see above"; [ $$allocs = 0 ] && [ $$tests = 0 ]
 
@@ -118,7 +117,7 @@ LONGEST := ./internal/proxy github.com/amahi/spdy ./internal/handbook ./cmd/p ./
 RACETEST = test $(RACE) -vet=off -timeout 40m $(SHUFFLE) $(if $(SKIPPED),-json) $(LONGEST) ./... github.com/amahi/spdy/...
 # At the end of each of fifty programs the race detector waits for a second, for races
 # of what still runs then. Tests wait for what they begin, so a tenth does.
-race: export GORACE := atexit_sleep_ms=100
+race: export GORACE := atexit_sleep_ms=100 $(GORACE)
 race: export BUILT := $(CURDIR)/bin
 race: all ## the Go tests of both modules, with -race
 	@$(if $(RACE),,echo "no C compiler, so the tests run without -race" | tee -a $(or $(SKIPPED),/dev/null))
@@ -128,10 +127,11 @@ race: all ## the Go tests of both modules, with -race
 
 # Not with -race, which allocates too. Built as the programs are (-trimpath), so
 # that nothing but the tests themselves is compiled for it.
+ALLOCSTEST = $(GO) test -trimpath -vet=off $(1) $(if $(UPDATE_ALLOCS),-count=1) -run '^TestAllocs$$' $$(grep -rl --include='*_test.go' '^func TestAllocs(' cmd internal | \
+  xargs -n 1 dirname | sort -u | sed -e 's,^internal/spdy,github.com/amahi/spdy,' -e t -e 's,^,./,')
 allocs: ## that nothing came to allocate more often than testdata/allocs.txt says; UPDATE_ALLOCS=1 writes that
 	@echo "what may be allocated, in some 20 s"
-	@$(GO) test -trimpath -vet=off $(ALLOCSFLAGS) $(if $(UPDATE_ALLOCS),-count=1) -run '^TestAllocs$$' $$(grep -rl --include='*_test.go' '^func TestAllocs(' cmd internal | \
-	  xargs -n 1 dirname | sort -u | sed -e 's,^internal/spdy,github.com/amahi/spdy,' -e t -e 's,^,./,')
+	@$(call ALLOCSTEST)
 
 attack: all ## what a stranger may try against p and c, in some 5 minutes; ATTACKFLAGS=--list
 	@$(GO) run ./integration-tests/attack $(ATTACKFLAGS)

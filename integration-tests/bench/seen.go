@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -27,19 +28,22 @@ func startSeen(b *bench, s *setup, far bool) error {
 	var watched sync.WaitGroup
 	s.unwatch = func() { cancel(); watched.Wait() }
 	// Each ends with ctx.
-	watched.Go(func() { watch(ctx, "http://"+admin+"/", "text/event-stream", time.Second) })
-	watched.Go(func() { watch(ctx, "http://"+admin+"/api/v1/status", "application/json", time.Second) })
-	watched.Go(func() { watch(ctx, "http://"+admin+"/metrics", "text/plain", metricsEvery) })
+	watched.Go(func() { b.watch(ctx, "http://"+admin+"/", "text/event-stream", time.Second) })
+	watched.Go(func() { b.watch(ctx, "http://"+admin+"/api/v1/status", "application/json", time.Second) })
+	watched.Go(func() { b.watch(ctx, "http://"+admin+"/metrics", "text/plain", metricsEvery) })
 	return nil
 }
 
 // watch asks for url again and again, with a pause after each answer, until ctx
-// ends. What fails is asked for again: p may not listen yet.
-func watch(ctx context.Context, url, accept string, pause time.Duration) {
+// ends. What fails is asked for again: p may not listen yet. An answer that is none is said.
+func (b *bench) watch(ctx context.Context, url, accept string, pause time.Duration) {
 	for ctx.Err() == nil {
 		if r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil); err == nil {
 			r.Header.Set("Accept", accept)
 			if answer, err := http.DefaultClient.Do(r); err == nil {
+				if answer.StatusCode != http.StatusOK {
+					fmt.Fprintf(b.log, "%s: %s: nobody looks at p by it\n", url, answer.Status)
+				}
 				io.Copy(io.Discard, answer.Body)
 				answer.Body.Close()
 			}

@@ -349,8 +349,10 @@ func TestFlightSlowReader(t *testing.T) {
 	// Ends with w.ends.
 	go flight.ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/flight", nil))
 	<-w.writes
-	if got, err := flight.recorded(); len(got) == 0 || err != nil {
-		t.Errorf("another got %d bytes, %v", len(got), err)
+	other := httptest.NewRecorder()
+	flight.ServeHTTP(other, httptest.NewRequest("GET", "/debug/pprof/flight", nil))
+	if other.Code != 503 || other.Header().Get("Retry-After") != "1" {
+		t.Errorf("another: got %d %q, want 503 and when to ask again", other.Code, other.Body)
 	}
 	flight.Close()
 }

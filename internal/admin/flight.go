@@ -8,6 +8,7 @@ import (
 	"runtime/trace"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,8 @@ type Flight struct {
 	recorder *trace.FlightRecorder // guarded by mu; nil while it does not run
 	idle     *time.Timer           // guarded by mu; calls end; nil before the first time
 	closed   bool                  // guarded by mu
+
+	sending atomic.Bool // one is being sent; it is large
 }
 
 var errFlightClosed = errors.New("p is stopping")
@@ -103,6 +106,12 @@ func (f *Flight) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"for what the runtime did until then; with ?stop=1 to end it, which an hour in which nobody asks does, too.", flightAge.Seconds()), http.StatusServiceUnavailable)
 		return
 	}
+	if !f.sending.CompareAndSwap(false, true) {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "Somebody else is being sent it: ask again soon.", http.StatusServiceUnavailable)
+		return
+	}
+	defer f.sending.Store(false)
 	var recorded []byte
 	if err == nil {
 		recorded, err = f.recorded()

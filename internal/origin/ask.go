@@ -9,29 +9,34 @@ import (
 	"time"
 )
 
-// askTick is how often Ask sends some of its requests.
-const askTick = 10 * time.Millisecond
+const (
+	// askTick is how often Ask sends some of its requests, and askAtOnce how many go
+	// together where they need not be more.
+	askTick   = 10 * time.Millisecond
+	askAtOnce = 10
+)
 
 // Ask sends a request of P's own, as request makes it, on each session whose
 // Registration says DialsAgain, of those alone that have come by the front port, or
 // have not. It returns those that answered it with success before ctx ended.
 //
-// The requests are sent little by little over a time, or sooner if they are few:
+// The requests are sent little by little over a time, or sooner if there are fewer than
+// a thousand for each second of it:
 // thousands at once would have whatever a visitor asks for meanwhile stand in line
 // behind all of them, at each step of its way.
 func (t *Table) Ask(ctx context.Context, byFront bool, over time.Duration, request func(context.Context) *http.Request) map[*Member]bool {
 	members := slices.DeleteFunc(t.serving(), func(m *Member) bool { return !m.dialsAgain || m.byFront != byFront })
 	ticks := max(1, int(over/askTick))
-	atOnce := (len(members) + ticks - 1) / ticks
-	tick := time.NewTicker(askTick)
-	defer tick.Stop()
+	atOnce := max(askAtOnce, (len(members)+ticks-1)/ticks)
+	begun := time.Now()
 	var mu sync.Mutex
 	answered := make(map[*Member]bool) // guarded by mu
 	var asking sync.WaitGroup
 	for i, m := range members {
 		if i > 0 && i%atOnce == 0 {
+			// When it is due, whatever came between: who runs late catches up.
 			select {
-			case <-tick.C:
+			case <-time.After(time.Until(begun.Add(time.Duration(i/atOnce) * askTick))):
 			case <-ctx.Done():
 			}
 		}

@@ -74,7 +74,9 @@ func TestAskLittleByLittle(t *testing.T) {
 	}{
 		{sessions: 1000, over: time.Second, limit: time.Minute, atOnce: 10, all: 1000, took: 990 * time.Millisecond},
 		{sessions: 1000, over: time.Second, limit: 10*askTick + askTick/2, atOnce: 10, all: 110, took: 10*askTick + askTick/2},
-		{sessions: 3, over: 10 * time.Second, limit: time.Minute, atOnce: 1, all: 3, took: 2 * askTick},
+		{sessions: 1000, over: time.Second / 5, limit: time.Minute, atOnce: 50, all: 1000, took: 190 * time.Millisecond},
+		{sessions: 100, over: 10 * time.Second, limit: time.Minute, atOnce: askAtOnce, all: 100, took: 9 * askTick},
+		{sessions: 3, over: 10 * time.Second, limit: time.Minute, atOnce: 3, all: 3},
 		{sessions: 100, limit: time.Minute, atOnce: 100, all: 100},
 	} {
 		t.Run(fmt.Sprintf("%d over %v within %v", test.sessions, test.over, test.limit), func(t *testing.T) {

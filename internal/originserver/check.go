@@ -55,10 +55,12 @@ func CheckFiles(cfg Config) (faults []error) {
 // is called with a line for each that takes connections. cfg is one in which CheckFiles
 // finds no fault.
 func CheckServices(ctx context.Context, cfg Config, say func(found string)) (faults []error) {
+	seen := make(map[serve.Config]bool)
 	for _, o := range cfg.Origins {
-		if o.Serve.To == "" {
+		if o.Serve.To == "" || seen[o.Serve] {
 			continue
 		}
+		seen[o.Serve] = true
 		h, err := serve.New(o.Serve)
 		if err == nil {
 			err = h.Probe(ctx)

@@ -218,10 +218,18 @@ func (c *cluster) tellCs(ctx context.Context) {
 		}
 		if list := c.peers(); !slices.Equal(list, told) {
 			told = list
+			limited, cancel := context.WithTimeout(ctx, tellTime)
+			var asking sync.WaitGroup
 			for _, byFront := range []bool{false, true} {
-				limited, cancel := context.WithTimeout(ctx, tellTime)
-				c.p.origins.Ask(limited, byFront, tellSpread, func(ctx context.Context) *http.Request { return control.TellPeers(ctx, list) })
-				cancel()
+				// Whose turn comes late gets what is known then.
+				asking.Go(func() {
+					c.p.origins.Ask(limited, byFront, tellSpread, func(ctx context.Context) *http.Request { return control.TellPeers(ctx, c.peers()) })
+				})
+			}
+			asking.Wait()
+			cancel()
+			if len(c.changed) > 0 {
+				told = nil // who came meanwhile may know of what was between, though all is as before
 			}
 		}
 	}

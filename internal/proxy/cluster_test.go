@@ -378,7 +378,10 @@ func TestClusterRollingRestart(t *testing.T) {
 		if y.err != nil {
 			t.Errorf("%s: Run: got %v", id, y.err)
 		}
-		// How many of them while it stopped is the machine's speed.
+		if asked.Load() == before {
+			t.Errorf("no request was answered while %s stopped", id)
+		}
+		// How many while it did is the machine's speed.
 		waitFor(t, "requests since "+id+" began to stop", func() bool { return asked.Load() >= before+10 })
 		if id == "p2" {
 			// The same id again, another run.
