@@ -20,21 +20,18 @@ type logged struct {
 }
 
 func (l *logged) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var e struct { // together, as one allocation
-		tap.Exchange
-		rec accesslog.Record
-	}
+	var e tap.Exchange
 	returned := false
 	defer func() { // it also runs while the handler panics
-		rec := &e.rec
-		l.fill(rec, r)
+		var rec accesslog.Record
+		l.fill(&rec, r)
 		rec.Time, rec.Status, rec.Headers = e.Began, e.Status, e.Headers
 		rec.BytesIn, rec.BytesOut, rec.Duration = e.In.Load(), e.Out, time.Since(e.Began)
 		rec.Upgraded = e.Status == http.StatusSwitchingProtocols
 		if rec.Aborted = !returned || r.Context().Err() != nil; rec.Aborted && rec.Status == 0 {
 			rec.Status = statusLeft
 		}
-		l.log.Write(rec)
+		l.log.Write(&rec)
 	}()
 	e.Serve(l.next, w, r, nil)
 	returned = true
@@ -46,13 +43,19 @@ const statusLeft = 499
 // fill notes what the request itself says: who asks is what P says, which keeps what its
 // visitors claim to itself.
 func (l *logged) fill(rec *accesslog.Record, r *http.Request) {
+	first := func(name string) string { // spelled as http.Header has it, so that it need not be spelled anew
+		if v := r.Header[name]; len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	}
 	*rec = accesslog.Record{
-		RequestID: r.Header.Get("X-Request-Id"), User: r.Header.Get("X-Forwarded-User"),
-		Method: r.Method, Scheme: r.Header.Get("X-Forwarded-Proto"), Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
-		Referer: r.Referer(), UserAgent: r.UserAgent(), Origin: l.origin, Stream: spdy.StreamID(r.Context()),
+		RequestID: first("X-Request-Id"), User: first("X-Forwarded-User"),
+		Method: r.Method, Scheme: first("X-Forwarded-Proto"), Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
+		Referer: first("Referer"), UserAgent: first("User-Agent"), Origin: l.origin, Stream: spdy.StreamID(r.Context()),
 	}
 	rec.Priority, _ = spdy.PriorityFrom(r.Context())
-	rec.Client, rec.Peer = visitor(r.Header.Get("X-Forwarded-For"))
+	rec.Client, rec.Peer = visitor(first("X-Forwarded-For"))
 }
 
 // visitor reads an X-Forwarded-For of P's: peer is who connected to P, and client whom
