@@ -190,10 +190,14 @@ func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// waits reports whether r may have to wait for its next bytes, as no file does.
+// waits reports whether r may have to wait for its next bytes, as no file does, and no
+// body of another session's response that has some.
 func waits(r io.Reader) bool {
 	if l, ok := r.(*io.LimitedReader); ok {
 		r = l.R
+	}
+	if some, ok := r.(interface{ Ready() bool }); ok && some.Ready() {
+		return false
 	}
 	file, ok := r.(io.Seeker)
 	if ok {

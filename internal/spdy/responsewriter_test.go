@@ -27,6 +27,54 @@ func TestReadFromSlowSource(t *testing.T) {
 	})
 }
 
+// readySource is a source that says whether it has something, as the body of another
+// session's response does.
+type readySource struct {
+	io.Reader
+	ready bool
+	read  chan struct{} // closed by the first Read, which goes on when goOn is
+	goOn  chan struct{}
+}
+
+func (s *readySource) Ready() bool { return s.ready }
+
+func (s *readySource) Read(p []byte) (int, error) {
+	if s.read != nil {
+		close(s.read)
+		<-s.goOn
+		s.read = nil
+	}
+	return s.Reader.Read(p)
+}
+
+// What is there goes out with the head, and for what is not, the head does not wait.
+func TestReadFromReadySource(t *testing.T) {
+	for _, ready := range []bool{true, false} {
+		onServer(t, setup{}, func(h *serverTest) {
+			source := &readySource{strings.NewReader("text"), ready, make(chan struct{}), make(chan struct{})}
+			read := source.read
+			h.mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/x")
+				w.Header().Set("Content-Length", "4")
+				w.WriteHeader(200)
+				io.Copy(w, source)
+			})
+			h.p.Send(req(1, "/ready"))
+			<-read
+			head := spdytest.SynReply(1, 0, nv(":status", "200 OK"), nv("content-type", "text/x"), nv("content-length", "4"))
+			if ready {
+				h.p.WantIdle("before there is a body")
+				close(source.goOn)
+				h.p.Want("the head and the body", head, data(1, "text", fin))
+			} else {
+				h.p.Want("the head, before there is a body", head)
+				close(source.goOn)
+				h.p.Want("the body", data(1, "text", fin))
+			}
+		})
+	}
+}
+
 // Names that a handler spells in its own way are sent once all the same.
 func TestHandlersOwnSpelling(t *testing.T) {
 	onServer(t, setup{}, func(h *serverTest) {
