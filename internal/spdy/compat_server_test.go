@@ -104,7 +104,8 @@ func upstreamEnd(t *testing.T) {
 	h.p.Send(req(1, "/flushed"))
 	h.p.Want("a handler that ends later", rep200(1, 0), data(1, "x"), data(1, "", fin))
 	h.p.Send(req(3, "/ok"))
-	h.p.Want("a short answer", rep200(3, 0), data(3, "ok", fin))
+	// Its end may be in a frame of its own: a handler's Write does not wait for it here.
+	h.wantResponse("a short answer", 3, "200", "ok")
 	h.p.Send(req(5, "/empty"))
 	h.p.Want("no answer", rep200(5, fin))
 	h.p.WantIdle("nothing more")
