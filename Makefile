@@ -20,7 +20,6 @@ PACKAGESFLAGS ?=
 DISTFLAGS   ?=
 DISTTESTFLAGS ?=
 SHUFFLE     ?=
-ALLOCSFLAGS ?=
 
 # The go command leaves the nested module out of ./... without a word, so each
 # module is named. Bare paths, for go -C.

@@ -159,14 +159,14 @@ func (o *outcome) reached() string {
 				continue
 			}
 			f := w.figures[t.figure]
-			bound, r, yes, rounds := "at least", o.ratio(w.name, t.figure, t.against), "no", ""
+			all := o.rounds(w.name, t.figure, t.against)
+			bound, r, yes, rounds := "at least", median(all), "no", ""
 			if f.less {
 				bound = "at most"
 			}
 			got := "-"
 			if !math.IsNaN(r) {
 				got = quotient(r)
-				all := o.rounds(w.name, t.figure, t.against)
 				rounds = quotient(slices.Min(all)) + " to " + quotient(slices.Max(all))
 				if f.less && r <= t.ratio || !f.less && r >= t.ratio {
 					yes = "yes"

@@ -21,9 +21,8 @@ const (
 // have not. It returns those that answered it with success before ctx ended.
 //
 // The requests are sent little by little over a time, or sooner if there are fewer than
-// a thousand for each second of it:
-// thousands at once would have whatever a visitor asks for meanwhile stand in line
-// behind all of them, at each step of its way.
+// a thousand for each second of it: thousands at once would have whatever a visitor asks
+// for meanwhile stand in line behind all of them, at each step of its way.
 func (t *Table) Ask(ctx context.Context, byFront bool, over time.Duration, request func(context.Context) *http.Request) map[*Member]bool {
 	members := slices.DeleteFunc(t.serving(), func(m *Member) bool { return !m.dialsAgain || m.byFront != byFront })
 	ticks := max(1, int(over/askTick))

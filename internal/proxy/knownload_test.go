@@ -187,7 +187,8 @@ func startKnownLoad(t *testing.T, f *files) *p {
 	for second := range steadySeconds {
 		if second == steadySeconds-3 {
 			names["books"].crash()
-			synctest.Wait()                                           // P knows, by reading: a request that came before would find it by writing
+			// P knows, by reading: a request that came before would find it by writing.
+			synctest.Wait()
 			go ask("books.example.org", "GET", "/held", nil, forever) // ends with P
 		}
 		began := time.Now()

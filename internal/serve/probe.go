@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/url"
-	"syscall"
 )
 
 // Probe connects to the service of [Config.To], up to TLS where it is https, and says in
@@ -41,16 +38,12 @@ func (h *Handler) Probe(ctx context.Context) error {
 
 // mend says what an error of a connection means, and what would have the next one succeed.
 func (s *service) mend(err error) string {
-	var (
-		badCert *tls.CertificateVerificationError
-		notTLS  tls.RecordHeaderError
-	)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+	switch f := failureOf(err); {
+	case f.absent:
 		return "nobody listens there; start it, or give its address with --to"
-	case errors.As(err, &badCert):
+	case f.untrusted:
 		return s.mendCertificate(err)
-	case errors.As(err, &notTLS):
+	case f.plain:
 		return "it does not speak TLS; give " + (&url.URL{Scheme: "http", Host: s.target.Host}).String() + " with --to"
 	}
 	return shortened(err)

@@ -327,6 +327,8 @@ func shortened(err error) string {
 // A failure is why the service did not answer.
 type failure struct {
 	text      string // for the visitor
+	absent    bool   // nobody listens there
+	plain     bool   // it does not speak TLS
 	untrusted bool   // its certificate is not trusted
 	busy      bool   // too many files are open here
 	log       bool   // it is to be logged as an answer that was none; other ways are logged elsewhere
@@ -348,11 +350,11 @@ func failureOf(err error) failure {
 	case status(err) == http.StatusServiceUnavailable:
 		return failure{text: "too many connections are open; try again soon", busy: true}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
-		return failure{text: it + "is not running"}
+		return failure{text: it + "is not running", absent: true}
 	case errors.As(err, &badCert):
 		return failure{text: it + "has a certificate that is not trusted", untrusted: true}
 	case errors.As(err, &notTLS):
-		return failure{text: it + "does not speak TLS", log: true}
+		return failure{text: it + "does not speak TLS", plain: true, log: true}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return failure{text: it + "took too long to connect"}
 	case errors.As(err, &dial) && dial.Op == "dial":
