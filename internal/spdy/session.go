@@ -76,7 +76,7 @@ func newSession(conn net.Conn, server *http.Server, c *Config) *Session {
 		streams: make(map[uint32]*Stream),
 		send:    sendFlow{window: defaultWindow, initial: defaultWindow},
 	}
-	s.workers.run, s.workers.jobs = s.runHandler, make(chan *Stream)
+	s.workers.run = s.runHandler
 	s.ping = pings{open: make(map[uint32]*ping), next: 1}
 	s.admission.nextID, s.admission.peerMax = s.cfg.FirstStreamID, -1
 	s.receive.budget.most = s.cfg.MaxBuffer
