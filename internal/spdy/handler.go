@@ -28,8 +28,8 @@ func (s *Session) accept(id uint32, pri uint8, fin bool) {
 	s.mu.Lock()
 	if s.err != nil || s.closing.sent {
 		s.unlock()
-		if st.cancel != nil {
-			st.cancel()
+		if st.ctx != nil {
+			st.ctx.end()
 		}
 		return
 	}
@@ -66,7 +66,7 @@ func (s *Session) runHandler(st *Stream) {
 		case !hijacked && st.rw.finish():
 			st.stopReading(http.ErrBodyReadAfterClose)
 		}
-		st.cancel()
+		st.ctx.end()
 		if !hijacked {
 			// A timer would keep the request in memory until its time.
 			st.recv.buf.setDeadline(time.Time{})

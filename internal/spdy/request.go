@@ -1,7 +1,6 @@
 package spdy
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -65,9 +64,8 @@ func (s *Session) request(in *incoming, fin bool) (*http.Request, error) {
 	if fin && length > 0 {
 		return nil, fmt.Errorf("content-length %d without a body", length)
 	}
-	ctx, cancel := context.WithCancel(s.baseCtx)
-	st.cancel = cancel
-	in.ctx = streamContext{ctx, st}
+	in.ctx = streamContext{st: st, above: s.baseCtx}
+	st.ctx = &in.ctx
 	in.req = *new(http.Request).WithContext(&in.ctx)
 	in.rw = responseWriter{st: st, header: make(http.Header), length: -1}
 	req := &in.req
@@ -99,22 +97,6 @@ func (s *Session) request(in *incoming, fin bool) (*http.Request, error) {
 		}
 	}
 	return req, nil
-}
-
-// streamContext is the context of a handler.
-type streamContext struct {
-	context.Context
-	st *Stream
-}
-
-func (c *streamContext) Value(key any) any {
-	switch key {
-	case streamKey{}:
-		return c.st
-	case priorityKey{}:
-		return c.st.pri // fixed before the handler's context was made
-	}
-	return c.Context.Value(key)
 }
 
 // requestBody is the body of a request. It has one reader.

@@ -1,7 +1,6 @@
 package spdy
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"sync"
@@ -20,6 +19,7 @@ type Stream struct {
 	fairKey string
 	req     *http.Request
 	rw      *responseWriter // server side only
+	ctx     *streamContext  // server side only
 	answer  *answer         // client side only
 	duplex  bool            // the request asks for an upgrade
 
@@ -30,11 +30,10 @@ type Stream struct {
 	err       error // why it ended before its time
 	resp      *http.Response
 	watch     contextWatch // of the request's
-	cancel    context.CancelFunc
-	requested bool // Request was called
-	opened    bool // it has an id
-	sent      bool // its first frame was handed to the connection
-	replied   bool // SYN_REPLY is queued or was received
+	requested bool         // Request was called
+	opened    bool         // it has an id
+	sent      bool         // its first frame was handed to the connection
+	replied   bool         // SYN_REPLY is queued or was received
 
 	send sendHalf // guarded by Session.mu
 	recv recvHalf

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
+	"time"
 )
 
 // Priorities (draft 3.1, 2.3.3; the default is that of RFC 9218).
@@ -78,6 +80,75 @@ func ResponseStreamID(resp *http.Response) uint32 {
 		return b.st.id
 	}
 	return 0
+}
+
+// streamContext is the context of a handler: it ends with the stream, when the
+// handler returns, and with the session's. Most handlers never wait for that, so what
+// it takes to be told is made for the first who asks.
+type streamContext struct {
+	st *Stream // fixed before the handler has it
+
+	mu sync.Mutex
+	// Guarded by mu.
+	ended  bool
+	above  context.Context    // the session's; from the first Done on one between the two
+	cancel context.CancelFunc // ends that
+}
+
+// end ends it. After the first call it does nothing.
+func (c *streamContext) end() {
+	c.mu.Lock()
+	c.ended = true
+	cancel := c.cancel
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// Deadline implements context.Context.
+func (c *streamContext) Deadline() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.above.Deadline()
+}
+
+// Done implements context.Context.
+func (c *streamContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel == nil {
+		c.above, c.cancel = context.WithCancel(c.above)
+		if c.ended {
+			c.cancel()
+		}
+	}
+	return c.above.Done()
+}
+
+// Err implements context.Context.
+func (c *streamContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended && c.cancel == nil {
+		return context.Canceled
+	}
+	return c.above.Err()
+}
+
+// Value implements context.Context. What package context keeps for itself it finds
+// above, where it must be looked for after Done.
+func (c *streamContext) Value(key any) any {
+	switch key {
+	case streamKey{}:
+		return c.st
+	case priorityKey{}:
+		return c.st.pri // fixed before the handler's context was made
+	}
+	c.mu.Lock()
+	above := c.above
+	c.mu.Unlock()
+	return above.Value(key)
 }
 
 // contextWatch resets a stream when the context of its request ends. Guarded by

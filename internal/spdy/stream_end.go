@@ -54,7 +54,7 @@ func (s *Session) unlock() {
 // the stream up.
 func (st *Stream) notifyEnd() {
 	st.s.mu.Lock()
-	err, whole, cancel := st.err, st.recv.fin, st.cancel
+	err, whole := st.err, st.recv.fin
 	st.s.unlock()
 	if !whole {
 		if se, ok := errors.AsType[*StreamError](err); ok && !se.Remote {
@@ -63,8 +63,8 @@ func (st *Stream) notifyEnd() {
 			st.recv.buf.end(err)
 		}
 	}
-	if cancel != nil {
-		cancel()
+	if st.ctx != nil {
+		st.ctx.end()
 	}
 }
 
