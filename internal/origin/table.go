@@ -52,6 +52,7 @@ type Table struct {
 	connected   int       // entries with a session here, serving or leaving
 	served      int       // entries with a session, here or elsewhere
 	purged      time.Time // when purgeLocked walked through all entries
+	purgeOver   int       // it does so sooner when more names than that are served by nobody
 	credentials credentials
 	waiting     waiting
 	lastID      uint64
@@ -74,31 +75,37 @@ func NewTable(c Config) *Table {
 // of a node's may have been lost at once, and come back one by one.
 const purgeEvery = time.Second
 
+// purgeShare is the part, one in so many, of Config.MaxOrigins that is forgotten at once
+// when there are more.
+const purgeShare = 8
+
 // purgeLocked forgets the names that nobody serves or waits for, once they are
-// too old to matter or too many.
+// too old to matter or too many. A walk through all makes room for many names: thousands
+// that were lost together come back together, and each would pay for one.
 func (t *Table) purgeLocked() {
-	if unserved := len(t.entries) - t.served; unserved <= t.cfg.MaxOrigins && time.Since(t.purged) < purgeEvery {
+	now, most := time.Now(), t.cfg.MaxOrigins
+	if len(t.entries)-t.served <= max(most, t.purgeOver) && now.Sub(t.purged) < purgeEvery {
 		return
 	}
-	t.purged = time.Now()
-	idle := 0
-	var oldest *entry
+	t.purged = now
+	var idle []*entry
 	for name, e := range t.entries {
-		if !e.idle() {
-			continue
-		}
-		if time.Since(e.lost) > t.cfg.Memory {
+		switch {
+		case !e.idle():
+		case now.Sub(e.lost) > t.cfg.Memory:
 			delete(t.entries, name)
-			continue
-		}
-		idle++
-		if oldest == nil || e.lost.Before(oldest.lost) {
-			oldest = e
+		default:
+			idle = append(idle, e)
 		}
 	}
-	if idle > t.cfg.MaxOrigins {
-		delete(t.entries, oldest.name)
+	if over := len(idle) - most; over > 0 {
+		slices.SortFunc(idle, func(a, b *entry) int { return a.lost.Compare(b.lost) })
+		for _, e := range idle[:over+most/purgeShare] {
+			delete(t.entries, e.name)
+		}
 	}
+	// Those that somebody waits for stay.
+	t.purgeOver = len(t.entries) - t.served + most/purgeShare
 }
 
 // Connected reports whether a session takes requests for name, here or elsewhere.

@@ -175,6 +175,40 @@ func TestMemoryOfNamesIsBounded(t *testing.T) {
 	})
 }
 
+// A cluster's names may be more than are remembered, and be lost and come back together:
+// one walk through them makes room for many.
+func TestManyNamesComeBack(t *testing.T) {
+	const most, names = 800, 8000
+	run(t, Config{MaxOrigins: most}, func(b *bench) {
+		var members []*Member
+		come := func() (walks int) {
+			members = nil
+			for i := range names {
+				time.Sleep(time.Microsecond)
+				before := b.purged
+				members = append(members, b.attach(Name(fmt.Sprint("n", i)), "p2", newFake("f")))
+				walks += one(b.purged != before)
+			}
+			return walks
+		}
+		leave := func() {
+			for _, m := range members {
+				b.Withdraw(m)
+			}
+		}
+		come()
+		leave()
+		b.purged = time.Now() // not a walk of each second
+		if walks, want := come(), purgeShare+2; walks > want {
+			t.Errorf("all names were walked through %d times while %d came back, want at most %d", walks, names, want)
+		}
+		if n := len(b.entries); n > names+most {
+			t.Errorf("%d names, want at most %d", n, names+most)
+		}
+		leave()
+	})
+}
+
 // Any mix of registrations, losses and requests leaves the table's counts right.
 func TestAtOnce(t *testing.T) {
 	run(t, Config{MaxSessions: 4}, func(b *bench) {
