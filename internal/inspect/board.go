@@ -19,8 +19,12 @@ import (
 
 const (
 	// maxNames is how many origins are remembered, of which 10 000 may be connected:
-	// for one more the one goes that has been away longest.
+	// for more those go that have been away longest.
 	maxNames = 12_000
+
+	// evictAtOnce is how many are forgotten together when there are as many: to find
+	// them takes a walk through all.
+	evictAtOnce = maxNames / 64
 
 	// forgetAfter is how long an origin is remembered that is not there, and that no
 	// token names.
@@ -183,6 +187,7 @@ type Board struct {
 	byName      []*entry // all of them; nil since one was added or dropped
 	labels      int
 	evicted     Counts // of origins without a label that were forgotten
+	evictOver   int    // above maxNames: there was nobody to forget for fewer
 	otherLast   figures
 	headersLast [classesOfTime]uint32
 	series      series
@@ -251,7 +256,7 @@ func (b *Board) entryLocked(name string) *entry {
 	if e := b.entries[name]; e != nil {
 		return e
 	}
-	if len(b.entries) >= maxNames {
+	if len(b.entries) >= max(maxNames, b.evictOver) {
 		b.evictLocked()
 	}
 	e := &entry{name: name}
@@ -264,25 +269,29 @@ func (b *Board) entryLocked(name string) *entry {
 	return e
 }
 
-// evictLocked makes room for a name.
+// evictLocked makes room for some names, or none where all are served: a cluster may
+// have more than are to be remembered here. It is called again when as many have come.
 func (b *Board) evictLocked() {
-	var oldest *entry
+	var away []*entry
 	for _, e := range b.entries {
-		if !e.serving && !e.named && (oldest == nil || e.gone.Before(oldest.gone)) {
-			oldest = e
+		if !e.serving {
+			away = append(away, e)
 		}
 	}
-	if oldest == nil {
-		for _, e := range b.entries {
-			if !e.serving {
-				oldest = e
-				break
-			}
+	slices.SortFunc(away, func(a, b *entry) int {
+		switch {
+		case a.named == b.named:
+			return a.gone.Compare(b.gone)
+		case b.named:
+			return -1
 		}
+		return 1
+	})
+	over := len(b.entries) - maxNames + evictAtOnce
+	for _, e := range away[:min(over, len(away))] {
+		b.dropLocked(e)
 	}
-	if oldest != nil {
-		b.dropLocked(oldest)
-	}
+	b.evictOver = len(b.entries) + evictAtOnce
 }
 
 func (b *Board) dropLocked(e *entry) {
@@ -299,6 +308,7 @@ func (b *Board) dropLocked(e *entry) {
 
 // forget drops origins that have been away for long.
 func (b *Board) forget(now time.Time) {
+	b.evictOver = 0
 	for _, e := range b.entries {
 		if !e.serving && !e.named && !e.gone.IsZero() && now.Sub(e.gone) > forgetAfter {
 			b.dropLocked(e)

@@ -235,6 +235,44 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// Whoever has been away longest is forgotten first, one that a token names last, and
+// nobody who is there, however many they are.
+func TestWhoIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{})
+		b.Named([]string{"named"})
+		come := func(from, to int, stay bool) {
+			for i := range to - from {
+				name := fmt.Sprintf("n%d", from+i)
+				b.SessionStarted(name)
+				if !stay {
+					b.SessionEnded(name, false, "")
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		come(0, maxNames-1, false)
+		come(maxNames, maxNames+1, false)
+		for name, want := range map[string]bool{"n0": false, fmt.Sprint("n", evictAtOnce-1): false, fmt.Sprint("n", evictAtOnce): true, "named": true} {
+			if got := b.find(name) != nil; got != want {
+				t.Errorf("after one too many, %s is remembered: %v, want %v", name, got, want)
+			}
+		}
+		const more = maxNames + 10*evictAtOnce
+		come(2*maxNames, 2*maxNames+more, true)
+		if n := len(b.entries); n != more {
+			t.Errorf("%d are remembered, want the %d that are there", n, more)
+		}
+		for i := range more {
+			b.SessionEnded(fmt.Sprintf("n%d", 2*maxNames+i), false, "")
+		}
+		come(5*maxNames, 5*maxNames+2*evictAtOnce, false)
+		if n := len(b.entries); n > maxNames {
+			t.Errorf("%d are remembered when all are away, want at most %d", n, maxNames)
+		}
+	})
+}
+
 // Nobody gets more memory by what they call themselves or ask for.
 func TestBounded(t *testing.T) {
 	b := New(Config{Labels: 10})
@@ -247,8 +285,8 @@ func TestBounded(t *testing.T) {
 		b.Refused(Refusal{Origin: name + "x", Kind: "token"})
 	}
 	l := b.Listing()
-	if len(l.Origins) != maxNames {
-		t.Errorf("%d origins, want %d", len(l.Origins), maxNames)
+	if n := len(l.Origins); n > maxNames || n <= maxNames-evictAtOnce {
+		t.Errorf("%d origins, want %d, or up to %d fewer", n, maxNames, evictAtOnce)
 	}
 	if n := len(b.Refusals()); n != maxRefusals {
 		t.Errorf("%d refusals, want %d", n, maxRefusals)
