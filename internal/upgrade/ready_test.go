@@ -73,6 +73,29 @@ func TestStoppedBeforeItTookOver(t *testing.T) {
 	}
 }
 
+// The process before dies at any moment: the one that has its sockets goes on.
+func TestProcessBeforeDied(t *testing.T) {
+	for name, die := range map[string]func(heard, tell *os.File){
+		"before it heard": func(heard, tell *os.File) { heard.Close(); tell.Close() },
+		"after that": func(heard, tell *os.File) {
+			// Ends with that byte.
+			go func() {
+				heard.Read(make([]byte, 1))
+				heard.Close()
+				tell.Close()
+			}()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, heard, tell := handedTo(t)
+			die(heard, tell)
+			if err := in.Ready(make(chan struct{})); err != nil {
+				t.Errorf("it gives up: %v", err)
+			}
+		})
+	}
+}
+
 // envSilent names a FIFO to which a process of this test writes its id, and then says
 // nothing more.
 const envSilent = "SPDY_PROXY_TEST_SILENT"

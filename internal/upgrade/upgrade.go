@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // What a process is started with, beside the program's own environment. As with
@@ -158,7 +159,9 @@ func (in *Inherited) Ready(stop <-chan struct{}) error {
 	}
 	defer in.to.Close()
 	defer in.from.Close()
-	if _, err := in.to.Write([]byte{ready}); err != nil {
+	if _, err := in.to.Write([]byte{ready}); errors.Is(err, syscall.EPIPE) {
+		return nil // it has died: there is nobody else any more
+	} else if err != nil {
 		return fmt.Errorf("the process before this one does not listen: %w", err)
 	}
 	told := make(chan error, 1)
