@@ -448,8 +448,9 @@ func (r *Registry) fetchDue(ctx context.Context) {
 		}
 		n.fetching, n.again, n.last = true, false, time.Now()
 		r.asked.Add(1)
+		epoch := n.Epoch // Run may change n meanwhile
 		// Ends within pageTimeout a page, or with ctx; Run waits for it.
-		r.fetches.Go(func() { r.fetch(ctx, id, n.Epoch) })
+		r.fetches.Go(func() { r.fetch(ctx, id, epoch) })
 	}
 	r.dues.Stop()
 	if !next.IsZero() {
