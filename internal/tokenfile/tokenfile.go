@@ -4,7 +4,7 @@
 //
 // An edit is whole or not at all, also when the machine fails: the new file is
 // written beside the old one, and takes its place. While it is there, another edit
-// is refused.
+// waits a moment, and is refused then.
 package tokenfile
 
 import (
@@ -179,7 +179,7 @@ func Edit(file string, change func(*File) error) error {
 		file = target
 	}
 	lock := file + ".new"
-	w, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	w, err := create(lock)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is there: another edit is under way, or was cut off; if none is, remove that file", lock)
 	}
@@ -227,6 +227,23 @@ func Edit(file string, change func(*File) error) error {
 	}
 	syncFolder(filepath.Dir(file))
 	return nil
+}
+
+// An edit takes a moment, and nothing says when another process has ended its own.
+const (
+	editTime = time.Second
+	editTick = 20 * time.Millisecond
+)
+
+// create makes a file that is not there, once it is not: that of another edit is waited
+// for, for a while.
+func create(name string) (*os.File, error) {
+	for begun := time.Now(); ; time.Sleep(editTick) {
+		w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if !errors.Is(err, fs.ErrExist) || time.Since(begun) >= editTime {
+			return w, err
+		}
+	}
 }
 
 // maxSize bounds a file in bytes. Root may read one of a user's who cannot be trusted.

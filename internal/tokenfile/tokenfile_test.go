@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -175,6 +176,32 @@ func TestEditsAtOnce(t *testing.T) {
 	if err != nil || len(f.Entries()) != 3+done || done == 0 || done+refused != 20 {
 		t.Errorf("%d done, %d refused, %d tokens, %v", done, refused, len(f.Entries()), err)
 	}
+}
+
+// Another edit is waited for, as it takes a moment; one that was cut off is not for long.
+func TestEditWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := put(t, sample)
+		lock := file + ".new"
+		if err := os.WriteFile(lock, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer time.AfterFunc(editTime/2, func() { os.Remove(lock) }).Stop()
+		add := func(f *File) error { f.Add(New(), []string{"x"}, time.Time{}, ""); return nil }
+		if err := Edit(file, add); err != nil {
+			t.Errorf("beside one that ends: %v", err)
+		}
+		if err := os.WriteFile(lock, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := Edit(file, add); err == nil || !strings.Contains(err.Error(), "another edit is under way") {
+			t.Errorf("beside one that was cut off: %v", err)
+		}
+		if d := time.Since(begun); d > 2*editTime {
+			t.Errorf("that took %v, want at most %v", d, 2*editTime)
+		}
+	})
 }
 
 // Whose file it is may have made it as long as he likes, at no cost.
