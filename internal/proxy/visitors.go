@@ -10,6 +10,7 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
 const (
@@ -38,6 +39,7 @@ type visitors struct {
 	net.Listener
 	what      string // the port's name
 	log       *slog.Logger
+	lines     *loglimit.Logger
 	unlimited func(netip.Addr) bool // no cap for this one alone
 	stall     time.Duration         // for what a visitor sends
 	unread    time.Duration         // for what it does not read, Config.Stall; 0: no limit
@@ -56,7 +58,7 @@ type visitors struct {
 
 func newVisitors(what string, ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall, unread time.Duration) *visitors {
 	v := &visitors{
-		Listener: ln, what: what, log: log, stall: stall, unread: unread,
+		Listener: ln, what: what, log: log, lines: loglimit.New(log, 1), stall: stall, unread: unread,
 		unlimited: func(ip netip.Addr) bool {
 			for _, p := range trusted {
 				if p.Contains(ip) {
@@ -87,7 +89,7 @@ func (v *visitors) Accept() (net.Conn, error) {
 				return nil, err
 			}
 			if pause == 0 {
-				v.log.Error(v.what+" port: accept failed, trying again", "err", err)
+				v.lines.Log("accept", slog.LevelError, v.what+" port: accept failed, trying again", slog.Any("err", err))
 			}
 			pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
 			select {
@@ -108,6 +110,7 @@ func (v *visitors) Close() error {
 	v.close.Do(func() { close(v.closing) })
 	err := v.Listener.Close()
 	v.watching.Wait()
+	v.lines.Close()
 	return err
 }
 

@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/loglimit"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // fakeListener gives out connections and errors.
@@ -152,13 +155,21 @@ func TestRefusalsAreSaidNowAndThen(t *testing.T) {
 // File-descriptor exhaustion is waited out, not died of.
 func TestAcceptErrors(t *testing.T) {
 	v, next := newTestVisitors(t, time.Hour)
-	for range 3 {
-		next <- &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	var log testlog.Buffer
+	v.lines = loglimit.New(log.Logger(slog.LevelInfo), 1)
+	// At the edge, each connection that ends makes room for one.
+	for range 4 {
+		for range 3 {
+			next <- &net.OpError{Op: "accept", Err: syscall.EMFILE}
+		}
+		ours, _ := pipe("192.0.2.1")
+		next <- ours
+		if _, err := v.Accept(); err != nil {
+			t.Errorf("got %v, want the connection after the errors", err)
+		}
 	}
-	ours, _ := pipe("192.0.2.1")
-	next <- ours
-	if _, err := v.Accept(); err != nil {
-		t.Errorf("got %v, want the connection after the errors", err)
+	if n := log.Count("front port: accept failed"); n != 1 {
+		t.Errorf("%d lines about it, want 1:\n%s", n, log.String())
 	}
 	next <- net.ErrClosed
 	if _, err := v.Accept(); !errors.Is(err, net.ErrClosed) {
