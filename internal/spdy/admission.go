@@ -26,11 +26,12 @@ type waiter struct {
 
 // unavailableLocked returns why no new stream can be opened, or nil.
 func (s *Session) unavailableLocked() *SessionError {
-	switch {
-	case s.err != nil:
-		e := *s.err
+	if err := s.sendsNothingLocked(); err != nil {
+		e := *err
 		e.NotProcessed = true
 		return &e
+	}
+	switch {
 	case s.usedUpLocked():
 		return &SessionError{Cause: errNoMoreIDs, NotProcessed: true}
 	case s.closing.got:

@@ -32,11 +32,12 @@ type closing struct {
 	got        bool // a GOAWAY
 	gotLast    uint32
 	gotStatus  GoAwayStatus
-	tell       []func()    // see AfterGoingAway
-	lastResort *time.Timer // closes the connection
+	tell       []func()      // see AfterGoingAway
+	lastResort *time.Timer   // closes the connection
+	writeErr   *SessionError // why nothing is sent any more, though the session goes on: see endSending
 
 	ended atomic.Bool  // err is set: what still comes is read and dropped
-	limit atomic.Int64 // how long one write may take then, a time.Duration
+	limit atomic.Int64 // how long one write may take, a time.Duration; 0: Config.WriteTimeout
 }
 
 // Close ends the session at once: every open stream fails, a GOAWAY goes out,
@@ -116,14 +117,66 @@ func (s *Session) drainedLocked() bool {
 	return s.err == nil && (s.closing.sent || s.closing.got) && len(s.streams) == 0 && s.admission.reserved == 0
 }
 
-// end makes err the end of the session; the first one counts. Every stream
-// fails, the writer sends what is queued and a GOAWAY, the reader reads on
-// until the peer's EOF or for a time. It reports whether it was the first.
+// endSending ends all that a client session sends, for a write that failed with err.
+// What the peer has answered may be here, and be whole: a connection that was reset
+// still gives what it had received. So the reader goes on to its end, for closeTimeout
+// at most, and only then the streams fail that are not whole. Those of which nothing
+// was sent fail now.
+func (s *Session) endSending(err *SessionError) {
+	s.mu.Lock()
+	if s.err != nil {
+		s.unlock()
+		return
+	}
+	s.closing.writeErr = err
+	for _, st := range s.streams {
+		if !st.sent {
+			e := *err
+			e.NotProcessed, e.StreamID = true, st.id
+			s.removeLocked(st, &e)
+		}
+	}
+	s.goingLocked()
+	s.unlock()
+	s.limitEnd(closeTimeout)
+}
+
+// sendsNothingLocked returns why nothing more is sent, nil if something may be.
+func (s *Session) sendsNothingLocked() *SessionError {
+	if s.err != nil {
+		return s.err
+	}
+	return s.closing.writeErr
+}
+
+// announcedLocked returns what the peer's GOAWAY makes of a lost connection, nil if
+// that ends before it was to end.
+func (s *Session) announcedLocked() *SessionError {
+	switch {
+	case s.closing.gotStatus != GoAwayOK:
+		return &SessionError{Status: s.closing.gotStatus, Remote: true, Cause: errPeerStatus}
+	case s.closing.got && len(s.streams) == 0:
+		return &SessionError{Remote: true, Cause: ErrGoingAway}
+	}
+	return nil
+}
+
+// end makes err the end of the session; the first one counts, which may have been a
+// write's. Every stream fails, the writer sends what is queued and a GOAWAY, the reader
+// reads on until the peer's EOF or for a time. It reports whether it was the first.
 func (s *Session) end(err *SessionError) bool {
 	s.mu.Lock()
 	if s.err != nil {
 		s.unlock()
 		return false
+	}
+	if s.closing.writeErr != nil {
+		err = s.closing.writeErr
+	}
+	if errors.Is(err.Cause, ErrLost) {
+		if told := s.announcedLocked(); told != nil {
+			err = told
+		}
 	}
 	s.err = err
 	for _, st := range s.streams {
@@ -152,7 +205,7 @@ func (s *Session) end(err *SessionError) bool {
 	return true
 }
 
-// limitEnd gives both loops of a session that has ended so long: it wakes them
+// limitEnd gives both loops of a session that ends so long: it wakes them
 // if they are waiting for a peer that is gone.
 func (s *Session) limitEnd(limit time.Duration) {
 	s.closing.limit.Store(int64(limit))

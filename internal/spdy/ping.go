@@ -95,9 +95,9 @@ const leastRTT = time.Millisecond
 // returns the round trip.
 func (s *Session) PingContext(ctx context.Context) (time.Duration, error) {
 	s.mu.Lock()
-	if s.err != nil {
-		defer s.unlock()
-		return 0, s.err
+	if err := s.sendsNothingLocked(); err != nil {
+		s.unlock()
+		return 0, err
 	}
 	id, p := s.queuePingLocked()
 	s.unlock()

@@ -135,7 +135,7 @@ func (q *controlQueue) remove(it *item) {
 
 // queueLocked appends a frame to the control queue.
 func (s *Session) queueLocked(it item) {
-	if s.err != nil {
+	if s.sendsNothingLocked() != nil {
 		freePairs(it.block)
 		return
 	}

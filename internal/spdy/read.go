@@ -37,7 +37,7 @@ func (s *Session) readLoop() {
 		if err := s.readFrame(); err != nil {
 			var se *SessionError
 			if !errors.As(err, &se) {
-				se = s.lost(err)
+				se = lost(err)
 			}
 			s.end(se)
 		}
@@ -47,26 +47,24 @@ func (s *Session) readLoop() {
 }
 
 // drain reads what the peer still sends, until its EOF or the deadline that
-// end has set.
+// end has set. Behind a write that failed nothing went out that could be lost.
 func (s *Session) drain() {
+	s.mu.Lock()
+	failed := s.closing.writeErr != nil
+	s.unlock()
+	if failed {
+		return
+	}
 	s.takeReadBuffer()
 	io.Copy(io.Discard, s.reader.br)
 }
 
-// lost is the error for a connection that ended by itself.
-func (s *Session) lost(err error) *SessionError {
-	s.mu.Lock()
-	status := s.closing.gotStatus
-	announced := s.closing.got && len(s.streams) == 0
-	s.unlock()
-	switch {
-	case status != GoAwayOK:
-		return &SessionError{Status: status, Remote: true, Cause: errPeerStatus}
-	case announced:
-		return &SessionError{Remote: true, Cause: ErrGoingAway}
-	case err == io.EOF:
+// lost is the error for a connection whose reading ended with err.
+func lost(err error) *SessionError {
+	switch err {
+	case io.EOF:
 		return &SessionError{Status: GoAwayInternalError, Cause: errEOF}
-	case err == io.ErrUnexpectedEOF:
+	case io.ErrUnexpectedEOF:
 		err = errors.New("the peer closed it inside a frame")
 	}
 	return lostError(err)

@@ -118,6 +118,9 @@ func (s *Session) onPing(payload []byte) error {
 		s.ping.echoed(id)
 		return nil
 	}
+	if s.sendsNothingLocked() != nil {
+		return nil
+	}
 	if len(s.queue.echoes) >= maxEchoes {
 		return protocolError("more than %d PINGs wait for their echo", maxEchoes)
 	}

@@ -105,7 +105,7 @@ func (s *Session) sendResetLocked(id uint32, status Status) {
 	if told := &s.resets.told[id&1]; !s.neverOpened(id) {
 		*told = max(*told, id)
 	}
-	if s.err == nil {
+	if s.sendsNothingLocked() == nil {
 		s.stats.ResetsSent[counted(status)]++
 		s.queueLocked(item{typ: typeRstStream, id: id, value: uint32(status)})
 	}

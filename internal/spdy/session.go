@@ -201,8 +201,9 @@ func (s *Session) serveLogged() {
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // GoingAway is closed when no new stream can be opened any more: a GOAWAY was
-// sent or received, the last stream id was given out (which sends one), or the
-// session has ended. Open streams may go on.
+// sent or received, the last stream id was given out (which sends one), a write
+// failed, or the session has ended. Open streams may go on: behind a write that
+// failed, for a second, while what the peer had answered is read.
 func (s *Session) GoingAway() <-chan struct{} { return s.going }
 
 // AfterGoingAway has f called, on a goroutine of its own, when GoingAway is closed;

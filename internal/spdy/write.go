@@ -154,12 +154,17 @@ func (s *Session) idleLocked() bool {
 	return s.queue.empty() && !s.canSendLocked() && s.err == nil && !s.drainedLocked()
 }
 
+// writeFailed is called by the writer, which then ends.
 func (s *Session) writeFailed(err error) {
 	e := lostError(err)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		e.Cause = fmt.Errorf("%w: it took nothing for %v", ErrDead, s.cfg.WriteTimeout)
 	}
-	s.end(e)
+	if s.server != nil {
+		s.end(e) // nobody would get an answer
+		return
+	}
+	s.endSending(e)
 }
 
 // canSendLocked reports whether there is DATA to send now.
@@ -330,8 +335,8 @@ func (s *Session) uncork() error {
 
 // limitWrite sets the deadline of a write that begins now.
 func (s *Session) limitWrite(now time.Time) {
-	if s.closing.ended.Load() {
-		s.conn.SetWriteDeadline(now.Add(time.Duration(s.closing.limit.Load())))
+	if limit := s.closing.limit.Load(); limit > 0 {
+		s.conn.SetWriteDeadline(now.Add(time.Duration(limit)))
 	} else if s.cfg.WriteTimeout > 0 {
 		s.conn.SetWriteDeadline(now.Add(s.cfg.WriteTimeout))
 	}
