@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +91,29 @@ func TestStreamIDsUsedUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A session to whose C nothing can be written any more takes no request from there on,
+// though what its C has answered is still read: requests go to the next one.
+func TestWriteFailed(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		f := newFake("f")
+		b.register("films", "", f)
+		lost := &spdy.SessionError{Status: spdy.GoAwayInternalError, Cause: fmt.Errorf("%w: write: broken pipe", spdy.ErrLost)}
+		f.goAway(lost)
+		if _, _, err := b.Acquire(b.Context(), Query{Name: "films"}); err == nil {
+			t.Error("a session whose writes fail was acquired")
+		}
+		b.log.want(t, "f: origin connected (1)")
+		if b.Connected("films") {
+			t.Error("the origin counts as connected")
+		}
+		b.register("films", "", newFake("next"))
+		b.want("films", "next")
+		b.log.want(t, "next: origin connected (1)")
+		f.end(lost)
+		b.log.want(t, "f: origin disconnected (1)")
+	})
 }
 
 func TestRevoked(t *testing.T) {
