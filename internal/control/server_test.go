@@ -822,6 +822,61 @@ func TestGuessesTakeNoTurns(t *testing.T) {
 	})
 }
 
+// Who takes nothing of what P writes takes the turn of nobody, and may be put out for
+// another, whatever that is: TLS writes by itself within a read, too.
+func TestWritesTakeNoTurns(t *testing.T) {
+	for _, tt := range []struct {
+		what  string
+		shake bool // TLS's handshake comes first
+		send  func(c *tls.Conn)
+	}{
+		{"P's part of the handshake", false, func(c *tls.Conn) {
+			tls.Client(helloOnly{c.NetConn()}, &tls.Config{ServerName: "localhost"}).Handshake()
+		}},
+		{"an answer", true, func(c *tls.Conn) { io.WriteString(c, "this is no request\r\n\r\n") }},
+		{"an alert", true, func(c *tls.Conn) { c.NetConn().Write(append([]byte{23, 3, 3, 0, 32}, make([]byte, 32)...)) }},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, p *port, ln *controltest.Listener) {
+				for i := range runtime.GOMAXPROCS(0) {
+					raw, err := ln.DialFrom(fmt.Sprintf("10.1.%d.1:1", i))
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer raw.Close()
+					c := tls.Client(raw, &tls.Config{RootCAs: p.ca.Pool(), ServerName: "localhost"})
+					if tt.shake {
+						if err := c.Handshake(); err != nil {
+							t.Fatal(err)
+						}
+					}
+					tt.send(c)
+				}
+				synctest.Wait()
+				if n := len(p.turns); n > 0 {
+					t.Errorf("%d turns are taken by who writes, want none", n)
+				}
+				p.pending.mu.Lock()
+				for _, x := range p.pending.waiting {
+					if x.awaits.IsZero() {
+						t.Errorf("%s is not awaited", x.site.addr)
+					}
+				}
+				p.pending.mu.Unlock()
+				began := time.Now()
+				if err := p.try(t, p.bubbleDialer(ln, "10.2.1.1:1"), anyToken); err != nil || time.Since(began) > 0 {
+					t.Errorf("beside those who take nothing: %v, after %v", err, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+// helloOnly is the connection of a peer that sends what begins TLS and takes nothing.
+type helloOnly struct{ net.Conn }
+
+func (helloOnly) Read([]byte) (int, error) { return 0, io.EOF }
+
 // Those who are in do not count.
 func TestPendingEndsWithTheHandshake(t *testing.T) {
 	p := startPort(t, nil, func(s *Server) { s.MaxPending = 1 })

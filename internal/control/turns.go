@@ -24,9 +24,8 @@ func (t turns) take(ctx context.Context) bool {
 
 func (t turns) give() { <-t }
 
-// turnConn is the connection of a handshake. Whoever handles it has a turn between
-// two reads, until finish: what is written meanwhile fits into the system's
-// buffers, and waits for nobody.
+// turnConn is the connection of a handshake. Whoever handles it has a turn from the end
+// of a read to the next read or write, until finish: nobody who waits for its peer has one.
 type turnConn struct {
 	net.Conn
 
@@ -50,6 +49,21 @@ func (c *turnConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.pending.proceed(c.place)
 	c.has = c.turns.take(c.ctx)
+	return n, err
+}
+
+// Write gives the turn back, and the next read takes another: a peer that takes nothing
+// has whoever writes wait. TLS writes within a read, too: alerts, and as many key updates
+// as the peer asks for (RFC 8446, 4.6.3). What is computed from here to that read is
+// little: TLS sends its part of a handshake as one.
+func (c *turnConn) Write(p []byte) (int, error) {
+	if c.finished {
+		return c.Conn.Write(p)
+	}
+	c.give()
+	c.pending.await(c.place)
+	n, err := c.Conn.Write(p)
+	c.pending.proceed(c.place)
 	return n, err
 }
 
