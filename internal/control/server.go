@@ -734,6 +734,6 @@ func (s *Server) refuse(tc *tls.Conn, r *RefusalError) error {
 		// Below TLS: what it was is of no interest now.
 		io.CopyN(io.Discard, tc.NetConn(), drainBytes)
 	}
-	tc.Close()
+	tc.NetConn().Close() // what TLS had to say was said, or nobody takes it
 	return r
 }

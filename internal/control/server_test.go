@@ -827,14 +827,15 @@ func TestGuessesTakeNoTurns(t *testing.T) {
 func TestWritesTakeNoTurns(t *testing.T) {
 	for _, tt := range []struct {
 		what  string
-		shake bool // TLS's handshake comes first
+		shake bool          // TLS's handshake comes first
+		ends  time.Duration // when P gives up
 		send  func(c *tls.Conn)
 	}{
-		{"P's part of the handshake", false, func(c *tls.Conn) {
+		{"P's part of the handshake", false, defaultTimeout, func(c *tls.Conn) {
 			tls.Client(helloOnly{c.NetConn()}, &tls.Config{ServerName: "localhost"}).Handshake()
 		}},
-		{"an answer", true, func(c *tls.Conn) { io.WriteString(c, "this is no request\r\n\r\n") }},
-		{"an alert", true, func(c *tls.Conn) { c.NetConn().Write(append([]byte{23, 3, 3, 0, 32}, make([]byte, 32)...)) }},
+		{"an answer", true, drainTime, func(c *tls.Conn) { io.WriteString(c, "this is no request\r\n\r\n") }},
+		{"an alert", true, defaultTimeout, func(c *tls.Conn) { c.NetConn().Write(append([]byte{23, 3, 3, 0, 32}, make([]byte, 32)...)) }},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, p *port, ln *controltest.Listener) {
@@ -866,6 +867,11 @@ func TestWritesTakeNoTurns(t *testing.T) {
 				began := time.Now()
 				if err := p.try(t, p.bubbleDialer(ln, "10.2.1.1:1"), anyToken); err != nil || time.Since(began) > 0 {
 					t.Errorf("beside those who take nothing: %v, after %v", err, time.Since(began))
+				}
+				time.Sleep(tt.ends)
+				synctest.Wait()
+				if n := p.pending.size(); n > 0 {
+					t.Errorf("%d are there after %v, want none", n, tt.ends)
 				}
 			})
 		})
