@@ -111,8 +111,7 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 			}
 			return fmt.Errorf("token %s is for the name %q already: take it back with p token remove, choose another name, or give --also, and all share its requests", e.Fingerprint, name)
 		}
-		f.Add(in.Token, []string{name}, joinBy, comment)
-		return nil
+		return f.Add(in.Token, []string{name}, joinBy, comment)
 	}); err != nil {
 		return cli.Usage(err)
 	}

@@ -52,6 +52,8 @@ func TestInvite(t *testing.T) {
 		{"a time that is over", []string{"photos", "--address", "example.test:1444", "--expires", "-1s"}, nil, "--expires"},
 		{"no name", nil, nil, "one name"},
 		{"a bad name", []string{"a_b"}, nil, "a_b"},
+		{"more than a name", []string{"blog *"}, nil, `"blog *" is not a name`},
+		{"a name before a comment", []string{"blog #", "--expires", "1h"}, nil, `"blog #" is not a name`},
 		{"no host", []string{"photos", "--control", ":1444"}, nil, "--address"},
 		{"every address", []string{"photos", "--control", "0.0.0.0:1444"}, nil, "--address"},
 		{"a domain that is not in the certificate", []string{"photos", "--control", ":99", "--domain", "example.org"}, nil, "example.org"},

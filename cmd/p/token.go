@@ -80,8 +80,7 @@ func (o *options) addToken(p *cli.Process, comment string) error {
 	o.warnOfToken(p)
 	token := tokenfile.New()
 	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) error {
-		f.Add(token, p.Args, time.Time{}, comment)
-		return nil
+		return f.Add(token, p.Args, time.Time{}, comment)
 	}); err != nil {
 		return cli.Usage(err)
 	}

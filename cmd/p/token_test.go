@@ -53,6 +53,9 @@ func TestToken(t *testing.T) {
 	}{
 		{[]string{"add"}, "names"},
 		{[]string{"add", "a_b"}, "a_b"},
+		{[]string{"add", "wiki", "photos *"}, `"photos *" is not a name`},
+		{[]string{"add", "wiki\nmy-own-token *"}, "is not a name"},
+		{[]string{"add", ""}, `"@"`},
 		{[]string{"remove"}, "fingerprint"},
 		{[]string{"remove", "nobody"}, "nobody"},
 		{[]string{"remove", "*"}, "add the next first"},

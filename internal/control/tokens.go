@@ -154,17 +154,9 @@ func (t *Tokens) add(token string, names []string, joinBy time.Time) error {
 			e.any = true
 			continue
 		}
-		below, wildcard := strings.CutPrefix(written, "*.")
-		parse := originname.Parse
-		if wildcard {
-			parse = originname.ParseNamed
-		}
-		name, err := parse(below)
+		name, err := parseWritten(written)
 		if err != nil {
 			return err
-		}
-		if wildcard {
-			name = "*." + name
 		}
 		e.names[string(name)] = true
 		if name.Host() {
@@ -176,6 +168,29 @@ func (t *Tokens) add(token string, names []string, joinBy time.Time) error {
 	}
 	t.first = cmp.Or(t.first, token)
 	return nil
+}
+
+// parseWritten reads a name other than "*" as it stands in a token file.
+func parseWritten(name string) (originname.Name, error) {
+	below, wildcard := strings.CutPrefix(name, "*.")
+	if !wildcard {
+		return originname.Parse(name)
+	}
+	n, err := originname.ParseNamed(below)
+	return "*." + n, err
+}
+
+// CheckName says what is wrong with one of the names that are to be written behind a
+// token. Its error is one line.
+func CheckName(name string) error {
+	switch name {
+	case "*":
+		return nil
+	case "":
+		return errors.New(`"" is not a name: write "@" for the default origin`)
+	}
+	_, err := parseWritten(name)
+	return err
 }
 
 // entry returns that of a credential, a new one if there is none.

@@ -89,6 +89,11 @@ func (f *File) text() string {
 	return b.String()
 }
 
+// same reports whether two lines say the same of the same token.
+func (l line) same(m line) bool {
+	return l.token == m.token && slices.Equal(l.names, m.names) && l.joinBy.Equal(m.joinBy)
+}
+
 // Entries returns the lines that have a token.
 func (f *File) Entries() (all []Entry) {
 	for _, l := range f.lines {
@@ -99,16 +104,23 @@ func (f *File) Entries() (all []Entry) {
 	return all
 }
 
-// Add appends a line. The token must be used for the first time by joinBy; zero: when
-// one likes.
-func (f *File) Add(token string, names []string, joinBy time.Time, comment string) {
+// Add appends a line. The token must be used for the first time by joinBy, to the second;
+// zero: when one likes. Its error is one line that says which of the names is none.
+func (f *File) Add(token string, names []string, joinBy time.Time, comment string) error {
+	for _, name := range names {
+		if err := control.CheckName(name); err != nil {
+			return err
+		}
+	}
 	if n := len(f.lines); n > 0 && !strings.HasSuffix(f.lines[n-1].text, "\n") {
 		f.lines[n-1].text += "\n"
 	}
 	f.lines = append(f.lines, newLine(token, names, joinBy, comment))
+	return nil
 }
 
 func newLine(token string, names []string, joinBy time.Time, comment string) line {
+	joinBy = joinBy.Truncate(time.Second) // as it is written
 	text := token + " " + strings.Join(names, " ")
 	if !joinBy.IsZero() {
 		text += " " + control.JoinBy(joinBy)
@@ -204,6 +216,9 @@ func Edit(file string, change func(*File) error) error {
 	text := f.text()
 	if _, err := control.ParseTokens(strings.NewReader(text)); err != nil {
 		return fmt.Errorf("token file %s is left as it is: it would be refused: %w", file, err)
+	}
+	if !slices.EqualFunc(parse(text).lines, f.lines, line.same) {
+		return fmt.Errorf("token file %s is left as it is: what would be written says something else when it is read", file)
 	}
 	_, err = w.WriteString(text)
 	if old == nil && os.Geteuid() == 0 {

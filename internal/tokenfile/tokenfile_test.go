@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,7 +68,7 @@ func TestEdit(t *testing.T) {
 		want   string
 	}{
 		{"nothing", func(*File) error { return nil }, sample},
-		{"add", func(f *File) error { f.Add("eeee", []string{"wiki", "@"}, time.Time{}, "of\nAnna"); return nil }, sample + "\neeee wiki @  # of Anna\n"},
+		{"add", func(f *File) error { return f.Add("eeee", []string{"wiki", "@"}, time.Time{}, "of\nAnna") }, sample + "\neeee wiki @  # of Anna\n"},
 		{"remove a token", func(f *File) error { _, err := f.Remove(Fingerprint("aaaa")); return err }, strings.Replace(sample, "aaaa *   # for tests\n", "", 1)},
 		{"remove a name", func(f *File) error { _, err := f.Remove("photos"); return err },
 			"# the tokens\n\naaaa *   # for tests\nbbbb films\n#cccc old\n"},
@@ -96,8 +97,9 @@ func TestEditRefused(t *testing.T) {
 		says   string
 	}{
 		{"no such name", func(f *File) error { _, err := f.Remove("nobody"); return err }, `"nobody"`},
-		{"a bad name", func(f *File) error { f.Add("eeee", []string{"a_b"}, time.Time{}, ""); return nil }, "would be refused: line 7"},
-		{"no name", func(f *File) error { f.Add("eeee", nil, time.Time{}, ""); return nil }, "would be refused: line 7"},
+		{"a bad name", func(f *File) error { return f.Add("eeee", []string{"a_b"}, time.Time{}, "") }, `"a_b" is not a name`},
+		{"a token of two words", func(f *File) error { return f.Add("eeee wiki", []string{"a"}, time.Time{}, "") }, "says something else"},
+		{"no name", func(f *File) error { return f.Add("eeee", nil, time.Time{}, "") }, "would be refused: line 7"},
 		{"an error", func(*File) error { return errors.New("no") }, "no"},
 		{"the last token", func(f *File) error {
 			for _, e := range f.Entries() {
@@ -127,9 +129,49 @@ func TestEditRefused(t *testing.T) {
 	}
 }
 
+// notNames would say more, or less, in a line than one name.
+var notNames = []string{
+	"wiki\nmy-own-token *", "wiki\r\nmy-own-token *", "photos *", "blog #", "#", "blog#", "", " ", "photos ", "\tphotos", "a\u00a0b", "a\u2028b", "a\x00b",
+	"\ufeffa", "join-by=2030-01-01T00:00:00Z", "x join-by=2030-01-01T00:00:00Z", "* *", "**", "*.", "*.@", "*.*.example.net", "*.example.net *", "a_b",
+}
+
+// FuzzAdd holds that a line that is added is read as its token, these names and this
+// limit, or not added.
+func FuzzAdd(f *testing.F) {
+	for _, name := range notNames {
+		f.Add(name, "photos", "")
+	}
+	names := []string{"*", "@", "Photos", "photos.example.net", "*.example.net", "MÜNCHEN", "xn--mnchen-3ya"}
+	for _, name := range names {
+		f.Add(name, "films", " # * \nx *")
+	}
+	by := time.Date(2026, 11, 30, 1, 2, 3, 4, time.Local)
+	f.Fuzz(func(t *testing.T, a, b, comment string) {
+		edited := parse(sample)
+		before := len(edited.Entries())
+		err := edited.Add("eeee", []string{a, b}, by, comment)
+		if slices.Contains(notNames, a) && err == nil || slices.Contains(names, a) && slices.Contains(append(names, "films"), b) && err != nil {
+			t.Errorf("%q: %v", a, err)
+		}
+		if err != nil {
+			if len(edited.Entries()) != before || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%d tokens after the error %q, want %d and one line", len(edited.Entries()), err, before)
+			}
+			return
+		}
+		got, want := parse(edited.text()).Entries(), fmt.Sprintf("%q", []string{a, b})
+		if len(got) != before+1 {
+			t.Fatalf("%d tokens, want one more than %d", len(got), before)
+		}
+		if e := got[before]; e.Fingerprint != Fingerprint("eeee") || fmt.Sprintf("%q", e.Names) != want || !e.JoinBy.Equal(by.Truncate(time.Second)) {
+			t.Errorf("read as %+v, want %s", e, want)
+		}
+	})
+}
+
 func TestEditNewFileAndLink(t *testing.T) {
 	dir := t.TempDir()
-	add := func(f *File) error { f.Add(New(), []string{"a"}, time.Time{}, ""); return nil }
+	add := func(f *File) error { return f.Add(New(), []string{"a"}, time.Time{}, "") }
 	file := filepath.Join(dir, "token")
 	if err := Edit(file, add); err != nil {
 		t.Fatal(err)
@@ -158,7 +200,7 @@ func TestEditsAtOnce(t *testing.T) {
 	for range 20 {
 		// Ends after one edit; waited for below.
 		running.Go(func() {
-			err := Edit(file, func(f *File) error { f.Add(New(), []string{"x"}, time.Time{}, ""); return nil })
+			err := Edit(file, func(f *File) error { return f.Add(New(), []string{"x"}, time.Time{}, "") })
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -237,7 +279,9 @@ func TestInvitations(t *testing.T) {
 	if got := f.Entries()[1]; !got.JoinBy.Equal(now.Add(-time.Second)) || fmt.Sprint(got.Names) != "[y z]" {
 		t.Errorf("got %+v", got)
 	}
-	f.Add("eeee", []string{"w"}, now, "new")
+	if err := f.Add("eeee", []string{"w"}, now, "new"); err != nil {
+		t.Fatal(err)
+	}
 	settled := f.Settle(func(token string) bool { return token == "bbbb" || token == "dddd" })
 	if len(settled) != 1 || settled[0].Fingerprint != Fingerprint("bbbb") || !settled[0].JoinBy.IsZero() {
 		t.Errorf("settled: %+v, want the second", settled)
@@ -262,7 +306,7 @@ func TestEditForTheFoldersOwner(t *testing.T) {
 	}
 	file := filepath.Join(dir, "tokens")
 	for range 2 { // a new one, and one that is there
-		if err := Edit(file, func(f *File) error { f.Add(New(), []string{"a"}, time.Time{}, ""); return nil }); err != nil {
+		if err := Edit(file, func(f *File) error { return f.Add(New(), []string{"a"}, time.Time{}, "") }); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := exec.Command("stat", "-c", "%u:%g %a", file).Output(); err != nil || string(out) != "65534:65534 600\n" {
@@ -276,7 +320,7 @@ func TestEditForTheFoldersOwner(t *testing.T) {
 	if err := os.Symlink(elsewhere, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := Edit(link, func(f *File) error { f.Add(New(), []string{"a"}, time.Time{}, ""); return nil }); err == nil {
+	if err := Edit(link, func(f *File) error { return f.Add(New(), []string{"a"}, time.Time{}, "") }); err == nil {
 		t.Error("root follows a link of somebody else")
 	}
 	if _, err := Read(link); err == nil {
