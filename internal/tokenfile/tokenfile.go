@@ -183,9 +183,9 @@ func Read(file string) (*File, error) {
 }
 
 // Edit has change edit a file, which is made if it is missing, and puts what comes
-// of it in its place, readable by its owner alone, who stays the same; of a new file
-// that root makes, it is the folder's, since p may run as another. What control would
-// not read is not written. Its error is one line that says what would mend it.
+// of it in its place, readable by its owner alone, who stays the same, and by the group
+// that root lends it to; of a new file that root makes, the owner is the folder's, since
+// p may run as another. What control would not read is not written. Its error is one line that says what would mend it.
 func Edit(file string, change func(*File) error) error {
 	if target, err := filepath.EvalSymlinks(file); err == nil && !rootInAnothers(filepath.Dir(file)) {
 		file = target

@@ -3,6 +3,7 @@ package tokenfile
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 const sample = "# the tokens\n\n" +
@@ -291,6 +295,41 @@ func TestInvitations(t *testing.T) {
 	}
 	if want := "aaaa x join-by=2026-11-30T01:02:02Z  # one\nbbbb y\ncccc x join-by=2026-11-30T01:02:04Z\ndddd x\neeee w join-by=2026-11-30T01:02:03Z  # new\n"; f.text() != want {
 		t.Errorf("got\n%s\nwant\n%s", f.text(), want)
+	}
+}
+
+// The group that root lends a file to may read it after an edit, too: p's. Whatever else
+// others may do ends.
+func TestEditOfAFileThatIsLent(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	for _, tt := range []struct {
+		uid, gid   int
+		mode, want os.FileMode
+	}{
+		{0, 65534, 0o640, 0o640},
+		{0, 65534, 0o440, 0o440},
+		{0, 65534, 0o600, 0o600},
+		{0, 65534, 0o664, 0o640},
+		{0, 0, 0o640, 0o600},
+		{65534, 65534, 0o640, 0o600},
+	} {
+		file := put(t, sample)
+		if err := errors.Join(os.Chown(file, tt.uid, tt.gid), os.Chmod(file, tt.mode)); err != nil {
+			t.Fatal(err)
+		}
+		if err := Edit(file, func(f *File) error { return f.Add(New(), []string{"a"}, time.Time{}, "") }); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("stat", "-c", "%u:%g %a", file).Output(); err != nil || string(out) != fmt.Sprintf("%d:%d %o\n", tt.uid, tt.gid, tt.want) {
+			t.Errorf("%d:%d %o: afterwards %q, %v; want the mode %o", tt.uid, tt.gid, tt.mode, out, err, tt.want)
+		}
+		var log testlog.Buffer
+		control.WarnReadable(slog.New(slog.NewTextHandler(&log, nil)), "token file", file)
+		if log.String() != "" {
+			t.Errorf("%d:%d %o: afterwards %s", tt.uid, tt.gid, tt.mode, &log)
+		}
 	}
 }
 
