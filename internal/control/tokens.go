@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/amahi/spdy-proxy/internal/oneline"
 	"github.com/amahi/spdy-proxy/internal/originname"
@@ -91,7 +92,8 @@ func (t *Tokens) String() string { return oneline.Count(len(t.entries), "token")
 
 // ParseTokens reads a token file: a line a credential, TOKEN NAME..., where "@"
 // stands for the default origin, "*" for that and any label, a full host name for
-// itself, and "*.example.com" for any host below example.com; "#" starts a comment.
+// itself, and "*.example.com" for any host below example.com; "#" starts a comment, at
+// the begin of a line or after white space.
 // A token on several lines has the names of all of them. Among the names may be what
 // [JoinBy] returns; on one of several lines it means nothing. Errors name the line
 // and never quote a token.
@@ -103,9 +105,13 @@ func parseTokens(r io.Reader, bare bool) (*Tokens, error) {
 	lines := bufio.NewScanner(r)
 	n := 1
 	for ; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
+		line := lines.Text()
 		if n == 1 {
-			text = strings.TrimPrefix(text, "\ufeff") // an editor's byte order mark
+			line = strings.TrimPrefix(line, "\ufeff") // an editor's byte order mark
+		}
+		text, _, err := CutComment(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		fields := strings.Fields(text)
 		if len(fields) == 0 {
@@ -132,6 +138,17 @@ func parseTokens(r io.Reader, bare bool) (*Tokens, error) {
 		return nil, errors.New("there is no token in it: write a line TOKEN NAME..., or have p token add NAME write one")
 	}
 	return t, nil
+}
+
+// CutComment splits a line of a token file, without a byte order mark, into what it says
+// and the comment behind that. A "#" within a word is an error: a token would be taken for
+// another one, and not be the right one anywhere.
+func CutComment(line string) (text, comment string, err error) {
+	text, comment, found := strings.Cut(line, "#")
+	if found && text != "" && strings.TrimRightFunc(text, unicode.IsSpace) == text {
+		return line, "", errors.New(`no token and no name has a "#": put a space before it, if a comment begins there`)
+	}
+	return text, comment, nil
 }
 
 func (t *Tokens) add(token string, names []string, joinBy time.Time) error {

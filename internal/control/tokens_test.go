@@ -40,6 +40,7 @@ func TestParseTokens(t *testing.T) {
 		{"one token twice", "t a\nt @\n", "t", []string{"t a", "t @"}, []string{"t b"}},
 		{"comments and empty lines", "# c\n\n \t\n t\ta  # * \n#u *\n", "t", []string{"t a"}, []string{"t b", "u a", "#u a"}},
 		{"no last line feed, CRLF, a byte order mark", "\ufefft a\r\nu b", "t", []string{"t a", "u b"}, nil},
+		{"comments behind a byte order mark, a tab and a #", "\ufeff#c\nt a\t#b#c # d#e\n##\n", "t", []string{"t a"}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,6 +83,10 @@ func TestParseTokensErrors(t *testing.T) {
 		{"comments alone", "# t *\n", "no token"},
 		{"a line without a name", "t *\n\nsesame\n", "line 3"},
 		{"a comment in the place of the name", "sesame # *\n", "line 1"},
+		{"a # in a token", "t a\nsesame#1 b\n", "line 2: no token and no name has a \"#\""},
+		{"a # behind a token", "sesame# *\n", "line 1"},
+		{"a # in a name", "sesame a#b\n", "line 1"},
+		{"a # in a token behind a byte order mark", "\ufeffsesame#1 a\n", "line 1"},
 		{"a bad name", "t a\nsesame a_b\n", "line 2"},
 		{"a bad host name", "t a\nsesame *.a_b.test\n", "line 2"},
 		{"an address", "t a\nsesame 127.0.0.1\n", "line 2"},
@@ -172,6 +177,9 @@ func TestTokenSource(t *testing.T) {
 	if id, _ := alone.lookup("alone"); !alone.allows(id, "any", nil) {
 		t.Error("a single word is not a token for any name")
 	}
+	if got, err := (TokenSource{Value: "to#ken"}).First(); err == nil || !strings.Contains(err.Error(), `"#"`) {
+		t.Errorf("a # in the environment: %q, %v; want an error that says so", got, err)
+	}
 	if _, err := (TokenSource{Value: "#"}).Load(); err == nil || !strings.Contains(err.Error(), "environment") {
 		t.Errorf("no token in the environment: %v, want an error that says where", err)
 	}
@@ -198,7 +206,7 @@ func TestTokenSourceFirst(t *testing.T) {
 	if _, err := (TokenSource{File: file}).Load(); err == nil || !strings.Contains(err.Error(), "without a name") {
 		t.Errorf("P takes a file without names: %v", err)
 	}
-	for _, text := range []string{"", "# none\n", "to\x00ken\n"} {
+	for _, text := range []string{"", "# none\n", "to\x00ken\n", "to#ken\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +307,7 @@ func FuzzTokens(f *testing.F) {
 		parsed, err := ParseTokens(bytes.NewReader(file))
 		said := map[string]map[string]bool{} // token -> names, as a person reads the file
 		for line := range strings.Lines(strings.TrimPrefix(string(file), "\ufeff")) {
-			line, _, _ = strings.Cut(line, "#")
+			line, _, _ = strings.Cut(line, "#") // it is refused if that is not a comment
 			fields := strings.Fields(line)
 			if len(fields) == 0 {
 				continue

@@ -65,10 +65,11 @@ func parse(text string) *File {
 	f := &File{}
 	for raw := range strings.Lines(text) {
 		l := line{text: raw}
-		written, comment, _ := strings.Cut(raw, "#")
+		written := raw
 		if len(f.lines) == 0 {
 			written = strings.TrimPrefix(written, "\ufeff") // as control reads it
 		}
+		written, comment, _ := control.CutComment(written) // control refuses the file
 		if fields := strings.Fields(written); len(fields) > 0 {
 			l.token, l.comment = fields[0], strings.TrimSpace(comment)
 			var err error

@@ -103,6 +103,7 @@ func TestEditRefused(t *testing.T) {
 		{"no such name", func(f *File) error { _, err := f.Remove("nobody"); return err }, `"nobody"`},
 		{"a bad name", func(f *File) error { return f.Add("eeee", []string{"a_b"}, time.Time{}, "") }, `"a_b" is not a name`},
 		{"a token of two words", func(f *File) error { return f.Add("eeee wiki", []string{"a"}, time.Time{}, "") }, "says something else"},
+		{"a token with a #", func(f *File) error { return f.Add("eeee#1", []string{"a"}, time.Time{}, "") }, "would be refused: line 7"},
 		{"no name", func(f *File) error { return f.Add("eeee", nil, time.Time{}, "") }, "would be refused: line 7"},
 		{"an error", func(*File) error { return errors.New("no") }, "no"},
 		{"the last token", func(f *File) error {
