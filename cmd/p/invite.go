@@ -82,7 +82,7 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 		host = i.serverName
 	}
 	in := &invitation.Invitation{Address: address, ServerName: i.serverName, Token: tokenfile.New()}
-	if name != "@" && name != "*" {
+	if name != "@" && !strings.HasPrefix(name, "*") { // else c says which
 		in.Name = name
 	}
 	if in.CA, err = o.authority(p, host, i.ca); err != nil {
@@ -126,6 +126,9 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 		what += ", it must be used by " + joinBy.Format("2006-01-02 15:04")
 	}
 	o.tellRunning(p, fmt.Sprintf("on the other machine, run: c --join and the above; it leads to %s, %s; token %s was added to %s", address, what, tokenfile.Fingerprint(in.Token), o.Tokens.File), takesAdded)
+	if below, many := strings.CutPrefix(name, "*."); many {
+		fmt.Fprintf(p.Stderr, "p: it is for any host below %s: say with c --name which\n", below)
+	}
 	for _, token := range over {
 		fmt.Fprintf(p.Stderr, "p: token %s stays in the file, an invitation for the name %q that has expired: if nobody serves by it, p token remove %[1]s takes it away\n", token, name)
 	}

@@ -36,6 +36,7 @@ func TestInvite(t *testing.T) {
 		{"the domain's", []string{"photos", "--control", ":99", "--domain", "*.example.test,example.org"}, &invitation.Invitation{Address: "example.test:99", Name: "photos"}, ""},
 		{"the default origin", []string{"@", "--control", "example.test:99"}, &invitation.Invitation{Address: "example.test:99"}, ""},
 		{"any name, though another token has it", []string{"*", "--control", "example.test:99", "--also"}, &invitation.Invitation{Address: "example.test:99"}, ""},
+		{"any host below one", []string{"*.example.net", "--address", "example.test:1444"}, &invitation.Invitation{Address: "example.test:1444"}, "below example.net: say with c --name"},
 		{"the front port's", []string{"photos", "--front", ":443", "-t", "--domain", "example.test"}, &invitation.Invitation{Address: "example.test:443", Name: "photos"}, ""},
 		{"the front port has no TLS", []string{"photos", "--front", ":80", "--domain", "example.test"}, &invitation.Invitation{Address: "localhost:1444", Name: "photos"}, "only reached from this machine"},
 		{"another name in the certificate", []string{"photos", "--address", "192.0.2.1:1444", "--server-name", "example.test"},
