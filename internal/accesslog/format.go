@@ -82,21 +82,16 @@ const maxField = 2 << 10
 
 // clipped returns r with its long texts cut, and dots where they were.
 func clipped(r *Record) *Record {
-	texts := func(r *Record) [6]*string {
-		return [...]*string{&r.User, &r.Method, &r.Host, &r.URI, &r.Referer, &r.UserAgent}
+	if max(len(r.User), len(r.Method), len(r.Host), len(r.URI), len(r.Referer), len(r.UserAgent)) <= maxField {
+		return r
 	}
-	for _, s := range texts(r) {
+	c := *r
+	for _, s := range [...]*string{&c.User, &c.Method, &c.Host, &c.URI, &c.Referer, &c.UserAgent} {
 		if len(*s) > maxField {
-			c := *r
-			for _, s := range texts(&c) {
-				if len(*s) > maxField {
-					*s = (*s)[:maxField] + "..."
-				}
-			}
-			return &c
+			*s = (*s)[:maxField] + "..."
 		}
 	}
-	return r
+	return &c
 }
 
 // Write writes the line of r.
@@ -135,11 +130,11 @@ func appendCombined(b []byte, r *Record, s *second) []byte {
 	b = append(b, " ["...)
 	b = append(b, s.text...)
 	b = append(b, `] "`...)
-	b = appendEscaped(b, r.Method, false)
+	b = appendEscaped(b, r.Method, quoted)
 	b = append(b, ' ')
-	b = appendEscaped(b, r.URI, true)
+	b = appendEscaped(b, r.URI, words)
 	b = append(b, ' ')
-	b = appendEscaped(b, r.Proto, false)
+	b = appendEscaped(b, r.Proto, quoted)
 	b = append(b, `" `...)
 	b = strconv.AppendInt(b, int64(r.Status), 10)
 	b = append(b, ' ')
@@ -153,7 +148,7 @@ func appendCombined(b []byte, r *Record, s *second) []byte {
 		if v == "" {
 			b = append(b, '-')
 		}
-		b = appendEscaped(b, v, false)
+		b = appendEscaped(b, v, quoted)
 		b = append(b, '"')
 	}
 	for _, v := range [...]string{r.Host, r.Origin} {
@@ -172,21 +167,18 @@ func appendWord(b []byte, s string) []byte {
 	if s == "" {
 		return append(b, '-')
 	}
-	return appendEscaped(b, s, true)
+	return appendEscaped(b, s, words)
 }
 
-// hex are the digits of what is escaped.
-const hex = "0123456789abcdef"
-
-// appendEscaped appends s with \xHH for whatever is not visible ASCII, and a
-// backslash before quotes and backslashes.
-func appendEscaped(b []byte, s string, spaces bool) []byte {
+// appendEscaped appends s with \xHH for whatever is not visible ASCII, or a space that may
+// be, and a backslash before quotes and backslashes.
+func appendEscaped(b []byte, s string, set escapes) []byte {
 	from := 0 // what is before it was appended
-	for i := range len(s) {
+	for i := set.clean(s); i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			b = append(append(b, s[from:i]...), '\\', c)
-		case c < ' ' || c > '~' || c == ' ' && spaces:
+		case c < set.below || c > '~':
 			b = append(append(b, s[from:i]...), '\\', 'x', hex[c>>4], hex[c&15])
 		default:
 			continue

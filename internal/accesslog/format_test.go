@@ -205,6 +205,24 @@ func TestLinesAreThoseOfTheStandardLibrary(t *testing.T) {
 	}
 }
 
+// Each byte is written as the standard library has it, wherever it stands.
+func TestEachByteEverywhere(t *testing.T) {
+	for _, length := range []int{1, 7, 8, 9, 16, 19} {
+		for at := range length {
+			for c := range 256 {
+				text := []byte(strings.Repeat("~", length))
+				text[at] = byte(c)
+				r := &Record{URI: string(text), UserAgent: string(text)}
+				for _, format := range []Format{Combined, JSON} {
+					if got, want := string(New(nil, format).append(nil, r)), slow(r, format); got != want {
+						t.Fatalf("byte %#02x at %d of %d:\n got %swant %s", c, at, length, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 // A zone of an address is any text, and a proxy before P names addresses.
 func TestZone(t *testing.T) {
 	r := sample()

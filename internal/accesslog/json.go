@@ -92,7 +92,7 @@ func appendText(b []byte, key, s string) []byte {
 	begin := len(b)
 	b = append(b, '"')
 	from := 0 // what is before it was appended
-	for i := range len(s) {
+	for i := markup.clean(s); i < len(s); i++ {
 		switch c := s[i]; c {
 		case '"', '\\':
 			b = append(append(b, s[from:i]...), '\\', c)
