@@ -76,6 +76,11 @@ type Log struct {
 // must hold up; its errors are for it to tell.
 func New(w io.Writer, f Format) *Log { return &Log{format: f, w: w} }
 
+// Short reports whether a line has nothing of a Record's Peer, Scheme, Stream and Session,
+// Priority, BytesIn and Headers, nor of what ended the request: who would have to look for
+// them need not.
+func (l *Log) Short() bool { return l.format != JSON }
+
 // maxField is how many bytes of a text of the visitor's a line has: it may send
 // as much as a head holds, and escaped that is four times as long.
 const maxField = 2 << 10

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/amahi/spdy"
@@ -17,21 +18,28 @@ type logged struct {
 	log    *accesslog.Log
 	origin string // "@" for the default one
 	next   http.Handler
+	spare  sync.Pool // of *tap.Exchange, as Reset leaves them
 }
 
 func (l *logged) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var e tap.Exchange
+	e, ok := l.spare.Get().(*tap.Exchange)
+	if !ok {
+		e = &tap.Exchange{Timed: !l.log.Short()}
+	}
 	returned := false
 	defer func() { // it also runs while the handler panics
-		var rec accesslog.Record
-		l.fill(&rec, r)
-		rec.Time, rec.Status, rec.Headers = e.Began, e.Status, e.Headers
-		rec.BytesIn, rec.BytesOut, rec.Duration = e.In.Load(), e.Out, time.Since(e.Began)
-		rec.Upgraded = e.Status == http.StatusSwitchingProtocols
-		if rec.Aborted = !returned || r.Context().Err() != nil; rec.Aborted && rec.Status == 0 {
+		rec := accesslog.Record{
+			Time: e.Began, Status: e.Status, Headers: e.Headers, BytesIn: e.In.Load(), BytesOut: e.Out, Duration: time.Since(e.Began),
+			Origin: l.origin, Upgraded: e.Status == http.StatusSwitchingProtocols, Aborted: !returned || r.Context().Err() != nil,
+		}
+		if rec.Aborted && rec.Status == 0 {
 			rec.Status = statusLeft
 		}
+		l.fill(&rec, r)
 		l.log.Write(&rec)
+		if returned && e.Reset() {
+			l.spare.Put(e)
+		}
 	}()
 	e.Serve(l.next, w, r, nil)
 	returned = true
@@ -49,13 +57,14 @@ func (l *logged) fill(rec *accesslog.Record, r *http.Request) {
 		}
 		return ""
 	}
-	*rec = accesslog.Record{
-		RequestID: first("X-Request-Id"), User: first("X-Forwarded-User"),
-		Method: r.Method, Scheme: first("X-Forwarded-Proto"), Host: r.Host, URI: r.RequestURI, Proto: r.Proto,
-		Referer: first("Referer"), UserAgent: first("User-Agent"), Origin: l.origin, Stream: spdy.StreamID(r.Context()),
-	}
-	rec.Priority, _ = spdy.PriorityFrom(r.Context())
+	rec.Method, rec.Host, rec.URI, rec.Proto = r.Method, r.Host, r.RequestURI, r.Proto
+	rec.RequestID, rec.User = first("X-Request-Id"), first("X-Forwarded-User")
+	rec.Referer, rec.UserAgent = first("Referer"), first("User-Agent")
 	rec.Client, rec.Peer = visitor(first("X-Forwarded-For"))
+	if !l.log.Short() {
+		rec.Scheme, rec.Stream = first("X-Forwarded-Proto"), spdy.StreamID(r.Context())
+		rec.Priority, _ = spdy.PriorityFrom(r.Context())
+	}
 }
 
 // visitor reads an X-Forwarded-For of P's: peer is who connected to P, and client whom

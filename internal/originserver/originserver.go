@@ -258,7 +258,7 @@ func (s *Server) visited(name string, h http.Handler) http.Handler {
 		h = s.inspector.Handler(name, h)
 	}
 	if s.access != nil {
-		h = &logged{accesslog.New(s.access, s.cfg.AccessFormat), name, h}
+		h = &logged{log: accesslog.New(s.access, s.cfg.AccessFormat), origin: name, next: h}
 	}
 	return h
 }

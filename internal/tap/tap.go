@@ -14,7 +14,8 @@ import (
 type Exchange struct {
 	Began   time.Time
 	Status  int           // of the response, 0 while there is none
-	Headers time.Duration // since Began, until the response's head; 0 while there is none
+	Headers time.Duration // since Began, until the response's head; 0 while there is none, and without Timed
+	Timed   bool          // fixed before Serve; Headers is wanted: it costs a look at the clock
 
 	In  atomic.Int64 // bytes of the request's body that were read
 	Out int64        // bytes of the response's body that were written
@@ -49,6 +50,18 @@ func (e *Exchange) Serve(h http.Handler, w http.ResponseWriter, r *http.Request,
 	e.writer.head(http.StatusOK)
 }
 
+// Reset makes e as it was before Serve, which may be called again then. It reports false, and
+// does nothing, where a part of e may be in use yet: transports read a request's body after
+// their answer, and an upgraded connection goes on. Serve has returned: then the
+// http.ResponseWriter is nobody's (http.Handler).
+func (e *Exchange) Reset() bool {
+	if e.body.e != nil || e.Status == http.StatusSwitchingProtocols {
+		return false
+	}
+	*e = Exchange{Timed: e.Timed}
+	return true
+}
+
 // body is the request's.
 type body struct {
 	io.ReadCloser
@@ -80,7 +93,10 @@ func (w *writer) head(status int) {
 	if w.e.Status != 0 || status < 200 && status != http.StatusSwitchingProtocols {
 		return
 	}
-	w.e.Status, w.e.Headers = status, time.Since(w.e.Began)
+	w.e.Status = status
+	if w.e.Timed {
+		w.e.Headers = time.Since(w.e.Began)
+	}
 	if w.e.viewer != nil {
 		w.e.viewer.Head(status, w.Header())
 	}

@@ -55,7 +55,7 @@ func TestServe(t *testing.T) {
 		"an echo": {func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }, 200, "question", "200 map[];"},
 	} {
 		for _, view := range []bool{false, true} {
-			var e Exchange
+			e := Exchange{Timed: true}
 			s := new(seen)
 			w := recorder{httptest.NewRecorder()}
 			var viewer Viewer
@@ -82,6 +82,39 @@ func TestServePanics(t *testing.T) {
 		}
 	}()
 	e.Serve(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil), nil)
+}
+
+// An exchange serves again as a new one does, unless a part of the one before may be in use
+// yet.
+func TestReset(t *testing.T) {
+	e := Exchange{Timed: true}
+	for _, test := range []struct {
+		method string
+		status int
+		again  bool
+	}{{"GET", 404, true}, {"HEAD", 200, true}, {"POST", 200, false}, {"GET", 101, false}} {
+		r := httptest.NewRequest(test.method, "/", nil)
+		if test.method == "POST" {
+			r = httptest.NewRequest(test.method, "/", strings.NewReader("question"))
+		}
+		e.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			w.WriteHeader(test.status)
+			io.WriteString(w, "answer")
+		}), recorder{httptest.NewRecorder()}, r, new(seen))
+		if e.Status != test.status || e.Out != 6 || e.Headers <= 0 {
+			t.Errorf("%s, %d: noted %d and %d bytes", test.method, test.status, e.Status, e.Out)
+		}
+		if got := e.Reset(); got != test.again {
+			t.Errorf("%s, %d: reset %t, want %t", test.method, test.status, got, test.again)
+		}
+		if test.again && (e.Status != 0 || e.Out != 0 || e.Headers != 0 || e.viewer != nil || e.writer.ResponseWriter != nil || !e.Timed) {
+			t.Errorf("%s, %d: left %+v", test.method, test.status, &e)
+		}
+		if !test.again {
+			e = Exchange{Timed: true}
+		}
+	}
 }
 
 // readerFrom says whether its ReadFrom was called.
