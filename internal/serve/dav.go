@@ -73,15 +73,6 @@ func (v *dav) handles(r *http.Request) bool {
 	return false
 }
 
-// writable returns the name in the upload folder of what has the name served,
-// and whether it may be written.
-func (d *folder) writable(served string) (name string, ok bool) {
-	if d.uploads == nil {
-		return "", false
-	}
-	return d.uploads.inside(served)
-}
-
 func (v *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if host := r.Header.Get("X-Forwarded-Host"); host != "" && host != r.Host {
 		// The name that is in Destination, where a proxy that P trusts is between.
@@ -133,7 +124,7 @@ func (v *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // mayWrite tells why r must not write, or 0.
 func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (code int, text string) {
-	const elsewhere = "only what is in the upload folder can be changed"
+	const elsewhere = "only what is in the upload folder can be changed, and nothing whose name begins with a dot"
 	switch {
 	case v.d.uploads == nil:
 		return http.StatusMethodNotAllowed, "nothing can be changed here"

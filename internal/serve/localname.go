@@ -16,6 +16,9 @@ import (
 // outside the root, hidden, or not a file or folder.
 var errNotFound = errors.New("no such file")
 
+// wellKnown is the folder of what programs ask any host for (RFC 8615).
+const wellKnown = ".well-known"
+
 // localName returns the name that u stands for, relative to the root and in
 // the form that os.Root takes ("." for the root), and whether u ends in a slash.
 // Dot segments are resolved first (RFC 3986, 5.2.4), but none leads above the root.
@@ -59,13 +62,42 @@ func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
 
 // visible tells whether a name in the root may be served. It judges names
 // that a visitor gives: a link that the owner placed may lead to a dotfile.
-// What RFC 8615 puts under .well-known is there to be asked for.
+// What is in wellKnown is there to be asked for.
 func (d *folder) visible(name string) bool {
-	if strings.HasPrefix(name, ".") && !d.dotfiles && name != ".well-known" {
+	if strings.HasPrefix(name, ".") && !d.dotfiles && name != wellKnown {
 		return false
 	}
 	// An upload that is not whole yet is nobody's to read.
 	return !strings.HasPrefix(name, partPrefix)
+}
+
+// changeable tells whether visitors may write what has the name part, or is in a
+// folder that has it. What is in wellKnown speaks for the host: a CA gives a
+// certificate for it to whoever places an answer there (RFC 8555, 8.3), and other
+// programs ask there whom else they may trust.
+func (d *folder) changeable(part string) bool {
+	// Some file systems pass over what does not show, over the end, or over case.
+	part = strings.TrimRight(strings.Map(showing, part), ". ")
+	return !strings.HasPrefix(part, ".") || d.dotfiles && !strings.EqualFold(part, wellKnown)
+}
+
+// writable returns the name in the upload folder of what has the name served,
+// and whether visitors may write it.
+func (d *folder) writable(served string) (name string, ok bool) {
+	if d.uploads == nil {
+		return "", false
+	}
+	name, ok = d.uploads.inside(served)
+	for part := range strings.SplitSeq(name, "/") {
+		ok = ok && (name == "." || d.changeable(part))
+	}
+	return name, ok
+}
+
+// speaksForHost tells whether u is a path in wellKnown.
+func (d *folder) speaksForHost(u *url.URL) bool {
+	name, _, err := d.localName(u)
+	return err == nil && (name == wellKnown || strings.HasPrefix(name, wellKnown+"/"))
 }
 
 // open opens a regular file or a folder under the root. It never blocks.

@@ -53,6 +53,9 @@ func (d *folder) sendFallback(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if d.fallbackStatus == http.StatusOK {
+		if d.speaksForHost(r.URL) {
+			return false // or this file, which may be an upload, were the answer to all that is asked there
+		}
 		if d.sendSmall(w, r, d.fallback) {
 			return true
 		}

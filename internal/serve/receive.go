@@ -59,11 +59,8 @@ type keptFile struct {
 // uploadsHere tells whether what is sent to the folder of that name stays in it
 // or in a folder that nobody sees: then a page about it may offer to upload.
 func (d *folder) uploadsHere(name string) bool {
-	if d.uploads == nil {
-		return false
-	}
-	_, inside := d.uploads.inside(name)
-	return inside || d.uploads.at == ""
+	_, ok := d.writable(name)
+	return ok || d.uploads != nil && d.uploads.at == ""
 }
 
 // keep answers a POST or PUT by keeping its body, or the files in it.
@@ -119,7 +116,8 @@ func sameOrigin(r *http.Request) bool {
 }
 
 // destination says where the body of r is kept: a PUT to a path in the upload
-// folder there, anything else in the upload folder under a random name.
+// folder that may be written there, anything else in the upload folder under a
+// random name.
 func (d *folder) destination(r *http.Request) (destination, error) {
 	u := d.uploads
 	to := destination{folder: ".", ext: extension(r.URL.Path)}
@@ -127,8 +125,8 @@ func (d *folder) destination(r *http.Request) (destination, error) {
 	if r.Method != http.MethodPut || err != nil || slash {
 		return to, nil
 	}
-	name, inside := u.inside(served)
-	if !inside || strings.Count(name, "/") > maxUploadDepth {
+	name, ok := d.writable(served)
+	if !ok || strings.Count(name, "/") > maxUploadDepth {
 		return to, nil
 	}
 	if to.name = safeName(path.Base(name)); to.name == "" {
@@ -171,15 +169,16 @@ func folderError(err error) error {
 	return err
 }
 
-// formFolder is where the files of the form r are kept: in the folder that it
-// was sent to if that is in the upload folder, else in the upload folder itself.
+// formFolder is where the files of the form r are kept: in the folder that it was
+// sent to if that is in the upload folder and may be written, else in the upload
+// folder itself.
 func (d *folder) formFolder(r *http.Request) string {
 	served, _, err := d.localName(r.URL)
 	if err != nil {
 		return "."
 	}
-	name, inside := d.uploads.inside(served)
-	if !inside {
+	name, ok := d.writable(served)
+	if !ok {
 		return "."
 	}
 	if info, err := d.uploads.dir.Stat(name); err != nil || !info.IsDir() {

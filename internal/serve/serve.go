@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -151,7 +152,14 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h.close = append(h.close, dir.Close)
-	d.uploads, err = newUploads(dir, cfg.UploadMax, nameUnder(cfg.Root, cfg.Upload, d.visible), cfg.Logger, limit)
+	at := nameUnder(cfg.Root, cfg.Upload, d.visible)
+	for part := range strings.SplitSeq(at, "/") {
+		if at != "." && !d.changeable(part) {
+			h.Close()
+			return nil, fmt.Errorf("--upload %q: what is in %s speaks for the whole host; name another folder", cfg.Upload, wellKnown)
+		}
+	}
+	d.uploads, err = newUploads(dir, cfg.UploadMax, at, cfg.Logger, limit)
 	if err != nil {
 		h.Close()
 		return nil, fmt.Errorf("--upload %q: no file can be made there (%w); change its mode or owner, or name another folder", cfg.Upload, reason(err))

@@ -108,8 +108,8 @@ func write(t testing.TB, dir string, pairs ...string) {
 
 func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, "file", "x")
-	file, missing := filepath.Join(dir, "file"), filepath.Join(dir, "missing")
+	write(t, dir, "file", "x", wellKnown+"/in/", "")
+	file, missing, known := filepath.Join(dir, "file"), filepath.Join(dir, "missing"), filepath.Join(dir, wellKnown, "in")
 	for _, tc := range []struct {
 		name string
 		cfg  Config
@@ -134,6 +134,8 @@ func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 		{"a root that is a file", Config{Root: file}, "not a folder"},
 		{"a missing upload folder", Config{Root: dir, Upload: missing}, "no such folder"},
 		{"an upload folder that is a file", Config{Root: dir, Upload: file}, "not a folder"},
+		{"uploads that speak for the host", Config{Root: dir, Upload: known}, "speaks for the whole host"},
+		{"uploads that do, with dotfiles", Config{Root: dir, Upload: known, Dotfiles: true}, "speaks for the whole host"},
 		{"a negative maximum", Config{Root: dir, Upload: dir, UploadMax: -1}, "--upload-max"},
 		{"no scheme", Config{To: "localhost:3000"}, "give http://"},
 		{"an unknown scheme", Config{To: "ftp://localhost"}, "give http://"},

@@ -34,6 +34,14 @@ func acts(ext string) bool {
 	return obeyed[ext] || t == "text/html" || t == "text/javascript" || t == "text/xml" || t == "application/xml" || strings.HasSuffix(t, "+xml")
 }
 
+// showing returns r, or -1 if it does not show, or changes how others do.
+func showing(r rune) rune {
+	if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co) || unicode.Is(unicode.Noncharacter_Code_Point, r) {
+		return -1
+	}
+	return r
+}
+
 // safeName returns a name for an upload that a person called name: as it is, if
 // it can stay. What remains has no slash, does not begin with a dot or a hyphen,
 // shows no other letters than it has, and its extensions make nobody run it. It
@@ -42,13 +50,10 @@ func safeName(name string) string {
 	// Some send the path that the file had with them.
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	name = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co), unicode.Is(unicode.Noncharacter_Code_Point, r):
-			return -1
-		case os.PathSeparator == '\\' && strings.ContainsRune(`:*?"<>|`, r):
+		if os.PathSeparator == '\\' && strings.ContainsRune(`:*?"<>|`, r) {
 			return '_'
 		}
-		return r
+		return showing(r)
 	}, strings.ToValidUTF8(name, "_"))
 	name = strings.TrimRight(strings.TrimLeft(strings.TrimSpace(name), ". "), ". ")
 	if strings.HasPrefix(name, "-") {
