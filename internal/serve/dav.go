@@ -153,9 +153,12 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 			// what is copied into itself has no end.
 			return http.StatusForbidden, "a folder cannot be copied or moved into itself, nor over what it is in"
 		}
-		if _, err := v.d.root.Stat(served); err != nil {
-			// Found out before what is at the destination is deleted.
+		// Found out before what is at the destination is deleted.
+		switch info, err := v.d.root.Stat(served); {
+		case err != nil:
 			return http.StatusNotFound, "there is no such file here"
+		case !v.d.mayMake(into, info.IsDir()):
+			return http.StatusForbidden, errBadName.Error()
 		}
 	}
 	return 0, ""
@@ -284,7 +287,7 @@ func opOf(ctx context.Context) *davOp {
 // would call a file that is not there. It returns the error for the library: one
 // that it does not take for a file to be left out of a list.
 func (op *davOp) note(err error) error {
-	if err == nil || !(errors.Is(err, errDiskFull) || errors.Is(err, errFilesFull) || errors.Is(err, errTooLong) || diskFull(err) ||
+	if err == nil || !(errors.Is(err, errDiskFull) || errors.Is(err, errFilesFull) || errors.Is(err, errTooLong) || errors.Is(err, errBadName) || diskFull(err) ||
 		errors.Is(err, context.Canceled) || status(err) == http.StatusServiceUnavailable || status(err) == http.StatusInternalServerError ||
 		op.body != nil && op.body.err != nil) {
 		return err

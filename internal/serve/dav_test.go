@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -163,6 +164,70 @@ func TestDAVForWriting(t *testing.T) {
 	get, find := ask(t, srv, "GET", "/in/dir/x.txt", ""), ask(t, srv, "PROPFIND", "/in/dir/x.txt", "", "Depth: 0")
 	if tag := get.Header.Get("Etag"); tag == "" || !strings.Contains(find.body, "<D:getetag>"+tag+"</D:getetag>") {
 		t.Errorf("GET says %q, PROPFIND %s", tag, find.body)
+	}
+}
+
+// Names stay as they are, so one that deceives is refused; folders that are there stay usable.
+func TestDAVNames(t *testing.T) {
+	for _, dotfiles := range []bool{false, true} {
+		srv, root := davServer(t, Config{Upload: "in", Dotfiles: dotfiles})
+		write(t, root, "in/-old/x.txt", "x", "in/old.php/", "", "in/-file", "old", "tree/a", "a", "tree/x.php/b", "b")
+		to := func(target string) string { return "Destination: " + target }
+		want := map[bool]int{true: 201, false: 403}
+		before := namesIn(t, filepath.Join(root, "in"))
+		for _, bad := range []string{"-rf", "a%0Ab%1B%5B2J", "%E2%80%AEgpj.exe", "in%E2%80%8Cvoice", "a%FF", "x.php", "x.php.", "x%20", strings.Repeat("x", 201), ".x.php", ".-x"} {
+			for _, tc := range []struct {
+				method, target string
+				header         []string
+				folder         bool
+			}{
+				{"MKCOL", "/in/" + bad, nil, true}, {"COPY", "/in/dir/", []string{to("/in/" + bad + "/")}, true}, {"MOVE", "/in/dir/", []string{to("/in/" + bad)}, true},
+				{"PUT", "/in/" + bad, nil, false}, {"COPY", "/top.txt", []string{to("/in/" + bad)}, false}, {"MOVE", "/in/old.txt", []string{to("/in/" + bad)}, false}, {"LOCK", "/in/" + bad, nil, false},
+			} {
+				// What a browser or a server would run has its name, as a file: that is what WebDAV is for.
+				kept := !tc.folder && (strings.Contains(bad, "x.php") || bad == "x%20" || len(bad) > 200) && (dotfiles || bad[0] != '.')
+				body := ""
+				if tc.method == "LOCK" {
+					body = lockInfo("shared")
+				}
+				a := ask(t, srv, tc.method, tc.target, body, tc.header...)
+				if a.StatusCode != want[kept] {
+					t.Errorf("dotfiles %t: %s %s %q: %d %q, want %d", dotfiles, tc.method, tc.target, tc.header, a.StatusCode, a.body, want[kept])
+				}
+				if a.StatusCode == 403 && !strings.HasPrefix(a.body, "403: ") {
+					t.Errorf("dotfiles %t: %s %s: %q, want what is wrong", dotfiles, tc.method, tc.target, a.body)
+				}
+				if kept {
+					name, _ := url.PathUnescape(bad)
+					if err := os.Rename(filepath.Join(root, "in", name), filepath.Join(root, "in/old.txt")); err != nil {
+						t.Error(err)
+					}
+					if lock := a.Header.Get("Lock-Token"); lock != "" {
+						ask(t, srv, "UNLOCK", tc.target, "", "Lock-Token: "+lock)
+					}
+				}
+			}
+		}
+		if got := namesIn(t, filepath.Join(root, "in")); !slices.Equal(got, before) {
+			t.Errorf("dotfiles %t: the folder holds %q, want %q", dotfiles, got, before)
+		}
+		for _, tc := range []struct {
+			method, target string
+			header         []string
+			want           int
+		}{
+			{"PUT", "/in/-old/y.txt", nil, 201}, {"MKCOL", "/in/old.php/sub/", nil, 201}, {"PUT", "/in/old.php/sub/y", nil, 201}, {"PUT", "/in/-file", nil, 204},
+			{"MOVE", "/in/-old/", []string{to("/in/new/")}, 201}, {"MKCOL", "/in/%DB%8C%E2%80%8C%DB%8C/", nil, 201}, {"MKCOL", "/in/R.E.M./", nil, 201},
+			{"MKCOL", "/in/.Trash/", nil, want[dotfiles]}, {"PUT", "/in/._x", nil, want[dotfiles]},
+			{"COPY", "/tree/", []string{to("/in/tree/")}, 403}, // it would make a folder x.php
+		} {
+			if a := ask(t, srv, tc.method, tc.target, "", tc.header...); a.StatusCode != tc.want {
+				t.Errorf("dotfiles %t: %s %s %q: %d %q, want %d", dotfiles, tc.method, tc.target, tc.header, a.StatusCode, a.body, tc.want)
+			}
+		}
+		if got := namesIn(t, filepath.Join(root, "in/tree")); slices.Contains(got, "x.php") {
+			t.Errorf("the copy holds %q", got)
+		}
 	}
 }
 

@@ -50,6 +50,9 @@ func (t *davTree) Mkdir(ctx context.Context, name string, _ os.FileMode) error {
 		return err
 	}
 	op, u := opOf(ctx), t.d.uploads
+	if !t.d.mayMake(to, true) {
+		return op.note(errBadName)
+	}
 	if op.spared == to {
 		u.dir.Remove(to)
 	}
@@ -83,8 +86,13 @@ func (t *davTree) Rename(ctx context.Context, oldName, newName string) error {
 		return err
 	}
 	op, dir := opOf(ctx), t.d.uploads.dir
-	if info, err := dir.Lstat(from); err == nil && info.IsDir() && op.spared == to {
-		dir.Remove(to)
+	if info, err := dir.Lstat(from); err == nil && info.IsDir() {
+		if !t.d.mayMake(to, true) {
+			return op.note(errBadName) // what is moved is another than was looked at
+		}
+		if op.spared == to {
+			dir.Remove(to)
+		}
 	}
 	return op.note(dir.Rename(from, to))
 }
@@ -150,6 +158,8 @@ func (t *davTree) create(op *davOp, name string) (webdav.File, error) {
 	switch {
 	case err == nil && !f.old.Mode().IsRegular():
 		err = fs.ErrPermission // a folder, or a link that the owner made
+	case err != nil && !t.d.mayMake(to, false):
+		err = errBadName
 	case err == nil || os.IsNotExist(err):
 		f.part, err = u.newPart()
 	}

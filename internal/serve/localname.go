@@ -77,7 +77,7 @@ func (d *folder) visible(name string) bool {
 // programs ask there whom else they may trust.
 func (d *folder) changeable(part string) bool {
 	// Some file systems pass over what does not show, over the end, or over case.
-	part = strings.TrimRight(strings.Map(showing, part), ". ")
+	part = strings.TrimRight(shown(part), ". ")
 	return !strings.HasPrefix(part, ".") || d.dotfiles && !strings.EqualFold(part, wellKnown)
 }
 

@@ -129,37 +129,60 @@ func (d *folder) destination(r *http.Request) (destination, error) {
 	if !ok || strings.Count(name, "/") > maxUploadDepth {
 		return to, nil
 	}
-	if to.name = safeName(path.Base(name)); to.name == "" {
+	last := safeName(path.Base(name))
+	if last == "" {
 		return to, nil
 	}
-	to.folder = path.Dir(name)
-	return to, u.makeFolder(to.folder)
+	folder, err := u.makeFolder(path.Dir(name))
+	if folder != "" {
+		to.name, to.folder = last, folder
+	}
+	return to, err
 }
 
-// makeFolder makes the folder of that name, and those that it is in.
-func (u *uploads) makeFolder(name string) error {
+// makeFolder returns the folder of that name. What of the path is not there is
+// made, each part under the name that an upload would get; "" if none remains.
+func (u *uploads) makeFolder(name string) (string, error) {
 	if name == "." {
-		return nil
+		return name, nil
 	}
-	info, err := u.dir.Stat(name)
-	if err == nil && !info.IsDir() {
-		return errNoFolder
+	err := u.isFolder(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return name, err
 	}
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return folderError(err)
+	last := safeName(path.Base(name))
+	if last == "" {
+		return "", nil
 	}
-	if err := u.makeFolder(path.Dir(name)); err != nil {
-		return err
+	parent, err := u.makeFolder(path.Dir(name))
+	if parent == "" || err != nil {
+		return "", err
 	}
+	name = path.Join(parent, last)
 	err = u.room.create(func() error { return u.dir.Mkdir(name, 0o700) })
 	if errors.Is(err, fs.ErrExist) {
-		return nil // somebody was faster
+		err = u.isFolder(name) // made for an earlier upload, or somebody was faster
+	}
+	return name, folderError(err)
+}
+
+// isFolder tells what is wrong with the folder of that name: fs.ErrNotExist where nothing has it.
+func (u *uploads) isFolder(name string) error {
+	info, err := u.dir.Stat(name)
+	switch {
+	case err == nil && !info.IsDir():
+		return errNoFolder
+	case errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	return folderError(err)
 }
 
 // errNoFolder is something that stands where the path of an upload has a folder.
 var errNoFolder = errors.New("there is no such folder, and none can be made")
+
+// errBadName is a name that nothing is to have in the upload folder.
+var errBadName = errors.New("nothing may be given this name here")
 
 // folderError tells from err whether it is the path that is wrong.
 func folderError(err error) error {
@@ -307,6 +330,8 @@ func (u *uploads) problem(w http.ResponseWriter, err error, broken bool) (code i
 		return http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are kept", u.max)
 	case errors.Is(err, errNoFolder), errors.Is(err, fs.ErrNotExist):
 		return http.StatusConflict, errNoFolder.Error()
+	case errors.Is(err, errBadName):
+		return http.StatusForbidden, err.Error()
 	case broken && errors.Is(err, os.ErrDeadlineExceeded):
 		return http.StatusRequestTimeout, fmt.Sprintf("nothing of the body came for %v", bodyIdle)
 	case errors.Is(err, errForm), errors.Is(err, errFormHead), errors.Is(err, errNoFile):

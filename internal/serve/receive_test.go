@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -70,6 +71,45 @@ func TestPutThenGet(t *testing.T) {
 	}
 }
 
+// The folders in the path of a PUT have names as safe as a file's; those that
+// are there are what they are.
+func TestPutIntoFolders(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "in/-old/", "", "in/old.php/", "", "in/file_php", "mine")
+	srv := start(t, Config{Root: root, Upload: filepath.Join(root, "in")})
+	random := regexp.MustCompile(`^/in/[a-z2-7]{26}$`)
+	for _, tc := range []struct{ target, want string }{
+		{"/in/-rf/x", "/in/_rf/x"},
+		{"/in/-rf/-rf/y", "/in/_rf/_rf/y"},
+		{"/in/_rf/z", "/in/_rf/z"},
+		{"/in/a%0Ab%1B%5B2J/x", "/in/ab%5B2J/x"},
+		{"/in/%E2%80%AEgpj.exe/x", "/in/gpj.exe/x"},
+		{"/in/x.php/y", "/in/x_php/y"},
+		{"/in/x.php/y", "/in/x_php/y%20%281%29"},
+		{"/in/a/b.html/c/d.", "/in/a/b_html/c/d"},
+		{"/in/bad%FF/x", "/in/bad_/x"},
+		{"/in/" + strings.Repeat("x", 210) + "/y", "/in/" + strings.Repeat("x", maxUploadName) + "/y"},
+		{"/in/-old/-x", "/in/-old/_x"},
+		{"/in/old.php/new.php/x", "/in/old.php/new_php/x"},
+		{"/in/new/%20/x", ""}, {"/in/%E2%80%AE/new/x", ""},
+	} {
+		a := ask(t, srv, "PUT", tc.target, tc.target)
+		if got := a.Header.Get("Location"); a.StatusCode != 201 || got != tc.want && !(tc.want == "" && random.MatchString(got)) {
+			t.Errorf("PUT %s: %d %q, Location %q, want %q", tc.target, a.StatusCode, a.body, got, tc.want)
+		} else if got := ask(t, srv, "GET", got, ""); got.body != tc.target {
+			t.Errorf("PUT %s, then GET: %d %q", tc.target, got.StatusCode, got.body)
+		}
+	}
+	if a := ask(t, srv, "PUT", "/in/file.php/x", "x"); a.StatusCode != 409 {
+		t.Errorf("a folder whose safe name is a file's: %d %q, want 409", a.StatusCode, a.body)
+	}
+	for _, name := range namesIn(t, filepath.Join(root, "in")) {
+		if name != safeName(name) && name != "-old" && name != "old.php" || name == "new" {
+			t.Errorf("it made %q", name)
+		}
+	}
+}
+
 func TestSafeName(t *testing.T) {
 	for name, want := range map[string]string{
 		"a.txt": "a.txt", "größer & mehr.jpg": "größer & mehr.jpg", "Episode: 1.mkv": "Episode: 1.mkv", "日本語.pdf": "日本語.pdf", "a": "a",
@@ -82,6 +122,9 @@ func TestSafeName(t *testing.T) {
 		strings.Repeat("ö", 300) + ".jpeg": strings.Repeat("ö", 97) + ".jpeg",
 		"x." + strings.Repeat("y", 300):    "x." + strings.Repeat("y", 198),
 		partPrefix + "x":                   partPrefix[1:] + "x",
+		// Joiners are letters of some scripts, and a disguise elsewhere.
+		"می\u200cخواهم.txt": "می\u200cخواهم.txt", "क\u094d\u200dष": "क\u094d\u200dष", "👨\u200d👩\u200d👧.png": "👨\u200d👩\u200d👧.png", "❤\ufe0f\u200d🔥": "❤\ufe0f\u200d🔥",
+		"in\u200cvoice": "invoice", "ö\u200dx": "öx", "п\u200cх": "пх", "م\u200c\u200c\u200dی": "م\u200cی", "\u200c.x": "x", "a\u200d.txt": "a.txt",
 	} {
 		got := safeName(name)
 		if got != want {

@@ -34,12 +34,18 @@ func acts(ext string) bool {
 	return obeyed[ext] || t == "text/html" || t == "text/javascript" || t == "text/xml" || t == "application/xml" || strings.HasSuffix(t, "+xml")
 }
 
-// showing returns r, or -1 if it does not show, or changes how others do.
-func showing(r rune) rune {
-	if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co) || unicode.Is(unicode.Noncharacter_Code_Point, r) {
-		return -1
-	}
-	return r
+// shown returns what of name shows, without what changes how other letters do.
+// The joiners stay where scripts, and emoji, are written with them.
+func shown(name string) string {
+	before := rune(0)
+	return strings.Map(func(r rune) rune {
+		joins := (r == '\u200c' || r == '\u200d') && before > unicode.MaxASCII && unicode.In(before, unicode.Lo, unicode.M, unicode.So, unicode.Sk)
+		if !joins && (unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co) || unicode.Is(unicode.Noncharacter_Code_Point, r)) {
+			return -1
+		}
+		before = r
+		return r
+	}, name)
 }
 
 // safeName returns a name for an upload that a person called name: as it is, if
@@ -53,8 +59,8 @@ func safeName(name string) string {
 		if os.PathSeparator == '\\' && strings.ContainsRune(`:*?"<>|`, r) {
 			return '_'
 		}
-		return showing(r)
-	}, strings.ToValidUTF8(name, "_"))
+		return r
+	}, shown(strings.ToValidUTF8(name, "_")))
 	name = strings.TrimRight(strings.TrimLeft(strings.TrimSpace(name), ". "), ". ")
 	if strings.HasPrefix(name, "-") {
 		name = "_" + name[1:] // or a shell's * makes an option of it
@@ -84,4 +90,20 @@ func safeName(name string) string {
 		name = "_" + name // a device, on some systems
 	}
 	return name
+}
+
+// mayMake tells whether something may be made under that name where names are
+// kept to the letter. That of a file must not deceive: look like another, or be
+// an option for a shell. That of a folder is one that an upload would get too; it
+// may end in dots, where they are letters like others.
+func (d *folder) mayMake(name string, isFolder bool) bool {
+	name = path.Base(name)
+	if d.dotfiles {
+		name = strings.TrimPrefix(name, ".")
+	}
+	if !isFolder {
+		return !strings.HasPrefix(name, "-") && shown(name) == name && utf8.ValidString(name)
+	}
+	safe := safeName(name)
+	return safe != "" && (name == safe || os.PathSeparator == '/' && strings.TrimRight(name, ".") == safe)
 }
