@@ -52,6 +52,13 @@ func (d Domains) Canonical(n Name) Name {
 	return n
 }
 
+// Parse reads what a person wrote, as the function of that name does, and returns the
+// Canonical name of the origin that is meant.
+func (d Domains) Parse(s string) (Name, error) {
+	n, err := Parse(s)
+	return d.Canonical(n), err
+}
+
 // Hosts returns the hosts that are n's: of a label, it below each domain; of a host
 // name, that alone; none of the default origin, which has all that nobody else has.
 func (d Domains) Hosts(n Name) []string {

@@ -195,6 +195,14 @@ func TestDomains(t *testing.T) {
 			}
 		}
 	}
+	for in, want := range map[string]Name{"@": "", "Films": "films", "FILMS.Example.org": "films", "films.münchen.de": "films", "films.example.net": "films.example.net"} {
+		if got, err := d.Parse(in); got != want || err != nil {
+			t.Errorf("%q is the origin %q, %v; want %q", in, got, err, want)
+		}
+	}
+	if got, err := d.Parse("a_b"); got != "" || err == nil {
+		t.Errorf("a_b is the origin %q", got)
+	}
 	if got := Domains(nil).Hosts("films"); got != nil {
 		t.Errorf("without a domain, films has the hosts %q", got)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/origin"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 const (
@@ -29,7 +30,9 @@ const (
 // Policies are the tables in force, and what is counted for them. All methods may be
 // called at once.
 type Policies struct {
-	checks front.Checks // of all passwords; fixed
+	// Fixed by New.
+	checks  front.Checks // of all passwords
+	domains originname.Domains
 
 	current atomic.Pointer[tables] // nil: there are none
 
@@ -71,24 +74,26 @@ type counts struct {
 }
 
 // New returns policies without a table. checks bounds how many passwords are checked at
-// once, with others.
-func New(checks front.Checks) *Policies {
-	return &Policies{checks: checks, origins: make(map[string]*counts), visitors: make(map[visitor]*xrate.Limiter)}
+// once, with others; domains are P's, below which an origin has two names.
+func New(checks front.Checks, domains originname.Domains) *Policies {
+	return &Policies{checks: checks, domains: domains, origins: make(map[string]*counts), visitors: make(map[visitor]*xrate.Limiter)}
 }
 
 // Set puts list in the place of the tables before, and reads all files that it names
 // again. After an error, one line, nothing has changed. What was counted stays.
 func (p *Policies) Set(list []Table) error {
 	next := &tables{rules: make(map[string]*rules), auth: make(map[string]*front.Htpasswd)}
+	names := make(map[string]string) // as they are written, by key
 	for i, t := range list {
-		key, err := t.key()
+		key, err := t.key(p.domains)
 		if err != nil {
 			return fmt.Errorf("[[origin]] %d: %w", i+1, err)
 		}
 		bad := func(err error) error { return fmt.Errorf("[[origin]] %q: %w", t.Name, err) }
 		if next.rules[key] != nil {
-			return bad(fmt.Errorf("there are two tables of this name"))
+			return bad(fmt.Errorf("there are two tables of this origin, the other one is named %q: make them one", names[key]))
 		}
+		names[key] = t.Name
 		r, err := t.rules()
 		if err != nil {
 			return bad(err)

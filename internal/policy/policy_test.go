@@ -19,7 +19,7 @@ func originName(s string) origin.Name { return origin.Name(s) }
 // with returns policies with one table, for all origins.
 func with(t *testing.T, table Table) *Policies {
 	t.Helper()
-	p := New(front.NewChecks())
+	p := New(front.NewChecks(), nil)
 	set1(t, p, table)
 	return p
 }

@@ -33,7 +33,7 @@ type Tables struct {
 
 // Table is one [[origin]]. Zero values say nothing.
 type Table struct {
-	Name string `toml:"name"` // of an origin, a label or a host name, "@" for the default one, "*" for all without a table
+	Name string `toml:"name"` // of an origin, a label or a host name, either where it has both, "@" for the default one, "*" for all without a table
 
 	Htpasswd string   `toml:"htpasswd,omitempty"` // file with visitors' names and passwords, in the place of --htpasswd
 	Allow    []string `toml:"allow,omitempty"`    // networks, or addresses; none: all
@@ -144,15 +144,16 @@ func (t *Table) rules() (*rules, error) {
 	return r, nil
 }
 
-// key returns the name under which a table's rules stand, as an origin's String gives it.
-func (t *Table) key() (string, error) {
+// key returns the name under which a table's rules stand, as String gives that of the
+// origin below these domains.
+func (t *Table) key(domains originname.Domains) (string, error) {
 	switch {
 	case t.Name == "":
 		return "", errors.New(`there is no name: give one of an origin, "@" for the default origin, or "*"`)
 	case t.Name == anyName:
 		return anyName, nil
 	}
-	name, err := originname.Parse(t.Name)
+	name, err := domains.Parse(t.Name)
 	if err != nil {
 		return "", err
 	}

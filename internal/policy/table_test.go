@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/amahi/spdy-proxy/internal/front"
+	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
 // The keys are those of the configuration file.
@@ -57,7 +59,7 @@ func TestBadTables(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := New(front.NewChecks())
+	p := New(front.NewChecks(), nil)
 	if err := p.Set([]Table{{Name: "films", Headers: map[string]string{"X-Good": "yes"}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +140,7 @@ func TestAllows(t *testing.T) {
 
 // An origin has the table of its name, or that for all.
 func TestWhichTable(t *testing.T) {
-	p := New(front.NewChecks())
+	p := New(front.NewChecks(), nil)
 	if p.For("films", true) != nil {
 		t.Error("there is a policy without a table")
 	}
@@ -156,5 +158,33 @@ func TestWhichTable(t *testing.T) {
 	}
 	if err := p.Set(nil); err != nil || p.For("films", true) != nil {
 		t.Errorf("after the tables have gone there is a policy, %v", err)
+	}
+}
+
+// A table holds for its origin by whichever name it is written, below each domain, and
+// there is one for each.
+func TestTableByHost(t *testing.T) {
+	domains, err := originname.ParseDomains([]string{"example.org", "sub.example.org", "münchen.de"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New(front.NewChecks(), domains)
+	names := []string{"photos", "Photos.example.org", "photos.EXAMPLE.org", "photos.sub.example.org", "photos.münchen.de"}
+	for _, name := range names {
+		if err := p.Set([]Table{{Name: name, Deny: []string{"192.0.2.1"}}, {Name: "*"}}); err != nil {
+			t.Fatal(err)
+		}
+		if p.For("photos", true).Allows(netip.MustParseAddr("192.0.2.1")) {
+			t.Errorf("a table named %q is not that of photos", name)
+		}
+		for _, other := range names {
+			err := p.Set([]Table{{Name: name}, {Name: other}})
+			if err == nil || !strings.Contains(err.Error(), "two tables of this origin, the other one is named "+strconv.Quote(name)) {
+				t.Errorf("tables named %q and %q: got %v", name, other, err)
+			}
+		}
+	}
+	if err := p.Set([]Table{{Name: "photos"}, {Name: "a.photos.example.org"}, {Name: "photos.example.net"}, {Name: "example.org"}, {Name: "@"}}); err != nil {
+		t.Errorf("tables of different origins: %v", err)
 	}
 }

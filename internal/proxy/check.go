@@ -12,6 +12,7 @@ import (
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/originname"
+	"github.com/amahi/spdy-proxy/internal/policy"
 )
 
 // Check reads every file that cfg names, as New does, and returns what it found, and
@@ -77,6 +78,14 @@ func Check(cfg Config) (found []string, faults []error) {
 		if _, err := front.LoadHtpasswd(cfg.Htpasswd); fault(err) {
 			say("htpasswd file %s", cfg.Htpasswd)
 		}
+	}
+	if cfg.Policies != nil {
+		list, err := cfg.Policies()
+		if err == nil {
+			err = policy.New(front.NewChecks(), domains).Set(list)
+		}
+		fault(err)
+		cfg.Policies = func() ([]policy.Table, error) { return list, nil } // the file is read once
 	}
 	if cfg.AccessLog != "" && cfg.AccessLog != "-" && fault(accesslog.Check(cfg.AccessLog)) {
 		say("access log %s", cfg.AccessLog)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control"
+	"github.com/amahi/spdy-proxy/internal/policy"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
 
@@ -25,6 +26,8 @@ func TestConfigErrors(t *testing.T) {
 	acme := func(c *proxy.Config) {
 		c.TLS, c.ACMEEmail, c.Domains, c.State = true, "a@example.test", []string{"example.test"}, f.path("state")
 	}
+	badTable := func() ([]policy.Table, error) { return []policy.Table{{Name: "a_b"}}, nil }
+	twoTables := func() ([]policy.Table, error) { return []policy.Table{{Name: "film"}, {Name: "film.example.org"}}, nil }
 	for _, c := range []struct {
 		name string
 		edit func(*proxy.Config)
@@ -66,6 +69,9 @@ func TestConfigErrors(t *testing.T) {
 		{"ACME at no CA", func(c *proxy.Config) { acme(c); c.ACMECA = "pebble" }, "--acme-ca"},
 		{"ACME without the CA's root", func(c *proxy.Config) { acme(c); c.ACMERootFile = f.path("missing") }, f.path("missing")},
 		{"ACME by a program that is not there", func(c *proxy.Config) { acme(c); c.ACMEDNSProgram = f.path("missing") }, "--acme-dns-exec"},
+		{"a bad table", func(c *proxy.Config) { c.Policies = badTable }, "[[origin]] 1"},
+		{"a bad table beside ACME", func(c *proxy.Config) { acme(c); c.Policies = badTable }, "[[origin]] 1"},
+		{"two tables of one origin", func(c *proxy.Config) { c.Policies, c.Domains = twoTables, []string{"example.org"} }, "two tables of this origin"},
 		{"a bad network", func(c *proxy.Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, "--trusted-proxy"},
 		{"an access log in no folder", func(c *proxy.Config) { c.AccessLog = f.path("missing/log") }, "--access-log"},
 	} {

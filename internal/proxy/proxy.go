@@ -149,7 +149,7 @@ func New(cfg Config) (*Proxy, error) {
 	if p.outside, err = parsePublic(cfg.PublicURL); err != nil {
 		return nil, &ConfigError{err}
 	}
-	p.policy = policy.New(p.checks)
+	p.policy = policy.New(p.checks, domains)
 	if err := p.readPolicies(); err != nil {
 		return nil, &ConfigError{err}
 	}
