@@ -32,7 +32,10 @@ type fake struct {
 	board *inspect.Board
 }
 
-func (f *fake) Ready() bool                { return f.ready }
+func (f *fake) Ready() bool { return f.ready }
+func (f *fake) Name(text string) string {
+	return strings.TrimSuffix(strings.ToLower(text), ".example.org")
+}
 func (f *fake) Connected(name string) bool { return f.connected[name] }
 func (f *fake) Figures() Figures           { return f.figures }
 func (f *fake) Serving() int               { return f.board.ListingNow().InFlight }

@@ -358,7 +358,7 @@ func (p *Port) apiOrigins(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Port) apiOrigin(w http.ResponseWriter, r *http.Request) {
-	o, ok := p.Board.Origin(strings.ToLower(r.PathValue("name")))
+	o, ok := p.Board.Origin(p.Source.Name(r.PathValue("name")))
 	if !ok {
 		fail(w, http.StatusNotFound, "no origin of this name is known")
 		return
@@ -376,7 +376,7 @@ func (p *Port) apiOrigin(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Port) apiDisconnect(w http.ResponseWriter, r *http.Request) {
-	name := strings.ToLower(r.PathValue("name"))
+	name := p.Source.Name(r.PathValue("name"))
 	n := p.Source.Disconnect(name)
 	switch {
 	case strings.Contains(r.Header.Get("Accept"), "text/html"): // of the page, without its script
@@ -423,7 +423,7 @@ func (p *Port) apiRequests(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limit := number(q, "limit", perPage, 1, maxPerPage)
-	filter := filterOf(r)
+	filter := p.filterOf(r)
 	list := p.Board.Requests(filter, before, limit)
 	out := requestsJSON{Requests: requestsOf(list)}
 	if len(list) == limit {

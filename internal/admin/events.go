@@ -114,7 +114,7 @@ func (p *Port) apiEvents(w http.ResponseWriter, r *http.Request) {
 		topics[t] = true
 	}
 	all := topics[""]
-	v, f := viewOf(r), filterOf(r)
+	v, f := viewOf(r), p.filterOf(r)
 	seq := p.Board.LastRequest()
 	// A reader that comes back goes on where it was.
 	if last, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64); err == nil && last <= seq {

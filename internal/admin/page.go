@@ -256,7 +256,7 @@ func (p *Port) overview(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Port) origin(w http.ResponseWriter, r *http.Request) {
-	name := strings.ToLower(r.PathValue("name"))
+	name := p.Source.Name(r.PathValue("name"))
 	p.show(w, r, originPage, func() (any, bool) {
 		o, ok := p.Board.Origin(name)
 		if !ok {
@@ -299,7 +299,7 @@ func options(chosen string, pairs ...string) (list []option) {
 
 func (p *Port) requests(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	filter, before := filterOf(r), uint64(number(q, "before", 0, 0, math.MaxInt))
+	filter, before := p.filterOf(r), uint64(number(q, "before", 0, 0, math.MaxInt))
 	p.show(w, r, requestsPage, func() (any, bool) {
 		f := p.frame("requests")
 		f.Requests = p.Board.Requests(filter, before, perPage)

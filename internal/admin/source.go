@@ -11,6 +11,9 @@ import (
 type Source interface {
 	// Ready reports whether the program listens and is not stopping.
 	Ready() bool
+	// Name returns how the origin is shown that somebody calls so, in whichever way it
+	// may be written; what is no name, in lower case.
+	Name(written string) string
 	// Connected reports whether the origin of that name, "@" for the default one, has
 	// a session that takes requests. Any text may be asked for.
 	Connected(origin string) bool

@@ -110,10 +110,10 @@ func holds(o *inspect.Origin, text string) bool {
 }
 
 // filterOf reads which requests are asked for.
-func filterOf(r *http.Request) inspect.Filter {
+func (p *Port) filterOf(r *http.Request) inspect.Filter {
 	q := r.URL.Query()
 	f := inspect.Filter{
-		Origin: strings.ToLower(clip(q.Get("origin"), 255)), Method: strings.ToUpper(clip(q.Get("method"), 24)), Text: clip(q.Get("q"), 100),
+		Origin: p.Source.Name(clip(q.Get("origin"), 255)), Method: strings.ToUpper(clip(q.Get("method"), 24)), Text: clip(q.Get("q"), 100),
 		Slow: time.Duration(number(q, "slow_ms", 0, 0, 1<<30)) * time.Millisecond,
 	}
 	status := q.Get("status")

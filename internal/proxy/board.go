@@ -24,7 +24,7 @@ func (p *Proxy) newBoard() {
 func (p *Proxy) nameOrigins() {
 	var names []string
 	for _, n := range p.auth.NamesWritten() {
-		names = append(names, origin.Name(n).String())
+		names = append(names, p.auth.Domains.Canonical(origin.Name(n)).String())
 	}
 	p.board.Named(names)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/amahi/spdy-proxy/internal/agent"
 	"github.com/amahi/spdy-proxy/internal/policy"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 	"github.com/amahi/spdy-proxy/internal/serve"
@@ -88,6 +89,49 @@ func TestPolicyRefuses(t *testing.T) {
 		want(t, "without a table", ask(), 200, "c GET /")
 		held.set(nil, policy.Table{Name: "@", Deny: []string{"127.0.0.0/8"}})
 	})
+}
+
+// A table holds for its origin by each of the names that this has, and so does what the
+// operator asks for.
+func TestPolicyByHost(t *testing.T) {
+	f, held := newFiles(t), new(tables)
+	f.write("token", "good-token * film.example.org\n")
+	f.write("admin", "0123456789abcdef\n")
+	x := startP(t, f, func(c *proxy.Config) {
+		c.Domains, c.Policies, c.AdminToken = []string{"example.org", "example.com"}, held.read, f.path("admin")
+	})
+	y := startC(t, x, hello("film"), func(c *agent.Config) { c.Name = "film" })
+	rt := transport(t, nil, false)
+	bearer := func(r *http.Request) { r.Header.Set("Authorization", "Bearer 0123456789abcdef") }
+	admin := func(method, path string) answer {
+		return fetch(deadline(t), rt, method, "http://"+x.AdminAddr().String()+path, nil, bearer)
+	}
+	for i, name := range []string{"film", "Film.example.org", "film.example.com"} {
+		held.set(nil, policy.Table{Name: name, Deny: []string{"127.0.0.0/8"}})
+		x.Reload()
+		for _, host := range []string{"film.example.org", "film.example.com"} {
+			wantRefused(t, name+" at "+host, fetch(deadline(t), rt, "GET", x.url("/"), nil, asked(host)), 403, "http_request_denied", "this address is not served here")
+		}
+		if a := admin("GET", "/readyz?origin="+name); a.status != 200 {
+			t.Errorf("%s: ready: got %v", name, a)
+		}
+		if a := admin("GET", "/api/v1/origins/"+name); a.status != 200 || !strings.Contains(string(a.body), `"name":"film","state":"connected"`) {
+			t.Errorf("%s: in the API: got %v", name, a)
+		}
+		if a := admin("GET", "/origins/"+name); a.status != 200 {
+			t.Errorf("%s: the page: got %v", name, a)
+		}
+		if a := admin("GET", "/api/v1/requests?origin="+name); !strings.Contains(string(a.body), `"origin":"film"`) {
+			t.Errorf("%s: its requests: got %v", name, a)
+		}
+		if a := admin("POST", "/api/v1/origins/"+name+"/disconnect"); a.status != 200 || string(a.body) != `{"disconnected":1}`+"\n" {
+			t.Errorf("%s: disconnect: got %v", name, a)
+		}
+		y.log.wait("msg=connected", i+2)
+	}
+	if a := admin("GET", "/api/v1/origins"); strings.Contains(string(a.body), `"name":"film.example.org"`) {
+		t.Errorf("the origin is there twice, once by the name in the token file: got %s", a.body)
+	}
 }
 
 // Each kind of a refusal is counted as that, and those of an origin that answers itself

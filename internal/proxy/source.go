@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,17 +24,31 @@ func (s source) Ready() bool { return s.p.ready.Load() && s.p.cluster.heard() }
 
 // Connected implements admin.Source.
 func (s source) Connected(name string) bool {
-	n, err := origin.ParseName(name)
-	return err == nil && name != "" && s.p.origins.Connected(s.p.auth.Domains.Canonical(n))
+	n, ok := s.named(name)
+	return ok && s.p.origins.Connected(n)
 }
 
 // Disconnect implements admin.Source.
 func (s source) Disconnect(name string) int {
-	n, err := origin.ParseName(name)
-	if err != nil || name == "" {
+	n, ok := s.named(name)
+	if !ok {
 		return 0
 	}
 	return s.p.origins.Disconnect(n)
+}
+
+// Name implements admin.Source.
+func (s source) Name(written string) string {
+	if n, ok := s.named(written); ok {
+		return n.String()
+	}
+	return strings.ToLower(written)
+}
+
+// named returns the origin that somebody calls so: no empty text is one's name.
+func (s source) named(written string) (name origin.Name, ok bool) {
+	name, err := s.p.auth.Domains.Parse(written)
+	return name, err == nil && written != ""
 }
 
 // Figures implements admin.Source.
