@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
+	"github.com/amahi/spdy-proxy/internal/originname"
 	"github.com/amahi/spdy-proxy/internal/tokenfile"
 )
 
@@ -92,13 +93,17 @@ func (o *options) addToken(p *cli.Process, comment string) error {
 }
 
 func (o *options) removeToken(p *cli.Process) error {
-	if len(p.Args) != 1 {
+	if len(p.Args) != 1 || p.Args[0] == "" {
 		return cli.Usagef("token remove: give one fingerprint or name; p token list shows them")
+	}
+	domains, err := originname.ParseDomains(o.Domains)
+	if err != nil {
+		return cli.Usagef("--domain %w", err)
 	}
 	o.warnOfToken(p)
 	var was []tokenfile.Entry
 	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) (err error) {
-		was, err = f.Remove(p.Args[0])
+		was, err = f.Remove(p.Args[0], func(name string) bool { return sameName(domains, name, p.Args[0]) })
 		if err == nil && len(f.Entries()) == 0 {
 			return fmt.Errorf("token file %s is left as it is: no token would be in it, and p does not run without one; "+
 				"add the next first with p token add NAME or p invite NAME --also, or stop p and remove the file", o.Tokens.File)

@@ -69,6 +69,21 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// A name goes from all tokens that have it, in whichever way it is written there.
+func TestTokenRemoveByHost(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	const text = "aaaa photos films\nbbbb Photos.example.org photos.example.com\ncccc photos.example.net\n"
+	for _, name := range []string{"photos", "PHOTOS", "photos.example.org"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status, _, said := tokens(t, file, "remove", name, "--domain", "example.org,example.com")
+		if got, err := os.ReadFile(file); status != 0 || err != nil || string(got) != "aaaa films\ncccc photos.example.net\n" {
+			t.Errorf("remove %s: status %d, %q, and there is left:\n%s", name, status, said, got)
+		}
+	}
+}
+
 // A p whose id is known is told.
 func TestTokenTellsTheRunningP(t *testing.T) {
 	dir := t.TempDir()

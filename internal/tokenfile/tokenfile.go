@@ -145,10 +145,14 @@ func (f *File) Settle(used func(token string) bool) (settled []Entry) {
 }
 
 // Remove takes the line of a token away, by its fingerprint, or a name from all
-// lines, and returns those lines as they were. A line without a name goes.
-func (f *File) Remove(what string) (was []Entry, err error) {
+// lines, and returns those lines as they were. A line without a name goes. is reports
+// whether a name, as it is written, is the one that is meant; nil: as what is.
+func (f *File) Remove(what string, is func(name string) bool) (was []Entry, err error) {
 	token := slices.ContainsFunc(f.lines, func(l line) bool { return l.token != "" && Fingerprint(l.token) == what })
-	name := slices.ContainsFunc(f.lines, func(l line) bool { return slices.Contains(l.names, what) })
+	if is == nil {
+		is = func(name string) bool { return name == what }
+	}
+	name := slices.ContainsFunc(f.lines, func(l line) bool { return slices.ContainsFunc(l.names, is) })
 	switch {
 	case token && name:
 		return nil, fmt.Errorf("%q is a token's fingerprint and a name: remove the line with an editor", what)
@@ -157,12 +161,12 @@ func (f *File) Remove(what string) (was []Entry, err error) {
 	}
 	var rest []line
 	for _, l := range f.lines {
-		if l.token == "" || !slices.Contains(l.names, what) && Fingerprint(l.token) != what {
+		if l.token == "" || !slices.ContainsFunc(l.names, is) && Fingerprint(l.token) != what {
 			rest = append(rest, l)
 			continue
 		}
 		was = append(was, l.entry())
-		if names := slices.DeleteFunc(slices.Clone(l.names), func(n string) bool { return n == what }); name && len(names) > 0 {
+		if names := slices.DeleteFunc(slices.Clone(l.names), is); name && len(names) > 0 {
 			rest = append(rest, newLine(l.token, names, l.joinBy, l.comment))
 		}
 	}

@@ -73,8 +73,8 @@ func TestEdit(t *testing.T) {
 	}{
 		{"nothing", func(*File) error { return nil }, sample},
 		{"add", func(f *File) error { return f.Add("eeee", []string{"wiki", "@"}, time.Time{}, "of\nAnna") }, sample + "\neeee wiki @  # of Anna\n"},
-		{"remove a token", func(f *File) error { _, err := f.Remove(Fingerprint("aaaa")); return err }, strings.Replace(sample, "aaaa *   # for tests\n", "", 1)},
-		{"remove a name", func(f *File) error { _, err := f.Remove("photos"); return err },
+		{"remove a token", func(f *File) error { _, err := f.Remove(Fingerprint("aaaa"), nil); return err }, strings.Replace(sample, "aaaa *   # for tests\n", "", 1)},
+		{"remove a name", func(f *File) error { _, err := f.Remove("photos", nil); return err },
 			"# the tokens\n\naaaa *   # for tests\nbbbb films\n#cccc old\n"},
 	} {
 		file := put(t, sample)
@@ -100,7 +100,7 @@ func TestEditRefused(t *testing.T) {
 		change func(*File) error
 		says   string
 	}{
-		{"no such name", func(f *File) error { _, err := f.Remove("nobody"); return err }, `"nobody"`},
+		{"no such name", func(f *File) error { _, err := f.Remove("nobody", nil); return err }, `"nobody"`},
 		{"a bad name", func(f *File) error { return f.Add("eeee", []string{"a_b"}, time.Time{}, "") }, `"a_b" is not a name`},
 		{"a token of two words", func(f *File) error { return f.Add("eeee wiki", []string{"a"}, time.Time{}, "") }, "says something else"},
 		{"a token with a #", func(f *File) error { return f.Add("eeee#1", []string{"a"}, time.Time{}, "") }, "would be refused: line 7"},
@@ -108,7 +108,7 @@ func TestEditRefused(t *testing.T) {
 		{"an error", func(*File) error { return errors.New("no") }, "no"},
 		{"the last token", func(f *File) error {
 			for _, e := range f.Entries() {
-				f.Remove(e.Fingerprint)
+				f.Remove(e.Fingerprint, nil)
 			}
 			return nil
 		}, "there is no token in it"},
@@ -268,10 +268,10 @@ func TestTooLarge(t *testing.T) {
 
 func TestRemoveAmbiguous(t *testing.T) {
 	f := parse("aaaa " + Fingerprint("bbbb") + "\nbbbb x\n")
-	if _, err := f.Remove(Fingerprint("bbbb")); err == nil || !strings.Contains(err.Error(), "a name") {
+	if _, err := f.Remove(Fingerprint("bbbb"), nil); err == nil || !strings.Contains(err.Error(), "a name") {
 		t.Errorf("got %v", err)
 	}
-	was, err := f.Remove("x")
+	was, err := f.Remove("x", nil)
 	if err != nil || len(was) != 1 || was[0].Fingerprint != Fingerprint("bbbb") || len(f.Entries()) != 1 {
 		t.Errorf("got %v, %v", was, err)
 	}
@@ -291,7 +291,7 @@ func TestInvitations(t *testing.T) {
 	if len(settled) != 1 || settled[0].Fingerprint != Fingerprint("bbbb") || !settled[0].JoinBy.IsZero() {
 		t.Errorf("settled: %+v, want the second", settled)
 	}
-	if _, err := f.Remove("z"); err != nil {
+	if _, err := f.Remove("z", nil); err != nil {
 		t.Fatal(err)
 	}
 	if want := "aaaa x join-by=2026-11-30T01:02:02Z  # one\nbbbb y\ncccc x join-by=2026-11-30T01:02:04Z\ndddd x\neeee w join-by=2026-11-30T01:02:03Z  # new\n"; f.text() != want {
