@@ -43,6 +43,7 @@ type exchange struct {
 	placed   bool          // at its origin, in Handler.shares
 	entered  bool          // policy counts it as in flight
 	whole    bool          // all of the origin's header is passed on, and as it is
+	hijacked bool          // A's connection is duplex's, after a 101
 	own      bool          // the answer is P's own: it has no part of what the origin's bodies may take
 	lent     int32         // how many may have a part of it for longer than it lasts
 	stalled  atomic.Bool   // broken off because A does not read
@@ -150,7 +151,7 @@ func (e *exchange) end() {
 	}
 	e.body.close()
 	e.ctx.End(nil)
-	if e.http1 && e.in.ContentLength != 0 && !e.body.isWhole() && !e.w.hijacked {
+	if e.http1 && e.in.ContentLength != 0 && !e.body.isWhole() && !e.hijacked {
 		e.linger()
 	}
 
@@ -216,7 +217,7 @@ func (e *exchange) completeRecord() {
 			e.rec.Detail = errBrokenOff.Error()
 		}
 	}
-	if e.w.hijacked && e.duplex != nil {
+	if e.hijacked && e.duplex != nil {
 		e.rec.Status, e.rec.Upgraded = http.StatusSwitchingProtocols, true
 		e.rec.BytesIn, e.rec.BytesOut = e.duplex.in.Load(), e.duplex.out.Load()
 	}
@@ -268,8 +269,14 @@ func (e *exchange) linger() {
 // Handler.mu held, while the handler is running.
 func (e *exchange) breakOff(cause error) {
 	e.ctx.End(cause)
-	// A may be reading too slowly for a context to be noticed.
 	rc := http.NewResponseController(e.w.rw)
+	if !e.w.begun.Load() {
+		// The context's end is seen by whatever the handler waits for, and A gets an
+		// answer that says why. Should C's begin just now, it has no longer.
+		rc.SetWriteDeadline(time.Now().Add(LastAnswer))
+		return
+	}
+	// A may be reading too slowly for a context to be noticed.
 	past := time.Unix(1, 0)
 	rc.SetWriteDeadline(past)
 	rc.SetReadDeadline(past)

@@ -64,7 +64,7 @@ func (e *exchange) forward() {
 // failed answers A in the place of C, or notes why the response is not whole.
 func (e *exchange) failed(err error) {
 	f := e.failureOf(err)
-	if e.w.hijacked {
+	if e.hijacked {
 		e.rec.Reason, e.rec.Detail = f.reason, f.detail
 		return
 	}

@@ -10,15 +10,13 @@ import (
 
 // response notes what is sent to A.
 type response struct {
-	rw       http.ResponseWriter
-	e        *exchange
-	status   int           // of the final response, 0 before
-	bytes    int64         // of the body
-	writes   atomic.Uint32 // counts begins and ends of what may wait for A
-	hijacked bool
-
-	begun bool // the final response has begun; guarded by mu
-	mu    sync.Mutex
+	rw     http.ResponseWriter
+	e      *exchange
+	status int           // of the final response, 0 before
+	bytes  int64         // of the body
+	writes atomic.Uint32 // counts begins and ends of what may wait for A
+	begun  atomic.Bool   // the final response has; set with mu held
+	mu     sync.Mutex    // held across a write of an interim response, too
 }
 
 // begin returns the headers of the final response, to be filled. From then on
@@ -26,7 +24,7 @@ type response struct {
 func (w *response) begin() http.Header {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.begun = true
+	w.begun.Store(true)
 	return w.rw.Header()
 }
 
@@ -119,7 +117,7 @@ func (e *exchange) waitSent() {
 func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.rw).Hijack()
 	if err == nil {
-		w.hijacked = true
+		w.e.hijacked = true
 	}
 	return conn, rw, err
 }
@@ -127,7 +125,7 @@ func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 // interimLocked sends a 100, if there can be one: an HTTP/1.0 client must get
 // none (RFC 9110, 15.2), and nobody may after the response has begun.
 func (w *response) interimLocked() bool {
-	if w.begun || w.e.in.ProtoMinor == 0 {
+	if w.begun.Load() || w.e.in.ProtoMinor == 0 {
 		return false
 	}
 	w.rw.WriteHeader(http.StatusContinue)

@@ -3,7 +3,12 @@ package front
 import (
 	"context"
 	"errors"
+	"time"
 )
+
+// LastAnswer is how long a visitor may take to take the answer of a request that is
+// broken off, and so by how much Shutdown may be late for its context.
+const LastAnswer = 500 * time.Millisecond
 
 var errBrokenOff = errors.New("the proxy is stopping")
 
@@ -42,9 +47,11 @@ func (h *Handler) Stop() {
 
 // Shutdown does what Stop does and returns when no request is left. When ctx
 // ends before, it breaks off those that are, upgraded connections included,
-// waits for them to be gone, and returns ctx's error. http.Server.Shutdown does
-// not wait for upgraded connections; this does. Call it after the server's
-// listeners are closed: a request that comes while it waits is waited for.
+// waits for them to be gone, and returns ctx's error. Those whose answer has not
+// begun are answered 503, within LastAnswer: the server below is to stay until
+// visitors have that. http.Server.Shutdown does not wait for upgraded connections;
+// this does. Call it after the server's listeners are closed: a request that comes
+// while it waits is waited for.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.Stop()
 	h.mu.Lock()

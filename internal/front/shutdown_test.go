@@ -2,9 +2,13 @@ package front
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 )
 
 func TestShutdownLetsRequestsEnd(t *testing.T) {
@@ -37,6 +41,60 @@ func TestShutdownLetsRequestsEnd(t *testing.T) {
 	}
 	if err := await(t, "Shutdown", ended); err != nil {
 		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+// What is broken off before its answer has begun is answered, for as long as the visitor
+// may take for that. What has begun is cut.
+func TestShutdownAnswers(t *testing.T) {
+	wait := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/begun" {
+			w.(http.Flusher).Flush()
+		}
+		<-r.Context().Done()
+	}
+	for _, test := range []struct {
+		name, path     string
+		window         uint32
+		status         string
+		whole, aborted bool
+		took           time.Duration
+	}{
+		{"nothing was sent", "/slow", 1 << 16, "503", true, false, 0},
+		{"nothing was sent, and the visitor takes no more than the headers", "/slow", 0, "503", false, false, LastAnswer},
+		{"the answer has begun", "/begun", 1 << 16, "200", false, true, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, 100, nil, wait, func(b *bubble) {
+				b.conn = &fakeConn{crowded: true} // the handler waits for the end of what it has written
+				v := b.h2("192.0.2.1", test.window)
+				defer v.conn.Close()
+				id := v.get(test.path)
+				ctx, cancel := context.WithCancel(b.Context())
+				cancel()
+				start := time.Now()
+				if err := b.h.Shutdown(ctx); err != context.Canceled {
+					b.Errorf("Shutdown: %v", err)
+				}
+				if took := time.Since(start); took != test.took {
+					b.Errorf("Shutdown took %v, want %v", took, test.took)
+				}
+				if status, _ := v.status(id); status != test.status {
+					b.Errorf("status %s, want %s", status, test.status)
+				}
+				whole := false
+				for f := v.within(time.Second); f != nil && !whole; f = v.within(time.Second) {
+					data, ok := f.(*http2.DataFrame)
+					whole = ok && data.StreamEnded()
+				}
+				if whole != test.whole {
+					b.Errorf("the answer looks whole: %v, want %v", whole, test.whole)
+				}
+				if r := <-b.records; r.Detail != errBrokenOff.Error() || r.Aborted != test.aborted {
+					b.Errorf("record: %d, aborted %v, %q", r.Status, r.Aborted, r.Detail)
+				}
+			})
+		})
 	}
 }
 

@@ -267,7 +267,8 @@ func (s *Server) setDate() {
 // no request comes within Grace, and returns when all others have ended, too. When ctx
 // ends before, it returns ctx's error. Hijacked connections are not waited for. What the
 // http.Server behind serves is told when no handshake is under way any more, or after
-// Grace: it would close connections that come then. Call it once.
+// Grace: it would close connections that come then. It may be called again when it has
+// returned, to wait for longer.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(false)
 	shaken, gone := make(chan struct{}), make(chan struct{})

@@ -439,6 +439,12 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	p.handler.Stop()
 	if err := p.handler.Shutdown(limit); err != nil {
 		p.log.Warn("open requests were cut off", "limit", drain.Round(time.Millisecond))
+		closing.Wait()
+		// A visitor that has its last answer closes the connection. To close it before,
+		// while something comes by it that nobody reads, would take the answer back.
+		last, cancel := context.WithTimeout(context.Background(), front.LastAnswer)
+		defer cancel()
+		p.front.Shutdown(last)
 	}
 	closing.Wait()
 	p.front.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/http1"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
@@ -225,6 +226,90 @@ func TestDrainEnds(t *testing.T) {
 		x.wait()
 		if d := time.Since(start); d < 300*time.Millisecond || d > 5*time.Second {
 			t.Errorf("P took %v to stop, want its drain of 300ms, and some", d)
+		}
+	})
+}
+
+// Who has no byte of an answer by then, for whatever reason, gets one that says why; and
+// the same by a second signal.
+func TestDrainAnswers(t *testing.T) {
+	edit := func(c *proxy.Config) { c.Domains, c.Drain = []string{"example.test"}, time.Hour }
+	everyClientInBubble(t, edit, func(t *testing.T, x *p, rt http.RoundTripper) {
+		h, arrived, _ := blocking()
+		startC(t, x, h, func(c *agent.Config) { c.Drain = 0 })
+		startC(t, x, h, func(c *agent.Config) { c.Name = "gone" }).stop()
+		ask := func(method, path string, edit func(*http.Request)) <-chan answer {
+			ch := make(chan answer, 1)
+			// Ends with the answer.
+			go func() { ch <- fetch(deadline(t), rt, method, x.url(path), nil, edit) }()
+			return ch
+		}
+		body, more := io.Pipe()
+		defer more.Close()
+		time.AfterFunc(patience, func() { more.Close() }) // HTTP/1's client waits for it after a failure
+		fresh := map[string]<-chan answer{
+			"C is slow": ask("GET", "/open", nil),
+			"its body comes, and C is slow": ask("POST", "/open", func(r *http.Request) {
+				r.Body, r.ContentLength = body, 1<<30
+			}),
+			"C is absent": ask("GET", "/held", func(r *http.Request) { r.Host = "gone.example.test" }),
+		}
+		more.Write(make([]byte, 100<<10))
+		stream := async(deadline(t), rt, "GET", x.url("/stream"), nil)
+		for range 3 {
+			<-arrived
+		}
+		waitFor(t, "a held request", held(x, 1))
+		x.cancel()
+		synctest.Wait()
+		start := time.Now()
+		x.cancelNow()
+		for name, got := range fresh {
+			a := <-got
+			want(t, name, a, 503, "the proxy is stopping")
+			if a.header.Get("Retry-After") == "" || !strings.HasPrefix(a.header.Get("Proxy-Status"), "spdy-proxy; error=") {
+				t.Errorf("%s: got %v", name, a.header)
+			}
+		}
+		if a := <-stream; a.err == nil {
+			t.Errorf("begun: got %v, want a broken answer", a)
+		}
+		x.wait()
+		if d := time.Since(start); d > front.LastAnswer {
+			t.Errorf("P took %v to stop though everybody reads", d)
+		}
+	})
+}
+
+// Who does not read the answer that it then gets does not keep P.
+func TestDrainAnswerIsNotRead(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *files) {
+		x := startP(t, f, func(c *proxy.Config) { c.Drain = time.Second })
+		h, arrived, _ := blocking()
+		startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/film" {
+				w.Write(make([]byte, 256<<10))
+				return
+			}
+			h.ServeHTTP(w, r)
+		}), nil)
+		conn, err := f.dial(deadline(t), "tcp", x.FrontAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, "GET /film HTTP/1.1\r\nHost: a\r\n\r\nGET /open HTTP/1.1\r\nHost: a\r\n\r\n")
+		for synctest.Wait(); len(arrived) == 0; synctest.Wait() {
+			// Until the film's end is on the network, which is full then.
+			if _, err := conn.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start := time.Now()
+		x.cancel()
+		x.wait()
+		if d := time.Since(start); d > time.Second+front.LastAnswer+http1.Grace/2 {
+			t.Errorf("P took %v to stop, want its drain of a second, and some", d)
 		}
 	})
 }
