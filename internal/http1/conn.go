@@ -120,7 +120,8 @@ func (c *conn) begin() bool {
 	}
 	c.ctx, c.begun = ctx, true
 	c.unlink = lazycontext.AfterEnd(ctx, c.leave)
-	return c.enter(phaseNew)
+	c.enter(phaseNew)
+	return true
 }
 
 // handshake reports whether HTTP/1 is what was chosen. Who serves anything else has
@@ -164,29 +165,25 @@ func (c *conn) choose(tc *tls.Conn) (here bool, next func(*tls.Conn)) {
 	return false, next
 }
 
-// enter begins a phase. It reports false if the connection has waited for too
-// long meanwhile: then the phase is phaseExpired.
-func (c *conn) enter(p phase) bool {
+// enter begins a phase. What it waited for has come: if look has found meanwhile that
+// it took too long, or was to be parked, that is taken back.
+func (c *conn) enter(p phase) {
 	next := newState(p, c.s.ticks.Load())
 	if p == phaseParked {
 		next = newState(p, uint32(c.own)) // it has waited since then
 	}
 	if c.state.CompareAndSwap(uint64(c.own), uint64(next)) {
 		c.own = next
-		return true
+		return
 	}
 	c.looking.Lock()
 	defer c.looking.Unlock()
-	switch was := state(c.state.Load()).phase(); was {
-	case phaseExpired:
-		c.own = state(c.state.Load())
-		return false
-	case phaseParking:
+	switch state(c.state.Load()).phase() {
+	case phaseParking, phaseExpired:
 		c.rwc.SetReadDeadline(time.Time{})
 	}
 	c.own = next
 	c.state.Store(uint64(next))
-	return true
 }
 
 // interrupted is called when a Read has ended by a deadline that is look's, and
@@ -257,9 +254,7 @@ func (c *conn) requests() (kept bool) {
 		if x == nil {
 			return parked
 		}
-		if !c.enter(phaseBusy) {
-			return false
-		}
+		c.enter(phaseBusy)
 		c.cur.Store(x)
 		c.s.note(c.rwc, http.StateActive)
 		if c.left.Load() {
@@ -317,15 +312,16 @@ func (c *conn) next() (x *exchange, parked bool) {
 				return x, false
 			}
 		}
-		if (len(b) > 0 || c.empty > 0) && c.own.phase() != phaseHead && !c.enter(phaseHead) {
-			return nil, false
+		if (len(b) > 0 || c.empty > 0) && c.own.phase() != phaseHead {
+			c.enter(phaseHead)
 		}
 		switch err := in.fillLocked(); {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			switch c.interrupted() {
 			case phaseParking:
-				return nil, c.park()
+				c.park()
+				return nil, true
 			case phaseExpired:
 				if len(b) > 0 {
 					c.refuse(&refusal{http.StatusRequestTimeout, "the head did not come in time"})
@@ -343,15 +339,12 @@ func (c *conn) next() (x *exchange, parked bool) {
 
 // park gives back what an idle connection does not need, its goroutine's stack
 // among it, which has grown in a handler.
-func (c *conn) park() (parked bool) {
-	if !c.enter(phaseParked) {
-		return false
-	}
+func (c *conn) park() {
+	c.enter(phaseParked)
 	c.in.freeLocked()
 	c.lines, c.spare = nil, nil
 	c.parser = parser{}
 	go c.unpark() // ends when something comes, or with the connection
-	return true
 }
 
 // unpark waits for the next request.

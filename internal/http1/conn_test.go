@@ -52,6 +52,84 @@ func TestTimes(t *testing.T) {
 }
 
 // An idle connection gives back what it holds, and is there again.
+// lateConn is a connection on which each Read is over a while after it has got something,
+// as for a goroutine that has to wait for its turn.
+type lateConn struct{ net.Conn }
+
+const lateBy = 4 * maxTick
+
+func (c lateConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		time.Sleep(lateBy)
+	}
+	return n, err
+}
+
+// What has come in time counts, though the server sees it when the time is over: a head that is
+// whole is served, one that is not is answered when its own time is over, and nobody is left
+// without a word.
+func TestJustInTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBed(t, echo, func(b *bed) {
+			b.hs.ReadHeaderTimeout, b.hs.IdleTimeout = 10*time.Second, time.Minute
+		})
+		defer b.close()
+		const late = "408 the head did not come in time; closed"
+		for _, c := range []struct {
+			name, first, second string
+			after               time.Duration // of first, comes second
+			want, later         string        // what follows second, at once and in another head's time
+		}{
+			{"a head on a fresh connection", "", next, 10*time.Second - tick, ok + "open", "open"},
+			{"half a head on a fresh connection", "", get, 10*time.Second - tick, "open", late},
+			{"the rest of a head", get, "\r\n", 10*time.Second + lateBy - tick, ok + "open", "open"},
+			{"a part of a head", get, "X", 10*time.Second + lateBy - tick, late, "closed"},
+			{"the next head", next, next, time.Minute + 2*lateBy - tick, ok + "open", "open"},
+			{"half of the next head", next, get, time.Minute + 2*lateBy - tick, "open", late},
+		} {
+			ours, theirs := spdytest.Pipe(spdytest.PipeConfig{})
+			b.ln.conns <- lateConn{theirs}
+			cl := &client{Conn: ours, b: b}
+			go cl.read() // ends with the connection
+			cl.send(c.first)
+			time.Sleep(c.after)
+			cl.take()
+			cl.send(c.second)
+			time.Sleep(2*lateBy + tick)
+			cl.want(c.name, c.want)
+			time.Sleep(10*time.Second + lateBy)
+			cl.want(c.name+", later", c.later)
+			cl.Close()
+		}
+	})
+}
+
+// The same for what comes while the server stops.
+func TestShutdownJustInTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBed(t, echo, nil)
+		ours, theirs := spdytest.Pipe(spdytest.PipeConfig{})
+		b.ln.conns <- lateConn{theirs}
+		cl := &client{Conn: ours, b: b}
+		go cl.read() // ends with the connection
+		cl.send(next)
+		time.Sleep(2*lateBy + 3*tick)
+		cl.want("before", ok+"open")
+		stopped := make(chan error, 1)
+		go func() { stopped <- b.s.Shutdown(context.Background()) }() // ends with the connection
+		time.Sleep(Grace - maxTick)
+		cl.send(next)
+		time.Sleep(2 * lateBy)
+		cl.want("the last", ok+"closed")
+		cl.Close()
+		if err := <-stopped; err != nil {
+			t.Errorf("Shutdown: got %v", err)
+		}
+		b.close()
+	})
+}
+
 func TestParked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBed(t, echo, nil)
