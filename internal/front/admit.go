@@ -73,8 +73,11 @@ func (h *Handler) admit(e *exchange) *failure {
 		return f
 	}
 	if e.auth = e.asks(); e.auth != nil {
-		user, f := e.auth.check(r, e.rec.Client)
-		if f != nil {
+		user, f, err := e.auth.check(&e.ctx, r, e.rec.Client)
+		switch {
+		case err != nil:
+			return e.failureOf(err)
+		case f != nil:
 			return f
 		}
 		e.rec.User = user

@@ -172,24 +172,25 @@ func bcryptCost(hash string) (int, error) {
 }
 
 // check returns the user of a request that may pass, else the answer. The
-// request is client's.
-func (h *Htpasswd) check(r *http.Request, client netip.Addr) (user string, f *failure) {
+// request is client's. An error says that ctx has ended.
+func (h *Htpasswd) check(ctx context.Context, r *http.Request, client netip.Addr) (user string, f *failure, err error) {
 	user, password, given := r.BasicAuth()
 	if given {
-		ok, err := h.verify(r.Context(), user, password, client)
+		ok, err := h.verify(ctx, user, password, client)
 		switch {
 		case ok:
-			return user, nil
+			return user, nil, nil
 		case errors.Is(err, errGuessing):
-			return "", &failure{status: http.StatusTooManyRequests, reason: reasonDenied, detail: "too many passwords at once", retry: time.Second, refuse: RefusedPassword}
+			f = &failure{status: http.StatusTooManyRequests, reason: reasonDenied, detail: "too many passwords at once", retry: time.Second, refuse: RefusedPassword}
+			return "", f, nil
 		case err != nil:
-			return "", &failure{status: statusLeft, left: true, detail: detailLeft}
+			return "", nil, err
 		}
 	}
 	return "", &failure{
 		status: http.StatusUnauthorized, reason: reasonDenied, detail: "a name and a password are needed",
 		header: [2]string{"WWW-Authenticate", `Basic realm="spdy-proxy", charset="UTF-8"`}, refuse: RefusedPassword,
-	}
+	}, nil
 }
 
 var (

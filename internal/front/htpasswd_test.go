@@ -1,9 +1,12 @@
 package front
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -184,6 +187,26 @@ func loadHtpasswd(t *testing.T, lines ...string) *Htpasswd {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// A visitor that closes its sending side gets its answer, though its password is not
+// checked yet.
+func TestHalfClosedBeforeCheck(t *testing.T) {
+	users := loadHtpasswd(t, "anna:"+hash(t, "right"))
+	inBubble(t, 100, func(c *Config) { c.Auth = users }, func(http.ResponseWriter, *http.Request) {}, func(b *bubble) {
+		check := slowly(users)
+		b.conn = &fakeConn{}
+		conn := b.dial("192.0.2.1")
+		defer conn.Close()
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YW5uYTpyaWdodA==\r\n\r\n")
+		synctest.Wait()
+		conn.CloseWrite()
+		synctest.Wait()
+		close(check.free)
+		if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 200 {
+			b.Errorf("got %v, %v, want 200", resp, err)
+		}
+	})
 }
 
 // bcrypt runs once for a password that comes many times at once, again for each

@@ -5,7 +5,9 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -93,6 +95,49 @@ func TestShutdownAnswers(t *testing.T) {
 				if r := <-b.records; r.Detail != errBrokenOff.Error() || r.Aborted != test.aborted {
 					b.Errorf("record: %d, aborted %v, %q", r.Status, r.Aborted, r.Detail)
 				}
+			})
+		})
+	}
+}
+
+// Whatever it waits for at P, before anything is sent to an origin.
+func TestShutdownAnswersWhoWaits(t *testing.T) {
+	users := loadHtpasswd(t, "anna:"+hash(t, "right"))
+	for _, test := range []struct {
+		name string
+		edit func(*Config)
+		ask  int // requests, the last of which waits
+	}{
+		{"for its turn", nil, 2},
+		{"for its password to be checked", func(c *Config) { c.Auth = users }, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, 1, test.edit, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(b *bubble) {
+				check := slowly(users)
+				answers := make(chan int, test.ask)
+				for range test.ask {
+					// Ends with the answer.
+					go func() {
+						r := httptest.NewRequest("GET", "/", nil)
+						r.SetBasicAuth("anna", "right")
+						w, _ := serveIn(b.T, b.h, r)
+						answers <- w.Code
+					}()
+					synctest.Wait()
+				}
+				ctx, cancel := context.WithCancel(b.Context())
+				cancel()
+				start := time.Now()
+				b.h.Shutdown(ctx)
+				for range test.ask {
+					if got := <-answers; got != 503 {
+						b.Errorf("got %d, want 503", got)
+					}
+				}
+				if took := time.Since(start); took != 0 {
+					b.Errorf("Shutdown took %v", took)
+				}
+				close(check.free)
 			})
 		})
 	}
