@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"errors"
 
 	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
@@ -34,6 +35,10 @@ type Conn interface {
 	// the visitor: it was reset, or a write to it has failed.
 	Broken() bool
 }
+
+// ErrStuck is what the context of a visitor's connection ends with when nothing has moved
+// on it for too long: who has no answer then gets 504.
+var ErrStuck = errors.New("nothing moves on the visitor's connection")
 
 // WithConn returns a context for http.Server.ConnContext, whose requests are
 // conn's. When ctx ends, so do they.

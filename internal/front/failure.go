@@ -98,6 +98,10 @@ func (e *exchange) failureOf(err error) *failure {
 		f := badGateway(reasonTimeout, "no response within %v", e.h.cfg.ResponseTimeout)
 		f.status = http.StatusGatewayTimeout
 		return f
+	case errors.Is(cause, ErrStuck):
+		f := badGateway(reasonTimeout, "the origin has taken nothing of the request for too long")
+		f.status, f.header = http.StatusGatewayTimeout, [2]string{"Connection", "close"}
+		return f
 	default:
 		return &failure{status: statusLeft, left: true, detail: detailLeft}
 	}

@@ -258,7 +258,7 @@ func (c *conn) requests() (kept bool) {
 		c.cur.Store(x)
 		c.s.note(c.rwc, http.StateActive)
 		if c.left.Load() {
-			x.ctx.End(nil)
+			x.ctx.End(context.Cause(c.ctx))
 		}
 		c.s.hs.Handler.ServeHTTP(x, &x.req)
 		hijacked, keep := c.finish(x)
@@ -571,6 +571,6 @@ func (c *conn) release(st http.ConnState) bool {
 func (c *conn) leave() {
 	c.left.Store(true)
 	if x := c.cur.Load(); x != nil {
-		x.ctx.End(nil)
+		x.ctx.End(context.Cause(c.ctx))
 	}
 }

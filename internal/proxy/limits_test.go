@@ -108,3 +108,22 @@ func TestShareOfOrigin(t *testing.T) {
 	want(t, "another visitor", x.get("/small"), 200, "small")
 	waitFor(t, "it has no more afterwards", func() bool { return open() == "10" })
 }
+
+// An origin that takes nothing of a request's body does not have the visitor wait for ever,
+// nor for nothing.
+func TestBodyThatNobodyTakes(t *testing.T) {
+	for _, cl := range clients[:2] {
+		t.Run(cl.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *files) {
+				x := startP(t, f, func(c *proxy.Config) { c.TLS = cl.tls })
+				startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), nil)
+				start := time.Now()
+				a := fetch(t.Context(), cl.make(t, x), "PUT", x.url("/film"), bytes.NewReader(make([]byte, 8<<20)), nil)
+				want(t, "the visitor", a, 504, "taken nothing")
+				if d := time.Since(start); d < 10*time.Minute || d > 15*time.Minute {
+					t.Errorf("it came after %v", d)
+				}
+			})
+		})
+	}
+}

@@ -146,12 +146,9 @@ func (c *visitor) lookLocked(now time.Time) {
 		c.Conn.SetWriteDeadline(now)
 	}
 	if !reading && now.Sub(c.since) > c.from.stall {
-		c.leave()
+		c.ctx.End(front.ErrStuck)
 	}
 }
-
-// leave ends what the visitor has asked for.
-func (c *visitor) leave() { c.ctx.End(nil) }
 
 func (c *visitor) Write(p []byte) (int, error) {
 	c.beginWrite()
@@ -237,7 +234,7 @@ func (c *visitor) drop(why refusal) {
 func (c *visitor) Close() error {
 	c.once.Do(func() {
 		c.from.give(c)
-		c.leave()
+		c.ctx.End(nil)
 	})
 	return c.Conn.Close()
 }

@@ -175,13 +175,13 @@ func TestVisitorContextEnds(t *testing.T) {
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines more for a context of a request", n-before)
 	}
-	c.leave()
+	c.ctx.End(nil)
 	<-child.Done()
 	if ctx.Err() != context.Canceled {
 		t.Errorf("got %v, want %v", ctx.Err(), context.Canceled)
 	}
 	early := new(visitor)
-	early.leave() // before the server has asked for its context
+	early.ctx.End(nil) // before the server has asked for its context
 	if withLeave(context.Background(), early).Err() == nil {
 		t.Error("requests of a visitor that had left before go on")
 	}
