@@ -19,6 +19,9 @@ func (p *Proxy) ListenOn(control, front, admin, peer net.Listener) {
 // CloseFront takes the front port's listener away, as no operator can.
 func (p *Proxy) CloseFront() { p.frontLn.Close() }
 
+// Disconnect is what the admin port does for the default origin.
+func (p *Proxy) Disconnect() int { return source{p}.Disconnect("@") }
+
 // Connected reports whether an origin, "@" for the default one, takes requests.
 func (p *Proxy) Connected(name string) bool { return source{p}.Connected(name) }
 

@@ -314,6 +314,60 @@ func TestDrainAnswerIsNotRead(t *testing.T) {
 	})
 }
 
+// Where P ends the session with an origin, its visitors are told, too.
+func TestSessionEndedByP(t *testing.T) {
+	for name, test := range map[string]struct {
+		end       func(x *p)
+		get, post int
+		words     string // for the GET
+	}{
+		"its token is gone": {func(x *p) {
+			x.files.write("token", "other-token film\n")
+			x.Reload()
+		}, 503, 502, "has not come back"},
+		"it is disconnected, and takes too long": {func(x *p) {
+			if n := x.Disconnect(); n != 1 {
+				x.t.Errorf("%d sessions are disconnected, want 1", n)
+			}
+		}, 200, 502, "c GET /open"}, // which C gets again when it is back
+	} {
+		t.Run(name, func(t *testing.T) {
+			edit := func(c *proxy.Config) { c.Drain = time.Second }
+			everyClientInBubble(t, edit, func(t *testing.T, x *p, rt http.RoundTripper) {
+				h, arrived, release := blocking()
+				startC(t, x, h, nil)
+				get := async(deadline(t), rt, "GET", x.url("/open"), nil)
+				post := async(deadline(t), rt, "POST", x.url("/open"), strings.NewReader("body"))
+				<-arrived
+				<-arrived
+				test.end(x)
+				a := <-post
+				want(t, "POST", a, test.post, "the connection to the origin ended")
+				close(release)
+				want(t, "GET", <-get, test.get, test.words)
+			})
+		})
+	}
+}
+
+// The process before, whose time is over at a hand-over.
+func TestHandOverAnswers(t *testing.T) {
+	everyClient(t, func(c *proxy.Config) { c.Drain = 500 * time.Millisecond }, func(t *testing.T, x *p, rt http.RoundTripper) {
+		h, arrived, release := blocking()
+		defer close(release)
+		startC(t, x, h, nil)
+		open := async(deadline(t), rt, "POST", x.url("/open"), strings.NewReader("body"))
+		<-arrived
+		if err := x.HandOver(t.Context(), func(ports map[string]net.Listener) (proxy.Successor, error) {
+			return inherit(x, ports), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want(t, "who is not answered", <-open, 503, "the proxy is stopping")
+		x.wait()
+	})
+}
+
 // A second signal stops at once.
 func TestSecondSignal(t *testing.T) {
 	everyClient(t, func(c *proxy.Config) { c.Drain = time.Hour }, func(t *testing.T, x *p, rt http.RoundTripper) {
