@@ -80,13 +80,13 @@ func (w *workers) wait(own worker) bool {
 func (w *workers) endUnused() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		return // the timer could not be stopped any more
+	}
 	w.endLocked(w.unused)
-	w.unused = len(w.idle)
-	switch {
-	case w.closed:
-	case w.unused == 0:
+	if w.unused = len(w.idle); w.unused == 0 {
 		w.look = nil
-	default:
+	} else {
 		w.look.Reset(idleTime)
 	}
 }
@@ -97,6 +97,7 @@ func (w *workers) endLocked(n int) {
 		own <- nil
 	}
 	w.idle = slices.Delete(w.idle, 0, n)
+	w.unused = max(w.unused-n, 0)
 }
 
 // close ends the goroutines that wait for a request, when none can come.

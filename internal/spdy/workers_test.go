@@ -91,6 +91,23 @@ func TestWorkers(t *testing.T) {
 	})
 }
 
+// The timer may have fired when the session ends, and wait for the lock.
+func TestWorkersCloseBesideLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorkersTest()
+		w.begin(3)()
+		time.Sleep(idleTime)
+		synctest.Wait() // the first look: three have waited since
+		w.close()
+		w.endUnused()
+		end := w.begin(1) // a handler that began before the end
+		end()
+		if n := w.waiting(); n != 0 {
+			t.Errorf("%d wait for a stream after the end", n)
+		}
+	})
+}
+
 func TestWorkersReuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorkersTest()
