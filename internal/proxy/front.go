@@ -19,7 +19,8 @@ import (
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
-	visitorStreams    = 250 // at once on one h2 or SPDY connection
+	visitorStreams    = 250     // at once on one h2 or SPDY connection
+	visitorBuffer     = 4 << 20 // bytes that came on one SPDY connection and no origin takes
 )
 
 // newFront makes the handler of visitors' requests and the server around it.
@@ -95,6 +96,7 @@ func (p *Proxy) configureTLS(server *http.Server) error {
 		MaxHeaderBytes:       slack,
 		MaxHeaderPairs:       slackHeaderLines,
 		MaxFrameSize:         uint32(max(slack+16<<10, 128<<10)), // above it the session ends
+		MaxBuffer:            visitorBuffer,
 		KeepAlive:            p.cfg.KeepAlive,
 		WriteTimeout:         -1, // the connection's own, Config.Stall
 		Logger:               slog.New(serverLog{p.log.Handler()}),

@@ -68,7 +68,7 @@ func (p *pings) roundTrip() time.Duration {
 	if rtt == 0 {
 		return 0
 	}
-	return max(rtt, leastRTT)
+	return min(max(rtt, leastRTT), longestRTT)
 }
 
 // maxEchoes bounds the PINGs that wait to be sent back.
@@ -90,6 +90,10 @@ const longestReply = time.Second
 // things to do, and a window that is used up while one of them is not running
 // stops the stream.
 const leastRTT = time.Millisecond
+
+// longestRTT is what windows cover at most. Hardly any line is as long, and a peer
+// that echoes late must not have them grow as for one.
+const longestRTT = time.Second
 
 // PingContext sends a PING (draft 3.1, 2.6.5) and waits for its echo. It
 // returns the round trip.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -311,16 +312,26 @@ func (s *Session) readPayload(n int) ([]byte, error) {
 		_, err := io.CopyN(io.Discard, s.reader.br, int64(n))
 		return nil, unexpected(err)
 	}
-	if cap(s.reader.payload) < n {
-		s.reader.payload = make([]byte, n)
+	b := s.reader.payload[:0]
+	for len(b) < n {
+		// No more room than as much again as has come: a header is soon sent.
+		have := len(b)
+		more := min(n-have, max(have, keptPayload))
+		b = slices.Grow(b, more)[:have+more]
+		if _, err := io.ReadFull(s.reader.br, b[have:]); err != nil {
+			return nil, unexpected(err)
+		}
 	}
-	b := s.reader.payload[:n]
-	_, err := io.ReadFull(s.reader.br, b)
-	if n > 32<<10 {
+	s.reader.payload = b
+	if n > keptPayload {
 		s.reader.payload = nil // not kept for a session's life
 	}
-	return b, unexpected(err)
+	return b, nil
 }
+
+// keptPayload is how much of a buffer a session keeps for what does not fit into its
+// reader's.
+const keptPayload = 32 << 10
 
 func unexpected(err error) error {
 	if err == io.EOF {

@@ -16,17 +16,22 @@ func forbiddenTrailer(key string) bool {
 }
 
 // announceTrailer moves the names that a Trailer header announces to trailer,
-// the first limit of them.
+// those of the first limit that are good. More are not looked at: they take little on
+// the wire.
 func announceTrailer(h http.Header, trailer *http.Header, limit int) {
 	values, ok := h["Trailer"]
 	if !ok {
 		return
 	}
 	delete(h, "Trailer")
+	seen := 0
 	for _, v := range values {
 		for name := range strings.SplitSeq(v, ",") {
+			if seen++; seen > limit {
+				return
+			}
 			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
-			if !isToken(key) || forbiddenTrailer(key) || len(*trailer) >= limit {
+			if !isToken(key) || forbiddenTrailer(key) {
 				continue
 			}
 			if *trailer == nil {
