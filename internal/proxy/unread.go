@@ -53,8 +53,8 @@ func (u *leftover) Stalled() bool { return u.stalled.Load() }
 func (c *visitor) Writing() bool { return c.writing.Load() > 0 }
 
 // noteState is http.Server.ConnState. A connection of HTTP/1 is active from when
-// the server has read a head; those of h2 and SPDY while a stream is open. They
-// are also said to be active and then idle when TLS is done, before any request.
+// the server has read a head, one of h2 while a stream is open, and one of SPDY while
+// a handler runs. They are also said to be active and then idle when TLS is done, before any request.
 func noteState(conn net.Conn, state http.ConnState) {
 	if tc, ok := conn.(*tls.Conn); ok {
 		conn = tc.NetConn()

@@ -134,6 +134,7 @@ type recvBuffer struct {
 	consumed int   // bytes read since the last call of takeConsumed
 	deadline deadline
 	trailer  http.Header // of HEADERS that came after the first header block
+	aborted  bool        // nobody reads: no more is kept
 }
 
 func (b *recvBuffer) init() { b.cond.L = &b.mu }
@@ -173,6 +174,7 @@ func (b *recvBuffer) abort(err error) (dropped int) {
 		b.err = err
 	}
 	b.list.drop()
+	b.trailer, b.aborted = nil, true
 	b.cond.Broadcast()
 	return dropped
 }
@@ -224,7 +226,10 @@ func (b *recvBuffer) read(p []byte) (n, consumed int, err error) {
 func (b *recvBuffer) addTrailer(h http.Header) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.trailer == nil {
+	switch {
+	case b.aborted:
+		return
+	case b.trailer == nil:
 		b.trailer = h
 		return
 	}

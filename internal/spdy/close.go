@@ -91,6 +91,7 @@ func (s *Session) goAwayLocked() {
 	}
 	s.closing.sent = true
 	s.queueLocked(item{typ: typeGoAway, value: s.admission.lastGood, value2: uint32(GoAwayOK)})
+	s.hurryLocked()
 	s.goingLocked()
 }
 

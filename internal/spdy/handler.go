@@ -70,6 +70,7 @@ func (s *Session) runHandler(st *Stream) {
 		if !hijacked {
 			// A timer would keep the request in memory until its time.
 			st.recv.buf.setDeadline(time.Time{})
+			st.boundRequest()
 			st.boundRest()
 		}
 	}()

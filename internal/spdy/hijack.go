@@ -192,12 +192,18 @@ func (c *hijackedConn) Close() error {
 	st.stopReading(net.ErrClosed)
 	st.recv.buf.abort(net.ErrClosed)
 	st.recv.buf.setDeadline(time.Time{})
-	st.setWriteDeadline(time.Time{})
+	st.setWriteDeadline(time.Now().Add(hijackedRest))
 	s.mu.Lock()
-	defer s.unlock()
 	st.readNoMoreLocked()
+	s.unlock()
+	st.boundRequest()
+	st.boundRest()
 	return nil
 }
+
+// hijackedRest is how long what was written on a hijacked stream may wait for a window
+// after Close.
+const hijackedRest = time.Minute
 
 func (c *hijackedConn) LocalAddr() net.Addr  { return c.st.s.LocalAddr() }
 func (c *hijackedConn) RemoteAddr() net.Addr { return c.st.s.RemoteAddr() }

@@ -52,6 +52,7 @@ type Session struct {
 	closing   closing
 	streams   map[uint32]*Stream
 	failed    []*Stream // see unlock
+	lingering int       // streams with a timer of boundRequest
 	admission admission
 	resets    resets
 	receive   recvFlow

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Stream is one request and its response.
@@ -89,13 +90,14 @@ type recvHalf struct {
 	// Guarded by Session.mu.
 	window    recvWindow
 	grow      grower
-	ending    bool // the DATA with the peer's FIN is being read: no credit is due any more
-	fin       bool // the peer's FIN came
-	credited  bool // a WINDOW_UPDATE was sent for it
-	forgotten bool // the peer says so, though its FIN is still to come
-	discard   bool // what comes is dropped and given back
-	refuse    bool // so much was dropped that the rest is refused
-	done      bool // nobody goes on reading what came; not kept if nothing grew
+	ending    bool        // the DATA with the peer's FIN is being read: no credit is due any more
+	fin       bool        // the peer's FIN came
+	credited  bool        // a WINDOW_UPDATE was sent for it
+	forgotten bool        // the peer says so, though its FIN is still to come
+	discard   bool        // what comes is dropped and given back
+	refuse    bool        // the rest is refused once this side's half has ended
+	rest      *time.Timer // until then, since nobody reads any more: see boundRequest
+	done      bool        // nobody goes on reading what came; not kept if nothing grew
 }
 
 // bodyCount counts what came on a stream.

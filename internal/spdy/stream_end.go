@@ -1,6 +1,10 @@
 package spdy
 
-import "errors"
+import (
+	"errors"
+	"net/http"
+	"time"
+)
 
 // removeLocked takes st out of the session. err is nil if both sides ended it;
 // otherwise unlock tells whoever reads its body, and its handler.
@@ -23,6 +27,7 @@ func (s *Session) removeLocked(st *Stream, err error) {
 	st.send.reply, st.send.trailers = nil, nil
 	s.ungrowLocked(st)
 	st.send.deadline.stop()
+	s.unlingerLocked(st)
 	st.watch.end()
 	st.cond.Broadcast()
 	s.admitLocked()
@@ -85,6 +90,7 @@ func (s *Session) closeLocalLocked(st *Stream) {
 // closeRemoteLocked notes the peer's FIN.
 func (s *Session) closeRemoteLocked(st *Stream) {
 	st.recv.fin = true
+	s.unlingerLocked(st)
 	switch st.state {
 	case halfClosedLocal:
 		s.removeLocked(st, nil)
@@ -101,4 +107,83 @@ func (s *Session) refuseRestLocked(st *Stream) {
 		s.sendResetLocked(st.id, Cancel)
 		s.removeLocked(st, nil)
 	}
+}
+
+// A request whose handler has ended may still be coming. Its peer has lingerTime to
+// end it, as it may have much under way and is to see the response. Meanwhile the
+// request is kept in memory, and after the handler nobody else counts it: so there are
+// few such requests, and small ones.
+const (
+	lingerTime    = 10 * time.Second
+	maxLingering  = 16
+	lingeringHead = 16 << 10 // bytes, as in headSize
+)
+
+// boundRequest is called when nobody reads the request any more.
+func (st *Stream) boundRequest() {
+	s := st.s
+	s.mu.Lock()
+	defer s.unlock()
+	switch {
+	case !st.receiving() || st.recv.rest != nil:
+		return
+	case s.lingering >= maxLingering || headSize(st.req) > lingeringHead:
+		s.refuseRequestLocked(st)
+		return
+	}
+	d := lingerTime
+	if s.closing.sent {
+		d = closeTimeout
+	}
+	s.lingering++
+	st.recv.rest = time.AfterFunc(d, func() {
+		s.mu.Lock()
+		defer s.unlock()
+		s.refuseRequestLocked(st)
+	})
+}
+
+// refuseRequestLocked ends the peer's half of a stream: now, or with ours.
+func (s *Session) refuseRequestLocked(st *Stream) {
+	if !st.receiving() {
+		return
+	}
+	st.recv.refuse = true
+	if !st.sending() {
+		s.refuseRestLocked(st)
+	}
+}
+
+// unlingerLocked ends what boundRequest began.
+func (s *Session) unlingerLocked(st *Stream) {
+	if st.recv.rest == nil {
+		return
+	}
+	st.recv.rest.Stop()
+	st.recv.rest = nil
+	s.lingering--
+}
+
+// hurryLocked has all requests that linger end soon: the session waits for nothing else.
+func (s *Session) hurryLocked() {
+	if s.lingering == 0 {
+		return
+	}
+	for _, st := range s.streams {
+		if st.recv.rest != nil {
+			st.recv.rest.Reset(closeTimeout)
+		}
+	}
+}
+
+// headSize is how many bytes a request's fields have.
+func headSize(req *http.Request) int {
+	n := len(req.RequestURI) + len(req.Host)
+	for name, values := range req.Header {
+		n += len(name)
+		for _, v := range values {
+			n += len(v)
+		}
+	}
+	return n
 }
