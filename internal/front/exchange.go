@@ -270,9 +270,9 @@ func (e *exchange) linger() {
 func (e *exchange) breakOff(cause error) {
 	e.ctx.End(cause)
 	rc := http.NewResponseController(e.w.rw)
-	if !e.w.begun.Load() {
+	if cause == errBrokenOff && e.w.stage.Load() != stagePassed {
 		// The context's end is seen by whatever the handler waits for, and A gets an
-		// answer that says why. Should C's begin just now, it has no longer.
+		// answer that says why, or has one. Should C's begin just now, it has no longer.
 		rc.SetWriteDeadline(time.Now().Add(LastAnswer))
 		return
 	}

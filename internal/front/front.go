@@ -168,5 +168,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.forward()
 	}
 	e.waitSent()
+	e.w.stage.Store(stageWhole)
 	e.finished = true
 }

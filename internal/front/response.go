@@ -15,16 +15,27 @@ type response struct {
 	status int           // of the final response, 0 before
 	bytes  int64         // of the body
 	writes atomic.Uint32 // counts begins and ends of what may wait for A
-	begun  atomic.Bool   // the final response has; set with mu held
+	stage  atomic.Uint32 // of the final response; begin changes it with mu held
 	mu     sync.Mutex    // held across a write of an interim response, too
 }
+
+// How far the final response is.
+const (
+	stageNone   uint32 = iota
+	stagePassed        // it is the origin's, and begun: where it ends now, it has to look broken off
+	stageWhole         // it is P's own, or all of the origin's is written
+)
 
 // begin returns the headers of the final response, to be filled. From then on
 // the handler's goroutine alone uses the http.ResponseWriter.
 func (w *response) begin() http.Header {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.begun.Store(true)
+	if w.e.own {
+		w.stage.Store(stageWhole)
+	} else {
+		w.stage.Store(stagePassed)
+	}
 	return w.rw.Header()
 }
 
@@ -125,7 +136,7 @@ func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 // interimLocked sends a 100, if there can be one: an HTTP/1.0 client must get
 // none (RFC 9110, 15.2), and nobody may after the response has begun.
 func (w *response) interimLocked() bool {
-	if w.begun.Load() || w.e.in.ProtoMinor == 0 {
+	if w.stage.Load() != stageNone || w.e.in.ProtoMinor == 0 {
 		return false
 	}
 	w.rw.WriteHeader(http.StatusContinue)

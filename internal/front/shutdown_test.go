@@ -100,6 +100,28 @@ func TestShutdownAnswers(t *testing.T) {
 	}
 }
 
+// An answer of P's own that is on its way is not cut: it is what is to be said.
+func TestShutdownLetsOwnAnswersEnd(t *testing.T) {
+	inBubble(t, 100, nil, func(http.ResponseWriter, *http.Request) {}, func(b *bubble) {
+		b.conn = &fakeConn{crowded: true}
+		b.table.Stop()
+		v := b.h2("192.0.2.1", 0)
+		defer v.conn.Close()
+		id := v.get("/")
+		if status, _ := v.status(id); status != "503" {
+			b.Fatalf("status %s", status)
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		cancel()
+		time.AfterFunc(LastAnswer/2, func() { v.WriteWindowUpdate(id, 1<<16) })
+		b.h.Shutdown(ctx)
+		synctest.Wait()
+		if f, ok := v.within(time.Second).(*http2.DataFrame); !ok {
+			b.Errorf("got %v, want the text", f)
+		}
+	})
+}
+
 // Whatever it waits for at P, before anything is sent to an origin.
 func TestShutdownAnswersWhoWaits(t *testing.T) {
 	users := loadHtpasswd(t, "anna:"+hash(t, "right"))

@@ -437,13 +437,14 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	// Who has waited for an origin until now, or its turn, gets 503.
 	p.origins.Stop()
 	p.handler.Stop()
+	last, over := context.WithCancel(context.Background())
+	defer over()
+	defer context.AfterFunc(limit, func() { time.AfterFunc(front.LastAnswer, over) })()
 	if err := p.handler.Shutdown(limit); err != nil {
 		p.log.Warn("open requests were cut off", "limit", drain.Round(time.Millisecond))
 		closing.Wait()
 		// A visitor that has its last answer closes the connection. To close it before,
 		// while something comes by it that nobody reads, would take the answer back.
-		last, cancel := context.WithTimeout(context.Background(), front.LastAnswer)
-		defer cancel()
 		p.front.Shutdown(last)
 	}
 	closing.Wait()

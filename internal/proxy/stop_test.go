@@ -308,7 +308,7 @@ func TestDrainAnswerIsNotRead(t *testing.T) {
 		start := time.Now()
 		x.cancel()
 		x.wait()
-		if d := time.Since(start); d > time.Second+front.LastAnswer+http1.Grace/2 {
+		if d := time.Since(start); d > time.Second+front.LastAnswer {
 			t.Errorf("P took %v to stop, want its drain of a second, and some", d)
 		}
 	})
