@@ -415,6 +415,24 @@ func TestClusterNodeIsLost(t *testing.T) {
 	}
 }
 
+// Visitors of a node that stops at once, and those of another whose C is there, are told.
+func TestClusterNodeStopsAtOnce(t *testing.T) {
+	n := startNodes(t, "p1 p2", nil)
+	h, arrived, release := blocking()
+	defer close(release)
+	n.startC("p2", h, nil)
+	var posts []<-chan answer
+	for _, id := range []string{"p1", "p2"} {
+		x := n.byID[id]
+		posts = append(posts, async(deadline(t), x.transport(nil, false), "POST", x.url("/open"), strings.NewReader("body")))
+		<-arrived
+	}
+	n.byID["p2"].cancel()
+	n.byID["p2"].cancelNow()
+	want(t, "a visitor of another node's", <-posts[0], 502, "")
+	want(t, "a visitor of its own", <-posts[1], 503, "the proxy is stopping")
+}
+
 // The peer port takes the cluster's nodes, and nobody else.
 func TestClusterPeerPort(t *testing.T) {
 	n := startNodes(t, "p1 p2", func(c *proxy.Config) {
