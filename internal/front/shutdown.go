@@ -67,10 +67,14 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	h.mu.Lock()
+	none := h.exchanges.n == 0
 	for e := h.exchanges.first; e != nil; e = e.next {
 		e.breakOff(errBrokenOff)
 	}
 	h.mu.Unlock()
+	if none {
+		return nil // both had come
+	}
 	<-idle
 	return context.Cause(ctx)
 }

@@ -100,6 +100,18 @@ func TestShutdownAnswers(t *testing.T) {
 	}
 }
 
+// Where nothing is running, nothing is broken off, however late it is.
+func TestShutdownOfNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		h, _ := newIn(t, nil)
+		if err := h.Shutdown(ctx); err != nil {
+			t.Fatalf("got %v", err)
+		}
+	}
+}
+
 // An answer of P's own that is on its way is not cut: it is what is to be said.
 func TestShutdownLetsOwnAnswersEnd(t *testing.T) {
 	inBubble(t, 100, nil, func(http.ResponseWriter, *http.Request) {}, func(b *bubble) {
