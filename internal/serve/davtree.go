@@ -56,7 +56,7 @@ func (t *davTree) Mkdir(ctx context.Context, name string, _ os.FileMode) error {
 	if op.spared == to {
 		u.dir.Remove(to)
 	}
-	return op.note(u.room.create(func() error { return u.dir.Mkdir(to, 0o700) }))
+	return op.note(u.room.create(func() error { return u.dir.Mkdir(to, uploadFolderMode) }))
 }
 
 // RemoveAll implements webdav.FileSystem. A file that is going to be replaced is

@@ -159,7 +159,7 @@ func (u *uploads) makeFolder(name string) (string, error) {
 		return "", err
 	}
 	name = path.Join(parent, last)
-	err = u.room.create(func() error { return u.dir.Mkdir(name, 0o700) })
+	err = u.room.create(func() error { return u.dir.Mkdir(name, uploadFolderMode) })
 	if errors.Is(err, fs.ErrExist) {
 		err = u.isFolder(name) // made for an earlier upload, or somebody was faster
 	}

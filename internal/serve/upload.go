@@ -21,6 +21,13 @@ import (
 // keeps them out of listings.
 const partPrefix = ".spdy-proxy-upload-"
 
+// What is uploaded is for its owner and for the group; the umask says how much
+// of that is given, as with anybody's files.
+const (
+	uploadMode       = 0o660
+	uploadFolderMode = 0o770
+)
+
 // An uploads keeps the bodies of requests in one folder, each whole under a
 // name that no file had, or not at all.
 //
@@ -121,7 +128,7 @@ func (u *uploads) newPart() (*part, error) {
 		name := partPrefix + randomName()
 		var f *os.File
 		err := u.room.create(func() (err error) {
-			f, err = u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			f, err = u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, uploadMode)
 			return err
 		})
 		if errors.Is(err, fs.ErrExist) {
@@ -236,7 +243,7 @@ func (p *part) place(name string) error {
 	// that name: so it replaces one that is made here.
 	var f *os.File
 	if made := p.u.room.create(func() (err error) {
-		f, err = p.u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		f, err = p.u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, uploadMode)
 		return err
 	}); made != nil {
 		if errors.Is(made, fs.ErrExist) {

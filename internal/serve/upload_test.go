@@ -70,9 +70,6 @@ func TestUploadIsKept(t *testing.T) {
 		if err != nil || string(got) != tc.body {
 			t.Errorf("%s %s: kept %d bytes, %v, want %d", tc.method, tc.target, len(got), err, len(tc.body))
 		}
-		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != 0o600 {
-			t.Errorf("%s %s: mode %v, %v, want 0600", tc.method, tc.target, info.Mode(), err)
-		}
 		sum := sha256.Sum256([]byte(tc.body))
 		if got, want := a.Header.Get("X-Received-Digest"), "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":"; got != want {
 			t.Errorf("%s %s: digest %q, want %q", tc.method, tc.target, got, want)
@@ -87,6 +84,83 @@ func TestUploadIsKept(t *testing.T) {
 	if got := namesIn(t, root); len(got) != 0 {
 		t.Errorf("the root got files: %q", got)
 	}
+}
+
+// Files and folders are as open as the umask lets the owner and the group have them.
+func TestModesOfUploads(t *testing.T) {
+	fileMode, folderMode := modes(t)
+	contentType, body := form("form.txt", "x")
+	for _, links := range []bool{true, false} {
+		for _, dav := range []bool{false, true} {
+			root := t.TempDir()
+			if err := os.MkdirAll(filepath.Join(root, "in"), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: dav})
+			if !links {
+				h.serve.(*folder).uploads.link = func(string, string) error { return syscall.EPERM }
+			}
+			send := func(method, target, body string, header ...string) {
+				r := httptest.NewRequest(method, target, strings.NewReader(body))
+				for i := 0; i < len(header); i += 2 {
+					r.Header.Set(header[i], header[i+1])
+				}
+				w := httptest.NewRecorder()
+				if h.ServeHTTP(w, r); w.Code != 201 {
+					t.Errorf("links %t, WebDAV %t: %s %s: %d %q, want 201", links, dav, method, target, w.Code, w.Body)
+				}
+			}
+			send("POST", "/", "x")
+			send("POST", "/in/", body, "Content-Type", contentType)
+			want := 2
+			if dav {
+				send("MKCOL", "/in/a", "")
+				send("PUT", "/in/a/put.txt", "x")
+				send("COPY", "/in/a", "", "Destination", "/in/b")
+				send("LOCK", "/in/lock.txt", lockInfo("exclusive"))
+				want += 5
+			} else {
+				send("PUT", "/in/a/b/c.txt", "x")
+				want += 3
+			}
+			err := filepath.WalkDir(filepath.Join(root, "in"), func(name string, e os.DirEntry, err error) error {
+				if err != nil || strings.HasSuffix(name, "in") {
+					return err
+				}
+				info, err := e.Info()
+				if mode := map[bool]os.FileMode{true: folderMode, false: fileMode}[e.IsDir()]; err == nil && info.Mode() != mode {
+					t.Errorf("links %t, WebDAV %t: %s has the mode %v, want %v", links, dav, name, info.Mode(), mode)
+				}
+				want--
+				return err
+			})
+			if err != nil || want != 0 {
+				t.Errorf("links %t, WebDAV %t: %d missing, %v", links, dav, want, err)
+			}
+		}
+	}
+}
+
+// modes returns those of a file and a folder that are made for the owner and the group.
+func modes(t *testing.T) (file, folder os.FileMode) {
+	t.Helper()
+	dir := t.TempDir()
+	f, err := os.OpenFile(filepath.Join(dir, "file"), os.O_CREATE|os.O_WRONLY, 0o660)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o770); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]*os.FileMode{"file": &file, "folder": &folder} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		*mode = info.Mode()
+	}
+	return file, folder
 }
 
 func TestUploadFolderUnderTheRoot(t *testing.T) {
