@@ -108,9 +108,7 @@ func (s *service) copyBody(w http.ResponseWriter, r *http.Request, resp *http.Re
 	} else {
 		to := flushing{w, http.NewResponseController(w)}
 		if err = to.rc.Flush(); err == nil {
-			buf := s.buffers.Get()
-			_, err = io.CopyBuffer(to, from, buf)
-			s.buffers.Put(buf)
+			err = s.buffers.copy(to, from)
 		}
 	}
 	if from.err != nil && r.Context().Err() == nil {

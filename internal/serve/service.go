@@ -31,10 +31,6 @@ const (
 	// sent into such a close is lost. A new connection costs little on one machine.
 	serviceIdle = 4 * time.Second
 
-	// serviceConns bounds the connections to the service. Requests beyond it
-	// wait for one to be free.
-	serviceConns = 4096
-
 	// maxServiceHeader bounds in bytes the headers of an answer: a frame with
 	// them may have 128 KiB. P has limits of its own, and says so.
 	maxServiceHeader = 120 << 10
@@ -49,8 +45,10 @@ const (
 	// takes no connections.
 	awayPause = 10 * time.Second
 
-	// copySize is the size of the buffers between the service and the visitor.
+	// copySize is the size of the buffers between the service and the visitor, and
+	// restSize that of one for a direction in which little or nothing is said.
 	copySize = 32 << 10
+	restSize = 4 << 10
 )
 
 // A service passes requests to a local web service.
@@ -105,8 +103,11 @@ func newService(cfg Config, limit *loglimit.Logger) (*service, error) {
 	}
 	s.transport = &http.Transport{
 		// No Proxy: the service is the one that was named, whatever the environment says.
+		// No MaxConnsPerHost: requests would wait for one in no order of visitors. P
+		// shares out the streams that C takes, and each has one connection at most.
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := s.dial(ctx, network, addr)
+			err = dialError(err)
 			s.noteDial(ctx, err)
 			return c, err
 		},
@@ -115,7 +116,6 @@ func newService(cfg Config, limit *loglimit.Logger) (*service, error) {
 		DisableCompression:     true,
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    256,
-		MaxConnsPerHost:        serviceConns,
 		IdleConnTimeout:        serviceIdle,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: readServiceHeader,
@@ -272,6 +272,21 @@ func (t *trailing) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// dialError is err, or what kept the name from being looked up: of that the
+// resolver returns no more than the text.
+func dialError(err error) error {
+	if !errors.As(err, new(*net.DNSError)) {
+		return err
+	}
+	f, none := os.Open(os.DevNull)
+	if none == nil {
+		f.Close()
+	} else if status(none) == http.StatusServiceUnavailable {
+		return none
+	}
+	return err
+}
+
 // noteDial logs that the service went away or came back.
 func (s *service) noteDial(ctx context.Context, err error) {
 	if err != nil && (ctx.Err() != nil || status(err) == http.StatusServiceUnavailable) {
@@ -366,14 +381,37 @@ func failureOf(err error) failure {
 	return failure{text: it + "gave no valid answer", log: true}
 }
 
-// buffers is a httputil.BufferPool.
+// buffers are of copySize, for whoever has so much to copy.
 type buffers struct{ pool sync.Pool }
 
-func (b *buffers) Get() []byte {
-	if p, ok := b.pool.Get().(*[]byte); ok {
-		return *p
+// copy copies until from ends. Only what fills a buffer of restSize gets one of
+// the others: there may be as many that say nothing as there are requests.
+func (b *buffers) copy(to io.Writer, from io.Reader) error {
+	rest := make([]byte, restSize)
+	var large *[]byte
+	for {
+		buf := rest
+		if large != nil {
+			buf = *large
+		}
+		n, err := from.Read(buf)
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case large == nil && n == restSize:
+			if large, _ = b.pool.Get().(*[]byte); large == nil {
+				large = new(make([]byte, copySize))
+			}
+		case large != nil && n < restSize:
+			b.pool.Put(large)
+			large = nil
+		}
 	}
-	return make([]byte, copySize)
 }
-
-func (b *buffers) Put(p []byte) { b.pool.Put(&p) }

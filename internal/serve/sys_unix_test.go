@@ -3,8 +3,10 @@
 package serve
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -101,5 +103,48 @@ func TestDiskFullWhileWriting(t *testing.T) {
 	}
 	if got := namesIn(t, dir); len(got) != 0 {
 		t.Errorf("it left %q", got)
+	}
+}
+
+// So are those of a service, be it known by its address, its name or its socket.
+func TestNoDescriptorsForTheService(t *testing.T) {
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	none := old
+	none.Cur = 0
+	for _, tc := range []struct {
+		to, name string // the name is looked up, and of that there is but a text
+	}{
+		{"http://127.0.0.1:1", ""}, {"unix:/nowhere.sock", ""}, {"http://service.test", "service.test"}, {"https://service.test", "service.test"},
+	} {
+		var book testlog.Buffer
+		h := newHandler(t, Config{To: tc.to, Logger: book.Logger(slog.LevelInfo)})
+		if tc.name != "" {
+			h.serve.(*service).dial = func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "dial udp: socket: too many open files", Name: tc.name}}
+			}
+		}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+			t.Skipf("no limit of descriptors can be set: %v", err)
+		}
+		var answers []*httptest.ResponseRecorder
+		for range 100 {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			answers = append(answers, w)
+		}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range answers {
+			if w.Code != 503 || w.Header().Get("Retry-After") == "" {
+				t.Fatalf("%s: %d %q, Retry-After %q, want 503", tc.to, w.Code, w.Body, w.Header().Get("Retry-After"))
+			}
+		}
+		if lines := book.Lines(); len(lines) != 1 || !strings.Contains(lines[0], "no more files can be opened") {
+			t.Errorf("%s: logged %q, want one line", tc.to, lines)
+		}
 	}
 }

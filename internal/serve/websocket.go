@@ -53,9 +53,7 @@ func (s *service) join(w http.ResponseWriter, r *http.Request, conn duplex) erro
 	// when the deadline below is set; this function waits for it.
 	go func() {
 		defer close(visitorDone)
-		buf := s.buffers.Get()
-		_, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{r.Body}, buf)
-		s.buffers.Put(buf)
+		err := s.buffers.copy(conn, r.Body)
 		if err == nil {
 			err = conn.CloseWrite()
 		}
@@ -71,9 +69,7 @@ func (s *service) join(w http.ResponseWriter, r *http.Request, conn duplex) erro
 		}
 		conn.Close()
 	}()
-	buf := s.buffers.Get()
-	_, err := io.CopyBuffer(flushing{w, rc}, struct{ io.Reader }{conn}, buf)
-	s.buffers.Put(buf)
+	err := s.buffers.copy(flushing{w, rc}, conn)
 	// Returning ends the visitor's direction too: the service has closed, and
 	// nothing that the visitor sends can reach it.
 	close(serviceDone)
