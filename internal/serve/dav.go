@@ -134,8 +134,6 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 		return http.StatusForbidden, elsewhere
 	case name == "." && (r.Method == http.MethodDelete || r.Method == "MOVE"):
 		return http.StatusForbidden, "the upload folder itself stays"
-	case r.Method == "LOCK" && v.locks.full():
-		return http.StatusServiceUnavailable, "too many locks are held; try again later"
 	case r.Method == http.MethodPut:
 		return v.mayPut(r, served)
 	case r.Method == "COPY" || r.Method == "MOVE":
@@ -227,6 +225,10 @@ func (v *dav) pass(w http.ResponseWriter, r *http.Request) {
 			return
 		case undeclares(body):
 			http.Error(w, "400: a prefix stands for no namespace", http.StatusBadRequest)
+			return
+		case r.Method == "LOCK" && len(body) > 0 && v.locks.full():
+			// Without a body it asks for no lock, but for more time for one (RFC 4918, 9.10.2).
+			http.Error(w, "503: too many locks are held; try again later", http.StatusServiceUnavailable)
 			return
 		}
 		if r.Method == "LOCK" {

@@ -350,6 +350,15 @@ func TestDAVLocksAreBounded(t *testing.T) {
 	if w := send("PUT", "/in/b", "x"); w.Code != 201 {
 		t.Errorf("a PUT while there are many locks: %d %s", w.Code, w.Body)
 	}
+	for _, body := range []io.Reader{nil, http.NoBody, strings.NewReader("")} {
+		r := httptest.NewRequest("LOCK", "/in/a", body)
+		r.ContentLength = -1
+		r.Header.Set("If", "(<"+last+">)")
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != 200 || !strings.Contains(w.Body.String(), last) {
+			t.Errorf("more time for one that is held: %d %s, want 200", w.Code, w.Body)
+		}
+	}
 	if _, err := locks.Refresh(now, last, 0); err != nil {
 		t.Error(err)
 	}
