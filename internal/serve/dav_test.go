@@ -285,6 +285,41 @@ func TestDAVKeepsWhatWasThere(t *testing.T) {
 	}
 }
 
+// A copy has what an archive of the folder has: no link to a folder, which may be
+// its own, and nothing that is not served.
+func TestDAVCopyOfAFolder(t *testing.T) {
+	srv, root := davServer(t, Config{Upload: "in"})
+	write(t, root, "tree/a.txt", "alpha", "tree/sub/b.txt", "beta", "tree/.hidden", "no", "tree/"+wellKnown+"/x", "no")
+	for link, to := range map[string]string{"ubuntu": ".", "up": "..", "sub/up": "../../tree", "l.txt": "a.txt", "gone": "none", "out": "/etc", "out.txt": "/etc/passwd"} {
+		if err := os.Symlink(to, filepath.Join(root, "tree", link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := makeFIFO(filepath.Join(root, "tree/fifo")); err != nil {
+		t.Fatal(err)
+	}
+	if a := ask(t, srv, "COPY", "/tree/", "", "Destination: /in/tree/"); a.StatusCode != 201 {
+		t.Errorf("%d %q, want 201", a.StatusCode, a.body)
+	}
+	if a := ask(t, srv, "COPY", "/tree/ubuntu/", "", "Destination: /in/link/"); a.StatusCode != 201 {
+		t.Errorf("of a link, named as such: %d %q, want 201", a.StatusCode, a.body)
+	}
+	for _, dir := range []string{"in/tree", "in/link"} {
+		if got, want := namesIn(t, filepath.Join(root, dir)), []string{"a.txt", "l.txt", "sub"}; !slices.Equal(got, want) {
+			t.Errorf("%s holds %q, want %q", dir, got, want)
+		}
+		if got, want := namesIn(t, filepath.Join(root, dir, "sub")), []string{"b.txt"}; !slices.Equal(got, want) {
+			t.Errorf("%s/sub holds %q, want %q", dir, got, want)
+		}
+		if got, err := os.ReadFile(filepath.Join(root, dir, "l.txt")); err != nil || string(got) != "alpha" {
+			t.Errorf("%s/l.txt holds %q, %v", dir, got, err)
+		}
+	}
+	if got := hrefs(ask(t, srv, "PROPFIND", "/tree/", "", "Depth: 1").body); !slices.Contains(got, "/tree/ubuntu/") {
+		t.Errorf("a list has %q, want the link to the folder in it", got)
+	}
+}
+
 // Properties of people's programs stay with the file, and go where it goes.
 func TestDAVProperties(t *testing.T) {
 	srv, root := davServer(t, Config{Upload: "in"})

@@ -242,6 +242,22 @@ func (f *davFile) WriteTo(w io.Writer) (int64, error) {
 
 func (f *davFile) Write([]byte) (int, error) { return 0, fs.ErrPermission }
 
+// copied tells whether the entry e of a folder, which has the name served, goes
+// with a copy of that.
+func (t *davTree) copied(served string, e fs.DirEntry) bool {
+	info, err := t.d.root.Stat(served)
+	switch {
+	case !t.d.changeable(e.Name()):
+		return false // nor could it be written
+	case err != nil:
+		// What is gone or leads out would be the end of the copy; what else there is, is.
+		return status(err) != http.StatusNotFound
+	case info.IsDir():
+		return e.Type() != fs.ModeSymlink // it may lead to where we are
+	}
+	return info.Mode().IsRegular()
+}
+
 // Readdir lists what is served. It takes no count: the library asks for all.
 func (f *davFile) Readdir(int) ([]os.FileInfo, error) {
 	var infos []os.FileInfo
@@ -249,11 +265,12 @@ func (f *davFile) Readdir(int) ([]os.FileInfo, error) {
 	for {
 		entries, err := f.File.ReadDir(1000)
 		for _, e := range entries {
-			if !f.t.d.visible(e.Name()) {
+			name := path.Join(served, e.Name())
+			if !f.t.d.visible(e.Name()) || opOf(f.ctx).method == "COPY" && !f.t.copied(name, e) {
 				continue
 			}
-			// The library looks at each again by its name, and leaves out what is not there.
-			infos = append(infos, &davInfo{FileInfo: lazyInfo{DirEntry: e}, t: f.t, served: path.Join(served, e.Name())})
+			// For a list, the library looks at each again by its name, and leaves out what is not there.
+			infos = append(infos, &davInfo{FileInfo: lazyInfo{DirEntry: e}, t: f.t, served: name})
 		}
 		if err == nil {
 			err = f.ctx.Err()
