@@ -181,10 +181,12 @@ func (b *bubble) h2(from string, window uint32) *h2 {
 }
 
 // get asks for path and returns the stream's id.
-func (v *h2) get(path string) uint32 {
+func (v *h2) get(path string) uint32 { return v.ask("GET", path) }
+
+func (v *h2) ask(method, path string) uint32 {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", path}} {
+	for _, f := range [][2]string{{":method", method}, {":scheme", "http"}, {":authority", "a"}, {":path", path}} {
 		enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
 	id := v.next

@@ -190,11 +190,17 @@ func requestTarget(r *http.Request) string {
 	return "/"
 }
 
-// badTarget returns a failure for a target in absolute form that is no resource
-// that could be had here.
+// badTarget returns a failure for a method or target that is none, as HTTP/1's never are
+// here, and for a target in absolute form that is no resource that could be had here.
 func (e *exchange) badTarget() *failure {
 	status, detail := http.StatusBadRequest, ""
 	switch u := e.in.URL; {
+	case !httpfield.IsToken(e.in.Method):
+		detail = "the method is not valid"
+	case !httpfield.IsTarget(e.in.RequestURI):
+		detail = "the target is not valid"
+	case e.in.RequestURI == "*" && e.in.Method != http.MethodOptions: // RFC 9112, 3.2.4
+		detail = "this method has no target *"
 	case u.Scheme == "":
 		return nil
 	case u.Scheme != "http" && u.Scheme != "https":

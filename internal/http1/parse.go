@@ -185,13 +185,11 @@ func canonical(name []byte) bool {
 }
 
 // Where the parser's tables come from: token is RFC 9110, 5.6.2, field-vchar with
-// SP and HTAB 5.5. Of a target browsers and others send more than RFC 3986 has,
-// bytes above ASCII among it, and origins understand them; a fragment (9112, 3.2)
-// is cut off by some and kept by others.
+// SP and HTAB 5.5.
 var (
 	isTokenByte = table(func(c byte) bool { return httpfield.IsToken(string(rune(c))) })
 	isValue     = table(func(c byte) bool { return c == '\t' || c >= ' ' && c != 0x7f })
-	isTarget    = table(func(c byte) bool { return c > ' ' && c != 0x7f && c != '#' })
+	isTarget    = table(func(c byte) bool { return httpfield.IsTarget(string(rune(c))) })
 	isPlain     = table(func(c byte) bool { return isAlnum(c) || strings.IndexByte("/-._~", c) >= 0 }) // as it is in a path
 	isHost      = table(func(c byte) bool { return isAlnum(c) || strings.IndexByte("-._~%!$&'()*+,;=:[]", c) >= 0 })
 )

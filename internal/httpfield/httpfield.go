@@ -97,6 +97,19 @@ func HasToken(lists []string, token string) bool {
 // is.
 func IsToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }
 
+// IsTarget reports whether s has no byte by which a request's target would be read in two
+// ways: a space, a control character, or "#", since a fragment (RFC 9112, 3.2) is cut off
+// by some and kept by others. Browsers and others send more than RFC 3986 has, bytes above
+// ASCII among it, and origins understand them.
+func IsTarget(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == 0x7f || c == '#' {
+			return false
+		}
+	}
+	return true
+}
+
 // Equal reports whether a and b are the same but for the case of their ASCII
 // letters, which is how names, tokens and codings are compared (RFC 9110, 5.6.2).
 // strings.EqualFold takes the Kelvin sign for a k, too, which no other program does:

@@ -84,6 +84,17 @@ func TestTrailer(t *testing.T) {
 	}
 }
 
+func TestIsTarget(t *testing.T) {
+	for s, want := range map[string]bool{
+		"/": true, "*": true, "/a/../%7e?x=%zz&&+": true, "/é\xff\"<>^`{|}\\": true, "http://a/": true,
+		"/a b": false, "/a ": false, " /": false, "/\t": false, "/\x00": false, "/\x7f": false, "/a#b": false, "/a?b#": false, "/\r\n": false,
+	} {
+		if got := IsTarget(s); got != want {
+			t.Errorf("%q: %v, want %v", s, got, want)
+		}
+	}
+}
+
 func TestHasToken(t *testing.T) {
 	for _, test := range []struct {
 		lists []string
