@@ -66,7 +66,7 @@ func (h *Handler) admit(e *exchange) *failure {
 	if ok {
 		e.name, e.rec.Origin, e.rec.Known = name, name.String(), known
 		if h.cfg.Policy != nil {
-			e.policy = h.cfg.Policy(name, served)
+			e.policy = h.cfg.Policy(name, e.rec.Client, served)
 		}
 	}
 	if f := e.visit(); f != nil {

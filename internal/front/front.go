@@ -76,10 +76,10 @@ type Config struct {
 	// Auth, if set, asks for a name and a password.
 	Auth *Htpasswd
 
-	// Policy, if set, returns what holds for a request to the origin of that name, nil if
+	// Policy, if set, returns what holds for client's request to the origin of that name, nil if
 	// nothing does beyond this Config. known says whether there is such an origin, or may
 	// be: nothing is to be kept of others, whose names are the visitors' to choose.
-	Policy func(name origin.Name, known bool) Policy
+	Policy func(name origin.Name, client netip.Addr, known bool) Policy
 
 	// AccessLog, if set, gets a line for each request.
 	AccessLog *accesslog.Log

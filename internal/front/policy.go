@@ -3,22 +3,21 @@ package front
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"time"
 )
 
 // Policy is what the visitors of one origin may, and what they get, for one request.
 // It belongs to the request's goroutines.
 type Policy interface {
-	// Allows reports whether client, who may be unknown, is answered at all.
-	Allows(client netip.Addr) bool
+	// Allows reports whether the client, who may be unknown, is answered at all.
+	Allows() bool
 
 	// Auth asks visitors for a name and a password; nil: what Config.Auth does holds.
 	Auth() *Htpasswd
 
-	// Visit counts a request of client's. It returns how much too early it is, zero if
-	// it may go on.
-	Visit(client netip.Addr, now time.Time) (early time.Duration)
+	// Visit counts a request of the client's. It returns how much too early it is, zero
+	// if it may go on.
+	Visit(now time.Time) (early time.Duration)
 
 	// Enter counts a request that is about to be sent to the origin. If it is not too
 	// early, and there is room, it is in flight until Leave.
@@ -44,10 +43,10 @@ func (e *exchange) visit() *failure {
 	if e.policy == nil {
 		return nil
 	}
-	if !e.policy.Allows(e.rec.Client) {
+	if !e.policy.Allows() {
 		return &failure{status: http.StatusForbidden, reason: reasonDenied, detail: "this address is not served here", refuse: RefusedAddress}
 	}
-	if early := e.policy.Visit(e.rec.Client, e.rec.Time); early > 0 {
+	if early := e.policy.Visit(e.rec.Time); early > 0 {
 		return tooEarly(RefusedVisitorRate, "too many requests of this address", early)
 	}
 	return nil

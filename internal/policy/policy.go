@@ -39,7 +39,7 @@ type Policies struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	origins  map[string]*counts
-	visitors map[visitor]*xrate.Limiter
+	visitors map[visitor]*bucket
 }
 
 // tables are what one Set was given. They do not change.
@@ -68,15 +68,19 @@ type visitor struct {
 
 // counts is what is counted of one origin.
 type counts struct {
-	all      *xrate.Limiter
 	to, from *xrate.Limiter // bytes of bodies
-	flight   atomic.Int64
+
+	mu sync.Mutex
+	// Guarded by mu.
+	all bucket
+
+	flight atomic.Int64 // requests; mu is held where it becomes more
 }
 
 // New returns policies without a table. checks bounds how many passwords are checked at
 // once, with others; domains are P's, below which an origin has two names.
 func New(checks front.Checks, domains originname.Domains) *Policies {
-	return &Policies{checks: checks, domains: domains, origins: make(map[string]*counts), visitors: make(map[visitor]*xrate.Limiter)}
+	return &Policies{checks: checks, domains: domains, origins: make(map[string]*counts), visitors: make(map[visitor]*bucket)}
 }
 
 // Set puts list in the place of the tables before, and reads all files that it names
@@ -134,9 +138,11 @@ func (c *counts) apply(r *rules) {
 		r = new(rules)
 	}
 	now := time.Now()
-	set(c.all, r.all, now)
 	set(c.to, r.bytes, now)
 	set(c.from, r.bytes, now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all.set(r.all, now)
 }
 
 // noLimit stands for none: what begins to be limited has its whole burst then, which
@@ -163,7 +169,7 @@ func newLimiter(r rate) *xrate.Limiter {
 }
 
 // For is front.Config.Policy.
-func (p *Policies) For(name origin.Name, known bool) front.Policy {
+func (p *Policies) For(name origin.Name, client netip.Addr, known bool) front.Policy {
 	t := p.current.Load()
 	if t == nil {
 		return nil
@@ -172,7 +178,7 @@ func (p *Policies) For(name origin.Name, known bool) front.Policy {
 	if r == nil {
 		return nil
 	}
-	v := &request{p: p, rules: r, origin: name.String(), auth: t.auth[r.htpasswd]}
+	v := &request{p: p, rules: r, origin: name.String(), client: client, auth: t.auth[r.htpasswd]}
 	if known {
 		v.counts = p.countsOf(v.origin)
 	}
@@ -194,7 +200,7 @@ func (p *Policies) countsOf(name string) *counts {
 			}
 		}
 	}
-	c = &counts{all: newLimiter(rate{}), to: newLimiter(rate{}), from: newLimiter(rate{})}
+	c = &counts{to: newLimiter(rate{}), from: newLimiter(rate{})}
 	c.apply(p.current.Load().of(name))
 	p.origins[name] = c
 	return c
@@ -206,59 +212,54 @@ type request struct {
 	p      *Policies
 	rules  *rules
 	origin string
+	client netip.Addr
 	auth   *front.Htpasswd
 	counts *counts // nil: the origin is not known, and nothing is counted
 }
 
-func (v *request) Allows(client netip.Addr) bool { return v.rules.allows(client) }
-func (v *request) Auth() *front.Htpasswd         { return v.auth }
-func (v *request) Header() http.Header           { return v.rules.header }
-func (v *request) Page() []byte                  { return v.rules.page }
+func (v *request) Allows() bool          { return v.rules.allows(v.client) }
+func (v *request) Auth() *front.Htpasswd { return v.auth }
+func (v *request) Header() http.Header   { return v.rules.header }
+func (v *request) Page() []byte          { return v.rules.page }
 
-func (v *request) Visit(client netip.Addr, now time.Time) time.Duration {
+func (v *request) Visit(now time.Time) time.Duration {
 	r := v.rules.visitor
 	if v.counts == nil || r.perSecond == 0 {
 		return 0
 	}
-	one := visitor{v.origin, addrkey.Addr(client), false}
+	who := visitor{v.origin, addrkey.Addr(v.client), false}
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
-	first, early := take(v.p.visitorLocked(one, r, now), now)
-	if early > 0 || !one.addr.Is6() {
+	one := v.p.visitorLocked(who, r, now)
+	if early := one.early(1, now); early > 0 {
 		return early
 	}
-	// An IPv6 site has many such addresses.
-	site := visitor{v.origin, addrkey.Site(client), true}
-	r.perSecond, r.burst = r.perSecond*addrkey.SiteFactor, min(r.burst, math.MaxInt/addrkey.SiteFactor)*addrkey.SiteFactor
-	if _, early = take(v.p.visitorLocked(site, r, now), now); early > 0 {
-		first.CancelAt(now)
+	if who.addr.Is6() {
+		// An IPv6 site has many such addresses.
+		who = visitor{v.origin, addrkey.Site(v.client), true}
+		r.perSecond, r.burst = r.perSecond*addrkey.SiteFactor, min(r.burst, math.MaxInt/addrkey.SiteFactor)*addrkey.SiteFactor
+		site := v.p.visitorLocked(who, r, now)
+		if early := site.early(1, now); early > 0 {
+			return early
+		}
+		site.take(1)
 	}
-	return early
+	one.take(1)
+	return 0
 }
 
-// take takes one request. If it is too early, none is taken.
-func take(l *xrate.Limiter, now time.Time) (*xrate.Reservation, time.Duration) {
-	one := l.ReserveN(now, 1)
-	early := one.DelayFrom(now)
-	if early > 0 {
-		one.CancelAt(now)
+// visitorLocked returns what is counted of who, at the rate r.
+func (p *Policies) visitorLocked(who visitor, r rate, now time.Time) *bucket {
+	b := p.visitors[who]
+	if b == nil {
+		if len(p.visitors) >= maxVisitors {
+			p.forgetLocked(now)
+		}
+		b = new(bucket)
+		p.visitors[who] = b
 	}
-	return one, early
-}
-
-// visitorLocked returns the limiter of who, at the rate r.
-func (p *Policies) visitorLocked(who visitor, r rate, now time.Time) *xrate.Limiter {
-	l := p.visitors[who]
-	if l != nil {
-		set(l, r, now) // it may have changed
-		return l
-	}
-	if len(p.visitors) >= maxVisitors {
-		p.forgetLocked(now)
-	}
-	l = newLimiter(r)
-	p.visitors[who] = l
-	return l
+	b.set(r, now) // it may have changed
+	return b
 }
 
 // forgetLocked makes room for a visitor: of a few, those go who have been away for so
@@ -266,8 +267,8 @@ func (p *Policies) visitorLocked(who visitor, r rate, now time.Time) *xrate.Limi
 func (p *Policies) forgetLocked(now time.Time) {
 	looked, gone := 0, 0
 	var any visitor
-	for who, l := range p.visitors {
-		if l.TokensAt(now) >= float64(l.Burst()) {
+	for who, b := range p.visitors {
+		if b.full(now) {
 			delete(p.visitors, who)
 			gone++
 		}
@@ -286,14 +287,16 @@ func (v *request) Enter(now time.Time) (early time.Duration, room bool) {
 	if c == nil {
 		return 0, false // there is no origin that could answer
 	}
-	if n := c.flight.Add(1); v.rules.most > 0 && n > int64(v.rules.most) {
-		c.flight.Add(-1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v.rules.most > 0 && c.flight.Load() >= int64(v.rules.most) {
 		return 0, false
 	}
-	if _, early = take(c.all, now); early > 0 {
-		c.flight.Add(-1)
+	if early = c.all.early(1, now); early > 0 {
 		return early, true
 	}
+	c.all.take(1)
+	c.flight.Add(1)
 	return 0, true
 }
 

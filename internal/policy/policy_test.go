@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,9 @@ import (
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
+
+// client is a visitor's address.
+var client = netip.MustParseAddr("192.0.2.1")
 
 func originName(s string) origin.Name { return origin.Name(s) }
 
@@ -37,7 +41,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // visits counts how many of n requests of ip's may go on, at a moment.
 func visits(p *Policies, name, ip string, at time.Duration, n int) (passed int) {
 	for range n {
-		if p.For(origin.Name(name), true).Visit(netip.MustParseAddr(ip), start.Add(at)) == 0 {
+		if p.For(origin.Name(name), netip.MustParseAddr(ip), true).Visit(start.Add(at)) == 0 {
 			passed++
 		}
 	}
@@ -64,11 +68,11 @@ func TestVisitorRate(t *testing.T) {
 			t.Errorf("%s at %s after %v: %d passed, want %d", c.ip, c.origin, c.at, got, c.want)
 		}
 	}
-	if early := p.For("a", true).Visit(netip.MustParseAddr("192.0.2.1"), start.Add(time.Hour)); early != time.Second/2 {
+	if early := p.For("a", netip.MustParseAddr("192.0.2.1"), true).Visit(start.Add(time.Hour)); early != time.Second/2 {
 		t.Errorf("too early by %v, want 500ms", early)
 	}
 	// What cannot be an origin's keeps nothing.
-	if p.For("c", false).Visit(netip.MustParseAddr("192.0.2.1"), start) != 0 || p.origins["c"] != nil {
+	if p.For("c", netip.MustParseAddr("192.0.2.1"), false).Visit(start) != 0 || p.origins["c"] != nil {
 		t.Error("something is counted of an origin that is not known")
 	}
 }
@@ -99,10 +103,9 @@ func TestVisitorRateIPv6(t *testing.T) {
 // away go first.
 func TestVisitorsAreBounded(t *testing.T) {
 	p := with(t, Table{VisitorRequestsPerSecond: 1})
-	v := p.For("a", true)
 	for i := range maxVisitors + 5000 {
 		ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		v.Visit(ip, start.Add(time.Duration(i)*time.Millisecond))
+		p.For("a", ip, true).Visit(start.Add(time.Duration(i) * time.Millisecond))
 	}
 	if n := len(p.visitors); n > maxVisitors || n < maxVisitors/2 {
 		t.Errorf("%d visitors are kept, want %d at most", n, maxVisitors)
@@ -113,7 +116,7 @@ func TestVisitorsAreBounded(t *testing.T) {
 func TestEnter(t *testing.T) {
 	p := with(t, Table{RequestsPerSecond: 10, Burst: 3, MaxRequests: 2})
 	enter := func(at time.Duration) (front.Policy, time.Duration, bool) {
-		v := p.For("a", true)
+		v := p.For("a", client, true)
 		early, room := v.Enter(start.Add(at))
 		return v, early, room
 	}
@@ -144,8 +147,61 @@ func TestEnter(t *testing.T) {
 		t.Errorf("%d are in flight at the end", n)
 	}
 	// Another origin has its own.
-	if early, room := p.For("b", true).Enter(start); early != 0 || !room {
+	if early, room := p.For("b", client, true).Enter(start); early != 0 || !room {
 		t.Error("another origin has none of its own")
+	}
+}
+
+// Requests come in another order than their times, and no time is counted twice.
+func TestRatesOutOfOrder(t *testing.T) {
+	p := with(t, Table{RequestsPerSecond: 1, Burst: 10, VisitorRequestsPerSecond: 1, VisitorBurst: 10})
+	for what, ask := range map[string]func(at time.Time) time.Duration{
+		"in all":       func(at time.Time) time.Duration { early, _ := p.For("a", client, true).Enter(at); return early },
+		"of a visitor": p.For("a", client, true).Visit,
+		"of an IPv6 one": func(at time.Time) time.Duration {
+			return p.For("a", netip.MustParseAddr("2001:db8::1"), true).Visit(at)
+		},
+	} {
+		passed := 0
+		for i := range 200 {
+			if early := ask(start.Add(time.Duration(i%2) * 10 * time.Second)); early == 0 {
+				passed++
+			} else if early > time.Second {
+				t.Errorf("%s: request %d is early by %v at 1 a second", what, i, early)
+			}
+		}
+		if passed != 11 { // one at first, then a burst
+			t.Errorf("%s: %d passed, want 11", what, passed)
+		}
+	}
+}
+
+// Who comes too early counts for nothing, and many at once are told in one order.
+func TestEnterAtOnce(t *testing.T) {
+	p := with(t, Table{RequestsPerSecond: 1, Burst: 50, MaxRequests: 100})
+	var passed, early, full atomic.Int32
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			for range 20 {
+				d, room := p.For("a", client, true).Enter(start.Add(time.Duration(i%8) * time.Millisecond))
+				switch {
+				case !room:
+					full.Add(1)
+				case d > 0:
+					early.Add(1)
+				default:
+					passed.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if passed.Load() != 50 || full.Load() != 0 || early.Load() != 64*20-50 {
+		t.Errorf("%d passed, %d were early, %d had no room; want 50, the others, and none", passed.Load(), early.Load(), full.Load())
+	}
+	if n := p.origins["a"].flight.Load(); n != 50 {
+		t.Errorf("%d are in flight, want 50", n)
 	}
 }
 
@@ -153,12 +209,12 @@ func TestEnter(t *testing.T) {
 func TestSetAgain(t *testing.T) {
 	p := with(t, Table{VisitorRequestsPerSecond: 1, VisitorBurst: 2, RequestsPerSecond: 1, Burst: 1, MaxRequests: 5})
 	visits(p, "a", "192.0.2.1", 0, 9)
-	p.For("a", true).Enter(start)
+	p.For("a", client, true).Enter(start)
 	set1(t, p, Table{VisitorRequestsPerSecond: 1, VisitorBurst: 2, RequestsPerSecond: 1, Burst: 1, MaxRequests: 1})
 	if got := visits(p, "a", "192.0.2.1", 0, 1); got != 0 {
 		t.Error("the visitor began anew")
 	}
-	if _, room := p.For("a", true).Enter(start.Add(time.Hour)); room {
+	if _, room := p.For("a", client, true).Enter(start.Add(time.Hour)); room {
 		t.Error("what is in flight was forgotten")
 	}
 	set1(t, p, Table{VisitorRequestsPerSecond: 100})
@@ -170,7 +226,7 @@ func TestSetAgain(t *testing.T) {
 	set1(t, p, Table{RequestsPerSecond: 1, Burst: 3})
 	now := time.Now()
 	for i := range 4 {
-		if early, _ := p.For("a", true).Enter(now); (early > 0) != (i == 3) {
+		if early, _ := p.For("a", client, true).Enter(now); (early > 0) != (i == 3) {
 			t.Errorf("request %d is early by %v", i, early)
 		}
 	}
@@ -182,7 +238,7 @@ func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := with(t, Table{BytesPerSecond: "80kB"})
 		pass := func(toOrigin bool, total int) {
-			v := p.For("a", true)
+			v := p.For("a", client, true)
 			for total > 0 {
 				n := v.Pace(t.Context(), toOrigin, min(total, 32<<10), nil)
 				if n <= 0 || n > 10_000 {
@@ -209,7 +265,7 @@ func TestPace(t *testing.T) {
 		// Whoever leaves waits no longer.
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
-		v := p.For("a", true)
+		v := p.For("a", client, true)
 		for v.Pace(ctx, false, 10_000, nil) > 0 {
 		}
 		if err := ctx.Err(); err == nil {
@@ -229,10 +285,10 @@ func TestPace(t *testing.T) {
 // Origins that come and go are not remembered for ever.
 func TestOriginsAreBounded(t *testing.T) {
 	p := with(t, Table{RequestsPerSecond: 1})
-	busy := p.For("busy", true)
+	busy := p.For("busy", client, true)
 	busy.Enter(start)
 	for i := range 2 * maxIdle {
-		v := p.For(origin.Name(fmt.Sprint("o", i)), true)
+		v := p.For(origin.Name(fmt.Sprint("o", i)), client, true)
 		v.Enter(start)
 		v.Leave()
 	}

@@ -99,7 +99,7 @@ func TestBadTables(t *testing.T) {
 	if err := p.Set([]Table{{Name: "F"}, {Name: "f"}}); err == nil || !strings.Contains(err.Error(), "two tables") {
 		t.Errorf("two tables of one name: got %v", err)
 	}
-	if v := p.For("films", true); v == nil || v.Header().Get("X-Good") != "yes" {
+	if v := p.For("films", client, true); v == nil || v.Header().Get("X-Good") != "yes" {
 		t.Error("the tables before do not hold any more")
 	}
 }
@@ -141,7 +141,7 @@ func TestAllows(t *testing.T) {
 // An origin has the table of its name, or that for all.
 func TestWhichTable(t *testing.T) {
 	p := New(front.NewChecks(), nil)
-	if p.For("films", true) != nil {
+	if p.For("films", client, true) != nil {
 		t.Error("there is a policy without a table")
 	}
 	table := func(name, says string) Table { return Table{Name: name, Headers: map[string]string{"Says": says}} }
@@ -149,14 +149,14 @@ func TestWhichTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"films": "films", "": "default", "other": "all"} {
-		if got := p.For("films", false); got == nil {
+		if got := p.For("films", client, false); got == nil {
 			t.Fatal("no policy")
 		}
-		if got := p.For(originName(name), true).Header(); !reflect.DeepEqual(got, http.Header{"Says": {want}}) {
+		if got := p.For(originName(name), client, true).Header(); !reflect.DeepEqual(got, http.Header{"Says": {want}}) {
 			t.Errorf("%q has %v, want %s", name, got, want)
 		}
 	}
-	if err := p.Set(nil); err != nil || p.For("films", true) != nil {
+	if err := p.Set(nil); err != nil || p.For("films", client, true) != nil {
 		t.Errorf("after the tables have gone there is a policy, %v", err)
 	}
 }
@@ -174,7 +174,7 @@ func TestTableByHost(t *testing.T) {
 		if err := p.Set([]Table{{Name: name, Deny: []string{"192.0.2.1"}}, {Name: "*"}}); err != nil {
 			t.Fatal(err)
 		}
-		if p.For("photos", true).Allows(netip.MustParseAddr("192.0.2.1")) {
+		if p.For("photos", client, true).Allows() {
 			t.Errorf("a table named %q is not that of photos", name)
 		}
 		for _, other := range names {
