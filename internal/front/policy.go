@@ -26,7 +26,7 @@ type Policy interface {
 
 	// Pace waits until some of n bytes of bodies, but for P's own answers, may pass to the origin, or from it,
 	// and returns how many: 1 at least, or 0 when ctx has ended. waits, if not nil, is
-	// called before it waits.
+	// called before it waits. The visitors take turns.
 	Pace(ctx context.Context, toOrigin bool, n int, waits func()) int
 
 	// Header is set in each answer, but for a 101, in the place of what the origin says; an

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	xrate "golang.org/x/time/rate"
-
 	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/origin"
@@ -68,7 +66,7 @@ type visitor struct {
 
 // counts is what is counted of one origin.
 type counts struct {
-	to, from *xrate.Limiter // bytes of bodies
+	to, from line // of bodies
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -138,34 +136,11 @@ func (c *counts) apply(r *rules) {
 		r = new(rules)
 	}
 	now := time.Now()
-	set(c.to, r.bytes, now)
-	set(c.from, r.bytes, now)
+	c.to.set(r.bytes, now)
+	c.from.set(r.bytes, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all.set(r.all, now)
-}
-
-// noLimit stands for none: what begins to be limited has its whole burst then, which
-// it would not have had with rate.Inf.
-var noLimit = rate{1e15, math.MaxInt}
-
-func set(l *xrate.Limiter, to rate, now time.Time) {
-	if to.perSecond == 0 {
-		to = noLimit
-	}
-	if limit := xrate.Limit(to.perSecond); l.Limit() != limit {
-		l.SetLimitAt(now, limit)
-	}
-	if l.Burst() != to.burst {
-		l.SetBurstAt(now, to.burst)
-	}
-}
-
-func newLimiter(r rate) *xrate.Limiter {
-	if r.perSecond == 0 {
-		r = noLimit
-	}
-	return xrate.NewLimiter(xrate.Limit(r.perSecond), r.burst)
 }
 
 // For is front.Config.Policy.
@@ -200,7 +175,7 @@ func (p *Policies) countsOf(name string) *counts {
 			}
 		}
 	}
-	c = &counts{to: newLimiter(rate{}), from: newLimiter(rate{})}
+	c = new(counts)
 	c.apply(p.current.Load().of(name))
 	p.origins[name] = c
 	return c
@@ -303,38 +278,11 @@ func (v *request) Enter(now time.Time) (early time.Duration, room bool) {
 func (v *request) Leave() { v.counts.flight.Add(-1) }
 
 func (v *request) Pace(ctx context.Context, toOrigin bool, n int, waits func()) int {
-	if v.counts == nil {
+	switch {
+	case v.counts == nil:
 		return n // nothing passes: there is no origin
+	case toOrigin:
+		return v.counts.to.pass(ctx, v.client, n, waits)
 	}
-	l := v.counts.from
-	if toOrigin {
-		l = v.counts.to
-	}
-	for {
-		burst := l.Burst()
-		if burst == noLimit.burst {
-			return n
-		}
-		// A piece is no more than what passes at once. Who came before goes before.
-		piece := min(n, burst)
-		now := time.Now()
-		r := l.ReserveN(now, piece)
-		if !r.OK() {
-			continue // the limit has just become less
-		}
-		if wait := r.DelayFrom(now); wait > 0 {
-			if waits != nil {
-				waits()
-			}
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
-				r.Cancel()
-				return 0
-			}
-		}
-		return piece
-	}
+	return v.counts.from.pass(ctx, v.client, n, waits)
 }
