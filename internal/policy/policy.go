@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -128,6 +129,19 @@ func (p *Policies) Files() (files []string) {
 		}
 	}
 	return files
+}
+
+// Hosts returns the full host names of which there are tables, in order.
+func (p *Policies) Hosts() (hosts []string) {
+	if t := p.current.Load(); t != nil {
+		for name := range t.rules {
+			if originname.Name(name).Host() {
+				hosts = append(hosts, name)
+			}
+		}
+	}
+	slices.Sort(hosts)
+	return hosts
 }
 
 // apply sets the limits that r says; those that do not change keep what is counted.

@@ -134,6 +134,20 @@ func TestPolicyByHost(t *testing.T) {
 	}
 }
 
+// A table of a host that no token has is warned of: it is not that of the default origin.
+func TestPolicyForNobody(t *testing.T) {
+	f, held := newFiles(t), new(tables)
+	f.write("token", "good-token * photos.example.net *.example.com\n")
+	held.set(nil, policy.Table{Name: "film.example.org"}, policy.Table{Name: "photos.example.net"}, policy.Table{Name: "a.b.example.com"}, policy.Table{Name: "@"})
+	x := startP(t, f, func(c *proxy.Config) { c.Domains, c.Policies = []string{"example.org"}, held.read })
+	if n := x.log.count("holds for nobody"); n != 0 {
+		t.Errorf("%d tables that hold are warned of", n)
+	}
+	held.set(nil, policy.Table{Name: "film.example.org"}, policy.Table{Name: "example.org"}, policy.Table{Name: "photos.example.edu"})
+	x.Reload()
+	x.log.wait("no token is for example.org, photos.example.edu: the", 1)
+}
+
 // Each kind of a refusal is counted as that, and those of an origin that answers itself
 // are not.
 func TestRefusalsAreCounted(t *testing.T) {

@@ -138,17 +138,22 @@ func (p *Proxy) lacks(host string) bool {
 	return p.cfg.TLS && p.outside.scheme == "" && p.certs.Lacks(host)
 }
 
-// maxLacking bounds how many hosts are named in a line.
-const maxLacking = 3
+// maxNamed bounds how many hosts are named in a line.
+const maxNamed = 3
 
 // lackText says that hosts have no certificate, and what would mend it.
 func lackText(hosts []string) string {
-	list := strings.Join(hosts[:min(len(hosts), maxLacking)], ", ")
-	if n := len(hosts) - maxLacking; n > 0 {
+	return "browsers do not accept this proxy's certificate for " + someOf(hosts) +
+		": give p one for it by a further --cert and --key, or --acme-email"
+}
+
+// someOf names the first few of hosts.
+func someOf(hosts []string) string {
+	list := strings.Join(hosts[:min(len(hosts), maxNamed)], ", ")
+	if n := len(hosts) - maxNamed; n > 0 {
 		list += fmt.Sprintf(" and %d more", n)
 	}
-	return "browsers do not accept this proxy's certificate for " + list +
-		": give p one for it by a further --cert and --key, or --acme-email"
+	return list
 }
 
 // warnLacking says in a line which of the hosts that tokens can have served have no

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
@@ -77,7 +79,23 @@ func (p *Proxy) readPolicies() error {
 	if err != nil {
 		return err
 	}
-	return p.policy.Set(list)
+	if err := p.policy.Set(list); err != nil {
+		return err
+	}
+	p.warnIdle()
+	return nil
+}
+
+// warnIdle says which tables are of hosts that nobody can serve: who writes one for a
+// domain itself may mean the default origin, which it does not hold for.
+func (p *Proxy) warnIdle() {
+	if p.cfg.NoAuth { // anybody can serve them
+		return
+	}
+	hosts := slices.DeleteFunc(p.policy.Hosts(), p.auth.Names)
+	if len(hosts) > 0 {
+		p.log.Warn("no token is for " + someOf(hosts) + ": the [[origin]] table of such a host holds for nobody; where visitors get the default origin, its table is \"@\"")
+	}
 }
 
 // warnReadable warns of files with secrets that others may read.
