@@ -19,6 +19,7 @@ import (
 	"github.com/amahi/spdy"
 	"github.com/amahi/spdy/spdytest"
 
+	"github.com/amahi/spdy-proxy/internal/http1"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -33,6 +34,8 @@ type bubble struct {
 	server  *http.Server
 	conns   chan net.Conn
 	conn    *fakeConn // of the connections to come; nil: none
+	own     bool      // they are served by package http1, as P serves them, and speak HTTP/1
+	ours    chan net.Conn
 }
 
 // inBubble runs body with a handler that edit may change, and an origin that
@@ -40,7 +43,7 @@ type bubble struct {
 func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.HandlerFunc, body func(b *bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		table := origin.NewTable(origin.Config{})
-		b := &bubble{T: t, table: table, records: make(chan *Record, 1000), conns: make(chan net.Conn)}
+		b := &bubble{T: t, table: table, records: make(chan *Record, 1000), conns: make(chan net.Conn), ours: make(chan net.Conn)}
 		c := Config{Origins: table, Stall: time.Minute, OnDone: func(r *Record) { kept := *r; b.records <- &kept }}
 		if edit != nil {
 			edit(&c)
@@ -64,7 +67,9 @@ func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.Handl
 		protocols.SetHTTP1(true)
 		protocols.SetUnencryptedHTTP2(true)
 		b.server = &http.Server{Handler: b.h, Protocols: protocols, ConnContext: b.context}
-		open.Go(func() { b.server.Serve(pipeListener{b.conns}) })
+		own := http1.New(&http.Server{Handler: b.h, ConnContext: b.context})
+		open.Go(func() { b.server.Serve(pipeListener{b.conns, new(sync.Once)}) })
+		open.Go(func() { own.Serve(pipeListener{b.ours, new(sync.Once)}) })
 		synctest.Wait()
 		defer func() {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -72,6 +77,7 @@ func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.Handl
 			b.h.Shutdown(ctx)
 			table.Shutdown(ctx)
 			b.server.Close()
+			own.Close()
 			p.Close()
 			o.Close()
 			open.Wait()
@@ -88,7 +94,10 @@ func (b *bubble) context(ctx context.Context, conn net.Conn) context.Context {
 }
 
 // pipeListener accepts what is sent to it.
-type pipeListener struct{ conns chan net.Conn }
+type pipeListener struct {
+	conns chan net.Conn
+	close *sync.Once
+}
 
 func (l pipeListener) Accept() (net.Conn, error) {
 	if c, ok := <-l.conns; ok {
@@ -97,7 +106,7 @@ func (l pipeListener) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-func (l pipeListener) Close() error   { close(l.conns); return nil }
+func (l pipeListener) Close() error   { l.close.Do(func() { close(l.conns) }); return nil }
 func (l pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // pipeConn comes from an address.
@@ -114,7 +123,11 @@ func (c pipeConn) RemoteAddr() net.Addr {
 // dial is a visitor's connection. Its network takes 16 KiB that are not read.
 func (b *bubble) dial(from string) *spdytest.Conn {
 	ours, theirs := spdytest.Pipe(spdytest.PipeConfig{Buffer: 16 << 10})
-	b.conns <- pipeConn{theirs, netip.MustParseAddr(from), b.conn}
+	to := b.conns
+	if b.own {
+		to = b.ours
+	}
+	to <- pipeConn{theirs, netip.MustParseAddr(from), b.conn}
 	return ours
 }
 
@@ -181,9 +194,12 @@ func (b *bubble) h2(from string, window uint32) *h2 {
 }
 
 // get asks for path and returns the stream's id.
-func (v *h2) get(path string) uint32 { return v.ask("GET", path) }
+func (v *h2) get(path string) uint32 { return v.ask("GET", path, true) }
 
-func (v *h2) ask(method, path string) uint32 {
+// post is get for a request with a body, which is to be sent.
+func (v *h2) post(path string) uint32 { return v.ask("POST", path, false) }
+
+func (v *h2) ask(method, path string, end bool) uint32 {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, f := range [][2]string{{":method", method}, {":scheme", "http"}, {":authority", "a"}, {":path", path}} {
@@ -191,7 +207,7 @@ func (v *h2) ask(method, path string) uint32 {
 	}
 	id := v.next
 	v.next += 2
-	v.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+	v.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: end, EndHeaders: true})
 	synctest.Wait()
 	return id
 }

@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
@@ -51,7 +52,7 @@ var ErrStuck = errors.New("nothing moves on the visitor's connection")
 // it is sent a 100, which means nothing to a client (RFC 9110, 15.2.1), and
 // where that cannot be done it counts as gone.
 func WithConn(ctx context.Context, conn Conn) context.Context {
-	return &connection{conn, ctx}
+	return &connection{Conn: conn, Context: ctx}
 }
 
 type connKey struct{}
@@ -61,6 +62,9 @@ type connKey struct{}
 type connection struct {
 	Conn
 	context.Context
+
+	sent    atomic.Bool // something of a request's body has come since the last look of sweep
+	uploads uint32      // Handler.looks when that was so, or a body was not the visitor's to send; guarded by Handler.mu
 }
 
 // Value implements context.Context.

@@ -45,9 +45,10 @@ type exchange struct {
 	whole    bool          // all of the origin's header is passed on, and as it is
 	hijacked bool          // A's connection is duplex's, after a 101
 	own      bool          // the answer is P's own: it has no part of what the origin's bodies may take
-	lent     int32         // how many may have a part of it for longer than it lasts
+	lent     int16         // how many may have a part of it for longer than it lasts
 	stalled  atomic.Bool   // broken off because A does not read
 	phase    atomic.Uint32 // what it waits for, see Open
+	upload   atomic.Uint32 // what becomes of A's body, one of uploadNone and so on
 	name     origin.Name
 	body     *requestBody    // nil if there is none; has a lock of its own
 	upstream origin.Upstream // where it was sent last
@@ -62,6 +63,7 @@ type exchange struct {
 	open       bool      // it is among them
 	swept      bool      // sweep has found it, and may have it yet
 	stuck      uint8     // how many looks have seen the same write
+	mute       uint8     // how many have seen the same read of the body, and no write
 	seen       uint32    // response.writes, at the last look of sweep
 
 	// Parts of what is made once, which are here so that they are not allocated
@@ -123,6 +125,9 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	}
 	e.who = h.shareKeyOf(e)
 	e.standing = h.shares.begin(e.who, e.head.bytes)
+	if r.ContentLength != 0 {
+		e.upload.Store(uploadHeld)
+	}
 	h.mu.Lock()
 	h.exchanges.add(e)
 	h.sweepLocked()
@@ -210,6 +215,9 @@ func (e *exchange) completeRecord() {
 	if e.stalled.Load() || !e.finished && e.conn != nil && e.conn.Stalled() {
 		e.rec.Stalled, e.rec.Aborted = true, true
 		e.rec.Reason, e.rec.Detail = reasonStalled, errStalled.Error()
+	}
+	if e.rec.Aborted && errors.Is(e.ctx.Err(), errMute) {
+		e.rec.Reason, e.rec.Detail = "", errMute.Error()
 	}
 	if e.rec.Aborted && (e.rec.Detail == "" || e.rec.Detail == detailTheirs) {
 		e.rec.Detail = detailLeft

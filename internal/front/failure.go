@@ -94,6 +94,8 @@ func (e *exchange) failureOf(err error) *failure {
 	case cause == nil:
 	case errors.Is(cause, errBrokenOff):
 		return stopping()
+	case errors.Is(cause, errMute):
+		return &failure{status: http.StatusRequestTimeout, reason: reasonRequest, detail: errMute.Error()}
 	case errors.Is(cause, errResponseTimeout):
 		f := badGateway(reasonTimeout, "no response within %v", e.h.cfg.ResponseTimeout)
 		f.status = http.StatusGatewayTimeout

@@ -66,7 +66,9 @@ type Config struct {
 	MaxRequests int
 
 	// Stall is how long a response may take in which A reads nothing of what is
-	// written to it; then it is broken off. Zero or less: no limit.
+	// written to it, or a request in which A sends nothing of a body that is
+	// waited for; then it is broken off, with a 408 if nothing was answered. Zero
+	// or less: no limit.
 	Stall time.Duration
 
 	// TrustedProxies are the addresses whose X-Forwarded-*, Forwarded and
@@ -136,6 +138,7 @@ type Handler struct {
 	exchanges exchanges
 	sweeper   *time.Timer
 	sweeping  bool          // sweeper is running
+	looks     uint32        // of sweep
 	idle      chan struct{} // closed when stopping and there is no exchange; nil before Shutdown
 }
 

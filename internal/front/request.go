@@ -79,7 +79,7 @@ func (e *exchange) request() (*http.Request, *failure) {
 
 	out.Body, out.Trailer = nil, nil
 	if in.ContentLength != 0 && in.Body != nil {
-		e.body = newRequestBody(in)
+		e.body = newRequestBody(e)
 	}
 	return out, nil
 }

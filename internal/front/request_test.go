@@ -91,7 +91,7 @@ func TestNoTarget(t *testing.T) {
 			}
 		}
 		h2 := func(method, path string) string {
-			id := v.ask(method, path)
+			id := v.ask(method, path, true)
 			status := ""
 			for {
 				switch f := v.within(time.Second).(type) {

@@ -11,13 +11,21 @@ import (
 
 var errBodyGone = errors.New("the request's body is not this attempt's to read any more")
 
+// What becomes of A's body.
+const (
+	uploadNone    uint32 = iota // there is none, or it is at its end
+	uploadHeld                  // A's turn is over: the origin's window is shut, or a policy waits
+	uploadAwaited               // it is A's turn to send
+	uploadSeen                  // the same, and a look of sweep has seen that
+)
+
 // requestBody is A's body, which the attempts of one request share. None but
 // the first that reads it gets any of it.
 type requestBody struct {
 	// Fixed.
 	src io.ReadCloser
-	in  *http.Request // A's, whose Trailer is filled at the end of src
-	out http.Header   // the Trailer of the request to C; read after the end alone
+	e   *exchange   // of A's request, whose Trailer is filled at the end of src
+	out http.Header // the Trailer of the request to C; read after the end alone
 
 	mu sync.Mutex
 	// Guarded by mu, which is not held across a read of src.
@@ -28,16 +36,16 @@ type requestBody struct {
 	err     error // what ended it, if not io.EOF
 }
 
-// newRequestBody returns the body of A's request in.
-func newRequestBody(in *http.Request) *requestBody {
-	b := &requestBody{src: in.Body, in: in, out: make(http.Header)}
+// newRequestBody returns the body of e's request.
+func newRequestBody(e *exchange) *requestBody {
+	b := &requestBody{src: e.in.Body, e: e, out: make(http.Header)}
 	b.passTrailers()
 	return b
 }
 
 // passTrailers puts into out what is known of A's trailers.
 func (b *requestBody) passTrailers() {
-	for name, values := range httpfield.Trailers(b.in.Header, b.in.Trailer) {
+	for name, values := range httpfield.Trailers(b.e.in.Header, b.e.in.Trailer) {
 		if !claims(name) {
 			b.out[name] = values
 		}
@@ -94,7 +102,16 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 	a.started = true
 	a.mu.Unlock()
 
+	a.e.upload.Store(uploadAwaited)
 	n, err := a.src.Read(p)
+	next := uploadHeld
+	if err != nil {
+		next = uploadNone
+	}
+	a.e.upload.Store(next)
+	if a.e.conn != nil {
+		a.e.conn.sent.Store(true)
+	}
 	if n > 0 && a.meter != nil {
 		a.meter.In(n)
 	}

@@ -150,7 +150,7 @@ func TestBodies(t *testing.T) {
 // http.Server's body may not be read after the handler: an attempt that still
 // holds it gets an error.
 func TestBodyAfterHandler(t *testing.T) {
-	body := &requestBody{src: io.NopCloser(strings.NewReader("body")), in: &http.Request{}, out: make(http.Header)}
+	body := &requestBody{src: io.NopCloser(strings.NewReader("body")), e: &exchange{in: &http.Request{}}, out: make(http.Header)}
 	a := &attemptBody{requestBody: body, ended: func() {}}
 	if n, err := a.Read(make([]byte, 2)); n != 2 || err != nil {
 		t.Errorf("a read before its end: %d, %v", n, err)

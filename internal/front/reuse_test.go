@@ -264,12 +264,12 @@ func TestSweptIsNotLetGo(t *testing.T) {
 			found := 0
 			for range stallTicks {
 				h.mu.Lock()
-				found = len(h.stalledLocked())
+				found = len(h.stuckLocked())
 				h.mu.Unlock()
 			}
 			if stalls {
 				h.mu.Lock()
-				found = len(h.stalledLocked())
+				found = len(h.stuckLocked())
 				h.mu.Unlock()
 			}
 			close(w.taken)

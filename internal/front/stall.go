@@ -2,19 +2,23 @@ package front
 
 import (
 	"errors"
+	"net/http"
 	"time"
 )
 
 const (
-	// stallTicks is in how many steps the time is counted in which a response
-	// gets nowhere.
+	// stallTicks is in how many steps the time is counted in which a response, or
+	// a request's body, gets nowhere.
 	stallTicks = 8
 
 	// lookEvery is how often requests are looked at where that time has no limit.
 	lookEvery = 5 * time.Second
 )
 
-var errStalled = errors.New("the visitor does not read")
+var (
+	errStalled = errors.New("the visitor does not read")
+	errMute    = errors.New("the visitor sends nothing more of the request's body")
+)
 
 // tick is how often sweep is called while there are requests.
 func (h *Handler) tick() time.Duration {
@@ -37,23 +41,30 @@ func (h *Handler) sweepLocked() {
 	}
 }
 
-// sweep ends the responses that get nowhere. It looks now and then at all of
-// them, so that a write costs neither a timer nor a look at the clock. It also
-// sees to those that wait for their turn, in case an origin can do more now.
+// sweep ends the requests that get nowhere for the visitor's sake. It looks now and
+// then at all of them, so that a read or a write costs neither a timer nor a look at
+// the clock. It also sees to those that wait for their turn, in case an origin can do
+// more now.
 func (h *Handler) sweep() {
 	h.mu.Lock()
-	stalled := h.stalledLocked()
+	stuck := h.stuckLocked()
 	h.sweeping = false
 	if h.exchanges.n > 0 {
 		h.sweepLocked()
 	}
 	h.mu.Unlock()
-	for _, e := range stalled {
+	for _, s := range stuck {
 		// One at a time: others want the lock, too.
 		h.mu.Lock()
-		if e.open {
+		switch e := s.e; {
+		case !e.open:
+		case s.cause == errMute:
+			// What there is to say can be written yet.
+			e.ctx.End(errMute)
+			http.NewResponseController(e.w.rw).SetReadDeadline(time.Unix(1, 0))
+		default:
 			e.stalled.Store(true)
-			e.breakOff(errStalled)
+			e.breakOff(s.cause)
 		}
 		h.mu.Unlock()
 	}
@@ -62,30 +73,59 @@ func (h *Handler) sweep() {
 	}
 }
 
-// stalledLocked returns those that get nowhere. None of them is used for another request.
-func (h *Handler) stalledLocked() (stalled []*exchange) {
-	for e := h.exchanges.first; e != nil; e = e.next {
-		if e.stallLocked() {
-			e.swept = true
-			stalled = append(stalled, e)
-		}
-	}
-	return stalled
+// stuck is an exchange that gets nowhere, and why.
+type stuck struct {
+	e     *exchange
+	cause error
 }
 
-// stallLocked counts how long one write to A has been under way, and reports
-// whether that is too long. The time does not count while A's connection takes
-// no more of anything: a write of this stream then waits for those of others,
-// and what a connection takes is not for the handler to see.
-func (e *exchange) stallLocked() bool {
+// stuckLocked returns those that get nowhere. None of them is used for another request.
+func (h *Handler) stuckLocked() (list []stuck) {
+	h.looks++
+	for e := h.exchanges.first; e != nil; e = e.next {
+		if c := e.conn; c != nil && (e.upload.Load() == uploadHeld || c.sent.Load() && c.sent.Swap(false)) {
+			c.uploads = h.looks
+		}
+	}
+	for e := h.exchanges.first; e != nil; e = e.next {
+		if cause := e.stuckLocked(); cause != nil {
+			e.swept = true
+			list = append(list, stuck{e, cause})
+		}
+	}
+	return list
+}
+
+// stuckLocked counts how long one write to A, or one read from it, has been under way,
+// and returns why e is to end if that is too long.
+//
+// The time of a write does not count while A's connection takes no more of anything: a
+// write of this stream then waits for those of others, and what a connection takes is
+// not for the handler to see. Nor does that of a read while other bodies of the
+// connection get on, or have to wait: A sends them in whatever order it likes, and they
+// have one window together. Where both sides talk at once, who listens is not stuck.
+func (e *exchange) stuckLocked() error {
 	writes := e.w.writes.Load()
-	if writes%2 == 0 || writes != e.seen || e.h.cfg.Stall <= 0 {
-		e.seen, e.stuck = writes, 0
-		return false
+	wrote := writes != e.seen
+	e.seen = writes
+	mute := !e.upload.CompareAndSwap(uploadAwaited, uploadSeen) && e.upload.Load() == uploadSeen
+	if e.h.cfg.Stall <= 0 {
+		return nil
 	}
-	if e.conn != nil && e.conn.Writing() {
-		return false
+	switch {
+	case wrote || writes%2 == 0:
+		e.stuck = 0
+	case e.conn == nil || !e.conn.Writing():
+		if e.stuck = min(e.stuck+1, stallTicks); e.stuck == stallTicks {
+			return errStalled
+		}
 	}
-	e.stuck = min(e.stuck+1, stallTicks)
-	return e.stuck >= stallTicks
+	if !mute || wrote || writes%2 == 1 || e.conn != nil && e.conn.uploads == e.h.looks {
+		e.mute = 0
+		return nil
+	}
+	if e.mute = min(e.mute+1, stallTicks); e.mute == stallTicks {
+		return errMute
+	}
+	return nil
 }

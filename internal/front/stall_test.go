@@ -1,10 +1,13 @@
 package front
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,4 +186,212 @@ func TestNoStall(t *testing.T) {
 			b.Errorf("got %v, want nothing", f)
 		}
 	})
+}
+
+// A body of which A sends nothing more is not waited for longer than --stall, by a
+// service that would wait for ever: 408, and the stream is reset.
+func TestMuteBodyHTTP1(t *testing.T) {
+	for _, test := range []struct {
+		name, request string
+		next          string // what is sent 50 s later
+	}{
+		{"with a length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx", "y"},
+		{"in chunks", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", "1\r\ny\r\n"},
+		{"nothing at all", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", "y"},
+		{"HTTP/1.0", "POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx", "y"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			read := make(chan error, 1)
+			inBubble(t, 100, nil, uploaded(read), func(b *bubble) {
+				b.own = true
+				conn := b.dial("192.0.2.1")
+				defer conn.Close()
+				io.WriteString(conn, test.request)
+				time.Sleep(50 * time.Second)
+				io.WriteString(conn, test.next)
+				time.Sleep(time.Minute - time.Second)
+				if len(b.records) > 0 {
+					b.Fatal("ended within a minute of what was sent last")
+				}
+				time.Sleep(time.Minute/stallTicks + 2*time.Second)
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					b.Fatalf("no answer: %v", err)
+				}
+				if resp.StatusCode != http.StatusRequestTimeout || !resp.Close {
+					b.Errorf("status %d, close %v; want 408, true", resp.StatusCode, resp.Close)
+				}
+				b.wantMute(http.StatusRequestTimeout, read)
+			})
+		})
+	}
+}
+
+// The same over h2 and SPDY. Who sends one body after another is waited for.
+func TestMuteBodyH2(t *testing.T) {
+	read := make(chan error, 10)
+	inBubble(t, 100, nil, uploaded(read), func(b *bubble) {
+		b.conn = &fakeConn{}
+		v := b.h2("192.0.2.1", 1<<16)
+		defer v.conn.Close()
+		first, second := v.post("/"), v.post("/")
+		for range 20 {
+			v.WriteData(first, false, []byte("x"))
+			if f := v.within(50 * time.Second); f != nil {
+				b.Fatalf("got %v, want nothing while another body gets on", f)
+			}
+		}
+		v.WriteData(first, true, nil)
+		if status, whole := v.status(first); status != "200" || !whole {
+			b.Errorf("the first body: %s, whole %v", status, whole)
+		}
+		<-b.records
+		if err := <-read; err != nil {
+			b.Errorf("the first body: %v", err)
+		}
+		if f := v.within(time.Minute - 2*time.Second); f != nil {
+			b.Fatalf("got %v within a minute of the first body's end, want nothing", f)
+		}
+		time.Sleep(time.Minute/stallTicks + 2*time.Second)
+		if status, _ := v.status(second); status != "408" {
+			b.Errorf("the second body: %s, want 408", status)
+		}
+		b.wantMute(http.StatusRequestTimeout, read)
+	})
+}
+
+// Bodies of one connection have one window, which one has that its service does not take.
+func TestBodyBehindAnother(t *testing.T) {
+	var taken chan bool // of the bubble
+	inBubble(t, 100, nil, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			<-taken
+		}
+		uploaded(make(chan error, 1))(w, r)
+	}, func(b *bubble) {
+		taken = make(chan bool)
+		b.conn = &fakeConn{}
+		v := b.h2("192.0.2.1", 1<<16)
+		defer v.conn.Close()
+		slow := v.post("/slow")
+		for range 20 {
+			v.WriteData(slow, false, make([]byte, 16<<10-1))
+		}
+		v.post("/other")
+		if f := v.within(time.Hour); f != nil {
+			b.Errorf("got %v while another body waits for its service, want nothing", f)
+		}
+		close(taken)
+		time.Sleep(time.Minute + time.Minute/stallTicks + 2*time.Second)
+		for range 2 {
+			if f, ok := v.within(time.Second).(*http2.MetaHeadersFrame); !ok || f.PseudoValue("status") != "408" {
+				b.Errorf("got %v a minute later, want 408", f)
+			}
+		}
+	})
+}
+
+func TestMuteBodySPDY(t *testing.T) {
+	read := make(chan error, 1)
+	inBubble(t, 100, nil, uploaded(read), func(b *bubble) {
+		near, far := spdytest.Pipe(spdytest.PipeConfig{})
+		session := new(spdy.Config).NewServerSession(pipeConn{far, netip.MustParseAddr("192.0.2.1"), nil}, &http.Server{Handler: b.h})
+		served := make(chan error, 1)
+		// Ends with the connection; waited for below.
+		go func() { served <- session.Serve() }()
+		peer := spdytest.NewPeer(b, near)
+		peer.WantPreface()
+		peer.Send(spdytest.SynStream(1, 0, spdytest.Request("POST", "/")...), spdytest.Data(1, "x", 0))
+		if f, err := peer.TryNext(time.Minute - time.Second); err == nil {
+			b.Fatalf("got %v within a minute, want nothing", f)
+		}
+		f, err := peer.TryNext(time.Minute/stallTicks + 2*time.Second)
+		if status, _ := f.Get(":status"); err != nil || f.Type != spdytest.TypeSynReply || !strings.HasPrefix(status, "408") {
+			b.Errorf("got %v, %v after a minute and a step, want 408", f, err)
+		}
+		b.wantMute(http.StatusRequestTimeout, read)
+		peer.Close()
+		session.Close()
+		<-served
+	})
+}
+
+// Where the answer has begun, the request is broken off, but not while the answer gets
+// on: whoever listens need not talk.
+func TestMuteBodyAnswered(t *testing.T) {
+	read := make(chan error, 1)
+	inBubble(t, 100, nil, func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex()
+		for range 20 {
+			promptly{w}.Write([]byte("tick"))
+			time.Sleep(50 * time.Second)
+		}
+		uploaded(read)(w, r)
+	}, func(b *bubble) {
+		b.own = true
+		conn := b.dial("192.0.2.1")
+		defer conn.Close()
+		start := time.Now()
+		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx")
+		got, _ := io.ReadAll(conn)
+		if n, took := bytes.Count(got, []byte("tick")), time.Since(start); n != 20 || took < 1010*time.Second || took > 1020*time.Second {
+			b.Errorf("broken off after %d pieces, %v", n, took)
+		}
+		if bytes.HasSuffix(got, []byte("\r\n0\r\n\r\n")) {
+			b.Error("what was broken off looks whole")
+		}
+		b.wantMute(http.StatusOK, read)
+	})
+}
+
+// What is not A's to send is waited for: a service that takes nothing for an hour.
+func TestBodyNotTaken(t *testing.T) {
+	inBubble(t, 100, nil, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(time.Hour)
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n)
+	}, func(b *bubble) {
+		b.own = true
+		conn := b.dial("192.0.2.1")
+		defer conn.Close()
+		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("x", 1000000))
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if got, _ := io.ReadAll(resp.Body); string(got) != "1000000" {
+			b.Errorf("%s: %q", resp.Status, got)
+		}
+	})
+}
+
+// uploaded reads a body for as long as it takes, and tells how it ended.
+func uploaded(read chan<- error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		read <- err
+	}
+}
+
+// wantMute fails unless a request ended with status because A sent no more of its body,
+// and C was told.
+func (b *bubble) wantMute(status int, read <-chan error) {
+	b.Helper()
+	synctest.Wait()
+	select {
+	case r := <-b.records:
+		if r.Status != status || r.Detail != errMute.Error() || r.Stalled || r.Failed() {
+			b.Errorf("record: %d, %q, stalled %v, failed %v", r.Status, r.Detail, r.Stalled, r.Failed())
+		}
+	default:
+		b.Fatal("the request has not ended")
+	}
+	select {
+	case err := <-read:
+		if err == nil {
+			b.Error("C takes what it has got for the whole body")
+		}
+	default:
+		b.Error("C still waits for the body")
+	}
 }
