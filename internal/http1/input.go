@@ -102,7 +102,11 @@ func (in *input) readLocked(p []byte) (int, error) {
 			return 0, in.err
 		}
 		if len(p) >= bufferSize {
-			return in.conn.Read(p)
+			n, err := in.conn.Read(p)
+			if n > 0 {
+				err = nil // it comes again: TLS tells of the end with the last that was sent
+			}
+			return n, err
 		}
 		if err := in.fillLocked(); err != nil {
 			return 0, err
