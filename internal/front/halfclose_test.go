@@ -135,9 +135,17 @@ func TestResetBehindTheEnd(t *testing.T) {
 
 // A connection that is given up ends its request, before and after the visitor's
 // sending side has ended: what http.Server had to say of the request it has said by
-// then.
+// then. It ends an upgraded one, too, which is not the server's any more.
 func TestConnectionGivenUp(t *testing.T) {
-	for name, half := range map[string]bool{"whole": false, "after its sending side has ended": true} {
+	const get = "GET / HTTP/1.1\r\nHost: a\r\n"
+	for name, test := range map[string]struct {
+		request string
+		half    bool
+	}{
+		"whole":                            {get + "\r\n", false},
+		"after its sending side has ended": {get + "\r\n", true},
+		"upgraded":                         {get + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			eachServer(t, func(t *testing.T, of func(*http.Server) server, _ time.Duration) {
 				h, table := newIn(t, nil)
@@ -145,6 +153,11 @@ func TestConnectionGivenUp(t *testing.T) {
 				start := time.Now()
 				var told atomic.Int64
 				connectIn(t, table, func(w http.ResponseWriter, r *http.Request) {
+					if r.Header.Get("Upgrade") != "" {
+						w.Header().Set("Upgrade", "websocket")
+						w.WriteHeader(http.StatusSwitchingProtocols)
+						http.NewResponseController(w).Flush()
+					}
 					select {
 					case <-r.Context().Done():
 					case <-time.After(time.Minute):
@@ -161,13 +174,16 @@ func TestConnectionGivenUp(t *testing.T) {
 				ended := make(chan error)
 				// Ends when the server is closed; waited for below.
 				go func() { ended <- server.Serve(ln) }()
-				io.WriteString(a, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-				if half {
+				io.WriteString(a, test.request)
+				if test.half {
 					a.CloseWrite()
 				}
 				time.Sleep(time.Hour)
 				if told := time.Duration(told.Load()); told != 2*time.Second {
 					t.Errorf("C was told after %v, want %v", told, 2*time.Second)
+				}
+				if n := h.InFlight(); n != 0 {
+					t.Errorf("%d requests have not ended", n)
 				}
 				close(ln)
 				<-ended

@@ -2,6 +2,7 @@ package front
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -75,6 +76,11 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 
 	stop := e.ctx.AfterFunc(func() { e.duplex.Close() })
 	defer stop()
+	if e.conn != nil {
+		// The connection's end is not the server's to tell of any more.
+		unlink := e.conn.AfterFunc(func() { e.ctx.End(context.Cause(e.conn)) })
+		defer unlink()
+	}
 	var passing sync.WaitGroup
 	ended := make(chan error, 2)
 	// Both end with what they read from, or when both connections are closed,
