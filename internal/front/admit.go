@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
@@ -61,9 +62,15 @@ func (h *Handler) admit(e *exchange) *failure {
 		return &failure{status: http.StatusBadGateway, reason: reasonLoop, detail: "the origin's service leads back to this proxy"}
 	}
 	name, ok := h.Route(host)
-	known := ok && h.cfg.Origins.Known(name)
-	served := known || ok && h.cfg.Origins.Expected(name)
+	known, served := false, false
 	if ok {
+		// The name will be kept: as the table has it, not as a piece of the request.
+		var own origin.Name
+		if own, known = h.cfg.Origins.Find(name); known {
+			name, served = own, true
+		} else if served = h.cfg.Origins.Expected(name); served {
+			name = origin.Name(strings.Clone(string(name)))
+		}
 		e.name, e.rec.Origin, e.rec.Known = name, name.String(), known
 		if h.cfg.Policy != nil {
 			e.policy = h.cfg.Policy(name, e.rec.Client, served)

@@ -35,12 +35,13 @@ type canned struct {
 	content []byte
 }
 
-func (c *canned) Known(origin.Name) bool     { return true }
 func (c *canned) Expected(origin.Name) bool  { return false }
 func (c *canned) MaxStreams(origin.Name) int { return 1 << 20 }
 func (c *canned) ID() uint64                 { return 1 }
 func (c *canned) GoingAway() <-chan struct{} { return nil }
 func (c *canned) Leaves() bool               { return false }
+
+func (c *canned) Find(n origin.Name) (origin.Name, bool) { return n, true }
 
 func (c *canned) Acquire(context.Context, origin.Query) (origin.Upstream, time.Duration, error) {
 	return c, 0, nil

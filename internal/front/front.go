@@ -80,7 +80,9 @@ type Config struct {
 
 	// Policy, if set, returns what holds for client's request to the origin of that name, nil if
 	// nothing does beyond this Config. known says whether there is such an origin, or may
-	// be: nothing is to be kept of others, whose names are the visitors' to choose.
+	// be: nothing is to be kept of others, whose names are the visitors' to choose, and
+	// pieces of what they sent. That of one that is known, and may be, can be kept, here
+	// and where a Record or a Meter says it.
 	Policy func(name origin.Name, client netip.Addr, known bool) Policy
 
 	// AccessLog, if set, gets a line for each request.
@@ -106,7 +108,7 @@ type Config struct {
 // Origins is what a Handler needs of an *origin.Table, whose methods have the
 // same names.
 type Origins interface {
-	Known(origin.Name) bool
+	Find(origin.Name) (own origin.Name, known bool)
 	Expected(origin.Name) bool
 	MaxStreams(origin.Name) int
 	Acquire(context.Context, origin.Query) (u origin.Upstream, waited time.Duration, err error)

@@ -83,7 +83,8 @@ func (c *conn) take() *exchange {
 }
 
 // newExchange makes a request of a whole head. text is the head's, and every string
-// of the request a part of it.
+// of the request a part of it: who keeps one for longer than the request, as the key of a
+// map above all, keeps 64 KiB with a word of it, and is to have a copy (strings.Clone).
 func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	p := &c.parser
 	x := c.take()

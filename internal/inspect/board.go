@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -259,6 +260,7 @@ func (b *Board) entryLocked(name string) *entry {
 	if len(b.entries) >= max(maxNames, b.evictOver) {
 		b.evictLocked()
 	}
+	name = strings.Clone(name) // a piece of a request, perhaps
 	e := &entry{name: name}
 	if b.labels < b.cfg.Labels {
 		b.labels++

@@ -6,6 +6,7 @@ package loglimit
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -116,7 +117,7 @@ func (l *Logger) count(name string, ln line) bool {
 		k = l.kinds[name]
 	}
 	if k == nil {
-		k = &kind{}
+		k, name = &kind{}, strings.Clone(name) // a piece of something larger, perhaps
 		// Ends with the kind, in tell or Close.
 		k.timer = time.AfterFunc(interval, func() { l.tell(name, k) })
 		l.kinds[name] = k

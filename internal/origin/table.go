@@ -21,6 +21,7 @@ package origin
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,6 +142,18 @@ func (t *Table) Known(name Name) bool {
 	return t.knownLocked(t.entries[name])
 }
 
+// Find is Known, and returns the name as the table has it, for who keeps it: that
+// which a visitor wrote may be a piece of something large.
+func (t *Table) Find(name Name) (own Name, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[name]
+	if e == nil {
+		return "", false
+	}
+	return e.name, t.knownLocked(e)
+}
+
 // knownLocked is Known for an entry, nil for none.
 func (t *Table) knownLocked(e *entry) bool {
 	return e != nil && (e.served() || time.Since(e.lost) <= t.cfg.Memory)
@@ -167,8 +180,8 @@ func (t *Table) expected(name Name) time.Duration {
 func (t *Table) entryLocked(name Name) *entry {
 	e := t.entries[name]
 	if e == nil {
-		e = &entry{name: name}
-		t.entries[name] = e
+		e = &entry{name: Name(strings.Clone(string(name)))} // a visitor's, perhaps: see Find
+		t.entries[e.name] = e
 	}
 	return e
 }
