@@ -128,6 +128,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	if r.ContentLength != 0 {
 		e.upload.Store(uploadHeld)
 	}
+	h.running.Add(1)
 	h.mu.Lock()
 	h.exchanges.add(e)
 	h.sweepLocked()
@@ -142,7 +143,6 @@ func (e *exchange) end() {
 	h.mu.Lock()
 	h.exchanges.remove(e)
 	swept := e.swept
-	h.idleLocked()
 	h.mu.Unlock()
 	if e.placed && h.shares.leave(e.name, e.who) {
 		h.admitWaiting(e.name)
@@ -162,6 +162,11 @@ func (e *exchange) end() {
 
 	if !e.probe {
 		e.report()
+	}
+	if h.running.Add(-1) == 0 && h.isLeaving() {
+		h.mu.Lock()
+		h.idleLocked()
+		h.mu.Unlock()
 	}
 	if unwatched && !swept && e.lent == 0 {
 		e.letGo()

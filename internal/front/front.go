@@ -21,6 +21,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/accesslog"
@@ -134,6 +135,8 @@ type Handler struct {
 	leaving chan struct{} // closed by Leave
 	leave   sync.Once     // of what closes it
 
+	running atomic.Int64 // exchanges that have not come to the end of end
+
 	mu sync.Mutex
 	// Guarded by mu.
 	stopping  bool
@@ -141,7 +144,7 @@ type Handler struct {
 	sweeper   *time.Timer
 	sweeping  bool          // sweeper is running
 	looks     uint32        // of sweep
-	idle      chan struct{} // closed when stopping and there is no exchange; nil before Shutdown
+	idle      chan struct{} // closed when stopping and none is running; nil before Shutdown
 }
 
 // New returns a handler. It fails if there are no Origins.

@@ -79,9 +79,11 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// idleLocked closes idle if it is time.
+// idleLocked closes idle if it is time: not before the last request was reported, and
+// its connection reset if need be, for whoever waits closes both the logs and all
+// connections then.
 func (h *Handler) idleLocked() {
-	if h.idle != nil && h.exchanges.n == 0 {
+	if h.idle != nil && h.running.Load() == 0 {
 		select {
 		case <-h.idle:
 		default:

@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -201,4 +202,57 @@ func TestLeave(t *testing.T) {
 			b.Errorf("after the last answer: %v, want EOF", err)
 		}
 	})
+}
+
+// Shutdown returns when the last request was reported, and not before: then the log is
+// closed, and the connections, of which one of HTTP/1.0 must have been reset by itself if
+// its answer was cut short.
+func TestShutdownWaitsForReports(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		t.Run(fmt.Sprint("cut ", cut), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				reporting, reported, finish := make(chan bool), make(chan bool), make(chan bool)
+				h, table := newIn(t, func(c *Config) {
+					c.OnDone = func(*Record) {
+						reporting <- true
+						<-reported
+					}
+				})
+				connectIn(t, table, func(w http.ResponseWriter, r *http.Request) {
+					promptly{w}.Write([]byte("begun"))
+					select {
+					case <-finish:
+					case <-r.Context().Done():
+					}
+				})
+				// Both end with the request, and are waited for.
+				served, ended := make(chan bool), make(chan error, 1)
+				go func() {
+					serveIn(t, h, httptest.NewRequest("GET", "/", nil))
+					close(served)
+				}()
+				synctest.Wait()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go func() { ended <- h.Shutdown(ctx) }()
+				synctest.Wait()
+				if cut {
+					cancel()
+				} else {
+					close(finish)
+				}
+				<-reporting
+				synctest.Wait()
+				if len(ended) > 0 {
+					t.Error("Shutdown has returned, and a request is not reported")
+				}
+				close(reported)
+				<-served
+				if err := <-ended; (err != nil) != cut {
+					t.Errorf("Shutdown: %v", err)
+				}
+				table.Shutdown(t.Context())
+			})
+		})
+	}
 }
