@@ -91,6 +91,7 @@ func newCatchingProxy(f *testing.F) (*catcher, chan any) {
 		theirs.Close()
 		running.Wait()
 		ln.Close()
+		ln.unwatch()
 	})
 	if _, err := p.origins.Register(origin.Registration{Session: ours}); err != nil {
 		f.Fatal(err)

@@ -449,6 +449,10 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	}
 	closing.Wait()
 	p.front.Close()
+	p.frontLn.unwatch()
+	if p.httpLn != nil {
+		p.httpLn.unwatch()
+	}
 
 	if p.cluster != nil {
 		// What other nodes have open here ends before the sessions with Cs do.

@@ -23,13 +23,13 @@ func BenchmarkVisitor(b *testing.B) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "body") }),
 	}
 	ended := make(chan error)
+	visitors := newVisitors("front", ln, slog.New(slog.DiscardHandler), nil, time.Hour, time.Hour)
 	// Ends when the server is closed, and is waited for.
-	go func() {
-		ended <- server.Serve(newVisitors("front", ln, slog.New(slog.DiscardHandler), nil, time.Hour, time.Hour))
-	}()
+	go func() { ended <- server.Serve(visitors) }()
 	defer func() {
 		server.Close()
 		<-ended
+		visitors.unwatch()
 	}()
 	conn, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {

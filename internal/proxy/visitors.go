@@ -47,6 +47,8 @@ type visitors struct {
 	closing  chan struct{} // closed by Close
 	close    sync.Once
 	watching sync.WaitGroup // the goroutine of watch
+	over     chan struct{}  // closed by unwatch
+	end      sync.Once
 
 	places places
 
@@ -67,14 +69,14 @@ func newVisitors(what string, ln net.Listener, log *slog.Logger, trusted []netip
 			}
 			return front.Local(ip)
 		},
-		closing: make(chan struct{}),
+		closing: make(chan struct{}), over: make(chan struct{}),
 		places: places{
 			max: min(maxVisitors, fileLimit()*3/4), maxOne: maxVisitorsPerAddr,
 			addrs: map[netip.Addr]*tally{}, nets: map[netip.Addr]*tally{},
 		},
 		open: map[*visitor]struct{}{},
 	}
-	// Ends at Close, which waits for it.
+	// Ends at unwatch, which waits for it.
 	v.watching.Go(v.watch)
 	return v
 }
@@ -105,13 +107,18 @@ func (v *visitors) Accept() (net.Conn, error) {
 	}
 }
 
-// Close stops Accept.
+// Close stops Accept. The connections that are there go on, and are watched.
 func (v *visitors) Close() error {
 	v.close.Do(func() { close(v.closing) })
 	err := v.Listener.Close()
-	v.watching.Wait()
 	v.lines.Close()
 	return err
+}
+
+// unwatch is for when all connections are closed: nobody looks after them any more.
+func (v *visitors) unwatch() {
+	v.end.Do(func() { close(v.over) })
+	v.watching.Wait()
 }
 
 // watch ends what visitors do on whose connections nothing moves: a write that
@@ -131,7 +138,7 @@ func (v *visitors) watch() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-v.closing:
+		case <-v.over:
 			return
 		case now := <-tick.C:
 			v.mu.Lock()

@@ -8,9 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/loglimit"
@@ -61,8 +63,32 @@ func closedSoon(t *testing.T, conn net.Conn) {
 func newTestVisitors(t *testing.T, stall time.Duration) (*visitors, chan any) {
 	next := make(chan any, 16)
 	v := newVisitors("front", fakeListener{next: next}, slog.New(slog.DiscardHandler), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, stall, stall)
-	t.Cleanup(func() { v.Close() })
+	t.Cleanup(func() {
+		v.Close()
+		v.unwatch()
+	})
 	return v, next
+}
+
+// Who takes nothing of what is written is given up though no more visitors are let in,
+// as while P waits for what is under way.
+func TestWatchedWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, _ := newTestVisitors(t, time.Minute)
+		ours, theirs := pipe("192.0.2.1")
+		defer theirs.Close()
+		c := v.take(ours)
+		defer c.Close()
+		v.Close()
+		start := time.Now()
+		_, err := c.Write(make([]byte, 1<<20))
+		if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took < time.Minute || took > time.Minute+time.Minute/4 {
+			t.Errorf("the write ended after %v with %v, want it given up after a minute", took, err)
+		}
+		if !c.Stalled() {
+			t.Error("it is not said that the visitor reads nothing")
+		}
+	})
 }
 
 // Connection caps, in all and an address.
