@@ -195,14 +195,14 @@ func (c *hijackedConn) Close() error {
 	st.setWriteDeadline(time.Now().Add(hijackedRest))
 	s.mu.Lock()
 	st.readNoMoreLocked()
+	s.lingerLocked(st, hijackedRest)
 	s.unlock()
-	st.boundRequest()
 	st.boundRest()
 	return nil
 }
 
-// hijackedRest is how long what was written on a hijacked stream may wait for a window
-// after Close.
+// hijackedRest is how long after Close what was written on a hijacked stream may wait
+// for a window, and the peer's end of it may take.
 const hijackedRest = time.Minute
 
 func (c *hijackedConn) LocalAddr() net.Addr  { return c.st.s.LocalAddr() }

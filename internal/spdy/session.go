@@ -52,7 +52,7 @@ type Session struct {
 	closing   closing
 	streams   map[uint32]*Stream
 	failed    []*Stream // see unlock
-	lingering int       // streams with a timer of boundRequest
+	lingering int       // streams with a timer of lingerLocked
 	admission admission
 	resets    resets
 	receive   recvFlow

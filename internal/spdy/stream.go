@@ -96,7 +96,7 @@ type recvHalf struct {
 	forgotten bool        // the peer says so, though its FIN is still to come
 	discard   bool        // what comes is dropped and given back
 	refuse    bool        // the rest is refused once this side's half has ended
-	rest      *time.Timer // until then, since nobody reads any more: see boundRequest
+	rest      *time.Timer // until then, since nobody reads any more: see lingerLocked
 	done      bool        // nobody goes on reading what came; not kept if nothing grew
 }
 

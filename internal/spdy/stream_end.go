@@ -124,14 +124,18 @@ func (st *Stream) boundRequest() {
 	s := st.s
 	s.mu.Lock()
 	defer s.unlock()
-	switch {
-	case !st.receiving() || st.recv.rest != nil:
-		return
-	case s.lingering >= maxLingering || headSize(st.req) > lingeringHead:
+	if s.lingering >= maxLingering || headSize(st.req) > lingeringHead {
 		s.refuseRequestLocked(st)
 		return
 	}
-	d := lingerTime
+	s.lingerLocked(st, lingerTime)
+}
+
+// lingerLocked gives the peer so long to end its half of a stream.
+func (s *Session) lingerLocked(st *Stream, d time.Duration) {
+	if !st.receiving() || st.recv.rest != nil {
+		return
+	}
 	if s.closing.sent {
 		d = closeTimeout
 	}
@@ -154,7 +158,7 @@ func (s *Session) refuseRequestLocked(st *Stream) {
 	}
 }
 
-// unlingerLocked ends what boundRequest began.
+// unlingerLocked ends what lingerLocked began.
 func (s *Session) unlingerLocked(st *Stream) {
 	if st.recv.rest == nil {
 		return
