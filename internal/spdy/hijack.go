@@ -192,18 +192,18 @@ func (c *hijackedConn) Close() error {
 	st.stopReading(net.ErrClosed)
 	st.recv.buf.abort(net.ErrClosed)
 	st.recv.buf.setDeadline(time.Time{})
-	st.setWriteDeadline(time.Now().Add(hijackedRest))
+	st.setWriteDeadline(time.Now().Add(duplexRest))
 	s.mu.Lock()
 	st.readNoMoreLocked()
-	s.lingerLocked(st, hijackedRest)
+	s.lingerLocked(st, duplexRest)
 	s.unlock()
 	st.boundRest()
 	return nil
 }
 
-// hijackedRest is how long after Close what was written on a hijacked stream may wait
-// for a window, and the peer's end of it may take.
-const hijackedRest = time.Minute
+// duplexRest is how long, after the handler or Close has ended this side of another
+// protocol, what was written may wait for a window, and the peer's end of it may take.
+const duplexRest = time.Minute
 
 func (c *hijackedConn) LocalAddr() net.Addr  { return c.st.s.LocalAddr() }
 func (c *hijackedConn) RemoteAddr() net.Addr { return c.st.s.RemoteAddr() }

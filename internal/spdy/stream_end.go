@@ -124,11 +124,14 @@ func (st *Stream) boundRequest() {
 	s := st.s
 	s.mu.Lock()
 	defer s.unlock()
-	if s.lingering >= maxLingering || headSize(st.req) > lingeringHead {
+	switch {
+	case s.lingering >= maxLingering || headSize(st.req) > lingeringHead:
 		s.refuseRequestLocked(st)
-		return
+	case st.duplex:
+		s.lingerLocked(st, duplexRest)
+	default:
+		s.lingerLocked(st, lingerTime)
 	}
-	s.lingerLocked(st, lingerTime)
 }
 
 // lingerLocked gives the peer so long to end its half of a stream.
