@@ -145,7 +145,7 @@ func TestPolicyForNobody(t *testing.T) {
 	}
 	held.set(nil, policy.Table{Name: "film.example.org"}, policy.Table{Name: "example.org"}, policy.Table{Name: "photos.example.edu"})
 	x.Reload()
-	x.log.wait("no token is for example.org, photos.example.edu: the", 1)
+	x.log.wait(`hosts="example.org, photos.example.edu"`, 1)
 }
 
 // Each kind of a refusal is counted as that, and those of an origin that answers itself

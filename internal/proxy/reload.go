@@ -94,7 +94,7 @@ func (p *Proxy) warnIdle() {
 	}
 	hosts := slices.DeleteFunc(p.policy.Hosts(), p.auth.Names)
 	if len(hosts) > 0 {
-		p.log.Warn("no token is for " + someOf(hosts) + ": the [[origin]] table of such a host holds for nobody; where visitors get the default origin, its table is \"@\"")
+		p.log.Warn("an [[origin]] table holds for nobody, since no token is for its host: that of the default origin is @", "hosts", someOf(hosts))
 	}
 }
 
