@@ -72,10 +72,10 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		e.breakOff(errBrokenOff)
 	}
 	h.mu.Unlock()
-	if none {
-		return nil // both had come
-	}
 	<-idle
+	if none {
+		return nil // both had come, or the last was being reported
+	}
 	return context.Cause(ctx)
 }
 

@@ -3,7 +3,6 @@ package front
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -208,8 +207,10 @@ func TestLeave(t *testing.T) {
 // closed, and the connections, of which one of HTTP/1.0 must have been reset by itself if
 // its answer was cut short.
 func TestShutdownWaitsForReports(t *testing.T) {
-	for _, cut := range []bool{false, true} {
-		t.Run(fmt.Sprint("cut ", cut), func(t *testing.T) {
+	for name, test := range map[string]struct{ cut, late bool }{
+		"it ends": {}, "it is cut off": {cut: true}, "the time is over while it is reported": {late: true},
+	} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				reporting, reported, finish := make(chan bool), make(chan bool), make(chan bool)
 				h, table := newIn(t, func(c *Config) {
@@ -236,19 +237,22 @@ func TestShutdownWaitsForReports(t *testing.T) {
 				defer cancel()
 				go func() { ended <- h.Shutdown(ctx) }()
 				synctest.Wait()
-				if cut {
+				if test.cut {
 					cancel()
 				} else {
 					close(finish)
 				}
 				<-reporting
+				if test.late {
+					cancel()
+				}
 				synctest.Wait()
 				if len(ended) > 0 {
 					t.Error("Shutdown has returned, and a request is not reported")
 				}
 				close(reported)
 				<-served
-				if err := <-ended; (err != nil) != cut {
+				if err := <-ended; (err != nil) != test.cut {
 					t.Errorf("Shutdown: %v", err)
 				}
 				table.Shutdown(t.Context())
