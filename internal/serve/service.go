@@ -381,22 +381,32 @@ func failureOf(err error) failure {
 	return failure{text: it + "gave no valid answer", log: true}
 }
 
-// buffers are of copySize, for whoever has so much to copy.
-type buffers struct{ pool sync.Pool }
+// buffers are those of the directions in which something is copied.
+type buffers struct {
+	rest, large sync.Pool // of *[]byte
+}
 
-// copy copies until from ends. Only what fills a buffer of restSize gets one of
-// the others: there may be as many that say nothing as there are requests.
+func bufferOf(p *sync.Pool, size int) *[]byte {
+	if buf, ok := p.Get().(*[]byte); ok {
+		return buf
+	}
+	return new(make([]byte, size))
+}
+
+// copy copies until from ends. Only what fills a small buffer gets a large one:
+// there may be as many that say nothing as there are requests.
 func (b *buffers) copy(to io.Writer, from io.Reader) error {
-	rest := make([]byte, restSize)
+	rest := bufferOf(&b.rest, restSize)
+	defer b.rest.Put(rest)
 	var large *[]byte
 	for {
 		buf := rest
 		if large != nil {
-			buf = *large
+			buf = large
 		}
-		n, err := from.Read(buf)
+		n, err := from.Read(*buf)
 		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
+			if _, err := to.Write((*buf)[:n]); err != nil {
 				return err
 			}
 		}
@@ -406,11 +416,9 @@ func (b *buffers) copy(to io.Writer, from io.Reader) error {
 		case err != nil:
 			return err
 		case large == nil && n == restSize:
-			if large, _ = b.pool.Get().(*[]byte); large == nil {
-				large = new(make([]byte, copySize))
-			}
+			large = bufferOf(&b.large, copySize)
 		case large != nil && n < restSize:
-			b.pool.Put(large)
+			b.large.Put(large)
 			large = nil
 		}
 	}
