@@ -188,7 +188,7 @@ type answer struct {
 var statuses = map[string]string{
 	"StatusOK": "200", "StatusBadRequest": "400", "StatusUnauthorized": "401", "StatusForbidden": "403", "StatusMethodNotAllowed": "405",
 	"StatusRequestEntityTooLarge": "413", "StatusMisdirectedRequest": "421", "StatusTooManyRequests": "429",
-	"StatusRequestHeaderFieldsTooLarge": "431", "StatusBadGateway": "502", "StatusServiceUnavailable": "503", "StatusGatewayTimeout": "504",
+	"StatusRequestTimeout": "408", "StatusRequestHeaderFieldsTooLarge": "431", "StatusBadGateway": "502", "StatusServiceUnavailable": "503", "StatusGatewayTimeout": "504",
 }
 
 // answers returns those that package front makes: what it puts into a failure, at once or
