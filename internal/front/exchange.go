@@ -45,7 +45,7 @@ type exchange struct {
 	whole    bool          // all of the origin's header is passed on, and as it is
 	hijacked bool          // A's connection is duplex's, after a 101
 	own      bool          // the answer is P's own: it has no part of what the origin's bodies may take
-	lent     int16         // how many may have a part of it for longer than it lasts
+	lent     uint8         // how many may have a part of it for longer than it lasts; 2: or more
 	stalled  atomic.Bool   // broken off because A does not read
 	phase    atomic.Uint32 // what it waits for, see Open
 	upload   atomic.Uint32 // what becomes of A's body, one of uploadNone and so on

@@ -130,7 +130,7 @@ func (e *exchange) roundTrip(req *http.Request, up origin.Upstream) (*http.Respo
 	}
 	e.rec.Opened, e.rec.Stream = max(time.Since(e.rec.Time), 1), 0
 	e.phase.Store(phaseSent)
-	e.lent++ // respond has it back
+	e.lent = min(e.lent+1, 2) // respond has one back
 	resp, err := up.RoundTrip(out)
 	e.phase.Store(phaseAnswered)
 	inTime := timeout.stop()
