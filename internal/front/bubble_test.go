@@ -32,10 +32,9 @@ type bubble struct {
 	origin  *spdy.Session // C's end
 	records chan *Record
 	server  *http.Server
-	conns   chan net.Conn
-	conn    *fakeConn // of the connections to come; nil: none
-	own     bool      // they are served by package http1, as P serves them, and speak HTTP/1
-	ours    chan net.Conn
+	conns   chan net.Conn // that speak HTTP/1, and are served by package http1 as P serves them
+	others  chan net.Conn // that speak h2
+	conn    *fakeConn     // of the connections to come; nil: none
 }
 
 // inBubble runs body with a handler that edit may change, and an origin that
@@ -43,7 +42,7 @@ type bubble struct {
 func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.HandlerFunc, body func(b *bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		table := origin.NewTable(origin.Config{})
-		b := &bubble{T: t, table: table, records: make(chan *Record, 1000), conns: make(chan net.Conn), ours: make(chan net.Conn)}
+		b := &bubble{T: t, table: table, records: make(chan *Record, 1000), conns: make(chan net.Conn), others: make(chan net.Conn)}
 		c := Config{Origins: table, Stall: time.Minute, OnDone: func(r *Record) { kept := *r; b.records <- &kept }}
 		if edit != nil {
 			edit(&c)
@@ -68,8 +67,8 @@ func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.Handl
 		protocols.SetUnencryptedHTTP2(true)
 		b.server = &http.Server{Handler: b.h, Protocols: protocols, ConnContext: b.context}
 		own := http1.New(&http.Server{Handler: b.h, ConnContext: b.context})
-		open.Go(func() { b.server.Serve(pipeListener{b.conns, new(sync.Once)}) })
-		open.Go(func() { own.Serve(pipeListener{b.ours, new(sync.Once)}) })
+		open.Go(func() { b.server.Serve(pipeListener{b.others, new(sync.Once)}) })
+		open.Go(func() { own.Serve(pipeListener{b.conns, new(sync.Once)}) })
 		synctest.Wait()
 		defer func() {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -121,13 +120,11 @@ func (c pipeConn) RemoteAddr() net.Addr {
 }
 
 // dial is a visitor's connection. Its network takes 16 KiB that are not read.
-func (b *bubble) dial(from string) *spdytest.Conn {
+func (b *bubble) dial(from string) *spdytest.Conn { return b.dialTo(b.conns, from) }
+
+func (b *bubble) dialTo(conns chan<- net.Conn, from string) *spdytest.Conn {
 	ours, theirs := spdytest.Pipe(spdytest.PipeConfig{Buffer: 16 << 10})
-	to := b.conns
-	if b.own {
-		to = b.ours
-	}
-	to <- pipeConn{theirs, netip.MustParseAddr(from), b.conn}
+	conns <- pipeConn{theirs, netip.MustParseAddr(from), b.conn}
 	return ours
 }
 
@@ -166,7 +163,7 @@ type h2 struct {
 }
 
 func (b *bubble) h2(from string, window uint32) *h2 {
-	v := &h2{b: b, conn: b.dial(from), next: 1, frames: make(chan http2.Frame, 10000)}
+	v := &h2{b: b, conn: b.dialTo(b.others, from), next: 1, frames: make(chan http2.Frame, 10000)}
 	// Frames are written whole, or what waits for the pipe would mix them up.
 	v.Framer = http2.NewFramer(v.conn, v.conn)
 	v.ReadMetaHeaders = hpack.NewDecoder(4096, nil)

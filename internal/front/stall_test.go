@@ -203,7 +203,6 @@ func TestMuteBodyHTTP1(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			read := make(chan error, 1)
 			inBubble(t, 100, nil, uploaded(read), func(b *bubble) {
-				b.own = true
 				conn := b.dial("192.0.2.1")
 				defer conn.Close()
 				io.WriteString(conn, test.request)
@@ -332,7 +331,6 @@ func TestMuteBodyAnswered(t *testing.T) {
 		}
 		uploaded(read)(w, r)
 	}, func(b *bubble) {
-		b.own = true
 		conn := b.dial("192.0.2.1")
 		defer conn.Close()
 		start := time.Now()
@@ -355,7 +353,6 @@ func TestBodyNotTaken(t *testing.T) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, n)
 	}, func(b *bubble) {
-		b.own = true
 		conn := b.dial("192.0.2.1")
 		defer conn.Close()
 		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("x", 1000000))
