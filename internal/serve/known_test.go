@@ -139,3 +139,15 @@ func TestNoUploadFormInWellKnown(t *testing.T) {
 		}
 	}
 }
+
+// Windows has a second name for what is hidden by its first.
+func TestShortNames(t *testing.T) {
+	for name, want := range map[string]bool{
+		"WELL-K~1": true, "well-k~1": true, "GIT~1": true, "SSH~12": true, "HTPASS~1": true, "A~1.TXT": true, "PHOTOS~9.JPG": true,
+		"~1": false, "GIT~": false, "GIT~x": false, "GIT~1x": false, "~$doc.docx": false, "photos~1.jpeg": false, "longer-name~1": false, "a.txt~1": false, "": false, "photos": false,
+	} {
+		if got := isShortName(name); got != want {
+			t.Errorf("isShortName(%q) is %t", name, got)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
 	}
 	// What the dots lead to is judged, not the way there.
 	for _, part := range parts {
-		if !d.visible(part) || os.PathSeparator != '/' && strings.ContainsRune(part, os.PathSeparator) {
+		if !d.visible(part) || os.PathSeparator != '/' && (strings.ContainsRune(part, os.PathSeparator) || isShortName(part)) {
 			return "", false, errNotFound
 		}
 	}
@@ -58,6 +58,14 @@ func (d *folder) localName(u *url.URL) (name string, slash bool, err error) {
 		return "", false, errNotFound
 	}
 	return name, slash, nil
+}
+
+// isShortName tells whether name has the form that Windows makes of a longer one
+// as a second name of the same file: WELL-K~1 is .well-known there, GIT~1 is .git.
+func isShortName(name string) bool {
+	stem, ext, _ := strings.Cut(name, ".")
+	head, number, ok := strings.Cut(stem, "~")
+	return ok && head != "" && number != "" && strings.Trim(number, "0123456789") == "" && len(stem) <= 8 && len(ext) <= 3
 }
 
 // visible tells whether a name in the root may be served. It judges names
