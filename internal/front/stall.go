@@ -103,7 +103,8 @@ func (h *Handler) stuckLocked() (list []stuck) {
 // write of this stream then waits for those of others, and what a connection takes is
 // not for the handler to see. Nor does that of a read while other bodies of the
 // connection get on, or have to wait: A sends them in whatever order it likes, and they
-// have one window together. Where both sides talk at once, who listens is not stuck.
+// have one window together. Once the origin's answer has begun, both sides may talk, and
+// be silent for as long as they like: what they say to each other is theirs.
 func (e *exchange) stuckLocked() error {
 	writes := e.w.writes.Load()
 	wrote := writes != e.seen
@@ -120,7 +121,7 @@ func (e *exchange) stuckLocked() error {
 			return errStalled
 		}
 	}
-	if !mute || wrote || writes%2 == 1 || e.conn != nil && e.conn.uploads == e.h.looks {
+	if !mute || e.w.stage.Load() == stagePassed || e.conn != nil && e.conn.uploads == e.h.looks {
 		e.mute = 0
 		return nil
 	}

@@ -319,30 +319,30 @@ func TestMuteBodySPDY(t *testing.T) {
 	})
 }
 
-// Where the answer has begun, the request is broken off, but not while the answer gets
-// on: whoever listens need not talk.
+// Where the answer has begun, both sides may be silent for as long as they like: a body
+// that nobody waited for by then comes in its own time.
 func TestMuteBodyAnswered(t *testing.T) {
-	read := make(chan error, 1)
 	inBubble(t, 100, nil, func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).EnableFullDuplex()
-		for range 20 {
+		for range 3 {
 			promptly{w}.Write([]byte("tick"))
-			time.Sleep(50 * time.Second)
+			time.Sleep(time.Hour)
 		}
-		uploaded(read)(w, r)
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n)
 	}, func(b *bubble) {
 		conn := b.dial("192.0.2.1")
 		defer conn.Close()
-		start := time.Now()
-		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx")
-		got, _ := io.ReadAll(conn)
-		if n, took := bytes.Count(got, []byte("tick")), time.Since(start); n != 20 || took < 1010*time.Second || took > 1020*time.Second {
-			b.Errorf("broken off after %d pieces, %v", n, took)
+		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+		time.Sleep(5 * time.Hour)
+		io.WriteString(conn, "y")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			b.Fatal(err)
 		}
-		if bytes.HasSuffix(got, []byte("\r\n0\r\n\r\n")) {
-			b.Error("what was broken off looks whole")
+		if got, err := io.ReadAll(resp.Body); string(got) != "tickticktick2" || err != nil {
+			b.Errorf("got %q, %v", got, err)
 		}
-		b.wantMute(http.StatusOK, read)
 	})
 }
 
