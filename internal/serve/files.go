@@ -169,7 +169,7 @@ func (d *folder) sendFile(w http.ResponseWriter, r *http.Request, name string, f
 // sendFileAs is sendFile where f holds the file of that name in that coding.
 func (d *folder) sendFileAs(w http.ResponseWriter, r *http.Request, name, coding string, f *os.File, info fs.FileInfo) {
 	now := d.now()
-	body := &steadyFile{file: f, was: stampOf(info)}
+	body := &steadyFile{file: f, was: stampOf(info), calls: d.root.calls}
 	body.steady = d.steady(name, info, now)
 	e := entityOf(path.Base(name), f, info, body.steady, now)
 	e.coding, e.cacheControl = coding, d.cacheControl

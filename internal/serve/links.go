@@ -26,14 +26,26 @@ type tree struct {
 	place  string // absolute and without links; empty: not known, and no such link is followed
 	follow bool   // also links that leave the root
 	log    *slog.Logger
+	calls  calls
 
 	mu     sync.Mutex
 	warned map[string]bool // guarded by mu: the links that leave the root and were told of; nil at first
 }
 
+// maxCalls is how many calls of the system about files are under way at once. Each holds
+// a thread until the disk answers, and a disk or a network's file system may not for
+// long: a process that may have no more threads dies.
+const maxCalls = 256
+
+// calls are those under way. Nobody writes to a visitor, or reads from one, meanwhile.
+type calls chan struct{}
+
+func (c calls) begin() { c <- struct{}{} }
+func (c calls) end()   { <-c }
+
 // newTree takes root, which was opened as dir, and owns it.
 func newTree(root *os.Root, dir string, follow bool, log *slog.Logger) *tree {
-	t := &tree{Root: root, follow: follow, log: log}
+	t := &tree{Root: root, follow: follow, log: log, calls: make(calls, maxCalls)}
 	if place, err := resolve(dir); err == nil {
 		t.place = place
 	}
@@ -42,6 +54,8 @@ func newTree(root *os.Root, dir string, follow bool, log *slog.Logger) *tree {
 
 // Stat is os.Root's, but for links as above.
 func (t *tree) Stat(name string) (fs.FileInfo, error) {
+	t.calls.begin()
+	defer t.calls.end()
 	info, err := t.Root.Stat(name)
 	if err == nil || !escapes(err) {
 		return info, err
@@ -58,6 +72,8 @@ func (t *tree) Stat(name string) (fs.FileInfo, error) {
 
 // open opens a file or folder for reading, without waiting for what is behind it.
 func (t *tree) open(name string) (*os.File, error) {
+	t.calls.begin()
+	defer t.calls.end()
 	const flag = os.O_RDONLY | openNonblock
 	f, err := t.Root.OpenFile(name, flag, 0)
 	if err == nil || !escapes(err) {

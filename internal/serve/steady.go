@@ -36,6 +36,7 @@ type steadyFile struct {
 	file   *os.File
 	was    stamp
 	steady bool // it was at rest
+	calls  calls
 
 	// Owned by the goroutine that reads: ServeContent's caller, or the one
 	// that ServeContent starts for several ranges.
@@ -64,6 +65,8 @@ func (f *steadyFile) Read(p []byte) (int, error) {
 	if f.at >= f.was.size {
 		return 0, io.EOF
 	}
+	f.calls.begin()
+	defer f.calls.end()
 	// No more than is there: ReadAt asks the system once more for what is missing.
 	p = p[:min(int64(len(p)), f.was.size-f.at)]
 	n, err := f.file.ReadAt(p, f.at)
