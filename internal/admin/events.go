@@ -28,8 +28,10 @@ type stream struct {
 	buf bytes.Buffer
 }
 
-// event adds one, which flush sends. data may have several lines.
+// event adds one, which flush sends. data may have several lines; in it a CR stands for
+// itself in HTML, and JSON has none: on the stream it would end a line.
 func (s *stream) event(name string, data []byte) {
+	data = bytes.ReplaceAll(data, []byte("\r"), []byte("&#13;"))
 	s.buf.WriteString("event: " + name + "\n")
 	for line := range bytes.Lines(data) {
 		s.buf.WriteString("data: ")

@@ -141,6 +141,15 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// A CR of a visitor's ends no line of a stream, nor begins an event.
+func TestEventHasNoCR(t *testing.T) {
+	var s stream
+	s.event("main", []byte("a\rdata: b\r\nc\r"))
+	if got, want := s.buf.String(), "event: main\ndata: a&#13;data: b&#13;\ndata: c&#13;\n\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // There are so many streams and no more, and those that end make room.
 func TestEventsBounded(t *testing.T) {
 	f := idle()

@@ -133,7 +133,13 @@ function follow() {
   $("state").textContent = "";
   if (!$("follow").checked) return;
   events = new EventSource("/api/events");
-  events.onopen = () => { $("state").textContent = ""; };
+  // It begins with all there is, which another c than before may say, with ids of its own.
+  events.onopen = () => {
+    $("state").textContent = "";
+    requests.clear();
+    list();
+    if (chosen) detail();
+  };
   events.onerror = () => { $("state").textContent = "c does not answer"; };
   events.onmessage = e => {
     const changed = JSON.parse(e.data);

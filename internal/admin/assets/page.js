@@ -154,9 +154,11 @@ let source, boot, again;
 function follow() {
   clearTimeout(again);
   source?.close();
+  if (document.hidden) return;
   source = new EventSource(location.href);
   source.addEventListener("hello", (e) => {
     if (boot && boot !== e.data) location.reload(); // another P, perhaps with another page
+    if (boot) load(); // what came while nobody listened is missing in the charts
     boot = e.data;
     lost.hidden = true;
   });
@@ -171,8 +173,8 @@ function follow() {
 
 // A page that nobody sees asks for nothing; a browser has few connections to one host.
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) source?.close();
-  else { follow(); load(); }
+  follow();
+  if (!document.hidden) load();
 });
 
 // What is typed is searched for at once, and the address keeps it.
