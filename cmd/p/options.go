@@ -47,7 +47,7 @@ func (o *options) flags(fs *cli.Flags) {
 	fs.Group("Time and size")
 	fs.DurationVar(&o.Hold, "hold", 10*time.Second, "how long a request waits for an origin that was connected in the last minute, or may come in as long after p's start")
 	fs.DurationVar(&o.ResponseTimeout, "response-timeout", 60*time.Second, "from the request's end to the response's headers; 0: no limit")
-	fs.DurationVar(&o.Stall, "stall", 60*time.Second, "how long a visitor may read nothing of a response, or send nothing of a body before the answer, until it is broken off; 0: no limit")
+	fs.DurationVar(&o.Stall, "stall", 60*time.Second, "how long a visitor may read nothing of a response before it is broken off; 0: no limit")
 	fs.IntVar(&o.MaxHeaderBytes, "max-header-bytes", 65536, "largest head of a request, and of an origin's answer, in bytes (`N`), at most 1048576")
 	fs.Group("Visitors")
 	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxy", nil, "believe the X-Forwarded-* and Forwarded of peers in the network `CIDR`; may be repeated")

@@ -133,6 +133,7 @@ type fakeConn struct {
 	quiet
 	open    atomic.Int32
 	writing atomic.Bool
+	reads   atomic.Uint32
 	crowded bool
 }
 
@@ -140,6 +141,7 @@ func (c *fakeConn) Began()        { c.open.Add(1) }
 func (c *fakeConn) Ended()        { c.open.Add(-1) }
 func (c *fakeConn) Writing() bool { return c.writing.Load() }
 func (c *fakeConn) Crowded() bool { return c.crowded }
+func (c *fakeConn) Reads() uint32 { return c.reads.Load() }
 
 // quiet is a Conn of which there is nothing to say.
 type quiet struct{}
@@ -149,6 +151,7 @@ func (quiet) Ended()               {}
 func (quiet) Writing() bool        { return false }
 func (quiet) Stalled() bool        { return false }
 func (quiet) Crowded() bool        { return false }
+func (quiet) Reads() uint32        { return 0 }
 func (quiet) End() <-chan struct{} { return nil }
 func (quiet) Written() uint32      { return 0 }
 func (quiet) Broken() bool         { return false }

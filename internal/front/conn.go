@@ -21,6 +21,8 @@ type Conn interface {
 	// Stalled reports whether the connection was ended because the visitor took
 	// nothing of what was written to it.
 	Stalled() bool
+	// Reads grows as something of what the visitor sends is read, of whatever request.
+	Reads() uint32
 	// Crowded reports whether the connection is one of many from its address.
 	Crowded() bool
 
@@ -63,8 +65,11 @@ type connection struct {
 	Conn
 	context.Context
 
-	sent    atomic.Bool // something of a request's body has come since the last look of sweep
-	uploads uint32      // Handler.looks when that was so, or a body was not the visitor's to send; guarded by Handler.mu
+	sent atomic.Bool // something of a request's body has come since the last look of sweep
+
+	// Guarded by Handler.mu.
+	uploads   uint32 // Handler.looks when that was so, or a body was not the visitor's to send
+	seenReads uint32 // Reads at that look
 }
 
 // Value implements context.Context.

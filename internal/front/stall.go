@@ -11,6 +11,10 @@ const (
 	// a request's body, gets nowhere.
 	stallTicks = 8
 
+	// bodyIdle is how long a visitor may send nothing of a body, or Config.Stall if that
+	// is longer: people's machines pause, and services that take uploads allow as much.
+	bodyIdle = 2 * time.Minute
+
 	// lookEvery is how often requests are looked at where that time has no limit.
 	lookEvery = 5 * time.Second
 )
@@ -26,6 +30,14 @@ func (h *Handler) tick() time.Duration {
 		return lookEvery
 	}
 	return max(h.cfg.Stall/stallTicks, time.Millisecond)
+}
+
+// bodyLooks is at which look of sweep, one in so many, bodies are looked at.
+func (h *Handler) bodyLooks() uint32 {
+	if h.cfg.Stall <= 0 {
+		return 0
+	}
+	return uint32(max(1, (bodyIdle+h.cfg.Stall-1)/h.cfg.Stall))
 }
 
 // sweepLocked has sweep called in a while.
@@ -59,6 +71,9 @@ func (h *Handler) sweep() {
 		switch e := s.e; {
 		case !e.open:
 		case s.cause == errMute:
+			if !e.muteNow() {
+				continue // it goes on
+			}
 			// What there is to say can be written yet.
 			e.ctx.End(errMute)
 			http.NewResponseController(e.w.rw).SetReadDeadline(time.Unix(1, 0))
@@ -82,13 +97,23 @@ type stuck struct {
 // stuckLocked returns those that get nowhere. None of them is used for another request.
 func (h *Handler) stuckLocked() (list []stuck) {
 	h.looks++
-	for e := h.exchanges.first; e != nil; e = e.next {
-		if c := e.conn; c != nil && (e.upload.Load() == uploadHeld || c.sent.Load() && c.sent.Swap(false)) {
+	every := h.bodyLooks()
+	bodies := every > 0 && h.looks%every == 0
+	for e := h.exchanges.first; bodies && e != nil; e = e.next {
+		c := e.conn
+		if c == nil {
+			continue
+		}
+		// A piece that a body's reader gets may take long to come: a frame, or a record.
+		if reads := c.Reads(); reads != c.seenReads {
+			c.seenReads, c.uploads = reads, h.looks
+		}
+		if e.upload.Load() == uploadHeld || c.sent.Load() && c.sent.Swap(false) {
 			c.uploads = h.looks
 		}
 	}
 	for e := h.exchanges.first; e != nil; e = e.next {
-		if cause := e.stuckLocked(); cause != nil {
+		if cause := e.stuckLocked(bodies); cause != nil {
 			e.swept = true
 			list = append(list, stuck{e, cause})
 		}
@@ -97,7 +122,7 @@ func (h *Handler) stuckLocked() (list []stuck) {
 }
 
 // stuckLocked counts how long one write to A, or one read from it, has been under way,
-// and returns why e is to end if that is too long.
+// and returns why e is to end if that is too long. bodies says that reads are looked at.
 //
 // The time of a write does not count while A's connection takes no more of anything: a
 // write of this stream then waits for those of others, and what a connection takes is
@@ -105,11 +130,10 @@ func (h *Handler) stuckLocked() (list []stuck) {
 // connection get on, or have to wait: A sends them in whatever order it likes, and they
 // have one window together. Once the origin's answer has begun, both sides may talk, and
 // be silent for as long as they like: what they say to each other is theirs.
-func (e *exchange) stuckLocked() error {
+func (e *exchange) stuckLocked(bodies bool) error {
 	writes := e.w.writes.Load()
 	wrote := writes != e.seen
 	e.seen = writes
-	mute := !e.upload.CompareAndSwap(uploadAwaited, uploadSeen) && e.upload.Load() == uploadSeen
 	if e.h.cfg.Stall <= 0 {
 		return nil
 	}
@@ -121,7 +145,10 @@ func (e *exchange) stuckLocked() error {
 			return errStalled
 		}
 	}
-	if !mute || e.w.stage.Load() == stagePassed || e.conn != nil && e.conn.uploads == e.h.looks {
+	if !bodies {
+		return nil
+	}
+	if e.upload.CompareAndSwap(uploadAwaited, uploadSeen) || !e.muteNow() || e.conn != nil && e.conn.uploads == e.h.looks {
 		e.mute = 0
 		return nil
 	}
@@ -129,4 +156,10 @@ func (e *exchange) stuckLocked() error {
 		return errMute
 	}
 	return nil
+}
+
+// muteNow reports whether a look has seen that A sends nothing, and nothing has come or
+// been answered since.
+func (e *exchange) muteNow() bool {
+	return e.upload.Load() == uploadSeen && e.w.stage.Load() != stagePassed
 }

@@ -188,7 +188,7 @@ func TestNoStall(t *testing.T) {
 	})
 }
 
-// A body of which A sends nothing more is not waited for longer than --stall, by a
+// A body of which A sends nothing more is not waited for longer than two minutes, by a
 // service that would wait for ever: 408, and the stream is reset.
 func TestMuteBodyHTTP1(t *testing.T) {
 	for _, test := range []struct {
@@ -208,11 +208,11 @@ func TestMuteBodyHTTP1(t *testing.T) {
 				io.WriteString(conn, test.request)
 				time.Sleep(50 * time.Second)
 				io.WriteString(conn, test.next)
-				time.Sleep(time.Minute - time.Second)
+				time.Sleep(bodyIdle - time.Second)
 				if len(b.records) > 0 {
-					b.Fatal("ended within a minute of what was sent last")
+					b.Fatal("ended within two minutes of what was sent last")
 				}
-				time.Sleep(time.Minute/stallTicks + 2*time.Second)
+				time.Sleep(bodyIdle/stallTicks + 2*time.Second)
 				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 				if err != nil {
 					b.Fatalf("no answer: %v", err)
@@ -248,14 +248,36 @@ func TestMuteBodyH2(t *testing.T) {
 		if err := <-read; err != nil {
 			b.Errorf("the first body: %v", err)
 		}
-		if f := v.within(time.Minute - 2*time.Second); f != nil {
-			b.Fatalf("got %v within a minute of the first body's end, want nothing", f)
+		if f := v.within(bodyIdle - 2*time.Second); f != nil {
+			b.Fatalf("got %v within two minutes of the first body's end, want nothing", f)
 		}
-		time.Sleep(time.Minute/stallTicks + 2*time.Second)
+		time.Sleep(bodyIdle/stallTicks + 2*time.Second)
 		if status, _ := v.status(second); status != "408" {
 			b.Errorf("the second body: %s, want 408", status)
 		}
 		b.wantMute(http.StatusRequestTimeout, read)
+	})
+}
+
+// A frame, or a record of TLS, may take long to come, and is nothing before it is whole.
+func TestSlowFrame(t *testing.T) {
+	read := make(chan error, 1)
+	inBubble(t, 100, nil, uploaded(read), func(b *bubble) {
+		conn := &fakeConn{}
+		b.conn = conn
+		v := b.h2("192.0.2.1", 1<<16)
+		defer v.conn.Close()
+		body := v.post("/")
+		for range 20 {
+			conn.reads.Add(1)
+			if f := v.within(bodyIdle - time.Second); f != nil {
+				b.Fatalf("got %v while something comes, want nothing", f)
+			}
+		}
+		v.WriteData(body, true, []byte("x"))
+		if status, whole := v.status(body); status != "200" || !whole {
+			b.Errorf("%s, whole %v", status, whole)
+		}
 	})
 }
 
@@ -281,7 +303,7 @@ func TestBodyBehindAnother(t *testing.T) {
 			b.Errorf("got %v while another body waits for its service, want nothing", f)
 		}
 		close(taken)
-		time.Sleep(time.Minute + time.Minute/stallTicks + 2*time.Second)
+		time.Sleep(bodyIdle + bodyIdle/stallTicks + 2*time.Second)
 		late := 0
 		for f := v.within(time.Second); f != nil; f = v.within(time.Second) {
 			if f, ok := f.(*http2.MetaHeadersFrame); ok && f.PseudoValue("status") == "408" {
@@ -289,7 +311,7 @@ func TestBodyBehindAnother(t *testing.T) {
 			}
 		}
 		if late != 2 {
-			b.Errorf("%d of 2 were answered 408 a minute later", late)
+			b.Errorf("%d of 2 were answered 408 two minutes later", late)
 		}
 	})
 }
@@ -305,10 +327,10 @@ func TestMuteBodySPDY(t *testing.T) {
 		peer := spdytest.NewPeer(b, near)
 		peer.WantPreface()
 		peer.Send(spdytest.SynStream(1, 0, spdytest.Request("POST", "/")...), spdytest.Data(1, "x", 0))
-		if f, err := peer.TryNext(time.Minute - time.Second); err == nil {
-			b.Fatalf("got %v within a minute, want nothing", f)
+		if f, err := peer.TryNext(bodyIdle - time.Second); err == nil {
+			b.Fatalf("got %v within two minutes, want nothing", f)
 		}
-		f, err := peer.TryNext(time.Minute/stallTicks + 2*time.Second)
+		f, err := peer.TryNext(bodyIdle/stallTicks + 2*time.Second)
 		if status, _ := f.Get(":status"); err != nil || f.Type != spdytest.TypeSynReply || !strings.HasPrefix(status, "408") {
 			b.Errorf("got %v, %v after a minute and a step, want 408", f, err)
 		}

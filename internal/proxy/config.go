@@ -51,7 +51,7 @@ type Config struct {
 	PublicURL       string        // what visitors' addresses have in place of the front port's own, such as https://example.org; "": that
 	Hold            time.Duration // how long a request waits for an origin that was there; 0: not
 	ResponseTimeout time.Duration // until the response's headers; 0: no limit
-	Stall           time.Duration // how long a visitor may read nothing of a response, or send nothing of a body; 0: no limit
+	Stall           time.Duration // how long a visitor may read nothing of a response; 0: no limit, nor for a body that it sends
 	MaxHeaderBytes  int           // of a request's head, and of an answer's from C; 0: 65536
 	TrustedProxies  []string      // CIDRs or addresses
 	ProxyProtocol   []string      // CIDRs or addresses of load balancers, which tell by a PROXY header whose a connection to the front port is

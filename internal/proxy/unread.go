@@ -49,6 +49,9 @@ func (u *leftover) Crowded() bool { return u.crowded }
 // Stalled implements front.Conn.
 func (u *leftover) Stalled() bool { return u.stalled.Load() }
 
+// Reads implements front.Conn.
+func (c *visitor) Reads() uint32 { return c.reads.Load() }
+
 // Writing implements front.Conn.
 func (c *visitor) Writing() bool { return c.writing.Load() > 0 }
 
