@@ -141,12 +141,12 @@ func parseTokens(r io.Reader, bare bool) (*Tokens, error) {
 }
 
 // CutComment splits a line of a token file, without a byte order mark, into what it says
-// and the comment behind that. A "#" within a word is an error: a token would be taken for
+// and the comment behind that. A "#" within the token is an error: it would be taken for
 // another one, and not be the right one anywhere.
 func CutComment(line string) (text, comment string, err error) {
 	text, comment, found := strings.Cut(line, "#")
-	if found && text != "" && strings.TrimRightFunc(text, unicode.IsSpace) == text {
-		return line, "", errors.New(`no token and no name has a "#": put a space before it, if a comment begins there`)
+	if first := strings.TrimLeftFunc(text, unicode.IsSpace); found && first != "" && !strings.ContainsFunc(first, unicode.IsSpace) {
+		return line, "", errors.New(`no token has a "#": put a space before it, if a comment begins there`)
 	}
 	return text, comment, nil
 }
