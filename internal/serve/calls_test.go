@@ -14,11 +14,46 @@ func TestStalledDisk(t *testing.T) {
 		root := t.TempDir()
 		write(t, root, "a.txt", "alpha")
 		h := newHandler(t, Config{Root: root})
-		stalled := h.serve.(*folder).root.calls
+		tree := h.serve.(*folder).root
+		stalled := tree.calls
+		f, err := tree.open("a.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
 		for range maxCalls {
 			stalled.begin()
 		}
-		const visitors = 3 * maxCalls
+		answered := make(chan string, 3)
+		for what, call := range map[string]func() error{
+			"Stat": func() error { _, err := tree.Stat("a.txt"); return err },
+			"open": func() error {
+				f, err := tree.open("a.txt")
+				f.Close()
+				return err
+			},
+			"Read": func() error {
+				_, err := (&steadyFile{file: f, was: stampOf(info), calls: stalled}).Read(make([]byte, 1))
+				return err
+			},
+		} {
+			// Ends when the disk answers; waited for below.
+			go func() {
+				if err := call(); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				answered <- what
+			}()
+		}
+		synctest.Wait()
+		if n := len(answered); n != 0 {
+			t.Errorf("%s has not waited", <-answered)
+		}
+		const visitors = maxCalls / 4
 		codes := make(chan int, visitors)
 		for range visitors {
 			// Ends with its answer; the bubble waits for it.
@@ -40,6 +75,10 @@ func TestStalledDisk(t *testing.T) {
 				t.Errorf("got %d, want 200", code)
 			}
 		}
+		for range 3 {
+			<-answered
+		}
+		synctest.Wait()
 		if n := len(stalled); n != 0 {
 			t.Errorf("%d calls are under way at the end", n)
 		}

@@ -34,8 +34,9 @@ type tree struct {
 
 // maxCalls is how many calls of the system about files are under way at once. Each holds
 // a thread until the disk answers, and a disk or a network's file system may not for
-// long: a process that may have no more threads dies.
-const maxCalls = 256
+// long: a process that may have no more threads dies. They are more than the requests of
+// one visitor that a p lets through, who could have all others wait behind one folder.
+const maxCalls = 2048
 
 // calls are those under way. Nobody writes to a visitor, or reads from one, meanwhile.
 type calls chan struct{}
