@@ -125,6 +125,7 @@ func (st *Stream) boundRequest() {
 	s.mu.Lock()
 	defer s.unlock()
 	switch {
+	case !st.receiving():
 	case s.lingering >= maxLingering || headSize(st.req) > lingeringHead:
 		s.refuseRequestLocked(st)
 	case st.duplex:
