@@ -15,14 +15,14 @@ func TestFigures(t *testing.T) {
 	}
 	measured := rows(string(results), "")
 	_, figures, _ := strings.Cut(page(t, "comparison"), "## Figures")
-	if !strings.Contains(string(results), "2026-11-25, in ") {
+	if !strings.Contains(string(results), "2026-11-27, in ") {
 		t.Error("the results are of another day than the page says")
 	}
 	n := 0
 	for _, row := range rows(figures, "") {
 		n++
 		if len(row) != 3 || !slices.ContainsFunc(measured, func(m []string) bool {
-			return len(m) == 6 && m[1] == row[1] && strings.HasPrefix(m[5]+" ", row[2]+" ")
+			return len(m) == 7 && m[1] == row[1] && strings.HasPrefix(m[6]+" ", row[2]+" ")
 		}) {
 			t.Errorf("no row of the results has %q", row)
 		}
