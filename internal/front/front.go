@@ -67,9 +67,9 @@ type Config struct {
 	MaxRequests int
 
 	// Stall is how long a response may take in which A reads nothing of what is
-	// written to it, or a request in which A sends nothing of a body that is
-	// waited for; then it is broken off, with a 408 if nothing was answered. Zero
-	// or less: no limit.
+	// written to it; then it is broken off. A body that is waited for, of which A
+	// sends nothing, has two minutes, or Stall if that is longer, and is answered
+	// 408. Zero or less: no limit for either.
 	Stall time.Duration
 
 	// TrustedProxies are the addresses whose X-Forwarded-*, Forwarded and

@@ -66,22 +66,7 @@ func (h *Handler) sweep() {
 	}
 	h.mu.Unlock()
 	for _, s := range stuck {
-		// One at a time: others want the lock, too.
-		h.mu.Lock()
-		switch e := s.e; {
-		case !e.open:
-		case s.cause == errMute:
-			if !e.muteNow() {
-				continue // it goes on
-			}
-			// What there is to say can be written yet.
-			e.ctx.End(errMute)
-			http.NewResponseController(e.w.rw).SetReadDeadline(time.Unix(1, 0))
-		default:
-			e.stalled.Store(true)
-			e.breakOff(s.cause)
-		}
-		h.mu.Unlock()
+		h.endStuck(s) // one at a time: others want the lock, too
 	}
 	for _, name := range h.shares.crowded() {
 		h.admitWaiting(name)
@@ -92,6 +77,22 @@ func (h *Handler) sweep() {
 type stuck struct {
 	e     *exchange
 	cause error
+}
+
+// endStuck ends one, if it has not gone on meanwhile.
+func (h *Handler) endStuck(s stuck) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch e := s.e; {
+	case !e.open:
+	case s.cause == errStalled:
+		e.stalled.Store(true)
+		e.breakOff(errStalled)
+	case e.muteNow():
+		// What there is to say can be written yet.
+		e.ctx.End(errMute)
+		http.NewResponseController(e.w.rw).SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // stuckLocked returns those that get nowhere. None of them is used for another request.

@@ -281,6 +281,32 @@ func TestSlowFrame(t *testing.T) {
 	})
 }
 
+// Between a look and what comes of it a body may go on, or be answered: nothing ends then,
+// and nobody is kept from the lock.
+func TestBodyGoesOnAfterLook(t *testing.T) {
+	for name, goOn := range map[string]func(e *exchange){
+		"it comes":       func(e *exchange) { e.upload.Store(uploadHeld) },
+		"it is answered": func(e *exchange) { e.w.stage.Store(stagePassed) },
+		"it has ended":   func(e *exchange) { e.open = false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h Handler
+			e := &exchange{open: true}
+			e.ctx.Begin(t.Context())
+			e.upload.Store(uploadSeen)
+			goOn(e)
+			h.endStuck(stuck{e, errMute})
+			if !h.mu.TryLock() {
+				t.Fatal("the lock is held")
+			}
+			h.mu.Unlock()
+			if err := e.ctx.Err(); err != nil {
+				t.Errorf("it was ended: %v", err)
+			}
+		})
+	}
+}
+
 // Bodies of one connection have one window, which one has that its service does not take.
 func TestBodyBehindAnother(t *testing.T) {
 	var taken chan bool // of the bubble
