@@ -115,6 +115,14 @@ type pipeConn struct {
 	conn *fakeConn
 }
 
+func (c pipeConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.conn != nil {
+		c.conn.reads.Add(1)
+	}
+	return n, err
+}
+
 func (c pipeConn) RemoteAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.from, 4711))
 }

@@ -3,7 +3,6 @@ package front
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"github.com/amahi/spdy-proxy/internal/lazycontext"
 )
@@ -65,10 +64,8 @@ type connection struct {
 	Conn
 	context.Context
 
-	sent atomic.Bool // something of a request's body has come since the last look of sweep
-
 	// Guarded by Handler.mu.
-	uploads   uint32 // Handler.looks when that was so, or a body was not the visitor's to send
+	uploads   uint32 // Handler.looks when something had come, or a body was not the visitor's to send
 	seenReads uint32 // Reads at that look
 }
 

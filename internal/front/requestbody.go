@@ -109,9 +109,6 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 		next = uploadNone
 	}
 	a.e.upload.Store(next)
-	if a.e.conn != nil {
-		a.e.conn.sent.Store(true)
-	}
 	if n > 0 && a.meter != nil {
 		a.meter.In(n)
 	}

@@ -105,12 +105,9 @@ func (h *Handler) stuckLocked() (list []stuck) {
 		if c == nil {
 			continue
 		}
-		// A piece that a body's reader gets may take long to come: a frame, or a record.
-		if reads := c.Reads(); reads != c.seenReads {
+		// What a body's reader gets may take long to come: a whole frame, or a record.
+		if reads := c.Reads(); reads != c.seenReads || e.upload.Load() == uploadHeld {
 			c.seenReads, c.uploads = reads, h.looks
-		}
-		if e.upload.Load() == uploadHeld || c.sent.Load() && c.sent.Swap(false) {
-			c.uploads = h.looks
 		}
 	}
 	for e := h.exchanges.first; e != nil; e = e.next {
