@@ -44,10 +44,7 @@ func (c *turnConn) Read(p []byte) (int, error) {
 	if c.finished {
 		return c.Conn.Read(p)
 	}
-	c.give()
-	c.pending.await(c.place)
-	n, err := c.Conn.Read(p)
-	c.pending.proceed(c.place)
+	n, err := c.without(c.Conn.Read, p)
 	c.has = c.turns.take(c.ctx)
 	return n, err
 }
@@ -60,11 +57,15 @@ func (c *turnConn) Write(p []byte) (int, error) {
 	if c.finished {
 		return c.Conn.Write(p)
 	}
+	return c.without(c.Conn.Write, p)
+}
+
+// without calls a Read or a Write, which may wait for the peer, without a turn.
+func (c *turnConn) without(call func([]byte) (int, error), p []byte) (int, error) {
 	c.give()
 	c.pending.await(c.place)
-	n, err := c.Conn.Write(p)
-	c.pending.proceed(c.place)
-	return n, err
+	defer c.pending.proceed(c.place)
+	return call(p)
 }
 
 func (c *turnConn) give() {
