@@ -96,10 +96,20 @@ func (d *folder) writable(served string) (name string, ok bool) {
 		return "", false
 	}
 	name, ok = d.uploads.inside(served)
-	for part := range strings.SplitSeq(name, "/") {
-		ok = ok && (name == "." || d.changeable(part))
+	return name, ok && d.allChangeable(name)
+}
+
+// allChangeable tells whether each part of a name is changeable; "." is the root.
+func (d *folder) allChangeable(name string) bool {
+	if name == "." {
+		return true
 	}
-	return name, ok
+	for part := range strings.SplitSeq(name, "/") {
+		if !d.changeable(part) {
+			return false
+		}
+	}
+	return true
 }
 
 // speaksForHost tells whether u is a path in wellKnown.

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -153,11 +152,9 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h.close = append(h.close, dir.Close)
 	at := nameUnder(cfg.Root, cfg.Upload, d.visible)
-	for part := range strings.SplitSeq(at, "/") {
-		if at != "." && !d.changeable(part) {
-			h.Close()
-			return nil, fmt.Errorf("--upload %q: what is in %s speaks for the whole host; name another folder", cfg.Upload, wellKnown)
-		}
+	if !d.allChangeable(at) {
+		h.Close()
+		return nil, fmt.Errorf("--upload %q: what is in %s speaks for the whole host; name another folder", cfg.Upload, wellKnown)
 	}
 	d.uploads, err = newUploads(dir, cfg.UploadMax, at, cfg.Logger, limit)
 	if err != nil {
