@@ -137,9 +137,8 @@ func (t *Table) Serving(name Name) (n int) {
 
 // Known reports whether name is connected or was within Config.Memory.
 func (t *Table) Known(name Name) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.knownLocked(t.entries[name])
+	_, known := t.Find(name)
+	return known
 }
 
 // Find is Known, and returns the name as the table has it, for who keeps it: that
