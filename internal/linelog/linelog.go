@@ -25,12 +25,12 @@ const (
 	// is appended to takes any number of bytes together.
 	maxPiece = 4 << 10
 
-	// gatherTime is how long a line waits for others with NewGathering, and gatherPieces
-	// and gatherFile are how many bytes of them wait no longer: some pieces, and what an
-	// empty pipe holds; and for a file, which is cheaper by the byte the more come at once.
-	gatherTime   = 50 * time.Millisecond
-	gatherPieces = 32 << 10
-	gatherFile   = 128 << 10
+	// gatherTime is how long a line waits for others with NewGathering, and gatherSize is
+	// how many bytes of them wait no longer: what an empty pipe holds. More at once would
+	// cost a file less, but who writes a line as much more, as its memory is not in a
+	// core's cache any more.
+	gatherTime = 50 * time.Millisecond
+	gatherSize = 32 << 10
 
 	// closeGrace is how long Close waits for what waits to be taken.
 	closeGrace = time.Second
@@ -89,16 +89,15 @@ type output struct {
 	number int
 	w      io.Writer
 	piece  int // how many bytes go in one Write
-	gather int // how many bytes wait no longer for others
 }
 
 func newOutput(number int, w io.Writer) output {
 	if f, ok := w.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			return output{number, w, maxWaiting, gatherFile}
+			return output{number, w, maxWaiting}
 		}
 	}
-	return output{number, w, maxPiece, gatherPieces}
+	return output{number, w, maxPiece}
 }
 
 // New returns a Writer that writes to an output until Close, each line at once.
@@ -174,7 +173,7 @@ func (w *Writer) add(line []byte, as kind) {
 	}
 	switch {
 	case !room || w.closed:
-	case w.gather == nil || len(w.waiting) >= w.output.gather:
+	case w.gather == nil || len(w.waiting) >= gatherSize:
 		w.flushLocked()
 	case before == 0:
 		w.gather.Reset(gatherTime)

@@ -190,15 +190,15 @@ func TestGatheringToAFile(t *testing.T) {
 			}
 			return info.Size()
 		}
-		for range gatherFile>>10 - 1 {
+		for range gatherSize>>10 - 1 {
 			w.WriteClean(line)
 		}
 		if n := size(); n != 0 {
 			t.Errorf("%d bytes were written before there were enough", n)
 		}
 		w.WriteClean(line)
-		if n := size(); n != gatherFile {
-			t.Errorf("%d bytes were written, want %d", n, gatherFile)
+		if n := size(); n != gatherSize {
+			t.Errorf("%d bytes were written, want %d", n, gatherSize)
 		}
 		w.Close()
 	})
@@ -500,12 +500,12 @@ func TestGathering(t *testing.T) {
 		want("and no more", "four\n")
 
 		line := strings.Repeat("x", maxPiece-1) + "\n"
-		for range gatherPieces/maxPiece - 1 {
+		for range gatherSize/maxPiece - 1 {
 			io.WriteString(w, line)
 		}
 		want("less than is enough")
 		io.WriteString(w, line)
-		want("enough", slices.Repeat([]string{line}, gatherPieces/maxPiece)...)
+		want("enough", slices.Repeat([]string{line}, gatherSize/maxPiece)...)
 
 		fresh := &pieces{}
 		io.WriteString(w, "five\n")
