@@ -81,23 +81,9 @@ func New(w io.Writer, f Format) *Log { return &Log{format: f, w: w} }
 // them need not.
 func (l *Log) Short() bool { return l.format != JSON }
 
-// maxField is how many bytes of a text of the visitor's a line has: it may send
-// as much as a head holds, and escaped that is four times as long.
+// maxField is how many bytes of a text a line has, and dots where the rest was: a visitor
+// may send as much as a head holds, and escaped that is four times as long.
 const maxField = 2 << 10
-
-// clipped returns r with its long texts cut, and dots where they were.
-func clipped(r *Record) *Record {
-	if max(len(r.User), len(r.Method), len(r.Host), len(r.URI), len(r.Referer), len(r.UserAgent)) <= maxField {
-		return r
-	}
-	c := *r
-	for _, s := range [...]*string{&c.User, &c.Method, &c.Host, &c.URI, &c.Referer, &c.UserAgent} {
-		if len(*s) > maxField {
-			*s = (*s)[:maxField] + "..."
-		}
-	}
-	return &c
-}
 
 // Write writes the line of r.
 func (l *Log) Write(r *Record) {
@@ -105,7 +91,7 @@ func (l *Log) Write(r *Record) {
 	if !ok {
 		line = new([]byte)
 	}
-	*line = l.append((*line)[:0], clipped(r))
+	*line = l.append((*line)[:0], r)
 	l.w.Write(*line)
 	if cap(*line) <= maxField {
 		l.lines.Put(line)
@@ -178,6 +164,9 @@ func appendWord(b []byte, s string) []byte {
 // appendEscaped appends s with \xHH for whatever is not visible ASCII, or a space that may
 // be, and a backslash before quotes and backslashes.
 func appendEscaped(b []byte, s string, set escapes) []byte {
+	if len(s) > maxField {
+		return append(appendEscaped(b, s[:maxField], set), "..."...)
+	}
 	from := 0 // what is before it was appended
 	for i := set.clean(s); i < len(s); i++ {
 		switch c := s[i]; {

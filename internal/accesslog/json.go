@@ -88,6 +88,9 @@ func appendSome(b []byte, key, s string) []byte {
 // appendText appends a text in quotes, with what JSON wants escaped, and what is
 // [oneline.Unsafe].
 func appendText(b []byte, key, s string) []byte {
+	if len(s) > maxField {
+		s = s[:maxField] + "..."
+	}
 	b = append(b, key...)
 	begin := len(b)
 	b = append(b, '"')

@@ -28,21 +28,26 @@ func (l *logged) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	returned := false
 	defer func() { // it also runs while the handler panics
-		rec := accesslog.Record{
-			Time: e.Began, Status: e.Status, Headers: e.Headers, BytesIn: e.In.Load(), BytesOut: e.Out, Duration: time.Since(e.Began),
-			Origin: l.origin, Upgraded: e.Status == http.StatusSwitchingProtocols, Aborted: !returned || r.Context().Err() != nil,
-		}
-		if rec.Aborted && rec.Status == 0 {
-			rec.Status = statusLeft
-		}
-		l.fill(&rec, r)
-		l.log.Write(&rec)
+		l.write(e, r, returned)
 		if returned && e.Reset() {
 			l.spare.Put(e)
 		}
 	}()
 	e.Serve(l.next, w, r, nil)
 	returned = true
+}
+
+// write writes the line of a request that has ended.
+func (l *logged) write(e *tap.Exchange, r *http.Request, returned bool) {
+	var rec accesslog.Record
+	rec.Time, rec.Duration, rec.Headers = e.Began, time.Since(e.Began), e.Headers
+	rec.Status, rec.BytesIn, rec.BytesOut = e.Status, e.In.Load(), e.Out
+	rec.Origin, rec.Upgraded = l.origin, e.Status == http.StatusSwitchingProtocols
+	if rec.Aborted = !returned || r.Context().Err() != nil; rec.Aborted && rec.Status == 0 {
+		rec.Status = statusLeft
+	}
+	l.fill(&rec, r)
+	l.log.Write(&rec)
 }
 
 // statusLeft is logged for a request that ended before there was an answer.

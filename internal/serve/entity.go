@@ -44,12 +44,17 @@ func (e *entity) send(w http.ResponseWriter, r *http.Request, body io.ReadSeeker
 	if wantsDownload(r) {
 		w.Header().Set("Content-Disposition", disposition(e.name))
 	}
-	if !whole(r) {
-		set(w.Header(), "Content-Type", e.contentType, "Etag", e.tag, "Content-Encoding", e.coding, "Vary", e.vary, "Cache-Control", e.cacheControl)
-		http.ServeContent(w, e.plain(r), "", e.changed, body)
-		return
+	if whole(r) {
+		e.sendAll(w, r, body, http.StatusOK)
+	} else {
+		e.sendPart(w, r, body)
 	}
-	e.sendAll(w, r, body, http.StatusOK)
+}
+
+// sendPart answers with the part of body asked for, or tells that it has not changed.
+func (e *entity) sendPart(w http.ResponseWriter, r *http.Request, body io.ReadSeeker) {
+	set(w.Header(), "Content-Type", e.contentType, "Etag", e.tag, "Content-Encoding", e.coding, "Vary", e.vary, "Cache-Control", e.cacheControl)
+	http.ServeContent(w, e.plain(r), "", e.changed, body)
 }
 
 // sendAll answers with all of body, as http.ServeContent does where there is
