@@ -65,7 +65,7 @@ func inBubble(t *testing.T, streams uint32, edit func(*Config), serve http.Handl
 		protocols := new(http.Protocols)
 		protocols.SetHTTP1(true)
 		protocols.SetUnencryptedHTTP2(true)
-		b.server = &http.Server{Handler: b.h, Protocols: protocols, ConnContext: b.context}
+		b.server = &http.Server{Handler: b.h, Protocols: protocols, ConnContext: b.context, HTTP2: &http.HTTP2Config{SendPingTimeout: time.Minute}}
 		own := http1.New(&http.Server{Handler: b.h, ConnContext: b.context})
 		open.Go(func() { b.server.Serve(pipeListener{b.others, new(sync.Once)}) })
 		open.Go(func() { own.Serve(pipeListener{b.conns, new(sync.Once)}) })
@@ -118,7 +118,7 @@ type pipeConn struct {
 func (c pipeConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.conn != nil {
-		c.conn.reads.Add(1)
+		c.conn.received.Add(uint32(n))
 	}
 	return n, err
 }
@@ -139,17 +139,17 @@ func (b *bubble) dialTo(conns chan<- net.Conn, from string) *spdytest.Conn {
 // fakeConn says of a connection what the test wants.
 type fakeConn struct {
 	quiet
-	open    atomic.Int32
-	writing atomic.Bool
-	reads   atomic.Uint32
-	crowded bool
+	open     atomic.Int32
+	writing  atomic.Bool
+	received atomic.Uint32
+	crowded  bool
 }
 
-func (c *fakeConn) Began()        { c.open.Add(1) }
-func (c *fakeConn) Ended()        { c.open.Add(-1) }
-func (c *fakeConn) Writing() bool { return c.writing.Load() }
-func (c *fakeConn) Crowded() bool { return c.crowded }
-func (c *fakeConn) Reads() uint32 { return c.reads.Load() }
+func (c *fakeConn) Began()           { c.open.Add(1) }
+func (c *fakeConn) Ended()           { c.open.Add(-1) }
+func (c *fakeConn) Writing() bool    { return c.writing.Load() }
+func (c *fakeConn) Crowded() bool    { return c.crowded }
+func (c *fakeConn) Received() uint32 { return c.received.Load() }
 
 // quiet is a Conn of which there is nothing to say.
 type quiet struct{}
@@ -159,7 +159,7 @@ func (quiet) Ended()               {}
 func (quiet) Writing() bool        { return false }
 func (quiet) Stalled() bool        { return false }
 func (quiet) Crowded() bool        { return false }
-func (quiet) Reads() uint32        { return 0 }
+func (quiet) Received() uint32     { return 0 }
 func (quiet) End() <-chan struct{} { return nil }
 func (quiet) Written() uint32      { return 0 }
 func (quiet) Broken() bool         { return false }
@@ -191,9 +191,13 @@ func (b *bubble) h2(from string, window uint32) *h2 {
 				close(v.frames)
 				return
 			}
-			switch f.(type) {
+			switch f := f.(type) {
 			case *http2.MetaHeadersFrame, *http2.DataFrame, *http2.RSTStreamFrame:
 				v.frames <- f
+			case *http2.PingFrame:
+				if !f.IsAck() { // not by the Framer, which is the test's
+					v.conn.Write(append([]byte{2: 8, 3: byte(http2.FramePing), 4: byte(http2.FlagPingAck), 8: 0}, f.Data[:]...))
+				}
 			}
 		}
 	}()

@@ -20,8 +20,9 @@ type Conn interface {
 	// Stalled reports whether the connection was ended because the visitor took
 	// nothing of what was written to it.
 	Stalled() bool
-	// Reads grows as something of what the visitor sends is read, of whatever request.
-	Reads() uint32
+	// Received is how many bytes of what the visitor sends were read, of whatever
+	// request, and with TLS's own. It may wrap.
+	Received() uint32
 	// Crowded reports whether the connection is one of many from its address.
 	Crowded() bool
 
@@ -65,8 +66,8 @@ type connection struct {
 	context.Context
 
 	// Guarded by Handler.mu.
-	uploads   uint32 // Handler.looks when something had come, or a body was not the visitor's to send
-	seenReads uint32 // Reads at that look
+	uploads uint32 // Handler.looks when a body had got on, or was not the visitor's to send
+	seen    uint32 // Received, at the last look
 }
 
 // Value implements context.Context.

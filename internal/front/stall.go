@@ -15,6 +15,11 @@ const (
 	// is longer: people's machines pause, and services that take uploads allow as much.
 	bodyIdle = 2 * time.Minute
 
+	// bodyRate is how many bytes a second are more than what answers our own PINGs, and
+	// so a part of a body: what its reader gets may take long to come, a whole frame or
+	// record. A PING takes 46 bytes with TLS's own.
+	bodyRate = 64
+
 	// lookEvery is how often requests are looked at where that time has no limit.
 	lookEvery = 5 * time.Second
 )
@@ -100,15 +105,18 @@ func (h *Handler) stuckLocked() (list []stuck) {
 	h.looks++
 	every := h.bodyLooks()
 	bodies := every > 0 && h.looks%every == 0
+	enough := bodyRate * uint32(time.Duration(every)*h.tick()/time.Second)
 	for e := h.exchanges.first; bodies && e != nil; e = e.next {
 		c := e.conn
 		if c == nil {
 			continue
 		}
-		// What a body's reader gets may take long to come: a whole frame, or a record.
-		if reads := c.Reads(); reads != c.seenReads || e.upload.Load() == uploadHeld {
-			c.seenReads, c.uploads = reads, h.looks
+		received := c.Received()
+		state := e.upload.Load() // awaited anew, after something of it has come
+		if received-c.seen >= enough || state == uploadHeld || state == uploadAwaited {
+			c.uploads = h.looks
 		}
+		c.seen = received
 	}
 	for e := h.exchanges.first; e != nil; e = e.next {
 		if cause := e.stuckLocked(bodies); cause != nil {

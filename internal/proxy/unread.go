@@ -49,8 +49,8 @@ func (u *leftover) Crowded() bool { return u.crowded }
 // Stalled implements front.Conn.
 func (u *leftover) Stalled() bool { return u.stalled.Load() }
 
-// Reads implements front.Conn.
-func (c *visitor) Reads() uint32 { return c.reads.Load() }
+// Received implements front.Conn.
+func (c *visitor) Received() uint32 { return c.received.Load() }
 
 // Writing implements front.Conn.
 func (c *visitor) Writing() bool { return c.writing.Load() > 0 }

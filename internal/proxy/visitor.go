@@ -35,12 +35,13 @@ type visitor struct {
 	// goroutine that reads.
 	early []byte
 
-	reading atomic.Int32  // calls of Read that have not returned
-	writing atomic.Int32  // calls of Write that have not returned
-	reads   atomic.Uint32 // counts ends of Read
-	writes  atomic.Uint32 // counts begins and ends of Write
-	written atomic.Uint32 // counts begins of Write
-	broken  atomic.Bool   // a Read or a Write has failed
+	reading  atomic.Int32  // calls of Read that have not returned
+	writing  atomic.Int32  // calls of Write that have not returned
+	reads    atomic.Uint32 // counts ends of Read
+	received atomic.Uint32 // counts bytes that were read
+	writes   atomic.Uint32 // counts begins and ends of Write
+	written  atomic.Uint32 // counts begins of Write
+	broken   atomic.Bool   // a Read or a Write has failed
 
 	// Guarded by visitors.mu.
 	seenReads, seenWrites uint32    // reads and writes, when watch looked last
@@ -109,11 +110,13 @@ func (c *visitor) Read(p []byte) (int, error) {
 			c.early = nil
 		}
 		c.reads.Add(1)
+		c.received.Add(uint32(n))
 		return n, nil
 	}
 	c.reading.Add(1)
 	n, err := c.Conn.Read(p)
 	c.reads.Add(1)
+	c.received.Add(uint32(n))
 	c.reading.Add(-1)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		if err != io.EOF {
