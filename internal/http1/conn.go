@@ -496,15 +496,17 @@ func (c *conn) linger() {
 	}
 }
 
+// lingerLocked is linger on what the answer was written to, which is below TLS where
+// that was not spoken.
 func (c *conn) lingerLocked() {
-	if half, ok := c.rwc.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+	if half, ok := c.out.conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return
 	}
-	c.rwc.SetReadDeadline(time.Now().Add(lingerTime))
+	c.out.conn.SetReadDeadline(time.Now().Add(lingerTime))
 	c.in.buf, c.in.r, c.in.w = nil, 0, 0
 	buf := c.s.buffers.get()
 	for {
-		if _, err := c.rwc.Read(buf); err != nil {
+		if _, err := c.out.conn.Read(buf); err != nil {
 			break
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -81,10 +82,17 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	io.WriteString(conn, next)
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	// More than is read before the answer: it is read nevertheless, as a close would be a
+	// reset behind which the answer may be lost.
+	io.WriteString(conn, strings.Replace(next, "\r\n\r\n", "\r\nCookie: "+strings.Repeat("x", 5000)+"\r\n\r\n", 1))
+	conn.(*net.TCPConn).CloseWrite()
+	r := bufio.NewReader(conn)
+	res, err := http.ReadResponse(r, nil)
 	if err != nil || res.StatusCode != 400 {
 		t.Errorf("HTTP where TLS is spoken: got %v, %v; want 400", res, err)
+	}
+	if _, err := io.ReadAll(r); err != nil {
+		t.Errorf("behind that answer: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
