@@ -95,6 +95,7 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 	}
 	conn.Close()
 	e.duplex.Close()
+	e.ctx.End(nil) // nobody waits for the turn of bytes that are for nobody
 	passing.Wait()
 }
 

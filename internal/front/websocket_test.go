@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,40 @@ func TestStalledUpgrade(t *testing.T) {
 		time.Sleep(time.Minute/stallTicks + 2*time.Second)
 		b.wantStalled()
 		<-s.left
+	})
+}
+
+// notYet is a Policy by which the turn of what goes to the origin does not come.
+type notYet struct{}
+
+func (notYet) Allows() bool                          { return true }
+func (notYet) Auth() *Htpasswd                       { return nil }
+func (notYet) Visit(time.Time) time.Duration         { return 0 }
+func (notYet) Enter(time.Time) (time.Duration, bool) { return 0, true }
+func (notYet) Leave()                                {}
+func (notYet) Header() http.Header                   { return nil }
+func (notYet) Page() []byte                          { return nil }
+func (notYet) Pace(ctx context.Context, toOrigin bool, n int, _ func()) int {
+	if toOrigin {
+		<-ctx.Done()
+		return 0
+	}
+	return n
+}
+
+// One whose visitor has gone does not wait for the turn of what it has sent.
+func TestPacedUpgradeEnds(t *testing.T) {
+	s := newSocket(func(_ context.Context, r io.Reader, w io.Writer) { io.Copy(w, r) })
+	inBubble(t, 100, func(c *Config) {
+		c.Policy = func(origin.Name, netip.Addr, bool) Policy { return notYet{} }
+	}, s.ServeHTTP, func(b *bubble) {
+		conn, _ := b.webSocket()
+		io.WriteString(conn, "echo")
+		conn.Close()
+		synctest.Wait()
+		if n := b.h.InFlight(); n != 0 {
+			b.Errorf("%d in flight after the visitor has gone", n)
+		}
 	})
 }
 
