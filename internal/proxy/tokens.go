@@ -16,16 +16,18 @@ type tokenFile struct {
 	reading chan struct{}
 	// Owned by who has reading.
 	at fs.FileInfo // of the file when it was read, nil where it could not be
+	// Fixed by init: os.Stat, which may not return.
+	stat func(file string) (fs.FileInfo, error)
 }
 
-func (f *tokenFile) init() { f.reading = make(chan struct{}, 1) }
+func (f *tokenFile) init() { f.reading, f.stat = make(chan struct{}, 1), os.Stat }
 
 // readTokens reads the tokens, and remembers which file it was: a change while it is
 // read counts as one after. A file that could not be opened or read is tried again; one
 // that makes no sense is not, until it changes.
 func (p *Proxy) readTokens() (*control.Tokens, error) {
 	p.tokens.at = nil
-	at, _ := os.Stat(p.cfg.Tokens.File) // for addTokens
+	at, _ := p.tokens.stat(p.cfg.Tokens.File) // for addTokens
 	tokens, err := p.cfg.Tokens.Load()
 	if _, unreadable := errors.AsType[syscall.Errno](err); !unreadable {
 		p.tokens.at = at
@@ -48,16 +50,30 @@ func (p *Proxy) setTokens() (gone []control.Credential, err error) {
 // addTokens takes what was added to the token file since it was read: whoever has just
 // been invited is let in without a word to the running p. What was taken out stays until
 // Reload, as a file that an editor has not written to its end has less in it, too. A
-// stranger's guess costs a look at the file's time. Where the disk does not answer, one
-// waits for it, and the others until ctx ends.
+// stranger's guess costs a look at the file's time. Where the disk does not answer, that
+// is waited for until ctx ends.
 func (p *Proxy) addTokens(ctx context.Context) {
 	select {
 	case p.tokens.reading <- struct{}{}:
-		defer func() { <-p.tokens.reading }()
 	case <-ctx.Done():
 		return
 	}
-	is, err := os.Stat(p.cfg.Tokens.File)
+	looked := make(chan struct{})
+	// Ends when the disk answers. There is one at a time, which has reading.
+	go func() {
+		defer close(looked)
+		defer func() { <-p.tokens.reading }()
+		p.lookAtTokens()
+	}()
+	select {
+	case <-looked:
+	case <-ctx.Done():
+	}
+}
+
+// lookAtTokens is addTokens for who has reading.
+func (p *Proxy) lookAtTokens() {
+	is, err := p.tokens.stat(p.cfg.Tokens.File)
 	if err != nil || !is.Mode().IsRegular() { // a pipe would be waited for
 		return
 	}
