@@ -2,13 +2,16 @@
 
 package proxy
 
-import "syscall"
+import (
+	"math"
+	"syscall"
+)
 
 // fileLimit returns how many files the process may have open.
-func fileLimit() int {
+func fileLimit() uint64 {
 	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<30 {
-		return 1 << 30
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return math.MaxUint64
 	}
-	return int(l.Cur)
+	return uint64(l.Cur) // no limit is more than any number of files
 }

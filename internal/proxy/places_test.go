@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -424,5 +425,14 @@ func TestNotingStatesAllocatesNothing(t *testing.T) {
 	g := p.dial("192.0.2.1")
 	if n := testing.AllocsPerRun(100, func() { g.asks().answered() }); n > 0 {
 		t.Errorf("%v allocations a request", n)
+	}
+}
+
+// However many files there may be, a part of them is for visitors, on a system of 32 bits too.
+func TestVisitorPlaces(t *testing.T) {
+	for files, want := range map[uint64]int{100: 75, 65536: 49152, 1<<30 - 8: maxVisitors, math.MaxInt64: maxVisitors, math.MaxUint64: maxVisitors} {
+		if got := visitorPlaces(files); got != min(want, maxVisitors) {
+			t.Errorf("%d files: %d places, want %d", files, got, want)
+		}
 	}
 }

@@ -71,7 +71,7 @@ func newVisitors(what string, ln net.Listener, log *slog.Logger, trusted []netip
 		},
 		closing: make(chan struct{}), over: make(chan struct{}),
 		places: places{
-			max: min(maxVisitors, fileLimit()*3/4), maxOne: maxVisitorsPerAddr,
+			max: visitorPlaces(fileLimit()), maxOne: maxVisitorsPerAddr,
 			addrs: map[netip.Addr]*tally{}, nets: map[netip.Addr]*tally{},
 		},
 		open: map[*visitor]struct{}{},
@@ -80,6 +80,10 @@ func newVisitors(what string, ln net.Listener, log *slog.Logger, trusted []netip
 	v.watching.Go(v.watch)
 	return v
 }
+
+// visitorPlaces returns how many visitors may be connected where the process may have that
+// many files open: the others are for the origins.
+func visitorPlaces(files uint64) int { return int(min(maxVisitors, files/4*3)) }
 
 // Accept returns the next connection that there is room for.
 func (v *visitors) Accept() (net.Conn, error) {
