@@ -22,8 +22,9 @@ const (
 
 // Nobody is put out while P has its part to do, nor before its peer was awaited for
 // answerTime, in which a packet that was lost has come again: many Cs that come back at
-// once shall not put each other out, for whoever begins anew costs twice. That holds for
-// a network that has no more than 1/modestPart of all places.
+// once shall not put each other out, for whoever begins anew costs twice. It is the sum
+// of all waits: else a byte now and then would keep a place. That holds for a network
+// that has no more than 1/modestPart of all places.
 const (
 	answerTime = 2 * time.Second
 	modestPart = 32
@@ -78,8 +79,9 @@ type pending struct {
 	site site
 	drop context.CancelCauseFunc // ends it
 	// Guarded by handshakes.mu.
-	addr, net *int      // how many there are of its address, and of its network
-	awaits    time.Time // since when its peer is awaited; zero: it is not
+	addr, net *int          // how many there are of its address, and of its network
+	awaits    time.Time     // since when its peer is awaited; zero: it is not
+	awaited   time.Duration // for how long it was before
 }
 
 func newHandshakes(full int) *handshakes {
@@ -149,7 +151,7 @@ func (h *handshakes) takeLocked(choose func(n int) int) (victim *pending, soon t
 			if x.awaits.IsZero() {
 				continue
 			}
-			if rest := answerTime - now.Sub(x.awaits); rest > 0 {
+			if rest := answerTime - x.awaited - now.Sub(x.awaits); rest > 0 {
 				soon = min(soon, rest)
 				continue
 			}
@@ -171,7 +173,7 @@ func (h *handshakes) takeLocked(choose func(n int) int) (victim *pending, soon t
 	return victim, 0
 }
 
-// await says that a handshake awaits its peer from now on, proceed that it does not.
+// await says that a handshake awaits its peer from now on, proceed that it does no more.
 func (h *handshakes) await(x *pending) {
 	now := time.Now()
 	h.mu.Lock()
@@ -180,8 +182,10 @@ func (h *handshakes) await(x *pending) {
 }
 
 func (h *handshakes) proceed(x *pending) {
+	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	x.awaited += now.Sub(x.awaits)
 	x.awaits = time.Time{}
 }
 

@@ -3,10 +3,12 @@ package control
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,6 +118,41 @@ func TestNobodyGoesTooSoon(t *testing.T) {
 		if len(h.held) > 2*h.full {
 			t.Errorf("%d counts for %d places", len(h.held), h.full)
 		}
+	})
+}
+
+// A peer of which a byte comes now and then is awaited all the same.
+func TestTricklesAreAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHandshakes(modestPart)
+		h.chance = func() float64 { return 2 } // nothing goes early
+		work := make(turns, 1)
+		var running sync.WaitGroup
+		for i := range h.full {
+			place, _ := h.enter(t.Context(), at(fmt.Sprintf("10.0.%d.1:1", i)), nil)
+			own, peer := net.Pipe()
+			c := &turnConn{Conn: own, ctx: t.Context(), turns: work, pending: h, place: place}
+			// Both end with the peer's last byte; waited for below.
+			running.Go(func() {
+				io.Copy(io.Discard, c)
+				c.finish()
+			})
+			running.Go(func() {
+				defer peer.Close()
+				for range 10 {
+					time.Sleep(answerTime - answerTime/20)
+					peer.Write([]byte{22})
+				}
+			})
+		}
+		began := time.Now()
+		limited, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		newcomer, victims := h.enter(limited, at("192.0.2.1:1"), nil)
+		if took := time.Since(began); newcomer == nil || len(victims) != 1 || took > answerTime+time.Millisecond {
+			t.Errorf("one more put out %d after %v, want one after %v", len(victims), took, answerTime)
+		}
+		running.Wait()
 	})
 }
 
