@@ -55,6 +55,10 @@ type Ports struct {
 // tidyAfter is how long a certificate that has ended is kept.
 const tidyAfter = 30 * 24 * time.Hour
 
+// tornAfter is above the time from one file of a certificate to the next when they are
+// stored, by another P perhaps.
+const tornAfter = 30 * time.Second
+
 // answerTime is how long the authority may take to make up its mind about a name, and
 // again to make the certificate. Most say soon that nobody answered them; some, as
 // step-ca, leave that open for good (RFC 8555, 8.2), and the name would hold its place
@@ -250,13 +254,7 @@ func (m *magic) tidy(ctx context.Context) {
 
 // stored implements authority.
 func (m *magic) stored(host string) *tls.Certificate {
-	key := (&certmagic.ACMEIssuer{CA: m.acme.CA}).IssuerKey()
-	ctx := context.Background()
-	certPEM, err := m.storage.Load(ctx, certmagic.StorageKeys.SiteCert(key, host))
-	if err != nil {
-		return nil
-	}
-	keyPEM, err := m.storage.Load(ctx, certmagic.StorageKeys.SitePrivateKey(key, host))
+	certPEM, keyPEM, err := m.pair(host)
 	if err != nil {
 		return nil
 	}
@@ -266,6 +264,40 @@ func (m *magic) stored(host string) *tls.Certificate {
 	}
 	m.staple(&cert)
 	return &cert
+}
+
+// pair returns what the state folder has of a host.
+func (m *magic) pair(host string) (certPEM, keyPEM []byte, err error) {
+	ctx, issuer := context.Background(), m.issuerKey()
+	if certPEM, err = m.storage.Load(ctx, certmagic.StorageKeys.SiteCert(issuer, host)); err == nil {
+		keyPEM, err = m.storage.Load(ctx, certmagic.StorageKeys.SitePrivateKey(issuer, host))
+	}
+	return certPEM, keyPEM, err
+}
+
+// issuerKey is the authority's in the keys of the state folder.
+func (m *magic) issuerKey() string { return (&certmagic.ACMEIssuer{CA: m.acme.CA}).IssuerKey() }
+
+// removeTorn removes the key of a certificate that it does not fit, which the end of a
+// process between the two leaves: certmagic refuses them for ever, and gets a new
+// certificate where one of them is missing.
+func (m *magic) removeTorn(ctx context.Context, host string) {
+	certPEM, keyPEM, err := m.pair(host)
+	if err != nil {
+		return // certmagic says it
+	}
+	_, unfit := tls.X509KeyPair(certPEM, keyPEM)
+	if unfit == nil {
+		return
+	}
+	key := certmagic.StorageKeys.SitePrivateKey(m.issuerKey(), host)
+	info, err := m.storage.Stat(ctx, key)
+	if err != nil || time.Since(info.Modified) < tornAfter {
+		return
+	}
+	if err := m.storage.Delete(ctx, key); err == nil {
+		m.log.Warn("the folder of --state had a key that does not fit its certificate, it was removed", zap.String("name", host), zap.Error(unfit))
+	}
 }
 
 // staple gives a certificate the last answer (RFC 6960) that the state folder has of
@@ -297,6 +329,7 @@ func (m *magic) certify(ctx context.Context, host string) (*tls.Certificate, err
 			return nil, ctx.Err()
 		}
 	}
+	m.removeTorn(ctx, host)
 	err := is.config.ManageSync(ctx, []string{host})
 	var newest *tls.Certificate
 	for _, c := range m.cache.AllMatchingCertificates(host) {

@@ -91,6 +91,10 @@ func problemOf(err error) problem {
 		return problem{refused, "the CA does not find the answer to its question in " + answerTime.String() + ": " + notHere +
 			"; with --acme-dns-exec, the CA must see the TXT record that the program sets"}
 	}
+	// Certmagic has no type for this either; an empty file it takes for a stale lock.
+	if strings.Contains(text, "decoding lockfile contents") {
+		return problem{stateBroken, "a lock in the folder of --state makes no sense: " + shorten(text) + "; remove that file below acme/locks there"}
+	}
 	if strings.Contains(text, "storage") || strings.Contains(text, "saving assets") {
 		return problem{stateBroken, "the folder of --state is not in order: " + shorten(text)}
 	}
