@@ -4,7 +4,7 @@
 //
 // An edit is whole or not at all, also when the machine fails: the new file is
 // written beside the old one, and takes its place. While it is there, another edit
-// waits a moment, and is refused then.
+// waits a moment, and is refused then, or removes it if nobody is at work on it.
 package tokenfile
 
 import (
@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -195,10 +196,10 @@ func Edit(file string, change func(*File) error) error {
 	if target, err := filepath.EvalSymlinks(file); err == nil && !rootInAnothers(filepath.Dir(file)) {
 		file = target
 	}
-	lock := file + ".new"
-	w, err := create(lock)
+	next := file + ".new"
+	w, err := create(next)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there: another edit is under way, or was cut off; if none is, remove that file", lock)
+		return fmt.Errorf("%s is there: another edit is under way, or was cut off; if none is, remove that file", next)
 	}
 	if err != nil {
 		return fmt.Errorf("token file %s cannot be replaced: %w; its folder must be writable", file, reason(err))
@@ -207,7 +208,7 @@ func Edit(file string, change func(*File) error) error {
 	defer func() {
 		w.Close()
 		if !renamed { // else it may be another's by now
-			os.Remove(lock)
+			os.Remove(next)
 		}
 	}()
 	data, old, err := readFile(file, noFollow)
@@ -235,11 +236,11 @@ func Edit(file string, change func(*File) error) error {
 	if err == nil {
 		err = w.Sync()
 	}
-	if err == nil {
+	if err == nil && runtime.GOOS == "windows" { // it renames no open file; else the lock is held until then
 		err = w.Close()
 	}
 	if err == nil {
-		err = os.Rename(lock, file)
+		err = os.Rename(next, file)
 		renamed = err == nil
 	}
 	if err != nil {
@@ -251,16 +252,20 @@ func Edit(file string, change func(*File) error) error {
 
 // An edit takes a moment, and nothing says when another process has ended its own.
 const (
-	editTime = time.Second
+	editTime = 5 * time.Second
 	editTick = 20 * time.Millisecond
 )
 
 // create makes a file that is not there, once it is not: that of another edit is waited
-// for, for a while.
+// for, for a while, and one that was cut off is removed.
 func create(name string) (*os.File, error) {
 	for begun := time.Now(); ; time.Sleep(editTick) {
+		last := time.Since(begun) >= editTime
 		w, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if !errors.Is(err, fs.ErrExist) || time.Since(begun) >= editTime {
+		if err == nil {
+			lock(w)
+		}
+		if !errors.Is(err, fs.ErrExist) || !removeLeft(name) && last {
 			return w, err
 		}
 	}

@@ -251,6 +251,63 @@ func TestEditWaits(t *testing.T) {
 	})
 }
 
+// What an edit that was cut off has left is in the way of no other, and what one has
+// that goes on for long is not taken for that.
+func TestEditAfterOneThatWasCutOff(t *testing.T) {
+	file := put(t, sample)
+	next := file + ".new"
+	add := func(f *File) error { return f.Add("eeee", []string{"x"}, time.Time{}, "") }
+	leave := func() *os.File {
+		t.Helper()
+		w, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lock(w)
+		_, err = w.WriteString("aa")
+		old := time.Now().Add(-time.Hour)
+		if err := errors.Join(err, os.Chtimes(next, old, old)); err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	leave().Close()
+	begun := time.Now()
+	if err := Edit(file, add); err != nil || content(t, file) != sample+"\neeee x\n" {
+		t.Errorf("%v, and the file is\n%s", err, content(t, file))
+	}
+	if took := time.Since(begun); took >= editTime {
+		t.Errorf("it took %v", took)
+	}
+	w := leave()
+	defer w.Close()
+	if removeLeft(next) {
+		t.Error("one that is under way was removed")
+	}
+	if text := content(t, next); text != "aa" {
+		t.Errorf("one that is under way has %q", text)
+	}
+}
+
+// A link in the place of what an edit leaves is not followed.
+func TestLinkThatLooksCutOff(t *testing.T) {
+	file := put(t, sample)
+	other := filepath.Join(t.TempDir(), "other")
+	old := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.WriteFile(other, []byte("text"), 0o600), os.Chtimes(other, old, old)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, file+".new"); err != nil {
+		t.Skip(err)
+	}
+	if runtime.GOOS != "windows" && removeLeft(file+".new") {
+		t.Error("a link was followed")
+	}
+	if content(t, other) != "text" {
+		t.Errorf("the other file has %q", content(t, other))
+	}
+}
+
 // Whose file it is may have made it as long as he likes, at no cost.
 func TestTooLarge(t *testing.T) {
 	file := put(t, sample)
