@@ -109,8 +109,9 @@ func (l *Life) Started(ctx context.Context) error {
 	l.watching.Go(func() { l.notifier.Watch(watched, l.works) })
 	context.AfterFunc(ctx, func() {
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.state == running {
+		stops := l.state == running
+		l.mu.Unlock()
+		if stops {
 			l.notifier.Stopping()
 		}
 	})

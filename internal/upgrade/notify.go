@@ -48,6 +48,10 @@ func (n *Notifier) Successor(pid int) { n.send("MAINPID="+strconv.Itoa(pid), "RE
 // Stopping says that the program has begun to stop.
 func (n *Notifier) Stopping() { n.send("STOPPING=1") }
 
+// sendTime is how long systemd is waited for. With nobody at the other end who reads, or
+// none in time, the queue is full, and a write would wait for good.
+const sendTime = time.Second
+
 // send is best effort: nobody can be told that systemd does not listen.
 func (n *Notifier) send(lines ...string) {
 	if n == nil {
@@ -55,6 +59,7 @@ func (n *Notifier) send(lines ...string) {
 	}
 	conn, err := net.DialUnix("unixgram", nil, n.socket)
 	if err == nil {
+		conn.SetWriteDeadline(time.Now().Add(sendTime))
 		_, err = conn.Write([]byte(strings.Join(lines, "\n") + "\n"))
 		conn.Close()
 	}

@@ -81,6 +81,52 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A systemd that does not read holds nothing up: neither a reload nor the end.
+func TestNobodyReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	addr := &net.UnixAddr{Name: path, Net: "unixgram"}
+	silent, err := net.ListenUnixgram("unixgram", addr)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer silent.Close() // which ends whoever waits, too
+	conn, err := net.DialUnix("unixgram", nil, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for err == nil { // until its queue is full
+		conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		_, err = conn.Write([]byte("X=1\n"))
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "60000")
+	l, err := Begin(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan struct{})
+	// Ends with what it waits for; waited for below.
+	go func() {
+		defer close(done)
+		if err := l.Started(ctx); err != nil {
+			t.Error(err)
+		}
+		l.Reload(func() {})
+		stop()
+		l.End()
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Error("it still waits for who does not read")
+		silent.Close()
+		<-done
+	}
+}
+
 // Without systemd, or with an address that is none, nobody is told.
 func TestNobodyIsTold(t *testing.T) {
 	for _, addr := range []string{"", "vsock:2:1234", "relative"} {
