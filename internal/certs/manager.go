@@ -291,7 +291,8 @@ func (h *host) operators() int {
 
 // mergeLocked takes the names of now over. It returns the hosts that are among them
 // no more and have or had something to keep: whoever brought them may be back in a
-// moment, and its visitors are to see their certificate meanwhile.
+// moment, and its visitors are to see their certificate meanwhile. Nobody renews that,
+// and its end is the end of the host.
 func (m *manager) mergeLocked(names []Name, now time.Time) (gone []*host) {
 	for _, h := range m.hosts {
 		h.wanted = false
@@ -309,7 +310,7 @@ func (m *manager) mergeLocked(names []Name, now time.Time) (gone []*host) {
 	for _, h := range m.hosts {
 		switch {
 		case h.wanted:
-		case h.cert == nil && h.cancel == nil && (!h.counted || !h.next.After(now)):
+		case (h.cert == nil || !now.Before(h.cert.Leaf.NotAfter)) && h.cancel == nil && (!h.counted || !h.next.After(now)):
 			delete(m.hosts, h.Host)
 		default:
 			gone = append(gone, h)

@@ -353,6 +353,27 @@ func TestRevokedToken(t *testing.T) {
 	})
 }
 
+// The certificate of a name that nobody wants any more is shown until it ends, and
+// then there is no such name.
+func TestNameThatHasLeft(t *testing.T) {
+	ids := credentials(t, 1)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(newCA())
+		defer w.close()
+		w.start(Ports{})
+		w.want(Name{"photos.example.test", ids[0]})
+		w.want()
+		time.Sleep(89 * 24 * time.Hour)
+		if !w.has("photos.example.test") || len(w.snapshot()) != 2 {
+			t.Errorf("a day before its end: shown %v, the names are %v", w.has("photos.example.test"), w.snapshot())
+		}
+		time.Sleep(2 * 24 * time.Hour)
+		if w.has("photos.example.test") || len(w.snapshot()) != 1 || !w.has("example.test") {
+			t.Errorf("a day after its end: shown %v, the names are %v", w.has("photos.example.test"), w.snapshot())
+		}
+	})
+}
+
 // Few tries go on at once, and the operator's come first; none begins after stop,
 // and those under way end with close.
 func TestTriesAtOnce(t *testing.T) {
