@@ -37,6 +37,7 @@ type ACME struct {
 	DNSProgram string   // sets and removes DNS records, for a certificate of all names right below a domain; "": none
 	Domains    []string // as a Name's Host
 	State      string   // folder of what is kept; several Ps may share one
+	ReadOnly   bool     // nothing is written there, not even to see whether that can be
 
 	// Names returns the hosts beside Domains that are to have a certificate, and Valid
 	// whether the credential of one is still good. Both may be called at any time and
@@ -114,8 +115,15 @@ func (a *ACME) Check() error {
 			return err
 		}
 	}
-	if info, err := os.Stat(a.State); err == nil && !info.IsDir() {
-		return stateError(a.State, errors.New("it is a file"))
+	info, err := os.Stat(a.State)
+	switch {
+	case err == nil && !info.IsDir():
+		err = errors.New("it is a file")
+	case errors.Is(err, fs.ErrNotExist): // it is made
+		err = nil
+	}
+	if err != nil {
+		return stateError(a.State, err)
 	}
 	return nil
 }
@@ -133,8 +141,10 @@ func (a *ACME) authority(lines *loglimit.Logger) (_ *magic, err error) {
 			return nil, err
 		}
 	}
-	if err := prepareState(a.State); err != nil {
-		return nil, err
+	if !a.ReadOnly {
+		if err := prepareState(a.State); err != nil {
+			return nil, err
+		}
 	}
 	m.storage = &certmagic.FileStorage{Path: filepath.Join(a.State, "acme")}
 	return m, nil
@@ -151,9 +161,6 @@ func prepareState(dir string) error {
 			err = os.Remove(f.Name())
 		}
 	}
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		err = pe.Err
-	}
 	if err != nil {
 		return stateError(dir, err)
 	}
@@ -161,6 +168,9 @@ func prepareState(dir string) error {
 }
 
 func stateError(dir string, err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
 	return fmt.Errorf("--state %s, where certificates are kept, cannot be written: %w; make it a folder of this program's user, or name another", dir, err)
 }
 

@@ -26,7 +26,7 @@ func (p *Proxy) newCerts(domains originname.Domains) (err error) {
 // acme returns what is said of the authority.
 func (c Config) acme(domains originname.Domains) *certs.ACME {
 	return &certs.ACME{
-		Email: c.ACMEEmail, CA: c.ACMECA, RootFile: c.ACMERootFile, DNSProgram: c.ACMEDNSProgram, State: c.State, Domains: domains,
+		Email: c.ACMEEmail, CA: c.ACMECA, RootFile: c.ACMERootFile, DNSProgram: c.ACMEDNSProgram, State: c.State, ReadOnly: c.looks, Domains: domains,
 	}
 }
 

@@ -94,12 +94,9 @@ func Check(cfg Config) (found []string, faults []error) {
 		say("node %s of a cluster: peer port %s, reached at %s; origins are told %s", c.ID, c.Peer, c.PeerAdvertise, orNone(c.PublicControl))
 	}
 	if len(faults) == 0 {
-		// New has the last word. It would open the access log.
-		cfg.AccessLog = ""
-		// And it would write to the folder of certificates.
-		if cfg.ACMEEmail != "" {
-			return found, faults
-		}
+		// New has the last word. It would open the access log, and write to the folder
+		// of certificates.
+		cfg.AccessLog, cfg.looks = "", true
 		_, err := New(cfg)
 		fault(err)
 	}

@@ -91,6 +91,8 @@ type Config struct {
 	// LogDropped returns how many lines of the log, and of Trace, were left out because
 	// nobody took them. Nil: none were.
 	LogDropped func() (log, trace uint64)
+
+	looks bool // for Check: nothing is written
 }
 
 // ConfigError says that P cannot run as it was told to: a bad flag, file or
@@ -175,6 +177,9 @@ func (c Config) withDefaults() (Config, error) {
 		fault("%w", err)
 	}
 	if err := checkALPN(c.ALPN); err != nil {
+		fault("%w", err)
+	}
+	if _, err := parsePublic(c.PublicURL); err != nil {
 		fault("%w", err)
 	}
 	if c.NoAuth && !loopbackHost(c.Control) {

@@ -146,9 +146,7 @@ func New(cfg Config) (*Proxy, error) {
 		}
 	}
 	p.auth.Domains = domains
-	if p.outside, err = parsePublic(cfg.PublicURL); err != nil {
-		return nil, &ConfigError{err}
-	}
+	p.outside, _ = parsePublic(cfg.PublicURL) // withDefaults has taken it
 	p.policy = policy.New(p.checks, domains)
 	if err := p.readPolicies(); err != nil {
 		return nil, &ConfigError{err}
