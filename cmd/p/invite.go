@@ -73,7 +73,7 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	if err != nil {
 		return cli.Usagef("--domain %w", err)
 	}
-	address, err := o.address(p, i.address)
+	address, err := o.address(p, i.address, domains)
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -183,7 +183,7 @@ func loopback(addr string) bool {
 // address returns where another machine reaches the control port, or the front port in
 // its place: what is given, or what the flags say, with the first domain's name where
 // they name no host. The certificate has to bear that name.
-func (o *options) address(p *cli.Process, given string) (string, error) {
+func (o *options) address(p *cli.Process, given string, domains originname.Domains) (string, error) {
 	addr, flag := given, "--address"
 	if public := p.Flags.Lookup("public-control"); addr == "" && public != nil {
 		addr, flag = public.Value.String(), "--public-control"
@@ -202,8 +202,8 @@ func (o *options) address(p *cli.Process, given string) (string, error) {
 	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
 		return addr, nil
 	}
-	if len(o.Domains) == 0 {
+	if len(domains) == 0 {
 		return "", fmt.Errorf("%s %q names no host: give HOST:PORT as the other machine reaches it with --address", flag, addr)
 	}
-	return net.JoinHostPort(strings.TrimPrefix(o.Domains[0], "*."), port), nil
+	return net.JoinHostPort(domains[0], port), nil
 }

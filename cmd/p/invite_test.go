@@ -18,7 +18,7 @@ import (
 func TestInvite(t *testing.T) {
 	dir := t.TempDir()
 	ca := controltest.NewCA(t)
-	cert, _ := controltest.Write(t, ca.Issue(t, "example.test", "localhost"), dir, "p")
+	cert, _ := controltest.Write(t, ca.Issue(t, "example.test", "localhost", "xn--mnchen-3ya.example"), dir, "p")
 	second, _ := controltest.Write(t, ca.Issue(t, "second.test"), dir, "second")
 	caFile := ca.WriteCA(t, dir, "my-ca.pem")
 	token := filepath.Join(dir, "token")
@@ -34,6 +34,8 @@ func TestInvite(t *testing.T) {
 		{"the control port's address", []string{"photos", "--control", "example.test:99"}, &invitation.Invitation{Address: "example.test:99", Name: "photos"}, "c --join"},
 		{"this machine's", []string{"photos"}, &invitation.Invitation{Address: "localhost:1444", Name: "photos"}, "only reached from this machine"},
 		{"the domain's", []string{"photos", "--control", ":99", "--domain", "*.example.test,example.org"}, &invitation.Invitation{Address: "example.test:99", Name: "photos"}, ""},
+		{"the domain's, as it is and not as it is typed", []string{"photos", "--control", ":99", "--domain", " .Example.TEST."}, &invitation.Invitation{Address: "example.test:99", Name: "photos"}, "leads to example.test:99"},
+		{"the domain's, of any letters", []string{"photos", "--control", ":99", "--domain", "münchen.example"}, &invitation.Invitation{Address: "xn--mnchen-3ya.example:99", Name: "photos"}, ""},
 		{"the default origin", []string{"@", "--control", "example.test:99"}, &invitation.Invitation{Address: "example.test:99"}, ""},
 		{"any name, though another token has it", []string{"*", "--control", "example.test:99", "--also"}, &invitation.Invitation{Address: "example.test:99"}, ""},
 		{"any host below one", []string{"*.example.net", "--address", "example.test:1444"}, &invitation.Invitation{Address: "example.test:1444"}, "below example.net: say with c --name"},
