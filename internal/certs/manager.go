@@ -98,6 +98,7 @@ type host struct {
 	err     error            // of the last one
 	next    time.Time        // of the next one
 	cancel  func()           // ends the one under way; nil: none is
+	again   bool             // if the one under way fails the next one follows: the reason may be mended meanwhile
 }
 
 func newManager(a *ACME, ca authority, log *slog.Logger, lines *loglimit.Logger) *manager {
@@ -175,7 +176,7 @@ func (m *manager) changed() {
 func (m *manager) again() {
 	m.mu.Lock()
 	for _, h := range m.hosts {
-		h.next = time.Time{}
+		h.next, h.again = time.Time{}, h.cancel != nil
 	}
 	m.mu.Unlock()
 	m.changed()
@@ -420,7 +421,11 @@ func (m *manager) ended(h *host, had, cert *tls.Certificate, err error) {
 		h.next = m.retryLocked(h, err, now)
 		h.failed++
 		h.err = err
+		if h.again {
+			h.next = now
+		}
 	}
+	h.again = false
 	next, kept := h.next, m.hosts[h.Host] == h
 	m.mu.Unlock()
 	defer m.changed()

@@ -89,6 +89,13 @@ func (c *ca) set(host string, err error) {
 	c.fails[host] = err
 }
 
+// trying returns how many tries are under way.
+func (c *ca) trying() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
 func (c *ca) times(host string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -349,6 +356,34 @@ func TestRevokedToken(t *testing.T) {
 		}
 		if w.log.Count("the token of its name is gone") != 1 || w.log.Count("trying.example.test") != 0 {
 			t.Errorf("the log is:\n%s", w.log.String())
+		}
+	})
+}
+
+// Who has mended something and says so in the middle of a try waits for no pause after
+// it.
+func TestAgainDuringATry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCA()
+		c.fails[""] = acme.Problem{Type: acme.ProblemTypeDNS, Status: 400}
+		c.slow = 2 * time.Minute
+		w := newWorld(c)
+		defer w.close()
+		w.start(Ports{})
+		time.Sleep(24 * time.Hour) // its pauses are hours by now
+		for c.trying() == 0 {
+			time.Sleep(time.Minute)
+		}
+		n := c.times("example.test")
+		w.again()
+		w.again()
+		time.Sleep(3 * time.Minute)
+		if c.times("example.test") != n+1 {
+			t.Errorf("tried %d times more, want once", c.times("example.test")-n)
+		}
+		time.Sleep(30 * time.Minute)
+		if c.times("example.test") != n+1 {
+			t.Errorf("tried %d times more, want its pause after one that was not asked for", c.times("example.test")-n)
 		}
 	})
 }
