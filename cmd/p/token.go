@@ -169,6 +169,9 @@ func hangUp(pidFile string) (pid int, err error) {
 	if !wroteItself(f, pid) {
 		return pid, fmt.Errorf("%s names a process of somebody else", pidFile)
 	}
+	if name, other := otherProgram(pid); other {
+		return pid, fmt.Errorf("%s names process %d, which runs %q: p has ended, or is to be sent it by hand", pidFile, pid, name)
+	}
 	process, err := os.FindProcess(pid)
 	if err != nil {
 		return pid, err

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +38,38 @@ func TestHangUpReadsOnlyTheFile(t *testing.T) {
 			}
 		case <-time.After(time.Minute):
 			t.Errorf("%s: it waits", file)
+		}
+	}
+}
+
+// A file that has outlived its p names another program's process by now, which is left
+// alone.
+func TestTokenTellsNoOtherProgram(t *testing.T) {
+	dir := t.TempDir()
+	pidFile := filepath.Join(dir, "pid")
+	stranger := exec.Command("sleep", "60")
+	if err := stranger.Start(); err != nil {
+		t.Skip(err)
+	}
+	defer stranger.Process.Kill()
+	if err := os.WriteFile(pidFile, []byte(strconv.Itoa(stranger.Process.Pid)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, _, said := tokens(t, filepath.Join(dir, "token"), "add", "photos", "--pid-file", pidFile)
+	if status != 0 || !strings.Contains(said, "could not be sent") || strings.Count(said, "\n") != 1 {
+		t.Errorf("status %d, %q", status, said)
+	}
+	stranger.Process.Kill()
+	stranger.Wait()
+	if by := stranger.ProcessState.Sys().(syscall.WaitStatus).Signal(); by != syscall.SIGKILL {
+		t.Errorf("it was ended by %v", by)
+	}
+}
+
+func TestProgramName(t *testing.T) {
+	for exe, want := range map[string]string{"/usr/bin/p": "p", "/opt/old/p (deleted)": "p", "/bin/sleep": "sleep"} {
+		if got := programName(exe); got != want {
+			t.Errorf("%q: %q, want %q", exe, got, want)
 		}
 	}
 }
