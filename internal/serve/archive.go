@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"path"
 	"time"
 )
@@ -34,7 +33,7 @@ func wantsArchive(r *http.Request) string {
 // the root is name, as one file. It is made as it is read: nothing is held, and
 // nothing is done for a visitor who has left. Nothing is compressed, because
 // that costs more than reading, and most of what is large is compressed already.
-func (d *folder) sendArchive(w http.ResponseWriter, r *http.Request, name string, f *os.File, format string) {
+func (d *folder) sendArchive(w http.ResponseWriter, r *http.Request, name string, f file, format string) {
 	base := path.Base(name)
 	if name == "." {
 		base = "files" // what the owner calls it is nobody's business
@@ -88,7 +87,7 @@ type archiver interface {
 }
 
 // addFolder adds what is served of the folder f, whose name in the root is name.
-func (a *archive) addFolder(name, as string, f *os.File, depth int) error {
+func (a *archive) addFolder(name, as string, f file, depth int) error {
 	if depth > maxArchiveDepth {
 		return errors.New("the folders are nested too deep")
 	}
@@ -121,7 +120,7 @@ func (a *archive) addFolder(name, as string, f *os.File, depth int) error {
 	}
 }
 
-func (a *archive) addEntry(name, as string, e fs.DirEntry, depth int) error {
+func (a *archive) addEntry(name, as string, e dirEntry, depth int) error {
 	f, info, err := a.d.open(name)
 	switch {
 	case err == nil:

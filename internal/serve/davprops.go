@@ -20,8 +20,8 @@ const maxDeadProps = 60 << 10
 var errNoAttributes = errors.New("no extended attributes")
 
 // readDeadProps returns the properties of f.
-func readDeadProps(f *os.File) (map[xml.Name]webdav.Property, error) {
-	data, err := readAttribute(f)
+func readDeadProps(f file) (map[xml.Name]webdav.Property, error) {
+	data, err := f.attribute()
 	if err != nil || len(data) == 0 {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func readDeadProps(f *os.File) (map[xml.Name]webdav.Property, error) {
 }
 
 // patchDeadProps changes the properties of f: all as patches say, or none.
-func patchDeadProps(f *os.File, patches []webdav.Proppatch) ([]webdav.Propstat, error) {
+func patchDeadProps(f file, patches []webdav.Proppatch) ([]webdav.Propstat, error) {
 	props, err := readDeadProps(f)
 	if err != nil && !errors.Is(err, errNoAttributes) {
 		return nil, err
@@ -67,7 +67,7 @@ func patchDeadProps(f *os.File, patches []webdav.Proppatch) ([]webdav.Propstat, 
 	if len(data) > maxDeadProps {
 		err = errDiskFull
 	} else {
-		err = writeAttribute(f, data)
+		err = f.setAttribute(data)
 	}
 	switch {
 	case err == nil:
@@ -82,15 +82,15 @@ func patchDeadProps(f *os.File, patches []webdav.Proppatch) ([]webdav.Propstat, 
 }
 
 // copyDeadProps gives to the properties of from, as far as that can be.
-func copyDeadProps(to, from *os.File) {
-	if data, err := readAttribute(from); err == nil && len(data) > 0 {
-		writeAttribute(to, data)
+func copyDeadProps(to, from file) {
+	if data, err := from.attribute(); err == nil && len(data) > 0 {
+		to.setAttribute(data)
 	}
 }
 
 // DeadProps implements webdav.DeadPropsHolder.
 func (f *davFile) DeadProps() (map[xml.Name]webdav.Property, error) {
-	props, err := readDeadProps(f.File)
+	props, err := readDeadProps(f.file)
 	if errors.Is(err, errNoAttributes) {
 		return nil, nil
 	}
@@ -99,7 +99,7 @@ func (f *davFile) DeadProps() (map[xml.Name]webdav.Property, error) {
 
 // Patch implements webdav.DeadPropsHolder.
 func (f *davFile) Patch(patches []webdav.Proppatch) ([]webdav.Propstat, error) {
-	return patchDeadProps(f.File, patches)
+	return patchDeadProps(f.file, patches)
 }
 
 // DeadProps implements webdav.DeadPropsHolder.

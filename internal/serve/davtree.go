@@ -138,7 +138,7 @@ func (t *davTree) OpenFile(ctx context.Context, name string, flag int, _ os.File
 	if err != nil {
 		return nil, op.note(err)
 	}
-	return &davFile{File: f, ctx: ctx, t: t, info: info}, nil
+	return &davFile{file: f, ctx: ctx, t: t, info: info}, nil
 }
 
 // create begins a file that replaces what has the name when it is whole.
@@ -213,7 +213,7 @@ func (i *davInfo) ContentType(ctx context.Context) (string, error) {
 
 // A davFile is a file or folder that is read.
 type davFile struct {
-	*os.File
+	file
 	ctx  context.Context
 	t    *davTree
 	info os.FileInfo
@@ -225,7 +225,7 @@ func (f *davFile) Read(p []byte) (int, error) {
 	if err := f.ctx.Err(); err != nil {
 		return 0, opOf(f.ctx).note(err)
 	}
-	n, err := f.File.Read(p)
+	n, err := f.file.Read(p)
 	if err != nil && err != io.EOF {
 		// Or the copy of it would look whole.
 		if op := opOf(f.ctx); op.err == nil {
@@ -235,16 +235,12 @@ func (f *davFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo hides that of os.File, which would read past Read.
-func (f *davFile) WriteTo(w io.Writer) (int64, error) {
-	return io.Copy(w, struct{ io.Reader }{f})
-}
-
-func (f *davFile) Write([]byte) (int, error) { return 0, fs.ErrPermission }
+func (f *davFile) Write([]byte) (int, error)      { return 0, fs.ErrPermission }
+func (f *davFile) Seek(int64, int) (int64, error) { return 0, fs.ErrInvalid }
 
 // copied tells whether the entry e of a folder, which has the name served, goes
 // with a copy of that.
-func (t *davTree) copied(served string, e fs.DirEntry) bool {
+func (t *davTree) copied(served string, e dirEntry) bool {
 	info, err := t.d.root.Stat(served)
 	switch {
 	case !t.d.changeable(e.Name()):
@@ -263,14 +259,14 @@ func (f *davFile) Readdir(int) ([]os.FileInfo, error) {
 	var infos []os.FileInfo
 	served := f.info.(*davInfo).served
 	for {
-		entries, err := f.File.ReadDir(1000)
+		entries, err := f.file.ReadDir(1000)
 		for _, e := range entries {
 			name := path.Join(served, e.Name())
 			if !f.t.d.visible(e.Name()) || opOf(f.ctx).method == "COPY" && !f.t.copied(name, e) {
 				continue
 			}
 			// For a list, the library looks at each again by its name, and leaves out what is not there.
-			infos = append(infos, &davInfo{FileInfo: lazyInfo{DirEntry: e}, t: f.t, served: name})
+			infos = append(infos, &davInfo{FileInfo: lazyInfo{DirEntry: e.DirEntry}, t: f.t, served: name})
 		}
 		if err == nil {
 			err = f.ctx.Err()
@@ -297,7 +293,7 @@ type davNewFile struct {
 	t      *davTree
 	op     *davOp
 	to     string // its name in the upload folder
-	parent *os.File
+	parent file
 	part   *part
 	old    fs.FileInfo // of what it replaces; nil: nothing
 
@@ -344,7 +340,7 @@ func (f *davNewFile) commit() error {
 		return err
 	}
 	f.op.replaced = f.old != nil
-	return syncFolder(f.parent)
+	return f.parent.syncFolder()
 }
 
 // Stat tells of the file in its place.

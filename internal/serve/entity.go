@@ -4,7 +4,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 )
@@ -23,7 +22,7 @@ type entity struct {
 }
 
 // entityOf describes f, which a visitor knows by that name, at the time now.
-func entityOf(name string, f *os.File, info fs.FileInfo, steady bool, now time.Time) entity {
+func entityOf(name string, f file, info fs.FileInfo, steady bool, now time.Time) entity {
 	e := entity{name: name, contentType: contentType(f, name), size: info.Size()}
 	if steady {
 		e.tag = etag(info)

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"sync/atomic"
 	"time"
@@ -137,7 +136,7 @@ func (d *folder) hasIndex(name string) bool {
 }
 
 // sendFolder answers with the folder's index.html, or else its listing.
-func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string, f *os.File) {
+func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string, f file) {
 	indexName := path.Join(name, "index.html")
 	if d.sendEncoded(w, r, indexName) || d.sendSmall(w, r, indexName) {
 		return
@@ -162,14 +161,14 @@ func (d *folder) sendFolder(w http.ResponseWriter, r *http.Request, name string,
 
 // sendFile answers with the content of f, whose name in the root is name, or
 // with the part of it asked for.
-func (d *folder) sendFile(w http.ResponseWriter, r *http.Request, name string, f *os.File, info fs.FileInfo) {
+func (d *folder) sendFile(w http.ResponseWriter, r *http.Request, name string, f file, info fs.FileInfo) {
 	d.sendFileAs(w, r, name, "", f, info)
 }
 
 // sendFileAs is sendFile where f holds the file of that name in that coding.
-func (d *folder) sendFileAs(w http.ResponseWriter, r *http.Request, name, coding string, f *os.File, info fs.FileInfo) {
+func (d *folder) sendFileAs(w http.ResponseWriter, r *http.Request, name, coding string, f file, info fs.FileInfo) {
 	now := d.now()
-	body := &steadyFile{file: f, was: stampOf(info), calls: d.root.calls}
+	body := &steadyFile{file: f, was: stampOf(info)}
 	body.steady = d.steady(name, info, now)
 	e := entityOf(path.Base(name), f, info, body.steady, now)
 	e.coding, e.cacheControl = coding, d.cacheControl

@@ -22,7 +22,7 @@ const maxWarned = 1000
 // meanwhile leads nowhere.
 type tree struct {
 	// Fixed when it is made.
-	*os.Root
+	raw    *os.Root
 	place  string // absolute and without links; empty: not known, and no such link is followed
 	follow bool   // also links that leave the root
 	log    *slog.Logger
@@ -32,21 +32,9 @@ type tree struct {
 	warned map[string]bool // guarded by mu: the links that leave the root and were told of; nil at first
 }
 
-// maxCalls is how many calls of the system about files are under way at once. Each holds
-// a thread until the disk answers, and a disk or a network's file system may not for
-// long: a process that may have no more threads dies. They are more than the requests of
-// one visitor that a p lets through, who could have all others wait behind one folder.
-const maxCalls = 2048
-
-// calls are those under way. Nobody writes to a visitor, or reads from one, meanwhile.
-type calls chan struct{}
-
-func (c calls) begin() { c <- struct{}{} }
-func (c calls) end()   { <-c }
-
 // newTree takes root, which was opened as dir, and owns it.
 func newTree(root *os.Root, dir string, follow bool, log *slog.Logger) *tree {
-	t := &tree{Root: root, follow: follow, log: log, calls: make(calls, maxCalls)}
+	t := &tree{raw: root, follow: follow, log: log, calls: make(calls, maxCalls)}
 	if place, err := resolve(dir); err == nil {
 		t.place = place
 	}
@@ -57,7 +45,7 @@ func newTree(root *os.Root, dir string, follow bool, log *slog.Logger) *tree {
 func (t *tree) Stat(name string) (fs.FileInfo, error) {
 	t.calls.begin()
 	defer t.calls.end()
-	info, err := t.Root.Stat(name)
+	info, err := t.raw.Stat(name)
 	if err == nil || !escapes(err) {
 		return info, err
 	}
@@ -66,17 +54,32 @@ func (t *tree) Stat(name string) (fs.FileInfo, error) {
 	case err != nil:
 		return nil, err
 	case inside:
-		return t.Root.Stat(real)
+		return t.raw.Stat(real)
 	}
 	return os.Stat(real)
 }
 
-// open opens a file or folder for reading, without waiting for what is behind it.
-func (t *tree) open(name string) (*os.File, error) {
+// open opens a file or folder for reading, without waiting for what is behind it, and
+// looks at what it has opened.
+func (t *tree) open(name string) (file, fs.FileInfo, error) {
 	t.calls.begin()
 	defer t.calls.end()
+	f, err := t.openRaw(name)
+	if err != nil {
+		return file{}, nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return file{}, nil, err
+	}
+	return file{f, t.calls}, info, nil
+}
+
+// openRaw is called in a place.
+func (t *tree) openRaw(name string) (*os.File, error) {
 	const flag = os.O_RDONLY | openNonblock
-	f, err := t.Root.OpenFile(name, flag, 0)
+	f, err := t.raw.OpenFile(name, flag, 0)
 	if err == nil || !escapes(err) {
 		return f, err
 	}
@@ -85,7 +88,7 @@ func (t *tree) open(name string) (*os.File, error) {
 	case err != nil:
 		return nil, err
 	case inside:
-		return t.Root.OpenFile(real, flag, 0)
+		return t.raw.OpenFile(real, flag, 0)
 	}
 	return os.OpenFile(real, flag, 0)
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -42,7 +41,7 @@ type listing struct {
 	ctx   context.Context
 	d     *folder
 	name  string // of the folder, in the root
-	dir   *os.File
+	dir   file
 	query listingQuery
 
 	// Owned by write.
@@ -134,7 +133,7 @@ type listingForm interface {
 }
 
 // sendListing answers with what is in the folder f, whose name in the root is name.
-func (d *folder) sendListing(w http.ResponseWriter, r *http.Request, name string, f *os.File) {
+func (d *folder) sendListing(w http.ResponseWriter, r *http.Request, name string, f file) {
 	l := &listing{ctx: r.Context(), d: d, name: name, dir: f}
 	var form listingForm
 	switch json, html := formWeights(r.Header["Accept"]); {
@@ -273,7 +272,7 @@ func (l *listing) release() {
 
 // entry describes e, if it is something that get would serve and that the
 // visitor looks for.
-func (d *folder) entry(dir string, e fs.DirEntry, filter string) (entry, bool) {
+func (d *folder) entry(dir string, e dirEntry, filter string) (entry, bool) {
 	name := e.Name()
 	if !d.visible(name) {
 		return entry{}, false

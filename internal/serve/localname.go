@@ -119,29 +119,22 @@ func (d *folder) speaksForHost(u *url.URL) bool {
 }
 
 // open opens a regular file or a folder under the root. It never blocks.
-func (d *folder) open(name string) (*os.File, fs.FileInfo, error) {
+func (d *folder) open(name string) (file, fs.FileInfo, error) {
 	// Opening a device or FIFO can have effects of its own, so look first; and
 	// look again at what was opened, because the name may stand for another by then.
 	info, err := d.root.Stat(name)
 	if err != nil {
-		return nil, nil, err
+		return file{}, nil, err
 	}
 	if !info.IsDir() && !info.Mode().IsRegular() {
-		return nil, nil, errNotFound
+		return file{}, nil, errNotFound
 	}
-	f, err := d.root.open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err = f.Stat()
+	f, info, err := d.root.open(name)
 	if err == nil && !info.IsDir() && !info.Mode().IsRegular() {
-		err = errNotFound
-	}
-	if err != nil {
 		f.Close()
-		return nil, nil, err
+		return file{}, nil, errNotFound
 	}
-	return f, info, nil
+	return f, info, err
 }
 
 // status returns the status code that err of os stands for. What is not known

@@ -75,6 +75,6 @@ func (d *folder) sendFallback(w http.ResponseWriter, r *http.Request) bool {
 	// The page belongs to the answer, not to what was asked for: it has neither
 	// tag nor time, and no part of it can be asked for.
 	e := entity{contentType: contentType(f, d.fallback), size: info.Size()}
-	e.sendAll(w, r, &steadyFile{file: f, was: stampOf(info), calls: d.root.calls}, d.fallbackStatus)
+	e.sendAll(w, r, &steadyFile{file: f, was: stampOf(info)}, d.fallbackStatus)
 	return true
 }

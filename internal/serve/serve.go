@@ -156,7 +156,7 @@ func New(cfg Config) (*Handler, error) {
 		h.Close()
 		return nil, fmt.Errorf("--upload %q: what is in %s speaks for the whole host; name another folder", cfg.Upload, wellKnown)
 	}
-	d.uploads, err = newUploads(dir, cfg.UploadMax, at, cfg.Logger, limit)
+	d.uploads, err = newUploads(uploadRoot{dir, d.root.calls}, cfg.UploadMax, at, cfg.Logger, limit)
 	if err != nil {
 		h.Close()
 		return nil, fmt.Errorf("--upload %q: no file can be made there (%w); change its mode or owner, or name another folder", cfg.Upload, reason(err))

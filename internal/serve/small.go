@@ -57,16 +57,13 @@ func (s *smallFiles) get(root *tree, name string, now time.Time) *smallContent {
 // read reads the whole of f into memory and keeps it under name. It returns nil
 // if f is not small, or changes or did so lately: its stamp may then miss a
 // change, and other things than its content need attention.
-func (s *smallFiles) read(name string, f *os.File, info fs.FileInfo, e entity, now time.Time) *smallContent {
+func (s *smallFiles) read(name string, f file, info fs.FileInfo, e entity, now time.Time) *smallContent {
 	was := stampOf(info)
 	if e.size > smallFile || was.inode == 0 || now.Sub(was.inodeChanged) < atRest {
 		return nil
 	}
 	c := &smallContent{entity: e, info: info, bytes: make([]byte, e.size), until: now.Add(keepSmall)}
-	if _, err := f.ReadAt(c.bytes, 0); err != nil {
-		return nil
-	}
-	after, err := f.Stat()
+	_, after, err := f.readAndLook(c.bytes, 0)
 	if err != nil || !stampOf(after).equal(was) {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,10 +32,9 @@ var errChanged = errors.New("the file changed while it was sent")
 // call of the system for nothing.
 type steadyFile struct {
 	// Fixed when it is made.
-	file   *os.File
+	file   file
 	was    stamp
 	steady bool // it was at rest
-	calls  calls
 
 	// Owned by the goroutine that reads: ServeContent's caller, or the one
 	// that ServeContent starts for several ranges.
@@ -65,16 +63,10 @@ func (f *steadyFile) Read(p []byte) (int, error) {
 	if f.at >= f.was.size {
 		return 0, io.EOF
 	}
-	f.calls.begin()
-	defer f.calls.end()
 	// No more than is there: ReadAt asks the system once more for what is missing.
-	p = p[:min(int64(len(p)), f.was.size-f.at)]
-	n, err := f.file.ReadAt(p, f.at)
+	n, err := f.read(p[:min(int64(len(p)), f.was.size-f.at)])
 	if err == io.EOF {
 		err = errChanged // it is shorter than it was
-	}
-	if err == nil && f.steady {
-		err = f.look()
 	}
 	if err != nil {
 		f.failed.Store(true)
@@ -84,13 +76,17 @@ func (f *steadyFile) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// look fails if the file's stamp shows that its bytes may have changed.
-func (f *steadyFile) look() error {
-	info, err := f.file.Stat()
-	if err == nil && !f.was.sameContent(stampOf(info)) {
+// read fails if the stamp of a file that was at rest shows afterwards that its bytes may
+// have changed.
+func (f *steadyFile) read(p []byte) (int, error) {
+	if !f.steady {
+		return f.file.ReadAt(p, f.at)
+	}
+	n, after, err := f.file.readAndLook(p, f.at)
+	if err == nil && !f.was.sameContent(stampOf(after)) {
 		err = errChanged
 	}
-	return err
+	return n, err
 }
 
 // steady tells whether the file that has the name in the root is at rest.

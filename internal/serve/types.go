@@ -2,7 +2,6 @@ package serve
 
 import (
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -101,7 +100,7 @@ var inert = map[string]bool{
 // contentType tells the type of f by its name's extension. Without a known
 // one the first bytes decide, but only between text and anything else: no
 // content can make itself a page that a browser runs.
-func contentType(f *os.File, name string) string {
+func contentType(f file, name string) string {
 	if t, ok := types[strings.ToLower(filepath.Ext(name))]; ok {
 		return t
 	}

@@ -37,8 +37,8 @@ const (
 // on it, which ends with the process, tells it from one that is still written.
 type uploads struct {
 	// Fixed when it is made.
-	dir   *os.Root
-	self  *os.File // dir, opened once, so that no upload fails at its end for want of a descriptor
+	dir   uploadRoot
+	self  file // dir, opened once, so that no upload fails at its end for want of a descriptor
 	max   int64
 	at    string // name of dir in the folder that is served, "." for that itself; empty: it is not in it
 	link  func(oldName, newName string) error
@@ -49,14 +49,14 @@ type uploads struct {
 
 // newUploads keeps bodies of at most max bytes in dir, which has the name at in
 // the folder that is served. It closes nothing of what it was given.
-func newUploads(dir *os.Root, max int64, at string, log *slog.Logger, limit *loglimit.Logger) (*uploads, error) {
-	self, err := dir.Open(".")
+func newUploads(dir uploadRoot, max int64, at string, log *slog.Logger, limit *loglimit.Logger) (*uploads, error) {
+	self, err := dir.OpenFile(".", os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
 	u := &uploads{
 		dir: dir, self: self, max: max, at: at, link: dir.Link, log: log, limit: limit,
-		room: room{look: func() (disk, bool) { return lookAt(self) }},
+		room: room{look: self.lookAtDisk},
 	}
 	if err = u.clean(); err == nil {
 		// Find out now, not at the first upload, whether files can be made here.
@@ -72,21 +72,21 @@ func newUploads(dir *os.Root, max int64, at string, log *slog.Logger, limit *log
 
 // Close gives back what newUploads opened.
 func (u *uploads) Close() error {
-	return u.self.Close()
+	return u.self.closeLast()
 }
 
 // clean removes the parts that no running process writes.
 func (u *uploads) clean() error {
-	d, err := u.dir.Open(".")
+	d, err := u.dir.OpenFile(".", os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	for {
-		names, err := d.Readdirnames(1000)
-		for _, name := range names {
-			if strings.HasPrefix(name, partPrefix) {
-				u.cleanPart(name)
+		entries, err := d.ReadDir(1000)
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), partPrefix) {
+				u.cleanPart(e.Name())
 			}
 		}
 		if err == io.EOF {
@@ -108,7 +108,7 @@ func (u *uploads) cleanPart(name string) {
 		return
 	}
 	defer f.Close()
-	if err := lockFile(f, false); err != nil {
+	if err := f.lock(false); err != nil {
 		return
 	}
 	if err := u.dir.Remove(name); err == nil {
@@ -119,14 +119,14 @@ func (u *uploads) cleanPart(name string) {
 // A part is the file of an upload that is not whole yet.
 type part struct {
 	u    *uploads
-	file *os.File
+	file file
 	name string
 }
 
 func (u *uploads) newPart() (*part, error) {
 	for {
 		name := partPrefix + randomName()
-		var f *os.File
+		var f file
 		err := u.room.create(func() (err error) {
 			f, err = u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, uploadMode)
 			return err
@@ -139,10 +139,10 @@ func (u *uploads) newPart() (*part, error) {
 		}
 		p := &part{u: u, file: f, name: name}
 		// Where there are no locks, clean can take none either and lets all parts be.
-		lockFile(f, true)
+		f.lock(true)
 		// A program that starts now may have taken the file for a leftover
 		// before the lock was ours: then it has no name any more.
-		gone, err := unlinked(f)
+		gone, err := f.unlinked()
 		if err == nil && !gone {
 			return p, nil
 		}
@@ -226,7 +226,7 @@ func (u *uploads) store(to destination, fill func(io.Writer) error) (name string
 	if err != nil {
 		return "", err
 	}
-	if err := syncFolder(folder); err != nil {
+	if err := folder.syncFolder(); err != nil {
 		u.dir.Remove(name)
 		return "", err
 	}
@@ -241,7 +241,7 @@ func (p *part) place(name string) error {
 	}
 	// Some file systems have no links, and a rename would replace a file of
 	// that name: so it replaces one that is made here.
-	var f *os.File
+	var f file
 	if made := p.u.room.create(func() (err error) {
 		f, err = p.u.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, uploadMode)
 		return err

@@ -1,0 +1,164 @@
+package serve
+
+import (
+	"io/fs"
+	"os"
+)
+
+// maxCalls is how many calls of the system about files are under way at once. Each holds
+// a thread until the disk answers, and a disk or a network's file system may not for
+// long: a process that may have no more threads dies. They are more than the requests of
+// one visitor that a p lets through, who could have all others wait behind one folder.
+const maxCalls = 2048
+
+// calls are those under way: each has its place among them, and waits for one. Nobody who
+// has a place waits for another one, for a visitor, or for a lock under which one is
+// waited for, so that each comes free when the disk answers.
+//
+// A request reaches the disk by a [tree], an [uploadRoot], a [file] or a [dirEntry] alone:
+// nothing else calls the system, or uses what they have in raw.
+type calls chan struct{}
+
+func (c calls) begin() { c <- struct{}{} }
+func (c calls) end()   { <-c }
+
+// do calls f in a place.
+func (c calls) do(f func() error) error {
+	c.begin()
+	defer c.end()
+	return f()
+}
+
+// call calls f in a place among c.
+func call[T any](c calls, f func() (T, error)) (T, error) {
+	c.begin()
+	defer c.end()
+	return f()
+}
+
+// An uploadRoot is an os.Root in which visitors write.
+type uploadRoot struct {
+	raw   *os.Root
+	calls calls
+}
+
+func (r uploadRoot) Name() string { return r.raw.Name() }
+
+func (r uploadRoot) OpenFile(name string, flag int, mode fs.FileMode) (file, error) {
+	f, err := call(r.calls, func() (*os.File, error) { return r.raw.OpenFile(name, flag, mode) })
+	return file{f, r.calls}, err
+}
+
+func (r uploadRoot) Stat(name string) (fs.FileInfo, error) {
+	return call(r.calls, func() (fs.FileInfo, error) { return r.raw.Stat(name) })
+}
+
+func (r uploadRoot) Lstat(name string) (fs.FileInfo, error) {
+	return call(r.calls, func() (fs.FileInfo, error) { return r.raw.Lstat(name) })
+}
+
+func (r uploadRoot) Mkdir(name string, mode fs.FileMode) error {
+	return r.calls.do(func() error { return r.raw.Mkdir(name, mode) })
+}
+
+func (r uploadRoot) Remove(name string) error {
+	return r.calls.do(func() error { return r.raw.Remove(name) })
+}
+
+func (r uploadRoot) RemoveAll(name string) error {
+	return r.calls.do(func() error { return r.raw.RemoveAll(name) })
+}
+
+func (r uploadRoot) Rename(oldName, newName string) error {
+	return r.calls.do(func() error { return r.raw.Rename(oldName, newName) })
+}
+
+func (r uploadRoot) Link(oldName, newName string) error {
+	return r.calls.do(func() error { return r.raw.Link(oldName, newName) })
+}
+
+// A file is an open file or folder.
+type file struct {
+	raw   *os.File
+	calls calls
+}
+
+func (f file) Stat() (fs.FileInfo, error) { return call(f.calls, f.raw.Stat) }
+func (f file) Sync() error                { return f.calls.do(f.raw.Sync) }
+
+// Close has a place too: some file systems write then what they have put off.
+func (f file) Close() error { return f.calls.do(f.raw.Close) }
+
+// closeLast is Close when c ends, which must not wait for a disk that does not answer.
+func (f file) closeLast() error { return f.raw.Close() }
+
+func (f file) Chmod(mode fs.FileMode) error {
+	return f.calls.do(func() error { return f.raw.Chmod(mode) })
+}
+
+func (f file) Read(p []byte) (int, error) {
+	return call(f.calls, func() (int, error) { return f.raw.Read(p) })
+}
+
+func (f file) ReadAt(p []byte, at int64) (int, error) {
+	return call(f.calls, func() (int, error) { return f.raw.ReadAt(p, at) })
+}
+
+// readAndLook is ReadAt and then, if that has succeeded, Stat: in one place, as it is what
+// most requests for files wait for.
+func (f file) readAndLook(p []byte, at int64) (n int, after fs.FileInfo, err error) {
+	f.calls.begin()
+	defer f.calls.end()
+	if n, err = f.raw.ReadAt(p, at); err == nil {
+		after, err = f.raw.Stat()
+	}
+	return n, after, err
+}
+
+func (f file) Write(p []byte) (int, error) {
+	return call(f.calls, func() (int, error) { return f.raw.Write(p) })
+}
+
+func (f file) ReadDir(n int) ([]dirEntry, error) {
+	batch, err := call(f.calls, func() ([]fs.DirEntry, error) { return f.raw.ReadDir(n) })
+	entries := make([]dirEntry, len(batch))
+	for i, e := range batch {
+		entries[i] = dirEntry{e, f.calls}
+	}
+	return entries, err
+}
+
+// The others are the system's own, of the functions beneath.
+
+func (f file) lock(wait bool) error {
+	return f.calls.do(func() error { return lockFile(f.raw, wait) })
+}
+
+func (f file) unlinked() (bool, error) {
+	return call(f.calls, func() (bool, error) { return unlinked(f.raw) })
+}
+
+func (f file) syncFolder() error {
+	return f.calls.do(func() error { return syncFolder(f.raw) })
+}
+
+func (f file) attribute() ([]byte, error) {
+	return call(f.calls, func() ([]byte, error) { return readAttribute(f.raw) })
+}
+
+func (f file) setAttribute(data []byte) error {
+	return f.calls.do(func() error { return writeAttribute(f.raw, data) })
+}
+
+// lookAtDisk has no place. It is called with the lock of a [room] held, which must not
+// wait for one, and so there is never more than one of it for a folder.
+func (f file) lookAtDisk() (disk, bool) { return lookAt(f.raw) }
+
+// A dirEntry is what a folder says of one file in it.
+type dirEntry struct {
+	fs.DirEntry
+	calls calls
+}
+
+// Info asks the disk once more.
+func (e dirEntry) Info() (fs.FileInfo, error) { return call(e.calls, e.DirEntry.Info) }
