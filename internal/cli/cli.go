@@ -178,7 +178,7 @@ func (p *Process) ReadTables(into any) error { return p.settings.readTables(into
 
 // OnReload has f called at each SIGHUP from now on, in place of an earlier f,
 // one call at a time. f must not block for long: the program's end waits for a
-// call that has begun. SIGHUP has no effect on a daemon before the first
+// call that has begun, until the second signal. SIGHUP has no effect on a daemon before the first
 // OnReload.
 func (p *Process) OnReload(f func()) { p.reload.set(f) }
 

@@ -292,6 +292,21 @@ func TestReload(t *testing.T) {
 	})
 }
 
+// A reload from a disk that does not answer does not outlive the second signal.
+func TestReloadThatHangs(t *testing.T) {
+	let := make(chan struct{})
+	defer close(let)
+	signalled(t, func(ctx context.Context, p *Process, send chan<- os.Signal) {
+		begun := make(chan struct{})
+		p.OnReload(func() { close(begun); <-let })
+		send <- syscall.SIGHUP
+		<-begun
+		// The second may well come when Run is over.
+		send <- syscall.SIGTERM
+		go func() { send <- syscall.SIGTERM }() // ends when it is heard
+	})
+}
+
 func TestHandOver(t *testing.T) {
 	if handOverSignal == nil {
 		t.Skip("this system has no signal for it")

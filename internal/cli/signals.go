@@ -14,7 +14,7 @@ type signals struct {
 	now      context.Context // ends at the second
 	reload   reloader
 	handOver reloader
-	stop     func() // ends the goroutines, and waits for them
+	stop     func() // ends the goroutines, and waits for them; for a reload until now ends at most
 }
 
 // watchSignals starts to listen to source, or to the process's signals if it is
@@ -39,8 +39,8 @@ func watchSignals(ctx context.Context, source <-chan os.Signal, daemon bool) *si
 	s.now, endNow = context.WithCancel(context.WithoutCancel(ctx))
 	s.reload.ask, s.handOver.ask = make(chan struct{}, 1), make(chan struct{}, 1)
 
-	done := make(chan struct{})
-	var running sync.WaitGroup
+	done, stopping, reloaded := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var running, handing sync.WaitGroup
 	// Ends when done is closed; stop waits for it.
 	running.Go(func() {
 		for {
@@ -64,12 +64,22 @@ func watchSignals(ctx context.Context, source <-chan os.Signal, daemon bool) *si
 			}
 		}
 	})
-	// These end when done is closed and the callback has returned; stop waits for
-	// them.
-	running.Go(func() { s.reload.run(done) })
-	running.Go(func() { s.handOver.run(done) })
+	// These end when stopping is closed and the callback has returned; stop waits for
+	// them. What is read anew may be on a disk that does not answer: a second signal ends
+	// the wait for that.
+	handing.Go(func() { s.handOver.run(stopping) })
+	go func() {
+		defer close(reloaded)
+		s.reload.run(stopping)
+	}()
 
 	s.stop = func() {
+		close(stopping)
+		handing.Wait()
+		select {
+		case <-reloaded:
+		case <-s.now.Done():
+		}
 		unhook()
 		close(done)
 		running.Wait()
