@@ -10,16 +10,22 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/linelog"
 )
+
+// diskTime is how long Reopen and Close wait for the disk.
+const diskTime = time.Second
 
 // File is where an access log goes: a file that can be opened anew after
 // it was moved away, or standard output. No request waits for it: lines that it
 // does not take are dropped, counted and said. A nil one does nothing.
 type File struct {
 	path  string // "" for a writer that is not ours to close; fixed
+	open  func(path string) (*os.File, error)
 	lines *linelog.Writer
+	turn  chan struct{} // capacity 1; full while the file is opened anew
 
 	mu   sync.Mutex
 	file *os.File // guarded by mu; nil without a path, and after Close
@@ -43,7 +49,10 @@ func Open(path string, stdout io.Writer, log *slog.Logger) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{path: path, lines: linelog.NewGathering(f, losses), file: f}, nil
+	return &File{
+		path: path, open: openAppend, lines: linelog.NewGathering(f, losses),
+		turn: make(chan struct{}, 1), file: f,
+	}, nil
 }
 
 func openAppend(path string) (*os.File, error) {
@@ -85,40 +94,76 @@ func (a *File) Dropped() uint64 {
 }
 
 // Reopen opens the file anew, and has what waits written to it now; if that fails, the
-// old one stays.
+// old one stays. It waits a second at most: a disk that answers later is used then.
 func (a *File) Reopen() error {
 	if a == nil || a.path == "" {
 		return nil
 	}
-	f, err := openAppend(a.path)
+	late := fmt.Errorf("access log %s: its disk does not answer, the file before stays until it does; look at the disk", a.path)
+	select {
+	case a.turn <- struct{}{}:
+	default:
+		return late
+	}
+	return inTime(late, func() error {
+		defer func() { <-a.turn }()
+		return a.reopen()
+	})
+}
+
+// inTime returns what f does, or late if the disk holds it up.
+func inTime(late error, f func() error) error {
+	done := make(chan error, 1)
+	// Ends when the disk has answered, or with the process: nobody can end it before.
+	go func() { done <- f() }()
+	limit := time.NewTimer(diskTime)
+	defer limit.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-limit.C:
+		return late
+	}
+}
+
+func (a *File) reopen() error {
+	f, err := a.open(a.path)
 	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.file == nil {
-		return f.Close()
+	old, fresh := a.swap(f)
+	if fresh {
+		a.lines.SetOutput(f)
 	}
-	a.lines.SetOutput(f)
-	old := a.file
-	a.file = f
 	return old.Close()
 }
 
-// Close writes what waits, for a second at most, and closes the file.
+// swap has f in place of the file that it returns, to be closed: f itself after Close.
+func (a *File) swap(f *os.File) (old *os.File, fresh bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.file == nil {
+		return f, false
+	}
+	old, a.file = a.file, f
+	return old, true
+}
+
+// Close writes what waits, for a second at most, and closes the file, for which it waits
+// as long.
 func (a *File) Close() error {
 	if a == nil {
 		return nil
 	}
 	a.lines.Close()
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.file == nil {
-		return nil
-	}
 	f := a.file
 	a.file = nil
-	return f.Close()
+	a.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return inTime(fmt.Errorf("access log %s cannot be closed: its disk does not answer; look at the disk", a.path), f.Close)
 }
 
 // Check returns an error if a log cannot be at path: its folder is looked at

@@ -245,9 +245,11 @@ func (w *Writer) Drops() (lines, traces uint64) {
 // SetOutput has lines that are not on their way yet written elsewhere, now. The output
 // before may be closed at once.
 func (w *Writer) SetOutput(to io.Writer) {
+	next := newOutput(0, to) // asks the file's disk, which may not answer
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.output = newOutput(w.output.number+1, to)
+	next.number = w.output.number + 1
+	w.output = next
 	w.flushLocked()
 }
 

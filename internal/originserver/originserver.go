@@ -401,12 +401,16 @@ func (s *Server) HandOver(start func(id string, ports map[string]net.Listener) (
 }
 
 // Reload reads the token and the certificates again, for the connections to come, and
-// opens the access log anew. What cannot be read stays as it was; there is a line
-// about it.
+// opens the access log anew, last: its disk may not answer for a while. What cannot be
+// read stays as it was; there is a line about it.
 func (s *Server) Reload() {
+	s.loadAnew()
 	if err := s.access.Reopen(); err != nil {
 		s.log.Error("reload failed, what was open before stays in use", "err", err)
 	}
+}
+
+func (s *Server) loadAnew() {
 	if err := s.load(); err != nil {
 		s.log.Error("reload failed, what was read before stays in use", "err", err)
 		return

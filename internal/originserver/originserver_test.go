@@ -131,6 +131,29 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// The access log comes last: its disk may hold up who reads a new token.
+func TestReloadOpensTheAccessLogLast(t *testing.T) {
+	p := proxytest.Start(t)
+	var log testlog.Buffer
+	cfg := config(p, &log)
+	folder := filepath.Join(t.TempDir(), "logs")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cfg.AccessLog = filepath.Join(folder, "access.log")
+	s, stop := start(t, cfg)
+	<-p.Registrations
+	if err := os.Rename(folder, folder+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	s.Reload()
+	stop()
+	_, after, _ := strings.Cut(log.String(), "token and certificates were read again")
+	if !strings.Contains(after, "reload failed") || !strings.Contains(after, cfg.AccessLog) {
+		t.Errorf("the log\n%s\nwants a failure of the access log after the token was read", &log)
+	}
+}
+
 func TestBadConfig(t *testing.T) {
 	p := proxytest.Start(t)
 	none := filepath.Join(p.Dir, "none")
