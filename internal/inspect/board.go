@@ -126,7 +126,7 @@ type Origin struct {
 	Recent           []uint32             // of Complete: requests in each five seconds of the last five minutes; nil if there were none
 	SessionsStarted  uint64
 	SessionsEnded    uint64
-	LastRefusal      *Refusal // since it was there last
+	LastRefusal      *Refusal // since its last session came
 	labelled         bool
 }
 
@@ -215,7 +215,7 @@ type entry struct {
 	gone           time.Time // since when there is none; the zero Time: there never was one
 	why            string
 	revoked        bool
-	refused        time.Time // when it was refused first since it was there
+	refused        time.Time // when it was refused first since it was there, and is not there now
 	refusal        *Refusal  // the last one, nil if there was none
 	trend          *trend    // nil before its first request
 	sessions       []Session // while a Listing is made
@@ -359,7 +359,7 @@ func (b *Board) Ended(r *Request) {
 }
 
 // Named notes for which origins there are tokens: they are shown though they were
-// never there.
+// never there, and no more when there is none.
 func (b *Board) Named(names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -372,7 +372,8 @@ func (b *Board) Named(names []string) {
 		}
 	}
 	for _, e := range b.entries {
-		if !e.named && e.started == 0 && e.tally.Load() == nil {
+		// What a visitor asked of one that never came is no reason to keep it.
+		if !e.named && e.up.IsZero() && e.gone.IsZero() {
 			b.dropLocked(e)
 		}
 	}
@@ -611,7 +612,7 @@ func (e *entry) origin(sessions []Session) Origin {
 			serving++
 		}
 	}
-	if !e.refused.IsZero() {
+	if e.refusal != nil {
 		r := *e.refusal
 		o.LastRefusal = &r
 	}

@@ -85,6 +85,18 @@ func TestStates(t *testing.T) {
 		x.Refused(Refusal{Origin: "film", Status: 401, Kind: "token", Why: "no token"})
 		want("film", Revoked, "its credential is gone")
 
+		// Whoever is refused the name of one that is there has nothing to do with why it
+		// goes.
+		x.SessionStarted("film")
+		x.Refused(Refusal{Origin: "film", Status: 401, Kind: "token", Why: "no token"})
+		x.SessionEnded("film", false, "peer closed it")
+		want("film", Absent, "peer closed it")
+		if o, _ := x.Origin("film"); o.LastRefusal == nil || o.LastRefusal.Why != "no token" {
+			t.Errorf("its last refusal is %+v, want the one with no token", o.LastRefusal)
+		}
+		x.Refused(Refusal{Origin: "film", Status: 403, Kind: "not_allowed", Why: "not this name"})
+		want("film", Refused, "not this name")
+
 		x.SessionStarted("lost")
 		x.sessions = []Session{{Origin: "lost"}}
 		want("lost", Unreachable, "no --domain is given")
@@ -98,10 +110,10 @@ func TestStates(t *testing.T) {
 		for _, c := range x.Changes("film", 0, 100) {
 			said = append(said, c.State)
 		}
-		if got, want := strings.Join(said, " "), "revoked connected absent connected absent leaving connected"; got != want {
+		if got, want := strings.Join(said, " "), "absent connected revoked connected absent connected absent leaving connected"; got != want {
 			t.Errorf("changes: %s, want %s", got, want)
 		}
-		if n := x.Listing().States; n[Unreachable] != 1 || n[Revoked] != 1 || n[Connected] != 0 {
+		if n := x.Listing().States; n[Unreachable] != 1 || n[Refused] != 1 || n[Connected] != 0 {
 			t.Errorf("counts: %v", n)
 		}
 	})
@@ -269,6 +281,35 @@ func TestWhoIsForgotten(t *testing.T) {
 		come(5*maxNames, 5*maxNames+2*evictAtOnce, false)
 		if n := len(b.entries); n > maxNames {
 			t.Errorf("%d are remembered when all are away, want at most %d", n, maxNames)
+		}
+	})
+}
+
+// One that never came goes with its token, whoever asked for it; one that is there, on
+// this node or another, stays.
+func TestNamedNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newThere(Config{Labels: 2})
+		x.Named([]string{"old"})
+		x.Ended(&Request{Origin: "old", Status: 503})
+		x.Attached("far")
+		time.Sleep(time.Hour)
+		since := time.Now().Add(-time.Hour)
+		x.sessions = []Session{{Origin: "far"}}
+		x.Named(nil)
+		if state, _ := x.state(t, "old"); state != "unknown" {
+			t.Errorf("one that never came is %s without its token, want nothing of it", state)
+		}
+		if o, _ := x.Origin("far"); o.State != Connected || !o.Since.Equal(since) {
+			t.Errorf("one of another node is %s since %v, want connected since %v", o.State, o.Since, since)
+		}
+		x.SessionStarted("new")
+		if labelled, _ := x.Figures(); len(labelled) != 2 {
+			t.Errorf("labelled: %v, want far and new", labelled)
+		}
+		x.Ended(&Request{Origin: "old", Status: 503}) // is of no origin
+		if state, _ := x.state(t, "old"); state != "unknown" {
+			t.Errorf("it is %s once it was asked for again", state)
 		}
 	})
 }

@@ -42,8 +42,9 @@ func (l *refusals) add(r Refusal) {
 	l.last = appendLast(l.last, r, maxRefusals)
 }
 
-// Refused notes a refusal. An origin that is known and has no session counts as
-// refused from then on.
+// Refused notes a refusal. An origin that is known and has no session that takes requests
+// counts as refused from then on. Of one that has, it says nothing: anybody can be refused
+// a name, and why its session ends some day is another matter.
 func (b *Board) Refused(r Refusal) {
 	if r.Time.IsZero() {
 		r.Time = time.Now()
@@ -57,7 +58,7 @@ func (b *Board) Refused(r Refusal) {
 	}
 	if e := b.find(r.Origin); e != nil {
 		b.stale.Store(true)
-		if e.refused.IsZero() {
+		if e.refused.IsZero() && !e.serving {
 			e.refused = r.Time
 		}
 		e.refusal = &r
