@@ -25,6 +25,9 @@ func (p *Proxy) Disconnect() int { return source{p}.Disconnect("@") }
 // Connected reports whether an origin, "@" for the default one, takes requests.
 func (p *Proxy) Connected(name string) bool { return source{p}.Connected(name) }
 
+// Ready is what the admin port says at /readyz.
+func (p *Proxy) Ready() bool { return source{p}.Ready() }
+
 // StartSessionsAt gives the first stream of each session with a C this id.
 // Called before the first C connects.
 func (p *Proxy) StartSessionsAt(id uint32) { p.session.FirstStreamID = id }

@@ -95,12 +95,15 @@ func (p *Proxy) HandOver(ctx context.Context, start func(ports map[string]net.Li
 // comes any more that could be helped, after lingerTime at the latest or with ctx.
 func (p *Proxy) linger(ctx context.Context, both map[*origin.Member]bool) {
 	p.leaving.Store(true)
-	p.ready.Store(false)
 	p.certs.Stop() // the other one has the same folder
 	if p.adminLn != nil {
 		p.adminLn.Close() // the other one answers
-		p.adminAt.Stop()  // who watches asks it
+		// It does to who asks again and again by one connection, too: a balancer would
+		// hear for all of the drain that P is not ready, and no figures of who serves.
+		p.admin.SetKeepAlivesEnabled(false)
+		p.adminAt.Stop() // who watches asks it
 	}
+	p.ready.Store(false)
 	p.frontLn.Close()
 	if p.httpLn != nil {
 		p.httpLn.Close()

@@ -135,6 +135,25 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
+// Who keeps a connection to the admin port is answered by whoever has taken over, as soon
+// as P is not ready any more, however long it lets open requests finish.
+func TestHandOverOfAdminConnections(t *testing.T) {
+	x := startP(t, newFiles(t), nil)
+	startC(t, x, hello("c"), nil)
+	if status, body := x.adminGet("/readyz?origin=@"); status != 200 {
+		t.Fatalf("before: %d %s", status, body)
+	}
+	if err := x.HandOver(t.Context(), func(ports map[string]net.Listener) (proxy.Successor, error) {
+		return inherit(x, ports), nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "P to leave", func() bool { return !x.Ready() })
+	if status, body := x.adminGet("/readyz?origin=@"); status != 200 {
+		t.Errorf("after a hand-over, by a connection of before: %d %s, want 200 of the other P", status, body)
+	}
+}
+
 // If the other process is gone when it should take over, P goes on, and takes Cs
 // again; a C that was asked comes back to it.
 func TestHandOverUndone(t *testing.T) {
