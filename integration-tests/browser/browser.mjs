@@ -26,8 +26,9 @@ export async function shot(page, name) {
   await page.screenshot({ path: join(process.env.SHOTS, `${name}.png`) });
 }
 
-// withBrowser runs test with a new, empty browser, and exits.
-export async function withBrowser(test) {
+// withBrowser runs test with a new, empty browser, and exits. at is a name that is this
+// machine to it.
+export async function withBrowser(test, at = "localhost") {
   const profile = await mkdtemp(join(tmpdir(), "browser-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM,
@@ -35,7 +36,8 @@ export async function withBrowser(test) {
     ignoreHTTPSErrors: true,
     viewport: { width: 1100, height: 750 },
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--no-proxy-server"],
+      "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--no-proxy-server",
+      `--host-resolver-rules=MAP ${at} 127.0.0.1`],
   });
   context.setDefaultTimeout(30_000);
   try {

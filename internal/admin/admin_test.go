@@ -473,7 +473,7 @@ func TestPagePolicy(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store",
-			"Referrer-Policy": "no-referrer", "Content-Type": "text/html; charset=utf-8",
+			"Referrer-Policy": "same-origin", "Content-Type": "text/html; charset=utf-8",
 		} {
 			if got := res.Header.Get(name); got != want {
 				t.Errorf("%s: %s: got %q, want %q", path, name, got, want)

@@ -64,6 +64,8 @@ func TestToken(t *testing.T) {
 		{"elsewhere", with, "POST", "/", bearer, 405},
 		{"a change", with, "POST", disconnect, bearer, 200},
 		{"of our own page", with, "POST", disconnect, add("Sec-Fetch-Site", "same-origin", "Accept", "text/html"), 303},
+		{"of our own page, to an address that no browser trusts", with, "POST", disconnect, add("Origin", "http://localhost:1445", "Accept", "text/html"), 303},
+		{"of a page that hides where it is", with, "POST", disconnect, add("Origin", "null"), 403},
 		{"of nobody", with, "POST", "/api/v1/origins/nobody/disconnect", bearer, 404},
 	} {
 		r := httptest.NewRequest(c.method, "http://localhost:1445"+c.path, nil)

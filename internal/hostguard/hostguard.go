@@ -18,7 +18,9 @@ func Headers(h http.Header, contentPolicy string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Referrer-Policy", "no-referrer")
+	// With no-referrer, a form of our own page would bear Origin: null, as a stranger's
+	// does, and without TLS no more than that tells them apart.
+	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 }
