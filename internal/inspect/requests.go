@@ -107,6 +107,17 @@ func (r *Request) texts() [texts]*string {
 
 var maxText = [texts]int{128, 64, 24, 255, 512, 160, 255, 200, 12, 8}
 
+// Cut has r as it is remembered when it has ended: without the values in its query, and of
+// each text no more than the beginning.
+func (r *Request) Cut() {
+	r.Target = HideValues(r.Target[:min(len(r.Target), 4*maxText[4])])
+	for i, s := range r.texts() {
+		if len(*s) > maxText[i] {
+			*s = (*s)[:maxText[i]] + "..."
+		}
+	}
+}
+
 // maxAttempts bounds Request.Attempts, maxWhy in bytes what any reason says.
 const (
 	maxAttempts = 4
@@ -129,7 +140,7 @@ type requestPlace struct {
 	ends [texts]uint16
 }
 
-// add keeps r. Its Target is hidden here, and long texts are cut.
+// add keeps r, as Cut leaves it.
 func (q *requestRing) add(r *Request) {
 	seq := q.next.Add(1)
 	p := &q.places[seq%maxRequests]
@@ -140,14 +151,10 @@ func (q *requestRing) add(r *Request) {
 	}
 	p.r = *r
 	p.r.Seq = seq
-	p.r.Target = HideValues(p.r.Target[:min(len(p.r.Target), 4*maxText[4])])
+	p.r.Cut()
 	p.text = p.text[:0]
 	for i, s := range p.r.texts() {
-		if len(*s) > maxText[i] {
-			p.text = append(append(p.text, (*s)[:maxText[i]]...), "..."...)
-		} else {
-			p.text = append(p.text, *s...)
-		}
+		p.text = append(p.text, *s...)
 		p.ends[i] = uint16(len(p.text))
 		*s = ""
 	}

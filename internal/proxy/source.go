@@ -111,7 +111,8 @@ func openOf(records func(max int) iter.Seq2[*front.Record, string], f inspect.Fi
 	}
 	for rec, phase := range records(looked) {
 		r := requestOf(rec)
-		r.Phase, r.Target = phase, inspect.HideValues(r.Target)
+		r.Phase = phase
+		r.Cut() // before anybody looks at it: visitors make it as long as a head may be
 		if !f.TakesOpen(&r) {
 			continue
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"iter"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,5 +55,23 @@ func TestOpenOf(t *testing.T) {
 		if got := fmt.Sprint(ids); got != test.want || looked != test.looked {
 			t.Errorf("%+v, at most %d: got %s of %d looked at, want %s of %d", test.filter, test.max, got, looked, test.want, test.looked)
 		}
+	}
+}
+
+// A visitor's texts are no longer while the request is under way than when it has ended,
+// and its secrets no more to be seen.
+func TestOpenOfLongTexts(t *testing.T) {
+	long := strings.Repeat("x", 64<<10)
+	records := func(int) iter.Seq2[*front.Record, string] {
+		return func(yield func(*front.Record, string) bool) {
+			yield(&front.Record{Record: accesslog.Record{Host: long, URI: "/?a=" + long, UserAgent: long, Method: long, Origin: long}}, "is answered")
+		}
+	}
+	r := openOf(records, inspect.Filter{}, 1)[0]
+	if n := len(r.Host + r.Agent + r.Method + r.Origin); n > 1000 {
+		t.Errorf("%d bytes of texts, want at most 1000", n)
+	}
+	if r.Target != "/?a=*" {
+		t.Errorf("the target is %.20s, want that its value is hidden", r.Target)
 	}
 }
