@@ -51,7 +51,7 @@ func (o *options) listOrigins(ctx context.Context, stdout io.Writer) error {
 			PerPage int `json:"per_page"`
 			Origins []struct {
 				Name, State string
-				Since       time.Time
+				Since       *time.Time
 				Why         string
 				Sessions    []struct{ Remote string }
 			}
@@ -64,8 +64,12 @@ func (o *options) listOrigins(ctx context.Context, stdout io.Writer) error {
 			for _, s := range origin.Sessions {
 				remotes = append(remotes, s.Remote)
 			}
+			since := "never here"
+			if origin.Since != nil {
+				since = origin.Since.Local().Format(time.DateTime)
+			}
 			fmt.Fprintln(table, strings.TrimRight(strings.Join([]string{
-				origin.Name, origin.State, origin.Since.Local().Format(time.DateTime), strings.Join(remotes, " "), origin.Why,
+				origin.Name, origin.State, since, strings.Join(remotes, " "), origin.Why,
 			}, "\t"), "\t"))
 		}
 		if len(list.Origins) == 0 || page*list.PerPage >= list.Matched {

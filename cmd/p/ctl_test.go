@@ -4,6 +4,9 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,4 +49,17 @@ func TestCtl(t *testing.T) {
 		})
 	}
 	w.wait(`msg="origin connected"`, 2) // it has come back
+}
+
+// Of an origin that never came there is no time.
+func TestCtlOriginsNeverHere(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"matched":1,"per_page":50,"origins":[{"name":"film","state":"absent"}]}`)
+	}))
+	defer server.Close()
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"ctl", "origins", "--admin", server.Listener.Addr().String()}, &stdout, &stderr)
+	if got, want := stdout.String(), "film  absent  never here\n"; status != 0 || got != want {
+		t.Errorf("exit status %d, %q, want %q; %s", status, got, want, &stderr)
+	}
 }
