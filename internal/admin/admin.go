@@ -72,7 +72,13 @@ func Handler(c Config) *Port {
 	} {
 		p.mux.HandleFunc("GET "+path, h)
 	}
-	p.mux.HandleFunc("POST /api/v1/origins/{name}/disconnect", p.apiDisconnect)
+	const disconnect = "/api/v1/origins/{name}/disconnect"
+	p.mux.HandleFunc("POST "+disconnect, p.apiDisconnect)
+	p.mux.HandleFunc(disconnect, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", "POST")
+		fail(w, http.StatusMethodNotAllowed, "Only POST.")
+	})
+	p.mux.HandleFunc("/api/v1/", apiElse)
 	if c.Metrics != nil {
 		p.mux.Handle("GET /metrics", c.Metrics.handler())
 	}
@@ -113,27 +119,33 @@ func (p *Port) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := w.Header()
 	hostguard.Headers(head, contentPolicy)
 	if !p.hosts.Allows(r) {
-		http.Error(w, "The admin port answers to localhost, to the address it listens on, or to an --admin-host, not to this name.", http.StatusForbidden)
+		refuse(w, r, http.StatusForbidden, "The admin port answers to localhost, to the address it listens on, or to an --admin-host, not to this name.")
 		return
 	}
 	// Who watches whether the program lives has no secrets.
 	if p.Token != nil && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" && !p.Token.admits(r) {
 		head["Www-Authenticate"] = []string{`Basic realm="spdy-proxy admin", charset="UTF-8"`, `Bearer realm="spdy-proxy admin"`}
-		http.Error(w, "The token in the file of --admin-token-file is wanted: as Bearer, or as the password of any user.", http.StatusUnauthorized)
+		refuse(w, r, http.StatusUnauthorized, "The token in the file of --admin-token-file is wanted: as Bearer, or as the password of any user.")
 		return
 	}
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 	case r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/api/v1/origins/"):
 		head.Set("Allow", "GET, HEAD")
-		http.Error(w, "Only GET and HEAD.", http.StatusMethodNotAllowed)
+		refuse(w, r, http.StatusMethodNotAllowed, "Only GET and HEAD.")
 		return
 	case p.Token == nil:
-		http.Error(w, "Nothing can be changed here without a token: start p with --admin-token-file.", http.StatusForbidden)
+		refuse(w, r, http.StatusForbidden, "Nothing can be changed here without a token: start p with --admin-token-file.")
 		return
 	case p.fromElsewhere(r):
-		http.Error(w, "A page of another site has no say here.", http.StatusForbidden)
+		refuse(w, r, http.StatusForbidden, "A page of another site has no say here.")
 		return
+	}
+	if isAPI(r) {
+		if why := wrongIn(r.URL.Query()); why != "" {
+			fail(w, http.StatusBadRequest, why)
+			return
+		}
 	}
 	p.mux.ServeHTTP(w, r)
 }

@@ -417,11 +417,7 @@ func requestsOf(list []inspect.Request) []requestJSON {
 
 func (p *Port) apiRequests(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	before, err := strconv.ParseUint(q.Get("before"), 10, 64)
-	if q.Get("before") != "" && err != nil {
-		fail(w, http.StatusBadRequest, "before is the seq of a request")
-		return
-	}
+	before, _ := strconv.ParseUint(q.Get("before"), 10, 64) // what is wrong has been refused
 	limit := number(q, "limit", perPage, 1, maxPerPage)
 	filter := p.filterOf(r)
 	list := p.Board.Requests(filter, before, limit)
@@ -437,6 +433,22 @@ func (p *Port) apiRequests(w http.ResponseWriter, r *http.Request) {
 
 // answer sends v as JSON.
 func answer(w http.ResponseWriter, v any) { answerWith(w, http.StatusOK, v) }
+
+// refuse sends an error in the form of the path that was asked for.
+func refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
+	if isAPI(r) {
+		fail(w, status, why)
+	} else {
+		http.Error(w, why, status)
+	}
+}
+
+func isAPI(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/v1/") }
+
+// apiElse answers below /api/v1 where nothing else does.
+func apiElse(w http.ResponseWriter, _ *http.Request) {
+	fail(w, http.StatusNotFound, "there is nothing at this path; /help/api lists the paths")
+}
 
 // fail sends an error as JSON.
 func fail(w http.ResponseWriter, status int, why string) {

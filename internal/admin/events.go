@@ -111,11 +111,11 @@ func wantsEvents(r *http.Request) bool {
 // apiEvents sends the state of the proxy, of the origins that are asked for, their
 // changes, and requests as they end. ?topics= chooses.
 func (p *Port) apiEvents(w http.ResponseWriter, r *http.Request) {
-	topics := map[string]bool{}
+	wanted := map[string]bool{}
 	for t := range strings.SplitSeq(r.URL.Query().Get("topics"), ",") {
-		topics[t] = true
+		wanted[t] = true
 	}
-	all := topics[""]
+	all := wanted[""]
 	v, f := viewOf(r), p.filterOf(r)
 	seq := p.Board.LastRequest()
 	// A reader that comes back goes on where it was.
@@ -127,20 +127,20 @@ func (p *Port) apiEvents(w http.ResponseWriter, r *http.Request) {
 		change = l[0].Seq
 	}
 	p.serveEvents(w, r, func(s *stream, n int) {
-		if all || topics["status"] {
+		if all || wanted["status"] {
 			s.json("status", p.status())
 		}
-		if (all || topics["origins"]) && n%2 == 0 {
+		if (all || wanted["origins"]) && n%2 == 0 {
 			s.json("origins", p.originsPage(v))
 		}
-		if all || topics["changes"] {
+		if all || wanted["changes"] {
 			list := p.Board.Changes("", change, maxBurst)
 			if len(list) > 0 {
 				change = list[0].Seq
 				s.json("changes", changesOf(list))
 			}
 		}
-		if all || topics["requests"] {
+		if all || wanted["requests"] {
 			found, last, missed := p.Board.RequestsAfter(f, seq, maxBurst)
 			seq = last
 			if len(found) > 0 || missed > 0 {

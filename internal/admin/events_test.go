@@ -174,7 +174,7 @@ func TestEventsBounded(t *testing.T) {
 		}
 	}
 	for limit := time.Now().Add(20 * time.Second); ; {
-		res, err := http.Get(url + "/api/v1/events?topics=none")
+		res, err := http.Get(url + "/api/v1/events?topics=changes")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -121,7 +121,7 @@ func TestHandbookAPI(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, pattern := h.mux.Handler(r); pattern == "" || pattern == "GET /{$}" {
+		if _, pattern := h.mux.Handler(r); pattern == "" || pattern == "GET /{$}" || pattern == "/api/v1/" {
 			t.Errorf("nothing answers %s", cell)
 		}
 	}

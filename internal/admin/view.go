@@ -2,6 +2,8 @@ package admin
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,6 +18,9 @@ const (
 	perPage    = 50  // origins, and requests, that are shown at once
 	maxPerPage = 500 // that can be asked for
 	maxOpen    = 10  // requests under way, on the page
+
+	maxPage = 1 << 20 // that can be asked for
+	maxSlow = 1 << 30 // of slow_ms
 )
 
 // view is which origins somebody wants to see, and in which order.
@@ -53,11 +58,59 @@ func number(q url.Values, name string, def, least, most int) int {
 	return def
 }
 
+// parameters are those below /api/v1 that do not take any text, with what they do take.
+var parameters = []struct {
+	name, takes string
+	ok          func(value string) bool
+}{
+	{"state", "one of " + strings.Join(inspect.States[:], ", "), func(v string) bool { return slices.Contains(inspect.States[:], v) }},
+	{"sort", "one of " + strings.Join(slices.Sorted(maps.Keys(orders)), ", ") + ", and - before it for the other way round",
+		func(v string) bool { return orders[strings.TrimPrefix(v, "-")] != nil }},
+	{"page", "a number from 1", between(1, maxPage)},
+	{"per_page", fmt.Sprintf("a number from 1 to %d", maxPerPage), between(1, maxPerPage)},
+	{"limit", fmt.Sprintf("a number from 1 to %d", maxPerPage), between(1, maxPerPage)},
+	{"slow_ms", "a number of milliseconds", between(0, maxSlow)},
+	{"status", "a status, as 404, or one of " + strings.Join(inspect.Classes[:], ", ") + ", failed", isStatus},
+	{"before", "the seq of a request", func(v string) bool { _, err := strconv.ParseUint(v, 10, 64); return err == nil }},
+	{"open", "1", func(v string) bool { return v == "1" || v == "0" }},
+	{"series", "5m or 24h", func(v string) bool { return v == "5m" || v == "24h" }},
+	{"topics", "some of " + strings.Join(topics, ","), func(v string) bool {
+		return !slices.ContainsFunc(strings.Split(v, ","), func(t string) bool { return !slices.Contains(topics, t) })
+	}},
+}
+
+// topics are what a stream of events may be asked for.
+var topics = []string{"status", "origins", "changes", "requests"}
+
+func between(least, most int) func(string) bool {
+	return func(v string) bool {
+		n, err := strconv.Atoi(v)
+		return err == nil && n >= least && n <= most
+	}
+}
+
+func isStatus(v string) bool {
+	code, err := strconv.Atoi(v)
+	return v == "failed" || slices.Contains(inspect.Classes[:], v) || err == nil && len(v) == 3 && code >= 100
+}
+
+// wrongIn says which value of a query is none of its parameter's, "" if all are: a program
+// with a slip in what it asks for is not to count all there is in the place of it. A
+// person sees what a page shows.
+func wrongIn(q url.Values) string {
+	for _, p := range parameters {
+		if v := q.Get(p.name); v != "" && !p.ok(v) {
+			return fmt.Sprintf("%s is %s, not %.100q", p.name, p.takes, v)
+		}
+	}
+	return ""
+}
+
 func viewOf(r *http.Request) view {
 	q := r.URL.Query()
 	v := view{
 		Q: clip(q.Get("q"), 100), State: q.Get("state"), Sort: q.Get("sort"),
-		Page: number(q, "page", 1, 1, 1<<20), Per: number(q, "per_page", perPage, 1, maxPerPage),
+		Page: number(q, "page", 1, 1, maxPage), Per: number(q, "per_page", perPage, 1, maxPerPage),
 	}
 	if orders[strings.TrimPrefix(v.Sort, "-")] == nil {
 		v.Sort = "name"
@@ -114,11 +167,9 @@ func (p *Port) filterOf(r *http.Request) inspect.Filter {
 	q := r.URL.Query()
 	f := inspect.Filter{
 		Origin: p.Source.Name(clip(q.Get("origin"), 255)), Method: strings.ToUpper(clip(q.Get("method"), 24)), Text: clip(q.Get("q"), 100),
-		Slow: time.Duration(number(q, "slow_ms", 0, 0, 1<<30)) * time.Millisecond,
+		Slow: time.Duration(number(q, "slow_ms", 0, 0, maxSlow)) * time.Millisecond,
 	}
-	status := q.Get("status")
-	code, err := strconv.Atoi(status)
-	if status == "failed" || slices.Contains(inspect.Classes[:], status) || err == nil && len(status) == 3 && code >= 100 {
+	if status := q.Get("status"); isStatus(status) {
 		f.Status = status
 	}
 	return f
