@@ -115,8 +115,13 @@ func busy() *fake {
 			{Origin: "film", ID: 2, Instance: "<script>alert(1)</script>", Remote: "192.0.2.2:1", Since: now.Add(-time.Minute), InFlight: 1, RoundTrip: time.Millisecond},
 			{Origin: "film", ID: 3, Remote: "192.0.2.2:2", Since: now, InFlight: 1, Leaving: true, RoundTrip: 5 * time.Millisecond},
 		},
-		resets:       []Reset{{Sent: true, Status: "CANCEL", Count: 4}, {Status: "REFUSED_STREAM", Count: 1}},
-		certificates: []Certificate{{Name: "example.org", From: "certs/p.pem", NotAfter: now.Add(20*24*time.Hour + time.Hour)}},
+		resets: []Reset{{Sent: true, Status: "CANCEL", Count: 4}, {Status: "REFUSED_STREAM", Count: 1}},
+		certificates: []Certificate{
+			{Name: "example.org", From: "certs/p.pem", NotAfter: now.Add(20*24*time.Hour + time.Hour)},
+			{Name: "day.example.org", NotAfter: now.Add(20 * time.Hour)},
+			{Name: "late.example.org", NotAfter: now.Add(2 * time.Hour), EndsSoon: true},
+			{Name: "new.example.org"},
+		},
 	})
 	f.board.SessionStarted("gone")
 	f.board.SessionEnded("gone", false, "connection reset by peer")
@@ -178,7 +183,8 @@ func TestAdminPort(t *testing.T) {
 		{"/origins/NAME: nobody knows it", busy(), "GET", "/origins/nobody", 404, `No origin has this name here`},
 		{"/requests", busy(), "GET", "/requests", 200, `(?s)POST <span>x</span>/b.*the origin reset the stream.*GET <span>film`},
 		{"/requests: a filter", busy(), "GET", "/requests?status=2xx&q=film", 200, `(?s)<li data-key="1">.*</ul>`},
-		{"/api/v1/status", busy(), "GET", "/api/v1/status", 200, `^\{"version":"v1\.2\.3".*"ready":true.*"open":7,"held":2,"serving":5.*"refused":1.*"days_left":20`},
+		{"/api/v1/status", busy(), "GET", "/api/v1/status", 200, `^\{"version":"v1\.2\.3".*"ready":true.*"open":7,"held":2,"serving":5.*"refused":1.*"days_left":20,"ends_soon":false.*"name":"late.example.org",[^}]*"ends_soon":true`},
+		{"/: certificates", busy(), "GET", "/", 200, `(?s)<b>0 days</b> <span>day\.e.*<b class="bad">0 days</b> <span>late\.e.*<b class="bad">none yet</b> <span>new\.e.*<b>20 days</b> <span>example\.org`},
 		{"/api/v1/origins", busy(), "GET", "/api/v1/origins?state=refused", 200, `"total":3,"matched":1,.*"name":"gone","state":"refused",.*"last_refusal"`},
 		{"/api/v1/origins: the other way round", busy(), "GET", "/api/v1/origins?sort=-name&per_page=1&page=2", 200, `"page":2,"per_page":1,.*"origins":\[\{"name":"film"`},
 		{"/api/v1/origins/NAME", busy(), "GET", "/api/v1/origins/film", 200, `"name":"film",.*"urls":\["https://film\.example\.org/"\],.*"leaving":true.*"changes":\[\{`},

@@ -73,6 +73,7 @@ type certificateJSON struct {
 	From     string     `json:"from,omitempty"`
 	NotAfter *time.Time `json:"not_after,omitempty"`
 	DaysLeft int        `json:"days_left"`
+	EndsSoon bool       `json:"ends_soon"`
 	Problem  string     `json:"problem,omitempty"`
 }
 
@@ -310,7 +311,7 @@ func (p *Port) apiStatus(w http.ResponseWriter, r *http.Request) {
 }
 
 func certificateOf(c Certificate, now time.Time) certificateJSON {
-	j := certificateJSON{Name: c.Name, From: c.From, NotAfter: known(c.NotAfter), Problem: c.Problem}
+	j := certificateJSON{Name: c.Name, From: c.From, NotAfter: known(c.NotAfter), EndsSoon: c.EndsSoon, Problem: c.Problem}
 	if j.NotAfter != nil {
 		j.DaysLeft = int(c.NotAfter.Sub(now) / (24 * time.Hour))
 	}

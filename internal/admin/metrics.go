@@ -277,17 +277,20 @@ func (s *state) gatherProxy(fs *families) {
 	dropped.set(float64(f.TraceDropped), labels{label("kind", "trace")})
 	fs.one("config_last_reload_successful", "1 if the last reading of certificates, tokens and passwords went well.", flag[!f.ReloadFailed])
 	fs.one("config_last_reload_success_timestamp_seconds", "When they were last read and all went well.", seconds(f.Reloaded))
-	ends := map[string]float64{} // of several of one name, the first that ends
+	ends, soon := map[string]float64{}, map[string]bool{} // of several of one name, the first that ends
 	for _, c := range s.source.Certificates() {
 		name := strings.ToValidUTF8(c.Name, "?")
 		at := max(0, seconds(c.NotAfter)) // 0: there is none yet
 		if first, ok := ends[name]; !ok || at < first {
-			ends[name] = at
+			ends[name], soon[name] = at, c.EndsSoon
 		}
 	}
 	expiry := fs.gauge("certificate_expiry_timestamp_seconds", "When a certificate ends; 0: there is none yet.")
+	renew := fs.gauge("certificate_ends_soon", "1 where a certificate should have been renewed: 14 days before its end, or a sixth of its time if that is less.")
 	for _, name := range slices.Sorted(maps.Keys(ends)) {
-		expiry.set(ends[name], labels{label("name", name)})
+		only := labels{label("name", name)}
+		expiry.set(ends[name], only)
+		renew.set(flag[soon[name]], only)
 	}
 	resets := fs.counter("stream_resets_total", "Streams reset, by who did it and the status.")
 	for _, r := range s.source.Resets() {

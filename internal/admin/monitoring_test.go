@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// The rules and the dashboard ask for metrics that there are.
+// The rules and the dashboard ask for metrics that there are, and for labels that these
+// have.
 func TestMonitoring(t *testing.T) {
 	f := busy()
 	f.sessions[0].RoundTrip = 1
@@ -31,6 +32,19 @@ func TestMonitoring(t *testing.T) {
 		for _, name := range names {
 			if !regexp.MustCompile(`(?m)^` + name + `[ {]`).MatchString(text) {
 				t.Errorf("%s: there is no %s", file, name)
+			}
+		}
+		if strings.HasPrefix(file, "alerts_test") {
+			continue
+		}
+		// What they choose by, too, or a rule with a word of the past would be silent.
+		for _, chosen := range regexp.MustCompile(`(spdy_proxy_\w+)\{([^}]*)\}`).FindAllStringSubmatch(strings.ReplaceAll(string(b), `\"`, `"`), -1) {
+			for _, label := range regexp.MustCompile(`(reason|state|class|direction|kind|by|status|code)=~?"([^"$]*)"`).FindAllStringSubmatch(chosen[2], -1) {
+				for value := range strings.SplitSeq(label[2], "|") {
+					if !regexp.MustCompile(`(?m)^` + chosen[1] + `\{[^}]*\b` + label[1] + `="` + value + `"`).MatchString(text) {
+						t.Errorf("%s: there is no %s with %s=%q", file, chosen[1], label[1], value)
+					}
+				}
 			}
 		}
 	}

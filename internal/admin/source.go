@@ -91,5 +91,6 @@ type Certificate struct {
 	Name     string    // the first name that it is for
 	From     string    // its file, or acme
 	NotAfter time.Time // the zero Time: there is none yet
+	EndsSoon bool      // it should have been renewed
 	Problem  string    // why it could not be got, or renewed; "" if all is well
 }

@@ -56,6 +56,7 @@ type Certificate struct {
 	From     string    // "file" or "acme"
 	File     string    // of From "file"
 	NotAfter time.Time // zero: there is none yet
+	EndsSoon bool      // it should have been renewed; not of one that is wanted no more
 	Err      error     // why it could not be got, or renewed, at the last try; nil: nothing was wrong
 	NextTry  time.Time // with Err
 }
@@ -186,9 +187,12 @@ func (s *Source) Changed() {
 // Snapshot returns what certificates there are, and should be: those of files
 // first.
 func (s *Source) Snapshot() []Certificate {
+	now := time.Now()
 	var all []Certificate
 	for i, cert := range s.files.Load().certs {
-		all = append(all, Certificate{Names: namesOf(cert.Leaf), From: "file", File: s.pairs[i].CertFile, NotAfter: cert.Leaf.NotAfter})
+		all = append(all, Certificate{
+			Names: namesOf(cert.Leaf), From: "file", File: s.pairs[i].CertFile, NotAfter: cert.Leaf.NotAfter, EndsSoon: endsSoon(cert.Leaf, now),
+		})
 	}
 	if s.manager != nil {
 		all = append(all, s.manager.snapshot()...)

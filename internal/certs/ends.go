@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 
 const (
 	// warnBefore is how long before its end a certificate is warned of, or a sixth
-	// of its time for one of an authority's: those of some days are renewed late.
+	// of its time if that is less: those of some days are renewed late.
 	warnBefore = 14 * 24 * time.Hour
 	warnEvery  = 24 * time.Hour
 )
@@ -18,7 +19,7 @@ const (
 func (s *Source) warnOfEnds() {
 	now := time.Now()
 	for i, cert := range s.files.Load().certs {
-		if cert.Leaf.NotAfter.Sub(now) <= warnBefore {
+		if endsSoon(cert.Leaf, now) {
 			s.lines.Log("ends "+s.pairs[i].CertFile, slog.LevelWarn, "certificate "+left(cert.Leaf.NotAfter, now)+": put a new one in its place and send SIGHUP",
 				slog.String("file", s.pairs[i].CertFile), slog.Time("until", cert.Leaf.NotAfter))
 		}
@@ -26,10 +27,18 @@ func (s *Source) warnOfEnds() {
 	if s.manager == nil {
 		return
 	}
-	for _, e := range s.manager.ending(now) {
+	for _, e := range s.manager.snapshot() {
+		if !e.EndsSoon {
+			continue
+		}
 		s.lines.Log("ends", slog.LevelWarn, "certificate "+left(e.NotAfter, now)+" and was not renewed: "+reason(e.Err),
 			slog.String("name", e.Names[0]), slog.Time("until", e.NotAfter))
 	}
+}
+
+// endsSoon reports whether a certificate should have been renewed, or has ended.
+func endsSoon(leaf *x509.Certificate, now time.Time) bool {
+	return leaf.NotAfter.Sub(now) <= min(warnBefore, leaf.NotAfter.Sub(leaf.NotBefore)/6)
 }
 
 func reason(err error) string {

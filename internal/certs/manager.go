@@ -485,6 +485,7 @@ func (m *manager) sayFailed(name string, cert *tls.Certificate, err error, next,
 func (m *manager) snapshot() []Certificate {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	now := time.Now()
 	var all []Certificate
 	for _, h := range m.hosts {
 		if h.cert == nil && !h.wanted {
@@ -492,7 +493,7 @@ func (m *manager) snapshot() []Certificate {
 		}
 		c := Certificate{Names: []string{h.Host}, From: "acme"}
 		if h.cert != nil {
-			c.NotAfter = h.cert.Leaf.NotAfter
+			c.NotAfter, c.EndsSoon = h.cert.Leaf.NotAfter, h.wanted && endsSoon(h.cert.Leaf, now)
 		}
 		if h.err != nil {
 			c.Err, c.NextTry = errors.New(problemOf(h.err).words), h.next
@@ -501,18 +502,4 @@ func (m *manager) snapshot() []Certificate {
 	}
 	slices.SortFunc(all, func(a, b Certificate) int { return cmp.Compare(a.Names[0], b.Names[0]) })
 	return all
-}
-
-// ending returns the certificates that end soon and should have been renewed.
-func (m *manager) ending(now time.Time) []Certificate {
-	m.mu.RLock()
-	soon := map[string]bool{}
-	for _, h := range m.hosts {
-		if h.wanted && h.cert != nil {
-			life := h.cert.Leaf.NotAfter.Sub(h.cert.Leaf.NotBefore)
-			soon[h.Host] = h.cert.Leaf.NotAfter.Sub(now) <= min(warnBefore, life/6)
-		}
-	}
-	m.mu.RUnlock()
-	return slices.DeleteFunc(m.snapshot(), func(c Certificate) bool { return !soon[c.Names[0]] })
 }

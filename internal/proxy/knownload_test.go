@@ -373,6 +373,7 @@ func textOf(n *html.Node) string {
 var knownValues = []struct{ path, of, want string }{
 	{"/api/v1/status", "[^c]|cert|conn|control|changes.[0-2]\\D", `
 		certificates[0].days_left = *
+		certificates[0].ends_soon = *
 		certificates[0].from = *
 		certificates[0].name = localhost
 		certificates[0].not_after = *
