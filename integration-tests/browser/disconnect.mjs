@@ -12,7 +12,7 @@ await withBrowser(async (context) => {
   await page.goto(`http://any:${token}@${admin}/origins/@`);
   await page.getByRole("button", { name: "Disconnect" }).click();
   await page.locator("section[aria-label='What happened'] .absent").first().waitFor();
-  equal("the button leads back to the page", `http://${admin}/origins/@`, page.url());
+  equal("the button leads back to the page", "/origins/@", new URL(page.url()).pathname);
   holds("and the origin was away", true);
   await page.locator("h1 + p .connected").waitFor();
   holds("until its c came back", true);
