@@ -305,6 +305,43 @@ func TestSpreadKill(t *testing.T) {
 	})
 }
 
+// A P that asks for another connection and goes before it is made is left for another,
+// whether it dies or says goodbye with something open.
+func TestSpreadAskedByOneThatGoes(t *testing.T) {
+	for _, row := range []struct {
+		how    string
+		spread int
+		goes   func(w *several)
+	}{
+		{"dies", 2, func(w *several) { w.kill("p1") }},
+		{"dies, the only one", 1, func(w *several) { w.kill("p1") }},
+		{"says goodbye", 2, func(w *several) { w.drain("p1") }},
+	} {
+		inSeveral(t, five, func(w *several) {
+			defer w.c(func(c *Config) { c.Spread = row.spread })()
+			time.Sleep(time.Minute)
+			w.mu.Lock()
+			p := w.ps["p1"]
+			w.down["p1"] = true
+			w.mu.Unlock()
+			p.mu.Lock()
+			s := slices.Collect(maps.Values(p.sess))[0]
+			p.mu.Unlock()
+			slow, cancel := context.WithCancel(w.t.Context())
+			defer cancel()
+			// Ends with the answer, the session, or cancel.
+			go s.get(slow, "/slow")
+			s.again(slow, nil)
+			time.Sleep(50 * time.Millisecond)
+			row.goes(w)
+			time.Sleep(time.Second)
+			w.want(row.how, row.spread, 1)
+			time.Sleep(time.Minute)
+			w.want(row.how+", a minute later", row.spread, 1)
+		})
+	}
+}
+
 // One that is told to go dials another P first, and finishes what it serves.
 func TestSpreadGoAway(t *testing.T) {
 	inSeveral(t, five, func(w *several) {

@@ -51,8 +51,20 @@ type loop struct {
 // again is how P asks for another connection, on a session that stays.
 type again struct {
 	ask   sync.Once
-	asked chan struct{} // closed when P has asked
-	there chan struct{} // closed when there is another connection
+	asked chan struct{}   // closed when P has asked
+	there chan struct{}   // closed when there is another connection
+	going <-chan struct{} // closed when the session takes no new request; set before run has the again
+}
+
+// over reports whether the session takes no new request. P does not wait for the other
+// connection then, and may be gone.
+func (a *again) over() bool {
+	select {
+	case <-a.going:
+		return true
+	default:
+		return false
+	}
 }
 
 // handler is h for one session, but for what P asks by itself, until stop ends.
@@ -101,6 +113,9 @@ func (l *loop) run(ctx, now context.Context) {
 	defer l.sessions.Wait()
 	for {
 		l.agent.waitHeld(ctx)
+		if l.before != nil && l.before.over() {
+			l.before = nil
+		}
 		to, others := l.agent.target(l)
 		if to.addr == "" {
 			if waitTarget(ctx, others); ctx.Err() != nil {
@@ -236,6 +251,7 @@ func (l *loop) serve(ctx, now context.Context, conn *control.Conn) {
 	select {
 	case <-s.GoingAway():
 	case <-beside.asked:
+		beside.going = s.GoingAway()
 		l.before = beside
 	}
 	held, err := since(began), s.Err()
