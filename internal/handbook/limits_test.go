@@ -90,6 +90,7 @@ func TestLimits(t *testing.T) {
 		{"front", "maxRepeats", "how often a GET that `c` may have acted on is sent again", count},
 		{"agent", "maxPause", "pause of a `c` between attempts", duration},
 		{"agent", "maxRefusedPause", "pause of a `c` between attempts", duration},
+		{"serve", "maxServiceIdle", "connections to the service of `--to`", count},
 		{"serve", "dialTimeout", "time to connect to it", duration},
 		{"serve", "maxServiceHeader", "head of its answer", size},
 		{"serve", "maxServiceLines", "lines of that head", count},

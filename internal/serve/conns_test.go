@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // However many answers last, the next request has its own: whose turn it is P decides.
@@ -56,6 +58,96 @@ func TestManyAnswersThatLast(t *testing.T) {
 		}
 		leave()
 		synctest.Wait()
+	})
+}
+
+// Visitors who leave take what was begun for them along, but for as much as could be kept
+// for others: of a service that takes connections slowly, or says nothing of TLS.
+func TestConnectionsForVisitorsWhoLeave(t *testing.T) {
+	for _, to := range []string{"http://service.test", "https://service.test"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHandler(t, Config{To: to})
+			var now, most atomic.Int64
+			begin := func() { most.Store(max(most.Load(), now.Add(1))) }
+			h.serve.(*service).dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				begin()
+				if strings.HasPrefix(to, "http:") {
+					defer now.Add(-1)
+					ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+					defer cancel()
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				ours, theirs := net.Pipe()
+				// Ends when the other end is closed.
+				go func() {
+					defer now.Add(-1)
+					io.Copy(io.Discard, theirs)
+					theirs.Close()
+				}()
+				return ours, nil
+			}
+			for range 2 * maxServiceIdle {
+				leaves(t, h)
+			}
+			if most := most.Load(); most < maxServiceIdle || most > maxServiceIdle+1 {
+				t.Errorf("%s: %d connections were made at once for one visitor after the other, want %d beside his own", to, most, maxServiceIdle)
+			}
+			time.Sleep(dialTimeout)
+			synctest.Wait()
+			if now := now.Load(); now != 0 {
+				t.Errorf("%s: %d connections are still being made", to, now)
+			}
+			most.Store(0)
+			leaves(t, h)
+			if most := most.Load(); most != 1 {
+				t.Errorf("%s: later %d were made for a visitor", to, most)
+			}
+			time.Sleep(dialTimeout)
+		})
+	}
+}
+
+// leaves has a visitor ask, who leaves after a millisecond.
+func leaves(t *testing.T, h http.Handler) {
+	ctx, leave := context.WithTimeout(t.Context(), time.Millisecond)
+	defer leave()
+	func() {
+		defer func() { recover() }() // http.ErrAbortHandler: the visitor has left
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+	}()
+	synctest.Wait()
+}
+
+// A connection that comes when its visitor has left is the next one's.
+func TestConnectionThatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHandler(t, Config{To: "http://service.test"})
+		dials := 0
+		h.serve.(*service).dial = func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			time.Sleep(time.Second)
+			ours, theirs := net.Pipe()
+			// Ends when the other end is closed, as it is when it is not used.
+			go func() {
+				defer theirs.Close()
+				for in := bufio.NewReader(theirs); ; {
+					if _, err := http.ReadRequest(in); err != nil {
+						return
+					}
+					io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+				}
+			}()
+			return ours, nil
+		}
+		leaves(t, h)
+		time.Sleep(2 * time.Second)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if w.Body.String() != "hi" || dials != 1 {
+			t.Errorf("the next one got %q, and %d connections were made; want one", w.Body, dials)
+		}
+		time.Sleep(2 * serviceIdle)
 	})
 }
 

@@ -3,7 +3,6 @@ package serve
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/url"
@@ -23,11 +22,7 @@ func (h *Handler) Probe(ctx context.Context) error {
 	if err == nil {
 		defer c.Close()
 		if s.target.Scheme == "https" {
-			conf := s.transport.TLSClientConfig.Clone()
-			if conf.ServerName == "" {
-				conf.ServerName = s.target.Hostname()
-			}
-			err = tls.Client(c, conf).HandshakeContext(ctx)
+			_, err = secure(ctx, c, s.target.Hostname(), s.transport.TLSClientConfig.Clone())
 		}
 	}
 	if err == nil {

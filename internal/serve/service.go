@@ -31,6 +31,10 @@ const (
 	// sent into such a close is lost. A new connection costs little on one machine.
 	serviceIdle = 4 * time.Second
 
+	// maxServiceIdle is how many of those are kept, and how many connections go on being
+	// made whose requests have ended.
+	maxServiceIdle = 256
+
 	// maxServiceHeader bounds in bytes the headers of an answer: a frame with
 	// them may have 128 KiB. P has limits of its own, and says so.
 	maxServiceHeader = 120 << 10
@@ -73,6 +77,8 @@ type service struct {
 
 	limit *loglimit.Logger // for what any number of requests can cause
 
+	orphans atomic.Int64 // connections being made for requests that have ended
+
 	mu sync.Mutex
 	// Guarded by mu.
 	away   bool      // it takes no connections, and that was logged
@@ -104,18 +110,14 @@ func newService(cfg Config, limit *loglimit.Logger) (*service, error) {
 	s.transport = &http.Transport{
 		// No Proxy: the service is the one that was named, whatever the environment says.
 		// No MaxConnsPerHost: requests would wait for one in no order of visitors. P
-		// shares out the streams that C takes, and each has one connection at most.
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := s.dial(ctx, network, addr)
-			err = dialError(err)
-			s.noteDial(ctx, err)
-			return c, err
-		},
+		// shares out the streams that C takes, and each has one connection at most;
+		// maxServiceIdle are there beside.
+		DialContext:            s.dialPlain,
+		DialTLSContext:         s.dialTLS,
 		TLSClientConfig:        secure,
-		TLSHandshakeTimeout:    dialTimeout,
 		DisableCompression:     true,
-		MaxIdleConns:           256,
-		MaxIdleConnsPerHost:    256,
+		MaxIdleConns:           maxServiceIdle,
+		MaxIdleConnsPerHost:    maxServiceIdle,
 		IdleConnTimeout:        serviceIdle,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: readServiceHeader,
@@ -165,7 +167,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	webSocket := isWebSocket(r)
-	out := s.outgoing(ctx, r, webSocket)
+	out := s.outgoing(context.WithValue(ctx, askingKey{}, asking{ctx, webSocket}), r, webSocket)
 	if out.Body != nil {
 		// The Transport may read on after an early answer, until this.
 		defer out.Body.Close()

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -83,6 +86,30 @@ func TestWebSocketBothWays(t *testing.T) {
 			t.Errorf("the service's close came as %v", err)
 		}
 		c.CloseNow()
+	}
+}
+
+// A WebSocket has a connection of HTTP/1.1, whatever else a service with TLS speaks.
+func TestWebSocketOverTLS(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := visit(t, open(t, serve.Config{To: srv.URL, ToCA: ca}))
+	c, _, err := dialWebSocket(t.Context(), s, "/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if err := c.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := c.Read(t.Context()); err != nil || string(got) != "hello" {
+		t.Errorf("hello came back as %q, %v", got, err)
 	}
 }
 
