@@ -79,14 +79,17 @@ func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
 			return nil, fmt.Errorf("--join %s: the file cannot be read: %w", code, errors.Unwrap(err))
 		}
 		defer f.Close()
-		if code, err = readInvitation(f); err != nil {
-			return nil, fmt.Errorf("--join %s: %w", o.join, err)
+		// All of it: a mail may have broken the one line into several.
+		whole, err := io.ReadAll(io.LimitReader(f, maxInvitation+1))
+		if err != nil {
+			return nil, fmt.Errorf("--join %s: the file cannot be read: %w", o.join, errors.Unwrap(err))
 		}
+		code = string(whole)
 	case code == "-":
 		if info, err := os.Stdin.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 			fmt.Fprint(p.Stdout, "Paste the invitation, and press Enter: ")
 		}
-		line, err := readInvitation(os.Stdin)
+		line, err := firstLine(os.Stdin)
 		if err != nil {
 			return nil, fmt.Errorf("--join -: %w", err)
 		}
@@ -100,8 +103,9 @@ func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
 	return in, nil
 }
 
-// readInvitation returns the first line that has something in it, without its end.
-func readInvitation(r io.Reader) (string, error) {
+// firstLine returns the first line that has something in it, without its end: who pastes
+// it does not end the input.
+func firstLine(r io.Reader) (string, error) {
 	lines := bufio.NewScanner(io.LimitReader(r, maxInvitation+1))
 	lines.Buffer(nil, maxInvitation)
 	for lines.Scan() {

@@ -104,6 +104,11 @@ func TestJoinFrom(t *testing.T) {
 		}
 	}
 	from("file", true, "--join", "@"+file)
+	mailed := filepath.Join(dir, "mailed")
+	if err := os.WriteFile(mailed, []byte(code[:76]+"\r\n"+code[76:]+"\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	from("file with the line broken", true, "--join", "@"+mailed)
 	credentials := filepath.Join(dir, "credentials")
 	if err := os.MkdirAll(credentials, 0o700); err != nil {
 		t.Fatal(err)
@@ -143,6 +148,7 @@ func TestJoinRefused(t *testing.T) {
 	}{
 		{"mistyped", []string{"--join", code[:30] + code[31:]}, "mistyped"},
 		{"none", []string{"--join", "photos"}, "begins with spdy1."},
+		{"a folder", []string{"--join", "@" + filepath.Dir(state)}, "the file cannot be read: is a directory"},
 		{"no file", []string{"--join", "@" + state}, "no such file"},
 		{"of another proxy", []string{"--join", invite(t, p, func(in *invitation.Invitation) { in.Address = other.Addr })}, "--join: the invitation is of another proxy than the one that answers there"},
 		{"expired", []string{"--join", invite(t, p, func(in *invitation.Invitation) { in.Token = proxytest.Expired })}, "not good any more: proxy " + p.Addr + " answered 401 Unauthorized (the invitation has expired: it had to be used by 2026-01-02 03:04 UTC; ask for a new one)\n"},
