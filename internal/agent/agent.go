@@ -38,8 +38,8 @@ import (
 )
 
 const (
-	// maxConnections bounds Config.Connections against a slip of the finger.
-	maxConnections = 1000
+	// maxConnections bounds Config.Connections: a P takes as many of an origin.
+	maxConnections = 64
 
 	// defaultMaxStreams is what C announces: P lets more requests wait.
 	defaultMaxStreams = 10_000

@@ -766,7 +766,7 @@ func TestNewErrors(t *testing.T) {
 		{"no port", Config{Proxies: []string{"localhost"}}, "HOST:PORT"},
 		{"no host", Config{Proxies: []string{":1444"}}, "HOST:PORT"},
 		{"a URL", Config{Proxies: []string{"https://localhost:1444"}}, "HOST:PORT"},
-		{"too many", Config{Proxies: []string{"p:1"}, Connections: 1001}, "--connections"},
+		{"too many", Config{Proxies: []string{"p:1"}, Connections: 65}, "--connections"},
 		{"less than none", Config{Proxies: []string{"p:1"}, Connections: -1}, "--connections"},
 		{"a name", Config{Proxies: []string{"p:1"}, Name: "a_b"}, "--name"},
 		{"a name like another", Config{Proxies: []string{"p:1"}, Name: "pаypal"}, "--name"},

@@ -82,6 +82,7 @@ func TestLimits(t *testing.T) {
 		{"origin", "defaultPerOrigin", "requests that wait for an origin that is away", count},
 		{"origin", "defaultMemory", "how long an origin that left is waited for", duration},
 		{"origin", "defaultPingTimeout", "time to answer a PING when another `c` comes", duration},
+		{"agent", "maxConnections", "connections of one origin", count},
 		{"agent", "defaultMaxStreams", "streams that `c` takes at once", count},
 		{"spdy", "defaultMaxStreamWindow", "what one download may have on its way", size},
 		{"spdy", "defaultMaxBuffer", "what all of one connection may hold in `p`", size},
