@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // ServerTLS is what P's TLS is made of.
@@ -122,13 +123,22 @@ func Pool(file string) (*x509.CertPool, error) {
 	return p, nil
 }
 
-// unreadable words the error of reading a file that make can prepare.
+// inCheckout says what else would mend that a file is missing: nothing, if it is not one
+// of those that make prepares.
+func inCheckout(file string) string {
+	if filepath.Dir(file) != "certs" {
+		return ""
+	}
+	return ", or in a checkout run make to prepare one for development"
+}
+
+// unreadable words the error of reading a file.
 func unreadable(what, file string, err error) error {
 	if file == "" {
 		return fmt.Errorf("no %s was named", what)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s %s is missing: name yours, or in a checkout run make to prepare one for development", what, file)
+		return fmt.Errorf("%s %s is missing: name yours%s", what, file, inCheckout(file))
 	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

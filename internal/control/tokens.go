@@ -360,9 +360,9 @@ func (s TokenSource) load(bare bool) (*Tokens, error) {
 		if s.File != "" && errors.Is(err, fs.ErrNotExist) {
 			mend := "p invite NAME or p token add NAME makes it"
 			if bare {
-				mend = "give --join with what p invite printed, or name a token's file with --token-file"
+				mend = "give --join with what p invite printed (c keeps it in state/ of the folder where it ran: run it there, or give --state), or name a token's file with --token-file"
 			}
-			return nil, fmt.Errorf("token file %s is missing: %s; in a checkout, make prepares one for development", s.File, mend)
+			return nil, fmt.Errorf("token file %s is missing: %s%s", s.File, mend, inCheckout(s.File))
 		}
 		return nil, unreadable("token file", s.File, err)
 	}

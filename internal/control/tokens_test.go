@@ -158,6 +158,9 @@ func TestTokenSource(t *testing.T) {
 	if _, err := missing.First(); err == nil || !strings.Contains(err.Error(), "--join") || !strings.Contains(err.Error(), file) {
 		t.Errorf("a missing file of C: %v, want a line that names it and how C is given a token", err)
 	}
+	if _, err := missing.First(); err == nil || !strings.Contains(err.Error(), "--state") {
+		t.Errorf("a missing file of C: %v, want a line that says where an invitation is kept", err)
+	}
 	if err := os.WriteFile(file, []byte("# none yet\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -245,8 +248,8 @@ func TestFiles(t *testing.T) {
 	}{
 		{"P", server(certFile, keyFile, ""), nil},
 		{"P with a client CA", server(certFile, keyFile, caFile), nil},
-		{"P, no certificate", server(none, keyFile, ""), []string{none, "make"}},
-		{"P, no key", server(certFile, none, ""), []string{none, "make"}},
+		{"P, no certificate", server(none, keyFile, ""), []string{none, "name yours"}},
+		{"P, no key", server(certFile, none, ""), []string{none, "name yours"}},
 		{"P, key of another", server(certFile, otherKey, ""), []string{certFile, otherKey}},
 		{"P, junk", server(junk, junk, ""), []string{junk}},
 		{"P, junk as client CA", server(certFile, keyFile, junk), []string{junk}},
@@ -254,7 +257,7 @@ func TestFiles(t *testing.T) {
 		{"C", client(ClientTLS{CAFile: caFile}), nil},
 		{"C, the system's", client(ClientTLS{CAFile: SystemCA}), nil},
 		{"C with a certificate", client(ClientTLS{CAFile: caFile, CertFile: certFile, KeyFile: keyFile}), nil},
-		{"C, no CA", client(ClientTLS{CAFile: none}), []string{none, "make"}},
+		{"C, no CA", client(ClientTLS{CAFile: none}), []string{none, "name yours"}},
 		{"C, CA not named", client(ClientTLS{}), []string{"CA certificate"}},
 		{"C, certificate without key", client(ClientTLS{CAFile: caFile, CertFile: certFile}), []string{"both"}},
 		{"C, key without certificate", client(ClientTLS{CAFile: caFile, KeyFile: keyFile}), []string{"both"}},
@@ -281,6 +284,24 @@ func TestFiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Only of what make prepares is it said that make does.
+func TestMissingInCheckout(t *testing.T) {
+	load := func(file string) []error {
+		_, ofP := TokenSource{File: file}.Load()
+		_, ofC := TokenSource{File: file}.First()
+		_, pair := KeyPair(file, file)
+		_, pool := Pool(file)
+		return []error{ofP, ofC, pair, pool}
+	}
+	for file, want := range map[string]bool{"certs/none": true, "./certs/none": true, filepath.Join(t.TempDir(), "none"): false} {
+		for _, err := range load(file) {
+			if err == nil || strings.Contains(err.Error(), "checkout") != want {
+				t.Errorf("%s: %v; want a hint to make: %v", file, err, want)
+			}
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -208,7 +209,11 @@ func openFolder(flag, dir string) (*os.Root, error) {
 	case err == nil:
 		return root, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s %q: there is no such folder; create it (make fills ./testdata), or name another", flag, dir)
+		create := "create it"
+		if filepath.Clean(dir) == "testdata" {
+			create = "create it (in a checkout, make fills it)"
+		}
+		return nil, fmt.Errorf("%s %q: there is no such folder; %s, or name another", flag, dir, create)
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("%s %q: not a folder; name the folder that holds it", flag, dir)
 	case errors.Is(err, fs.ErrPermission):

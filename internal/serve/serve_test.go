@@ -110,6 +110,7 @@ func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "file", "x", wellKnown+"/in/", "")
 	file, missing, known := filepath.Join(dir, "file"), filepath.Join(dir, "missing"), filepath.Join(dir, wellKnown, "in")
+	t.Chdir(dir)
 	for _, tc := range []struct {
 		name string
 		cfg  Config
@@ -130,9 +131,10 @@ func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 		{"a missing fallback", Config{Root: dir, Fallback: "missing"}, "no such file"},
 		{"a fallback outside", Config{Root: dir, Fallback: "../file"}, "in the folder"},
 		{"a fallback that is a folder", Config{Root: dir, Fallback: "."}, "no such file"},
-		{"a missing root", Config{Root: missing}, "no such folder"},
+		{"a missing root", Config{Root: missing}, "no such folder; create it, or"},
+		{"the samples' root, missing", Config{Root: "./testdata"}, "no such folder; create it (in a checkout, make fills it), or"},
 		{"a root that is a file", Config{Root: file}, "not a folder"},
-		{"a missing upload folder", Config{Root: dir, Upload: missing}, "no such folder"},
+		{"a missing upload folder", Config{Root: dir, Upload: missing}, "no such folder; create it, or"},
 		{"an upload folder that is a file", Config{Root: dir, Upload: file}, "not a folder"},
 		{"uploads that speak for the host", Config{Root: dir, Upload: known}, "speaks for the whole host"},
 		{"uploads that do, with dotfiles", Config{Root: dir, Upload: known, Dotfiles: true}, "speaks for the whole host"},
