@@ -121,7 +121,7 @@ func (d *document) decode() {
 		for _, e := range unknown.Errors {
 			if key := e.Key(); len(key) > 1 && tags(reflect.TypeOf(into))[key[0]] {
 				line, _ := e.Position()
-				d.fault(line, "unknown key %q%s", strings.Join(key, "."), nearest.Hint(key[len(key)-1], below(reflect.TypeOf(into), key), strconv.Quote))
+				d.fault(line, "unknown key %q%s", strings.Join(key, "."), d.hint(key[len(key)-1], below(reflect.TypeOf(into), key)))
 			}
 		}
 		return
@@ -335,7 +335,7 @@ func (d *document) value(p *unstable.Parser, fs *pflag.FlagSet, table string, ke
 			d.fault(line, "the key %q is another program's: each has a file of its own", name)
 			return
 		}
-		d.fault(line, "unknown key %q%s", name, nearest.Hint(name, d.keys(fs, top), strconv.Quote))
+		d.fault(line, "unknown key %q%s", name, d.hint(name, d.keys(fs, top)))
 		return
 	}
 	text, list, ok := literal(f, v)
@@ -359,6 +359,15 @@ func (d *document) value(p *unstable.Parser, fs *pflag.FlagSet, table string, ke
 	if top {
 		d.set = append(d.set, name)
 	}
+}
+
+// hint says of a key what may be meant, of those that may stand there. TOML takes what
+// is written below a table for that table's, flags too.
+func (d *document) hint(name string, names []string) string {
+	if d.spec.Flags.Lookup(name) != nil && !slices.Contains(d.spec.Never, name) {
+		return ": " + name + " is a flag, write it above all tables"
+	}
+	return nearest.Hint(name, names, strconv.Quote)
 }
 
 // keys are what may stand among the flags fs.
