@@ -3,10 +3,12 @@
 package bus
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/amahi/spdy-proxy/internal/cluster/registry"
@@ -240,12 +243,7 @@ func TestURL(t *testing.T) {
 	n := newNodes(t)
 	s := n.open(n.config("s"))
 	u := fmt.Sprintf("nats://%s:%s@%s", s.options.Username, s.options.Password, s.server.Addr())
-	at := func(id, url string) *Bus {
-		c := n.config(id)
-		c.Addr, c.Advertise, c.URL = "", "", url
-		return n.open(c)
-	}
-	a, b := at("a", u), at("b", u)
+	a, b := n.at("a", u), n.at("b", u)
 	if id, err := a.cfg.ID(); id != "a" || err != nil || a.Addr() != nil {
 		t.Errorf("it is %q, %v, and listens on %v", id, err, a.Addr())
 	}
@@ -257,8 +255,147 @@ func TestURL(t *testing.T) {
 		a.Publish("spx.1.hello.a", []byte("hello"))
 		return len(got) > 0
 	})
-	// One that is not there yet is waited for.
-	at("c", "nats://127.0.0.1:1")
+}
+
+// natsServer is one that an operator runs, on a port, 0: any, with a password.
+func natsServer(t *testing.T, port int, password string) *natsserver.Server {
+	t.Helper()
+	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: port, Username: "p", Password: password, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("it does not start")
+	}
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	return s
+}
+
+// at opens the bus of a node at the operator's server.
+func (n *nodes) at(id, url string) *Bus {
+	n.t.Helper()
+	c := n.config(id)
+	c.Addr, c.Advertise, c.URL = "", "", url
+	return n.open(c)
+}
+
+// One that cannot be reached from the beginning is said, and waited for.
+func TestURLUnreached(t *testing.T) {
+	s := natsServer(t, 0, "right")
+	for what, url := range map[string]string{"a dead port": "nats://127.0.0.1:1", "a wrong password": fmt.Sprintf("nats://p:wrong@%s", s.Addr())} {
+		n := newNodes(t)
+		b := n.at("a", url)
+		wait(t, what, func() bool {
+			return n.log.Count("level=WARN msg=\"cluster: the bus cannot be reached, trying on\" err=") > 0
+		})
+		if err := b.Publish("spx.1.hello.a", nil); err == nil || b.client.IsClosed() {
+			t.Errorf("%s: a message is taken, %v, or it is not tried on: %v", what, err, b.client.IsClosed())
+		}
+		if n.log.Count("wrong") > 0 {
+			t.Errorf("the password is in the log:\n%s", n.log.String())
+		}
+		b.Close()
+		if n.log.Count("level=ERROR") > 0 {
+			t.Errorf("%s: its end is an error:\n%s", what, n.log.String())
+		}
+	}
+}
+
+// A server that is away, and then refuses everybody for a while, is tried on. What was
+// said meanwhile is not kept.
+func TestURLRefusesForAWhile(t *testing.T) {
+	n := newNodes(t)
+	s := natsServer(t, 0, "right")
+	port := s.Addr().(*net.TCPAddr).Port
+	url := fmt.Sprintf("nats://p:right@%s", s.Addr())
+	a, b := n.at("a", url), n.at("b", url)
+	var got testlog.Buffer
+	if err := b.Subscribe("spx.1.>", func(m registry.Message) { got.Write(m.Data) }); err != nil {
+		t.Fatal(err)
+	}
+	said := func(what string) func() bool {
+		return func() bool {
+			a.Publish("spx.1.hello.a", []byte(what))
+			return got.Count(what) > 0
+		}
+	}
+	wait(t, "a message", said("before"))
+	restart := func(password string) {
+		s.Shutdown()
+		s.WaitForShutdown()
+		s = natsServer(t, port, password)
+	}
+	restart("another")
+	wait(t, "refusals", func() bool { return n.log.Count("authorization violation") >= 6 || a.client.IsClosed() })
+	if err := a.Publish("spx.1.hello.a", []byte("while")); err == nil || a.client.IsClosed() {
+		t.Errorf("a message is taken, %v, or it is not tried on: %v", err, a.client.IsClosed())
+	}
+	restart("right")
+	wait(t, "a message again", said("after"))
+	if got.Count("while") > 0 {
+		t.Error("what was said while it was away comes late")
+	}
+	if n.log.Count("level=ERROR") > 0 {
+		t.Errorf("an error:\n%s", n.log.String())
+	}
+}
+
+// fakeNATS takes connections, and says to each what lets a client in, and then what
+// more there is. The channel has one for each.
+func fakeNATS(t *testing.T, more string) (url string, taken chan struct{}) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken = make(chan struct{}, 100)
+	var running sync.WaitGroup
+	t.Cleanup(running.Wait)
+	t.Cleanup(func() { ln.Close() })
+	// Ends with ln; its connections with the bus, which is closed before.
+	running.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			taken <- struct{}{}
+			running.Go(func() {
+				defer conn.Close()
+				fmt.Fprint(conn, "INFO {\"server_id\":\"x\",\"max_payload\":1048576,\"proto\":1}\r\n")
+				for in := bufio.NewScanner(conn); in.Scan(); {
+					if in.Text() == "PING" {
+						fmt.Fprint(conn, "PONG\r\n"+more)
+						break
+					}
+				}
+				io.Copy(io.Discard, conn)
+			})
+		}
+	})
+	return "nats://" + ln.Addr().String(), taken
+}
+
+// A server that is silent, as behind a firewall that has forgotten the connection, is
+// left within seconds.
+func TestURLSilent(t *testing.T) {
+	n := newNodes(t)
+	url, taken := fakeNATS(t, "")
+	n.at("a", url)
+	wait(t, "another connection", func() bool { return len(taken) >= 2 })
+}
+
+// What the client ends for good is said.
+func TestURLEndsForGood(t *testing.T) {
+	n := newNodes(t)
+	url, _ := fakeNATS(t, "-ERR 'Something New'\r\n")
+	n.at("a", url)
+	wait(t, "an error", func() bool {
+		return n.log.Count("level=ERROR") == 1 && n.log.Count("restart this p\" err=\"nats: Something New\"") == 1
+	})
 }
 
 func TestErrors(t *testing.T) {

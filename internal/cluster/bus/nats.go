@@ -26,9 +26,10 @@ import (
 )
 
 const (
-	// A route is dead after pings of so long without an answer.
-	routePing  = time.Second
-	routePings = 2
+	// A route, or the connection to the operator's server, is dead after so many pings
+	// without an answer.
+	pingEvery = time.Second
+	maxPings  = 2
 	// routeWrite is how long a node may take nothing.
 	routeWrite = 2 * time.Second
 	// startTime is how long the server in the process may take to start.
@@ -79,7 +80,7 @@ func Open(c Config) (*Bus, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.cancel = cancel
-	err := b.connect()
+	err := b.connect(ctx)
 	if err != nil {
 		b.Close()
 		return nil, err
@@ -100,9 +101,13 @@ func (b *Bus) Reload() error {
 	return err
 }
 
-func (b *Bus) connect() (err error) {
-	options := []nats.Option{
+// connection has the options of the connection to any server. ctx ends before Close closes it.
+func (b *Bus) connection(ctx context.Context) []nats.Option {
+	return []nats.Option{
 		nats.Name("spdy-proxy"), nats.NoEcho(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
+		// What is said while there is no connection is old when there is one again, and the
+		// registry makes good for it: nothing is kept.
+		nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			b.lines.Log("client", slog.LevelWarn, "cluster: the bus", slog.Any("err", err))
 		}),
@@ -114,12 +119,37 @@ func (b *Bus) connect() (err error) {
 		nats.ReconnectHandler(func(*nats.Conn) {
 			b.lines.Log("connected", slog.LevelInfo, "cluster: there is a connection to the bus again")
 		}),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			if ctx.Err() == nil {
+				b.cfg.Logger.Error("cluster: the connection to the bus has ended, and is not tried again: restart this p", "err", nc.LastError())
+			}
+		}),
 	}
+}
+
+// remote has the options of the connection to the operator's server.
+func (b *Bus) remote() []nats.Option {
+	options := []nats.Option{
+		nats.RetryOnFailedConnect(true), nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(maxPings),
+		// It refuses the right password, too, while it does not know its users yet.
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.lines.Log("unreached", slog.LevelWarn, "cluster: the bus cannot be reached, trying on", slog.Any("err", err))
+		}),
+		nats.ConnectHandler(func(*nats.Conn) {
+			b.lines.Log("connected", slog.LevelInfo, "cluster: there is a connection to the bus")
+		}),
+	}
+	if strings.HasPrefix(b.cfg.URL, "tls:") {
+		options = append(options, nats.RootCAs(b.cfg.CAFile), nats.ClientCert(b.cfg.CertFile, b.cfg.KeyFile))
+	}
+	return options
+}
+
+func (b *Bus) connect(ctx context.Context) (err error) {
+	options := b.connection(ctx)
 	if b.cfg.URL != "" {
-		if strings.HasPrefix(b.cfg.URL, "tls:") {
-			options = append(options, nats.RootCAs(b.cfg.CAFile), nats.ClientCert(b.cfg.CertFile, b.cfg.KeyFile))
-		}
-		if b.client, err = nats.Connect(b.cfg.URL, append(options, nats.RetryOnFailedConnect(true))...); err != nil {
+		if b.client, err = nats.Connect(b.cfg.URL, append(options, b.remote()...)...); err != nil {
 			return fmt.Errorf("--cluster-url: %w", err)
 		}
 		return nil
@@ -152,7 +182,7 @@ func (b *Bus) serve(user, password string) error {
 		Cluster: natsserver.ClusterOpts{
 			Name: "spdy-proxy", Host: host, Port: port, TLSConfig: tlsConfig(b.tls.Load), TLSTimeout: 5,
 			Advertise: net.JoinHostPort(b.cfg.Advertise, strconv.Itoa(port)),
-			PoolSize:  -1, PingInterval: routePing, MaxPingsOut: routePings, WriteDeadline: routeWrite,
+			PoolSize:  -1, PingInterval: pingEvery, MaxPingsOut: maxPings, WriteDeadline: routeWrite,
 			Compression: natsserver.CompressionOpts{Mode: natsserver.CompressionOff},
 		},
 	}
@@ -291,8 +321,16 @@ func (b *Bus) find(ctx context.Context) ([]string, error) {
 	return found, failed
 }
 
+var errAway = errors.New("there is no connection to it")
+
 // Publish implements registry.Bus.
-func (b *Bus) Publish(subject string, data []byte) error { return b.client.Publish(subject, data) }
+func (b *Bus) Publish(subject string, data []byte) error {
+	err := b.client.Publish(subject, data)
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		return errAway // whose buffer has no room at all
+	}
+	return err
+}
 
 // Subscribe implements registry.Bus.
 func (b *Bus) Subscribe(subject string, f func(registry.Message)) error {
