@@ -30,9 +30,11 @@ type Config struct {
 
 	URL string // nats:// or tls:// of a server that the operator runs
 
-	CAFile, CertFile, KeyFile string // PEM; with a URL of tls:// what its server is verified against, and is shown
+	CAFile, CertFile, KeyFile string // PEM; a server of tls:// is shown the certificate, and see serverRoots
 
 	Logger *slog.Logger // nil: nothing is logged
+
+	system func() (*x509.CertPool, error) // x509.SystemCertPool, but in tests
 }
 
 // joinDNS begins what stands for all addresses that a name has.
@@ -53,6 +55,7 @@ func CheckJoin(s string) error {
 
 // identity is what the files hold.
 type identity struct {
+	ca    []byte // PEM
 	roots *x509.CertPool
 	cert  *tls.Certificate
 	name  string // the node's id
@@ -73,7 +76,7 @@ func (c *Config) load() (*identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the cluster's CA certificate: %w", err)
 	}
-	id := &identity{roots: x509.NewCertPool()}
+	id := &identity{ca: pem, roots: x509.NewCertPool()}
 	if !id.roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("the cluster's CA certificate %s: there is no certificate in PEM form in it", c.CAFile)
 	}
@@ -86,6 +89,22 @@ func (c *Config) load() (*identity, error) {
 	}
 	id.cert, id.name = &cert, cert.Leaf.DNSNames[0]
 	return id, nil
+}
+
+// serverRoots returns whom the operator's server is verified against: whom this system
+// trusts, or the cluster's CA. A certificate of that alone would not do: whoever has one
+// is a node.
+func (c *Config) serverRoots(id *identity) *x509.CertPool {
+	system := c.system
+	if system == nil {
+		system = x509.SystemCertPool
+	}
+	roots, err := system()
+	if err != nil {
+		roots = x509.NewCertPool() // as where the system has none
+	}
+	roots.AppendCertsFromPEM(id.ca)
+	return roots
 }
 
 // tlsConfig returns what a route has at either end. current is asked for each

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -260,7 +261,13 @@ func TestURL(t *testing.T) {
 // natsServer is one that an operator runs, on a port, 0: any, with a password.
 func natsServer(t *testing.T, port int, password string) *natsserver.Server {
 	t.Helper()
-	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: port, Username: "p", Password: password, NoSigs: true, NoLog: true})
+	return startNATS(t, &natsserver.Options{Port: port, Username: "p", Password: password})
+}
+
+func startNATS(t *testing.T, o *natsserver.Options) *natsserver.Server {
+	t.Helper()
+	o.Host, o.NoSigs, o.NoLog = "127.0.0.1", true, true
+	s, err := natsserver.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,6 +348,35 @@ func TestURLRefusesForAWhile(t *testing.T) {
 	}
 	if n.log.Count("level=ERROR") > 0 {
 		t.Errorf("an error:\n%s", n.log.String())
+	}
+}
+
+// The operator's NATS has a certificate of anybody's whom the system trusts, or of the
+// cluster's CA. It is shown the node's.
+func TestURLOverTLS(t *testing.T) {
+	n := newNodes(t)
+	public, other := controltest.NewCA(t), controltest.NewCA(t)
+	for what, ca := range map[string]*controltest.CA{"one of the system's": public, "the cluster's": n.ca, "another's": other} {
+		s := startNATS(t, &natsserver.Options{
+			Port: natsserver.RANDOM_PORT, TLS: true, TLSVerify: true, TLSTimeout: patience.Seconds(),
+			TLSConfig: &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "127.0.0.1")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: n.ca.Pool()},
+		})
+		n.log.Take()
+		c := n.config("p1")
+		c.Addr, c.Advertise, c.URL = "", "", "tls://"+s.Addr().String()
+		c.system = func() (*x509.CertPool, error) { return public.Pool(), nil }
+		b := n.open(c)
+		if ca == other {
+			wait(t, what, func() bool {
+				return n.log.Count("level=WARN msg=\"cluster: the bus cannot be reached, trying on\" err=") > 0
+			})
+		} else {
+			wait(t, what, func() bool { return n.log.Count("there is a connection to the bus") > 0 })
+		}
+		if b.client.IsConnected() != (ca != other) {
+			t.Errorf("%s: it is connected: %v", what, b.client.IsConnected())
+		}
+		b.Close()
 	}
 }
 

@@ -5,6 +5,8 @@ package bus
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -141,7 +143,10 @@ func (b *Bus) remote() []nats.Option {
 		}),
 	}
 	if strings.HasPrefix(b.cfg.URL, "tls:") {
-		options = append(options, nats.RootCAs(b.cfg.CAFile), nats.ClientCert(b.cfg.CertFile, b.cfg.KeyFile))
+		options = append(options, nats.ClientTLSConfig(
+			func() (tls.Certificate, error) { return *b.tls.Load().cert, nil },
+			func() (*x509.CertPool, error) { return b.cfg.serverRoots(b.tls.Load()), nil },
+		))
 	}
 	return options
 }
