@@ -20,6 +20,7 @@ import (
 
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
 	"github.com/amahi/spdy-proxy/internal/origin"
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // Nodes in one bubble: real tables, sessions and TLS, on connections in memory.
@@ -42,6 +43,7 @@ type testNode struct {
 	table *origin.Table
 	links *Links
 	ln    *controltest.Listener
+	log   testlog.Buffer
 
 	mu     sync.Mutex
 	events []string // guarded by mu
@@ -130,7 +132,7 @@ func (c *cluster) add(id string, ca *controltest.CA) *testNode {
 			defer n.mu.Unlock()
 			n.told = append(n.told, told{id, tokens})
 		},
-		Logger: slog.New(slog.NewTextHandler(c.Output(), nil)),
+		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(c.Output(), &n.log), nil)),
 	})
 	// Ends with Shutdown, in end.
 	go n.links.Serve(n.ln)

@@ -91,10 +91,12 @@ func (n *node) run() {
 		for next != nil {
 			s := next
 			counted := n.l.counted(s)
-			next = n.serve(s)
-			// Ends with the session, which has a limit; waited for above.
+			// A node that has said that it stops is soon not there: that is no news.
+			next, said = n.serve(s)
+			ours := next != nil || n.ctx.Err() != nil
+			// Ends with the session, which ends with ends at the latest; waited for above.
 			finishing.Go(func() {
-				n.finish(s)
+				n.finish(s, ours)
 				counted()
 			})
 		}
@@ -159,8 +161,9 @@ func (n *node) dial(addr string) (*spdy.Session, error) {
 }
 
 // serve has requests go by s, until it takes none, or the node is at another address:
-// then by the session that it returns.
-func (n *node) serve(s *spdy.Session) (next *spdy.Session) {
+// then by the session that it returns. left says that the node takes no more by its own
+// will.
+func (n *node) serve(s *spdy.Session) (next *spdy.Session, left bool) {
 	n.mu.Lock()
 	n.link = &link{node: n, session: s, since: time.Now()}
 	n.mu.Unlock()
@@ -187,20 +190,26 @@ func (n *node) serve(s *spdy.Session) (next *spdy.Session) {
 	err := s.Err()
 	if se, ok := errors.AsType[*spdy.SessionError](err); ok && se.Status == spdy.GoAwayOK && errors.Is(err, spdy.ErrGoingAway) {
 		n.l.line(n.id, slog.LevelInfo, "a node takes no more requests")
-		err = nil
+		err, left = nil, true
 	} else if err != nil {
 		n.l.line(n.id, slog.LevelWarn, "the link to a node is lost", slog.String("reason", oneLine(err)))
 	} else {
 		n.l.line(n.id, slog.LevelInfo, "the link to a node ends here")
 	}
 	n.l.cfg.Down(n.id, err)
-	return next
+	return next, left
 }
 
-// finish ends s when what is open on it has ended, or may not go on.
-func (n *node) finish(s *spdy.Session) {
-	ctx, cancel := context.WithTimeout(n.l.ends, finishTime)
-	defer cancel()
+// finish ends s when what is open on it has ended, or may not go on: that is limited
+// here if it was this node that had it go. Another that stops has a limit of its own,
+// and one that has died is told by its silence.
+func (n *node) finish(s *spdy.Session, ours bool) {
+	ctx := n.l.ends
+	if ours {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, finishTime)
+		defer cancel()
+	}
 	s.Shutdown(ctx)
 	<-s.Done()
 }

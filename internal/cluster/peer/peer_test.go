@@ -333,6 +333,37 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// How long a node that stops lets go on what is open is its own to say; and that it is
+// not there then is no news to the others.
+func TestShutdownTakesItsTime(t *testing.T) {
+	inCluster(t, "p1 p2", func(c *cluster) {
+		p1, p2 := c.nodes["p1"], c.nodes["p2"]
+		x := p2.serve("films", "x.0", spdy.Config{}, func(w http.ResponseWriter, r *http.Request) {
+			for range 60 {
+				io.WriteString(w, "slow")
+				http.NewResponseController(w).Flush()
+				time.Sleep(5 * time.Second)
+			}
+		})
+		r, _ := p1.know("p2", x)
+		done := make(chan answer)
+		go func() { done <- c.read(r.RoundTrip(c.request("GET", "/", nil))) }()
+		synctest.Wait()
+		p1.log.Take()
+		ctx, cancel := context.WithTimeout(c.Context(), 10*time.Minute)
+		defer cancel()
+		if err := p2.links.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if a := <-done; len(a.body) != 60*4 || a.err != nil {
+			t.Errorf("what was open: got %d bytes, %v, want 240", len(a.body), a.err)
+		}
+		if log := p1.log.String(); strings.Contains(log, "level=WARN") {
+			t.Errorf("p1 warns of a node that stops as it should:\n%s", log)
+		}
+	})
+}
+
 // The files' errors are one line that names the file.
 func TestFiles(t *testing.T) {
 	ca, other := controltest.NewCA(t), controltest.NewCA(t)
