@@ -49,7 +49,7 @@ type Tokens struct {
 	entries []entry
 	index   map[Credential]int  // 1 + the place in entries
 	hosts   map[string]bool     // the host names of all entries, "*.example.com" among them; nil if there is none
-	revoked map[Credential]bool // by Revoke, whether they were among the entries or not; maxRevoked at most
+	revoked map[Credential]bool // by Revoke, whether they were among the entries or not; MaxRevoked at most
 }
 
 // entry is one token and the names that it may register.
@@ -256,13 +256,15 @@ func (t *Tokens) allows(id Credential, name originname.Name, domains originname.
 func (t *Tokens) without(ids []Credential) *Tokens {
 	rest := &Tokens{first: t.first, index: make(map[Credential]int), hosts: t.hosts, revoked: make(map[Credential]bool)}
 	maps.Copy(rest.revoked, t.revoked)
+	gone := make(map[Credential]bool, len(ids))
 	for _, id := range ids {
-		if len(rest.revoked) < maxRevoked {
+		gone[id] = true
+		if len(rest.revoked) < MaxRevoked {
 			rest.revoked[id] = true
 		}
 	}
 	for _, e := range t.entries {
-		if !slices.Contains(ids, e.id) {
+		if !gone[e.id] {
 			rest.entries = append(rest.entries, e)
 			rest.index[e.id] = len(rest.entries)
 		}
@@ -430,9 +432,9 @@ func (a *Auth) Add(t *Tokens) (added, less bool) {
 	}
 }
 
-// maxRevoked bounds those that are remembered. It is above what the nodes of a cluster
-// tell each other of in a process's life.
-const maxRevoked = 1 << 16
+// MaxRevoked bounds those that are remembered, and what the nodes of a cluster tell each
+// other of.
+const MaxRevoked = 1 << 16
 
 // Revoke takes tokens out until Set, and returns how many of them there were; none of
 // them comes in by Add. Ask Valid afterwards about those who are in.

@@ -76,7 +76,7 @@ type cluster struct {
 	remote map[remoteID]remoteSession
 	sent   map[string]time.Time // instances that shed has sent away, and when
 	back   map[string]struct{}  // those that were back at once
-	gone   []peer.Digest        // tokens that were taken out here, and are not back; the last peer.MaxRevoked
+	gone   []peer.Digest        // tokens that were taken out here, and are not back; the last control.MaxRevoked
 }
 
 // remoteID is a session of another node.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"slices"
 
 	"github.com/amahi/spdy-proxy/internal/cluster/peer"
 	"github.com/amahi/spdy-proxy/internal/control"
@@ -24,14 +25,18 @@ func (c *cluster) revoke(gone []control.Credential) {
 	for _, id := range gone {
 		all = append(all, id.Digest())
 	}
-	c.gone = all[max(0, len(all)-peer.MaxRevoked):]
+	c.gone = all[max(0, len(all)-control.MaxRevoked):]
 	c.mu.Unlock()
+	if left := len(all) - control.MaxRevoked; left > 0 {
+		c.log.Warn("too many tokens are gone here for the other nodes to be told of all: have each read its token file", "left", left)
+	}
 	if len(gone) == 0 {
 		return
 	}
-	for _, n := range c.registry.Nodes() {
-		if n.Linked {
-			c.tellGone(n.ID)
+	// A link that comes up now is there already, or is told of them when it is.
+	for _, k := range c.links.Nodes() {
+		if k.Up {
+			c.tellGone(k.ID)
 		}
 	}
 }
@@ -48,9 +53,14 @@ func (c *cluster) tellGone(node string) {
 	c.running.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, tellTime)
 		defer cancel()
-		if err := c.links.Revoke(ctx, node, gone); err != nil && c.ctx.Err() == nil {
-			c.log.Warn("a node was not told of tokens that are gone, it will be when there is a new link to it: have it read its token file, too",
-				"node", node, "tokens", len(gone), "reason", err)
+		for some := range slices.Chunk(gone, peer.MaxRevoked) {
+			if err := c.links.Revoke(ctx, node, some); err != nil {
+				if c.ctx.Err() == nil {
+					c.log.Warn("a node was not told of tokens that are gone, it will be when there is a new link to it: have it read its token file, too",
+						"node", node, "tokens", len(gone), "reason", err)
+				}
+				return
+			}
 		}
 	})
 }

@@ -1,9 +1,11 @@
 package proxy_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/cluster/peer"
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
@@ -13,8 +15,12 @@ import (
 func TestClusterRevokes(t *testing.T) {
 	f := newFiles(t)
 	ownTokens := func(c *proxy.Config) { c.Tokens.File = f.path("tokens of " + c.Cluster.ID) }
+	all := "good-token *\nfilm-token film\n"
+	for i := range peer.MaxRevoked + 200 { // more than one message is about
+		all += fmt.Sprintf("token-%d other\n", i)
+	}
 	for _, id := range []string{"p1", "p2", "p3"} {
-		f.write("tokens of "+id, "good-token *\nfilm-token film\n")
+		f.write("tokens of "+id, all)
 	}
 	n := startNodesOf(t, f, "p1 p2", ownTokens)
 	film := func(c *agent.Config) {
@@ -46,7 +52,7 @@ func TestClusterRevokes(t *testing.T) {
 	p2.Reload()
 	startC(t, p2, hello("film"), film)
 	// And one that is back is no more among those that are gone.
-	f.write("tokens of p1", "good-token *\nfilm-token film\n")
+	f.write("tokens of p1", all)
 	p1.Reload()
 	if got := p1.Revoked(); got != 0 {
 		t.Errorf("got %d tokens that others are told of, want none", got)
