@@ -103,7 +103,7 @@ func (o *clusterOptions) open(control string, log *slog.Logger) (*bus.Bus, *prox
 		}
 		return nil, nil, err
 	}
-	cfg.Bus = b
+	cfg.Bus, cfg.ReloadBus = b, b.Reload
 	return b, cfg, nil
 }
 

@@ -124,14 +124,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		}
 		return err
 	}
-	p.OnReload(func() {
-		life.Reload(px.Reload)
-		if b != nil {
-			if err := b.Reload(); err != nil {
-				p.Log.Error("reload failed, what was read before stays in use", "err", err)
-			}
-		}
-	})
+	p.OnReload(func() { life.Reload(px.Reload) })
 	p.OnHandOver(func() {
 		life.HandOver(ctx, func() error {
 			return px.HandOver(ctx, func(ports map[string]net.Listener) (proxy.Successor, error) {

@@ -31,6 +31,10 @@ type Config struct {
 	Pairs  []Pair
 	ACME   *ACME        // nil: none
 	Logger *slog.Logger // nil: nothing is logged
+
+	// Others returns certificates of files that are read and shown elsewhere: when they
+	// end is told of with the rest. It is called after Start. Nil: there are none.
+	Others func() []Certificate
 }
 
 // Source has the certificates. Make one with New. Its methods may be called at
@@ -40,7 +44,8 @@ type Source struct {
 	log     *slog.Logger
 	lines   *loglimit.Logger
 	pairs   []Pair
-	manager *manager // nil without ACME
+	others  func() []Certificate // see Config
+	manager *manager             // nil without ACME
 
 	files atomic.Pointer[read] // of pairs, as they were read last
 
@@ -68,7 +73,7 @@ var errNone = errors.New("there is no certificate yet: the log says why")
 // before Start, and nothing goes out to the network. Its error is one line that says
 // what would mend it.
 func New(cfg Config) (*Source, error) {
-	s := &Source{log: cfg.Logger, pairs: cfg.Pairs}
+	s := &Source{log: cfg.Logger, pairs: cfg.Pairs, others: cfg.Others}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -187,17 +192,27 @@ func (s *Source) Changed() {
 // Snapshot returns what certificates there are, and should be: those of files
 // first.
 func (s *Source) Snapshot() []Certificate {
-	now := time.Now()
-	var all []Certificate
-	for i, cert := range s.files.Load().certs {
-		all = append(all, Certificate{
-			Names: namesOf(cert.Leaf), From: "file", File: s.pairs[i].CertFile, NotAfter: cert.Leaf.NotAfter, EndsSoon: endsSoon(cert.Leaf, now),
-		})
-	}
+	all := s.ofFiles()
 	if s.manager != nil {
 		all = append(all, s.manager.snapshot()...)
 	}
 	return all
+}
+
+// ofFiles returns the certificates of files, the others' last.
+func (s *Source) ofFiles() (list []Certificate) {
+	for i, cert := range s.files.Load().certs {
+		list = append(list, OfFile(s.pairs[i].CertFile, namesOf(cert.Leaf), cert.Leaf))
+	}
+	if s.others != nil {
+		list = append(list, s.others()...)
+	}
+	return list
+}
+
+// OfFile returns what there is to know of a certificate that a file holds.
+func OfFile(file string, names []string, leaf *x509.Certificate) Certificate {
+	return Certificate{Names: names, From: "file", File: file, NotAfter: leaf.NotAfter, EndsSoon: endsSoon(leaf, time.Now())}
 }
 
 func namesOf(leaf *x509.Certificate) []string {

@@ -18,10 +18,10 @@ const (
 // warnOfEnds logs a line for each certificate that ends soon, or has ended.
 func (s *Source) warnOfEnds() {
 	now := time.Now()
-	for i, cert := range s.files.Load().certs {
-		if endsSoon(cert.Leaf, now) {
-			s.lines.Log("ends "+s.pairs[i].CertFile, slog.LevelWarn, "certificate "+left(cert.Leaf.NotAfter, now)+": put a new one in its place and send SIGHUP",
-				slog.String("file", s.pairs[i].CertFile), slog.Time("until", cert.Leaf.NotAfter))
+	for _, c := range s.ofFiles() {
+		if c.EndsSoon {
+			s.lines.Log("ends "+c.File, slog.LevelWarn, "certificate "+left(c.NotAfter, now)+": put a new one in its place and send SIGHUP",
+				slog.String("file", c.File), slog.Time("until", c.NotAfter))
 		}
 	}
 	if s.manager == nil {

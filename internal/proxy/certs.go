@@ -11,7 +11,7 @@ import (
 
 // newCerts reads the certificates that there are.
 func (p *Proxy) newCerts(domains originname.Domains) (err error) {
-	cfg := certs.Config{Pairs: pairs(p.cfg.CertFiles, p.cfg.KeyFiles), Logger: p.log}
+	cfg := certs.Config{Pairs: pairs(p.cfg.CertFiles, p.cfg.KeyFiles), Logger: p.log, Others: func() []certs.Certificate { return p.cluster.certificates() }}
 	if p.cfg.ACMEEmail != "" {
 		cfg.ACME = p.cfg.acme(domains)
 		cfg.ACME.Names = p.certNames

@@ -37,17 +37,17 @@ func Check(cfg Config) (found []string, faults []error) {
 	fault(err)
 	_, err = prefixes("proxy-protocol", cfg.ProxyProtocol)
 	fault(err)
-	for _, pair := range pairs(cfg.CertFiles, cfg.KeyFiles) {
-		source, err := certs.New(certs.Config{Pairs: []certs.Pair{pair}})
-		if !fault(err) {
-			continue
-		}
-		cert := source.Snapshot()[0]
+	until := func(cert certs.Certificate) {
 		text := fmt.Sprintf("certificate %s: for %s, until %s", cert.File, strings.Join(cert.Names, ", "), cert.NotAfter.UTC().Format(time.DateOnly))
 		if time.Now().After(cert.NotAfter) {
 			fault(errors.New(text + ", which is over: renew it"))
 		} else {
 			say("%s", text)
+		}
+	}
+	for _, pair := range pairs(cfg.CertFiles, cfg.KeyFiles) {
+		if source, err := certs.New(certs.Config{Pairs: []certs.Pair{pair}}); fault(err) {
+			until(source.Snapshot()[0])
 		}
 	}
 	domains, err := originname.ParseDomains(cfg.Domains)
@@ -92,6 +92,11 @@ func Check(cfg Config) (found []string, faults []error) {
 	}
 	if c := cfg.Cluster; c != nil {
 		say("node %s of a cluster: peer port %s, reached at %s; origins are told %s", c.ID, c.Peer, c.PeerAdvertise, orNone(c.PublicControl))
+		if id, err := c.files().Load(); fault(err) {
+			for _, cert := range c.certificates(id) {
+				until(cert)
+			}
+		}
 	}
 	if len(faults) == 0 {
 		// New has the last word. It would open the access log, and write to the folder

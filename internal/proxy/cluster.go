@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -12,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/cluster/peer"
 	"github.com/amahi/spdy-proxy/internal/cluster/registry"
 	"github.com/amahi/spdy-proxy/internal/control"
@@ -42,6 +44,7 @@ const (
 type ClusterConfig struct {
 	ID            string       // of this node: the first DNS name of its certificate
 	Bus           registry.Bus // whose end is the caller's affair, after Run
+	ReloadBus     func() error // has it read the files again, when they are right; nil: it does not
 	Peer          string       // HOST:PORT for the other nodes
 	PeerAdvertise string       // HOST:PORT by which they reach it
 	Site          string       // where this node is
@@ -149,7 +152,26 @@ func (c *cluster) reload() error {
 		return fmt.Errorf("the cluster's certificate %s is of the node %q, and this is %q", c.cfg.CertFile, id.ID(), c.cfg.ID)
 	}
 	c.identity.Store(id)
+	if c.cfg.ReloadBus != nil {
+		return c.cfg.ReloadBus()
+	}
 	return nil
+}
+
+// certificates returns those of the nodes' own that this one depends on.
+func (c *cluster) certificates() []certs.Certificate {
+	if c == nil {
+		return nil
+	}
+	return c.cfg.certificates(c.identity.Load())
+}
+
+func (c *ClusterConfig) certificates(id *peer.Identity) []certs.Certificate {
+	ca := id.CA()
+	return []certs.Certificate{
+		certs.OfFile(c.CertFile, []string{id.ID()}, id.Leaf()),
+		certs.OfFile(c.CAFile, []string{cmp.Or(ca.Subject.CommonName, "CA")}, ca),
+	}
 }
 
 // run takes part until close, and returns an error if this node cannot.

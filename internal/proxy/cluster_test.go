@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/agent"
+	"github.com/amahi/spdy-proxy/internal/certs"
 	"github.com/amahi/spdy-proxy/internal/cluster/registry/registrytest"
 	"github.com/amahi/spdy-proxy/internal/control/controltest"
 	"github.com/amahi/spdy-proxy/internal/origin"
@@ -492,6 +494,61 @@ func TestClusterConfig(t *testing.T) {
 	if err := n.byID["p1"].HandOver(t.Context(), nil); err == nil {
 		t.Error("HandOver of a node: got no error")
 	}
+}
+
+// The nodes' own certificates end, too: that is said before. A node whose own is over
+// goes on with what it has itself.
+func TestClusterCertificateEnds(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *files) {
+		ca := f.authority("cluster-ca.pem")
+		f.leaf("p1", ca, "p1")
+		time.Sleep(time.Until(ca.Cert.NotAfter) - time.Hour)
+		bus := registrytest.NewHub(1).Bus("p1")
+		defer bus.Close()
+		start := func() *p {
+			return startP(t, f, func(c *proxy.Config) {
+				c.Cluster = &proxy.ClusterConfig{
+					ID: "p1", Bus: bus, Peer: "127.0.0.1:1", PeerAdvertise: "127.0.0.1:1",
+					CAFile: f.path("cluster-ca.pem"), CertFile: f.path("p1.pem"), KeyFile: f.path("p1.key"),
+				}
+			})
+		}
+		stop := func(x *p) {
+			x.cancel()
+			x.cancelNow()
+			x.wait()
+		}
+		own := []string{f.path("p1.pem"), f.path("cluster-ca.pem")}
+		x := start()
+		synctest.Wait()
+		found, faults := proxy.Check(x.cfg)
+		for _, file := range own {
+			if n := strings.Count(x.log.String(), "put a new one in its place and send SIGHUP\" file="+file); n != 1 {
+				t.Errorf("the end of %s is said %d times, want once", file, n)
+			}
+			if !slices.ContainsFunc(x.Certificates(), func(c certs.Certificate) bool { return c.File == file && c.NotAfter.Equal(ca.Cert.NotAfter) }) {
+				t.Errorf("%s is not among the certificates: %v", file, x.Certificates())
+			}
+			if !strings.Contains(fmt.Sprint(found), file+": for ") || len(faults) > 0 {
+				t.Errorf("%s is not among what was looked at: %v, %v", file, found, faults)
+			}
+		}
+		stop(x)
+
+		time.Sleep(2 * time.Hour)
+		y := start()
+		synctest.Wait()
+		_, faults = proxy.Check(y.cfg)
+		for _, file := range own {
+			if strings.Count(y.log.String(), "has ended: put a new one in its place and send SIGHUP\" file="+file) != 1 {
+				t.Errorf("it is not said that %s has ended", file)
+			}
+			if !strings.Contains(fmt.Sprint(faults), file+": for ") {
+				t.Errorf("%s is over: it is not among the faults %v", file, faults)
+			}
+		}
+		stop(y)
+	})
 }
 
 // What a node keeps of ten thousand origins of another is little, and is gone when they

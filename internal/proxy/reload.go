@@ -18,15 +18,12 @@ func (p *Proxy) Reload() {
 	}
 	p.warnReadable()
 	ok := true
-	for _, load := range []func() error{p.certs.Reload, p.loadTLS} {
+	// The cluster's first: with the others it is said which of all end soon.
+	for _, load := range []func() error{p.cluster.reload, p.certs.Reload, p.loadTLS} {
 		if err := load(); err != nil {
 			ok = false
 			kept(err)
 		}
-	}
-	if err := p.cluster.reload(); err != nil {
-		ok = false
-		kept(err)
 	}
 	if !p.cfg.NoAuth {
 		if gone, err := p.setTokens(); err != nil {

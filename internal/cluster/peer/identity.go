@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/originname"
 )
@@ -23,10 +24,13 @@ type Files struct {
 type Identity struct {
 	id    string
 	cert  tls.Certificate
+	ca    *x509.Certificate // whose it is
 	roots *x509.CertPool
 }
 
-// Load reads the files. Its error is one line that says what would mend it.
+// Load reads the files. Its error is one line that says what would mend it. That their
+// time is over is none: the other nodes refuse such a node, and it goes on with what it
+// has itself. See Leaf and CA.
 func (f Files) Load() (*Identity, error) {
 	pem, err := read("CA certificate", f.CAFile)
 	if err != nil {
@@ -52,12 +56,11 @@ func (f Files) Load() (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the cluster's certificate %s: %w", f.CertFile, err)
 	}
-	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		if err := verify(cert.Leaf, intermediates(cert), roots, usage); err != nil {
-			return nil, fmt.Errorf("the cluster's certificate %s is not one of the CA %s, for servers and for clients: %w", f.CertFile, f.CAFile, err)
-		}
+	ca, err := issuer(cert, roots)
+	if err != nil {
+		return nil, fmt.Errorf("the cluster's certificate %s is not one of the CA %s, for servers and for clients: %w", f.CertFile, f.CAFile, err)
 	}
-	return &Identity{id: id, cert: cert, roots: roots}, nil
+	return &Identity{id: id, cert: cert, ca: ca, roots: roots}, nil
 }
 
 func read(what, file string) ([]byte, error) {
@@ -78,9 +81,36 @@ func intermediates(cert tls.Certificate) *x509.CertPool {
 	return pool
 }
 
-func verify(leaf *x509.Certificate, between, roots *x509.CertPool, usage x509.ExtKeyUsage) error {
-	_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}})
-	return err
+// issuer returns the CA's certificate that cert is of: now, or when it was good last.
+func issuer(cert tls.Certificate, roots *x509.CertPool) (ca *x509.Certificate, err error) {
+	now, leaf, between := time.Now(), cert.Leaf, intermediates(cert)
+	ca, err = verify(leaf, between, roots, now)
+	for _, at := range []time.Time{leaf.NotAfter, leaf.NotBefore} {
+		if err == nil || at.After(now) {
+			continue
+		}
+		if was, e := verify(leaf, between, roots, at); e == nil {
+			return was, nil
+		}
+	}
+	return ca, err
+}
+
+// verify returns the CA's certificate that leaf is of at a time, for servers and for
+// clients: of several the one that ends last.
+func verify(leaf *x509.Certificate, between, roots *x509.CertPool, at time.Time) (ca *x509.Certificate, err error) {
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+		chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: at})
+		if err != nil {
+			return nil, err
+		}
+		for _, chain := range chains {
+			if last := chain[len(chain)-1]; ca == nil || last.NotAfter.After(ca.NotAfter) {
+				ca = last
+			}
+		}
+	}
+	return ca, nil
 }
 
 // nodeID returns the id of the node whose certificate it is: its first DNS name, a
@@ -108,6 +138,12 @@ func peerID(state tls.ConnectionState) string {
 
 // ID returns the node's id.
 func (i *Identity) ID() string { return i.id }
+
+// Leaf returns the node's certificate.
+func (i *Identity) Leaf() *x509.Certificate { return i.cert.Leaf }
+
+// CA returns the CA's certificate that Leaf is of.
+func (i *Identity) CA() *x509.Certificate { return i.ca }
 
 var errOwnID = errors.New("it shows this node's own id: each node needs a certificate of its own")
 
