@@ -53,6 +53,7 @@ type node struct {
 	last     time.Time // when it was asked for
 	failures int       // since the last success
 	skewed   int       // hellos in a row whose clock is off
+	said     bool      // that it is quiet, since its last hello
 }
 
 // receive takes a message from the bus.
@@ -149,6 +150,7 @@ func (r *Registry) helloFrom(id string, h *helloMessage) {
 	}
 	n.PeerAddr, n.ControlAddr, n.Site, n.Version = h.Peer, h.Control, h.Site, h.Version
 	n.Draining, n.Load, n.Sessions, n.Heard = drains, h.Load, h.Entries, time.Now()
+	n.said = false
 	if h.State == stateGone {
 		r.log.Info("cluster: a node has left", "node", id)
 		r.drop(id, n)
@@ -175,6 +177,9 @@ func (r *Registry) helloFrom(id string, h *helloMessage) {
 func (n *node) synced() bool {
 	return n.known && (n.seq > n.heard.Seq || n.seq == n.heard.Seq && n.sum == n.heard.Sum && len(n.entries) == n.heard.Entries)
 }
+
+// quiet reports whether a node that is there has said nothing for a while.
+func (n *node) quiet() bool { return time.Since(n.Heard) >= quietFor }
 
 // newRun begins with a node that was not known, or has started again.
 func (r *Registry) newRun(id string, n *node, h *helloMessage) {
@@ -205,7 +210,7 @@ func (r *Registry) sameID(h *helloMessage) {
 	}
 }
 
-// skew says once that a node's clock and this one's differ.
+// skew says that a node's clock and this one's differ.
 func (r *Registry) skew(id string, n *node, h *helloMessage) {
 	off := time.Until(time.UnixMicro(h.Now))
 	if off.Abs() <= maxSkew {
@@ -213,8 +218,8 @@ func (r *Registry) skew(id string, n *node, h *helloMessage) {
 		return
 	}
 	if n.skewed++; n.skewed == skewedHellos {
-		r.log.Warn("cluster: the clocks of two nodes differ, of two connections of one origin the wrong one may stay: set them by NTP",
-			"node", id, "ahead", off.Round(time.Millisecond))
+		r.lines.Log("skew "+id, slog.LevelWarn, "cluster: the clocks of two nodes differ, of two connections of one origin the wrong one may stay: set them by NTP",
+			slog.String("node", id), slog.Duration("ahead", off.Round(time.Millisecond)))
 	}
 }
 
@@ -310,8 +315,7 @@ func (r *Registry) set(n *node, w wireEntry) {
 		r.unset(n, w.SID)
 	}
 	if len(n.entries) >= maxEntries {
-		r.lines.Log("entries "+n.ID, slog.LevelWarn, "cluster: a node has too many sessions, the last ones are left out",
-			slog.String("node", n.ID), slog.Int("limit", maxEntries))
+		r.tooMany(n.ID)
 		return
 	}
 	e := &entry{node: n, wireEntry: w}
@@ -320,6 +324,12 @@ func (r *Registry) set(n *node, w wireEntry) {
 	if n.linked {
 		r.up(e)
 	}
+}
+
+// tooMany says that a node has more sessions than others learn of; it may be this one.
+func (r *Registry) tooMany(id string) {
+	r.lines.Log("entries "+id, slog.LevelWarn, "cluster: a node has too many sessions, the last ones are left out",
+		slog.String("node", id), slog.Int("limit", maxEntries))
 }
 
 // unset takes one out.

@@ -48,6 +48,9 @@ const (
 	// is before the last one's, because somebody has set its clock.
 	silentFor   = 30 * time.Second
 	silentEpoch = 3 * time.Second
+	// quietFor is how long a node with a link may say nothing until its table counts as
+	// one that is not up to date.
+	quietFor = 3 * helloInterval
 	// collectFor is how long changes are collected for one event.
 	collectFor = 5 * time.Millisecond
 	// maxSkew is how far two clocks may be apart before that is said: of two sessions
@@ -333,6 +336,9 @@ func (r *Registry) tick() {
 	for id, n := range r.nodes {
 		if !n.linked && time.Since(n.Heard) >= silentFor {
 			r.forget(id, n)
+		} else if n.linked && !n.said && n.quiet() {
+			n.said = true
+			r.lines.Log("quiet", slog.LevelWarn, "cluster: nothing is heard of a node by the bus, though there is a link to it: what is new there is unknown here", slog.String("node", id))
 		}
 	}
 }
@@ -345,7 +351,7 @@ func (r *Registry) show() {
 		if n.gone {
 			continue
 		}
-		n.Synced = n.synced()
+		n.Synced = n.synced() && !n.quiet()
 		list = append(list, n.Node)
 		complete = complete && n.Linked && n.known && (!r.alone || !slices.ContainsFunc(n.heard.Linked, r.missing))
 	}
@@ -369,8 +375,11 @@ func (r *Registry) takeChanges() {
 	for _, c := range changes {
 		switch c.kind {
 		case added:
-			r.own.add(c.own)
-			r.yield(c.own.SID)
+			if r.own.add(c.own) {
+				r.yield(c.own.SID)
+			} else {
+				r.tooMany(r.cfg.ID)
+			}
 		case removed:
 			r.own.remove(c.own.SID)
 			delete(r.loads, c.own.SID)

@@ -464,6 +464,14 @@ func TestBusDown(t *testing.T) {
 			t.Errorf("the entry was up %d times", p2.ups)
 		}
 		p2.mu.Unlock()
+		if p1 := p2.Nodes()[0]; p1.Synced || !p1.Linked || p2.log.Count("nothing is heard of a node by the bus") != 1 {
+			t.Errorf("it counts as up to date: %v, linked: %v; the log:\n%s", p1.Synced, p1.Linked, p2.log.String())
+		}
+		c.hub.Cut(nil)
+		time.Sleep(2 * time.Second)
+		if !p2.Nodes()[0].Synced {
+			t.Error("with the bus back it does not count as up to date")
+		}
 	})
 }
 
@@ -634,6 +642,32 @@ func TestYield(t *testing.T) {
 	})
 }
 
+// What a node has beyond what others learn of is said, and is not sent away for it.
+func TestTooMany(t *testing.T) {
+	inCluster(t, 1, func(c *cluster) {
+		p1, p2 := c.start("p1"), c.start("p2")
+		p2.add("", "")
+		time.Sleep(time.Second)
+		for i := range 1 << 16 {
+			p1.add(fmt.Sprint("o", i), "")
+		}
+		time.Sleep(time.Minute)
+		p2.mu.Lock()
+		n := len(p2.entries)
+		p2.mu.Unlock()
+		if n != 1<<16 || p1.log.Count("too many sessions") != 0 {
+			t.Errorf("p2 has %d entries; the log of p1:\n%s", n, p1.log.String())
+		}
+		p1.add("more", "")
+		time.Sleep(time.Second)
+		p1.mu.Lock()
+		defer p1.mu.Unlock()
+		if p1.log.Count("level=WARN msg=\"cluster: a node has too many sessions, the last ones are left out\" node=p1 limit=65536") != 1 || len(p1.yielded) > 0 {
+			t.Errorf("p1 yields %v; its log:\n%s", p1.yielded, p1.log.String())
+		}
+	})
+}
+
 // Of two nodes with one id the one that started first ends, and says why.
 func TestSameID(t *testing.T) {
 	inCluster(t, 1, func(c *cluster) {
@@ -784,6 +818,16 @@ func TestSkew(t *testing.T) {
 		}
 		if n := p1.log.Count("clocks"); n != 1 || p1.log.Count("ahead=-3s") != 1 {
 			t.Errorf("it is said %d times:\n%s", n, p1.log.String())
+		}
+		// Nor does one that comes and goes fill the log.
+		p1.log.Take()
+		for range 100 {
+			for _, ahead := range []time.Duration{-3 * time.Second, -3 * time.Second, -3 * time.Second, -time.Second} {
+				hello(ahead)
+			}
+		}
+		if n := p1.log.Count("clocks"); n > 10 {
+			t.Errorf("one that comes and goes is said %d times in seven minutes", n)
 		}
 	})
 }

@@ -22,9 +22,13 @@ func newTable() table {
 	return table{entries: make(map[uint64]wireEntry), byName: make(map[originname.Name][]uint64)}
 }
 
-func (t *table) add(o Own) {
-	if _, there := t.entries[o.SID]; there || len(t.entries) >= maxEntries {
-		return
+// add reports false if there is no room for a session.
+func (t *table) add(o Own) bool {
+	if _, there := t.entries[o.SID]; there {
+		return true
+	}
+	if len(t.entries) >= maxEntries {
+		return false
 	}
 	e := wireEntry{o.SID, o.Name, o.Instance, min(max(o.Max, 0), maxStreams), stamp(o.Since)}
 	t.entries[o.SID] = e
@@ -32,6 +36,7 @@ func (t *table) add(o Own) {
 	t.sum += e.sum()
 	t.up = append(t.up, o.SID)
 	t.stale = true
+	return true
 }
 
 func (t *table) remove(sid uint64) {
