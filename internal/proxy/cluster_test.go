@@ -551,6 +551,26 @@ func TestClusterCertificateEnds(t *testing.T) {
 	})
 }
 
+// The bus and the links have one identity: the bus reads the files again when they are
+// right, and not before.
+func TestClusterReload(t *testing.T) {
+	f := newFiles(t)
+	read := 0
+	n := startNodesOf(t, f, "p1", func(c *proxy.Config) {
+		c.Cluster.ReloadBus = func() error { read++; return nil }
+	})
+	x, was := n.byID["p1"], read
+	x.Reload()
+	if read != was+1 {
+		t.Errorf("the bus has read its files %d times, want once", read-was)
+	}
+	f.leaf("p1", n.ca, "p9")
+	x.Reload()
+	if x.log.wait(`is of the node \"p9\"`, 1); read != was+1 {
+		t.Error("the bus has read another node's certificate")
+	}
+}
+
 // What a node keeps of ten thousand origins of another is little, and is gone when they
 // are; and none of it is a goroutine.
 func TestClusterMemory(t *testing.T) {
