@@ -121,7 +121,10 @@ func TestSafeName(t *testing.T) {
 		strings.Repeat("x", 300) + ".txt":  strings.Repeat("x", 196) + ".txt",
 		strings.Repeat("ö", 300) + ".jpeg": strings.Repeat("ö", 97) + ".jpeg",
 		"x." + strings.Repeat("y", 300):    "x." + strings.Repeat("y", 198),
-		partPrefix + "x":                   partPrefix[1:] + "x",
+		// What is left of an extension that is cut counts as one.
+		strings.Repeat("x", 195) + ".html" + strings.Repeat("y", 30): strings.Repeat("x", 195) + "_html",
+		strings.Repeat("x", 191) + ".phpyyyyy.jpeg":                  strings.Repeat("x", 191) + "_php.jpeg",
+		partPrefix + "x": partPrefix[1:] + "x",
 		// Joiners are letters of some scripts, and a disguise elsewhere.
 		"می\u200cخواهم.txt": "می\u200cخواهم.txt", "क\u094d\u200dष": "क\u094d\u200dष", "👨\u200d👩\u200d👧.png": "👨\u200d👩\u200d👧.png", "❤\ufe0f\u200d🔥": "❤\ufe0f\u200d🔥",
 		"in\u200cvoice": "invoice", "ö\u200dx": "öx", "п\u200cх": "пх", "م\u200c\u200c\u200dی": "م\u200cی", "\u200c.x": "x", "a\u200d.txt": "a.txt",
@@ -137,7 +140,7 @@ func TestSafeName(t *testing.T) {
 }
 
 func FuzzSafeName(f *testing.F) {
-	for _, name := range []string{"a.txt", "../x", "x.php.", ". .", "-", "a\u202e", strings.Repeat("ö.", 200), "\xff.html"} {
+	for _, name := range []string{"a.txt", "../x", "x.php.", ". .", "-", "a\u202e", strings.Repeat("ö.", 200), "\xff.html", strings.Repeat("x", 195) + ".html" + strings.Repeat("y", 30)} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

@@ -65,8 +65,8 @@ func safeName(name string) string {
 	if strings.HasPrefix(name, "-") {
 		name = "_" + name[1:] // or a shell's * makes an option of it
 	}
-	// Each extension counts: some servers look at all of them.
-	parts := strings.Split(name, ".")
+	// Each extension that is left counts: some servers look at all of them.
+	parts := strings.Split(cutName(name), ".")
 	name = parts[0]
 	for _, part := range parts[1:] {
 		if acts("." + strings.TrimSpace(part)) {
@@ -75,21 +75,26 @@ func safeName(name string) string {
 			name += "." + part
 		}
 	}
-	if len(name) > maxUploadName {
-		ext := path.Ext(name)
-		if len(ext) > maxUploadExt {
-			ext = ""
-		}
-		stem := name[:maxUploadName-len(ext)]
-		for !utf8.ValidString(stem) {
-			stem = stem[:len(stem)-1]
-		}
-		name = strings.TrimRight(stem, ". ") + ext
-	}
 	if name != "" && !filepath.IsLocal(name) {
 		name = "_" + name // a device, on some systems
 	}
 	return name
+}
+
+// cutName returns of a name what is kept, with its extension if that is short.
+func cutName(name string) string {
+	if len(name) <= maxUploadName {
+		return name
+	}
+	ext := path.Ext(name)
+	if len(ext) > maxUploadExt {
+		ext = ""
+	}
+	stem := name[:maxUploadName-len(ext)]
+	for !utf8.ValidString(stem) {
+		stem = stem[:len(stem)-1]
+	}
+	return strings.TrimRight(stem, ". ") + ext
 }
 
 // mayMake tells whether something may be made under that name where names are
