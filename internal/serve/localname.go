@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -66,6 +67,19 @@ func isShortName(name string) bool {
 	stem, ext, _ := strings.Cut(name, ".")
 	head, number, ok := strings.Cut(stem, "~")
 	return ok && head != "" && number != "" && strings.Trim(number, "0123456789") == "" && len(stem) <= 8 && len(ext) <= 3
+}
+
+// codes tells whether a file of that name is sent in the place of another, which
+// lies beside it and has the name plain.
+func codes(name string) (plain string, ok bool) {
+	ext := path.Ext(name)
+	plain = strings.TrimSuffix(name, ext)
+	for _, e := range encodings {
+		if strings.EqualFold(ext, e.extension) { // some file systems pass over case
+			return plain, encodable(plain)
+		}
+	}
+	return "", false
 }
 
 // visible tells whether a name in the root may be served. It judges names

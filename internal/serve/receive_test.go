@@ -110,6 +110,36 @@ func TestPutIntoFolders(t *testing.T) {
 	}
 }
 
+// No upload is sent in the place of a file that is there.
+func TestUploadBesideAFile(t *testing.T) {
+	names := []string{"style.css", "app.wasm", "notes.txt", "data.json", "page.html", "a.js"}
+	for name, send := range map[string]func(t *testing.T, srv *httptest.Server, name string) answer{
+		"PUT": func(t *testing.T, srv *httptest.Server, name string) answer {
+			return ask(t, srv, "PUT", "/"+name, "theirs")
+		},
+		"a form": func(t *testing.T, srv *httptest.Server, name string) answer {
+			contentType, body := form(name, "theirs")
+			return ask(t, srv, "POST", "/", body, "Content-Type: "+contentType)
+		},
+	} {
+		root := t.TempDir()
+		for _, plain := range names {
+			write(t, root, plain, "mine")
+		}
+		srv := start(t, Config{Root: root, Upload: root})
+		for _, plain := range names {
+			for _, e := range encodings {
+				if a := send(t, srv, plain+e.extension); a.StatusCode != 201 {
+					t.Errorf("%s of %s%s: %d %q, want 201", name, plain, e.extension, a.StatusCode, a.body)
+				}
+			}
+			if a := ask(t, srv, "GET", "/"+plain, "", "Accept-Encoding: gzip, br, zstd"); a.body != "mine" || a.Header.Get("Content-Encoding") != "" {
+				t.Errorf("after %s: %s is %q, Content-Encoding %q", name, plain, a.body, a.Header.Get("Content-Encoding"))
+			}
+		}
+	}
+}
+
 func TestSafeName(t *testing.T) {
 	for name, want := range map[string]string{
 		"a.txt": "a.txt", "größer & mehr.jpg": "größer & mehr.jpg", "Episode: 1.mkv": "Episode: 1.mkv", "日本語.pdf": "日本語.pdf", "a": "a",
@@ -121,6 +151,10 @@ func TestSafeName(t *testing.T) {
 		strings.Repeat("x", 300) + ".txt":  strings.Repeat("x", 196) + ".txt",
 		strings.Repeat("ö", 300) + ".jpeg": strings.Repeat("ö", 97) + ".jpeg",
 		"x." + strings.Repeat("y", 300):    "x." + strings.Repeat("y", 198),
+		// What lies so beside another file would be sent in its place.
+		"a.css.gz": "a.css_gz", "A.CSS.GZ": "A.CSS_GZ", "a.json.br": "a.json_br", "app.wasm.zst": "app.wasm_zst", "b.a.txt.gz": "b.a.txt_gz",
+		"a.gz": "a.gz", "a.css.gz.br": "a.css.gz.br", "film.mp4.gz": "film.mp4.gz", "css.gz": "css.gz", "page.html.gz": "page_html.gz",
+		strings.Repeat("x", 193) + ".csszzz.gz": strings.Repeat("x", 193) + ".css_gz",
 		// What is left of an extension that is cut counts as one.
 		strings.Repeat("x", 195) + ".html" + strings.Repeat("y", 30): strings.Repeat("x", 195) + "_html",
 		strings.Repeat("x", 191) + ".phpyyyyy.jpeg":                  strings.Repeat("x", 191) + "_php.jpeg",
@@ -152,6 +186,9 @@ func FuzzSafeName(f *testing.F) {
 			if acts("." + part) {
 				t.Errorf("safeName(%q) is %q, which acts", name, got)
 			}
+		}
+		if _, ok := codes(got); ok {
+			t.Errorf("safeName(%q) is %q, which is sent for another file", name, got)
 		}
 	})
 }

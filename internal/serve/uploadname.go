@@ -50,8 +50,8 @@ func shown(name string) string {
 
 // safeName returns a name for an upload that a person called name: as it is, if
 // it can stay. What remains has no slash, does not begin with a dot or a hyphen,
-// shows no other letters than it has, and its extensions make nobody run it. It
-// is empty if nothing remains.
+// shows no other letters than it has, and its extensions make nobody run it, or
+// send it in the place of another file. It is empty if nothing remains.
 func safeName(name string) string {
 	// Some send the path that the file had with them.
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
@@ -74,6 +74,9 @@ func safeName(name string) string {
 		} else {
 			name += "." + part
 		}
+	}
+	if plain, ok := codes(name); ok {
+		name = plain + "_" + name[len(plain)+1:]
 	}
 	if name != "" && !filepath.IsLocal(name) {
 		name = "_" + name // a device, on some systems
