@@ -170,7 +170,8 @@ func status(err error) int {
 func (d *folder) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	code := status(err)
 	// What is hidden is not missing: it is nobody's business what is there.
-	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	// What no file can be called is: an application's link may have a token in it.
+	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 	if code == http.StatusNotFound && (missing || d.fallbackStatus == code) && d.sendFallback(w, r) {
 		return
 	}

@@ -23,6 +23,7 @@ func TestFallback(t *testing.T) {
 	}{
 		{app, "/users/7", 200, "<p>the application", "text/html"},
 		{app, "/a.txt/x", 200, "<p>the application", "text/html"},
+		{app, "/sub/" + strings.Repeat("x", 300), 200, "<p>the application", "text/html"}, // longer than a name of a file can be
 		{app, "/a.txt", 200, "alpha", "text/plain; charset=utf-8"},
 		{app, "/sub", 301, "", ""},
 		{unlisted, "/sub/", 200, "<p>the application", "text/html"},
