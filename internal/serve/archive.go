@@ -14,8 +14,13 @@ import (
 	"time"
 )
 
-// maxArchiveDepth bounds the folders that an archive holds open at once.
-const maxArchiveDepth = 200
+const (
+	// maxArchiveDepth bounds the folders that an archive holds open at once.
+	maxArchiveDepth = 200
+	// maxNested bounds those that all archives hold open beyond the first of each:
+	// a visitor who reads nothing has as many of them as the folders are deep.
+	maxNested = 4096
+)
 
 // wantsArchive returns "zip" or "tar" if r asks for a folder as such, else "".
 func wantsArchive(r *http.Request) string {
@@ -134,6 +139,10 @@ func (a *archive) addEntry(name, as string, e dirEntry, depth int) error {
 	if info.IsDir() {
 		if e.Type() == fs.ModeSymlink {
 			return nil // it may lead to where we are
+		}
+		defer a.d.nested.Add(-1)
+		if a.d.nested.Add(1) > maxNested {
+			return errors.New("all archives together hold too many folders open")
 		}
 		return a.addFolder(name, as, f, depth+1)
 	}

@@ -138,6 +138,35 @@ func TestArchiveEndsWithTheVisitor(t *testing.T) {
 	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/?archive=tar", nil))
 }
 
+// What archives hold open does not use up what others need, however deep the folders are.
+func TestArchivesHoldFewFoldersOpen(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "flat/a.txt", "alpha", "deep/er/a.txt", "alpha")
+	h := newHandler(t, Config{Root: root})
+	nested := &h.serve.(*folder).nested
+	whole := func(target string) (whole bool) {
+		defer func() {
+			if v := recover(); v != nil && v != http.ErrAbortHandler {
+				panic(v)
+			}
+		}()
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", target+"?archive=tar", nil))
+		return true
+	}
+	for _, tc := range []struct {
+		open       int64
+		flat, deep bool
+	}{{0, true, true}, {maxNested - 1, true, true}, {maxNested, true, false}} {
+		nested.Store(tc.open)
+		if flat, deep := whole("/flat/"), whole("/deep/"); flat != tc.flat || deep != tc.deep {
+			t.Errorf("with %d folders open: whole %t and %t, want %t and %t", tc.open, flat, deep, tc.flat, tc.deep)
+		}
+		if n := nested.Load(); n != tc.open {
+			t.Errorf("%d folders count as open at the end, %d before", n, tc.open)
+		}
+	}
+}
+
 type countingWriter struct {
 	*httptest.ResponseRecorder
 	writes int

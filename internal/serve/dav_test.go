@@ -231,6 +231,30 @@ func TestDAVNames(t *testing.T) {
 	}
 }
 
+// Folders are no deeper than those that an upload makes.
+func TestDAVDepth(t *testing.T) {
+	srv, _ := davServer(t, Config{Upload: "in"})
+	deep := "/in" + strings.Repeat("/x", maxUploadDepth)
+	for n := range maxUploadDepth {
+		if a := ask(t, srv, "MKCOL", "/in"+strings.Repeat("/x", n+1), ""); a.StatusCode != 201 {
+			t.Fatalf("MKCOL, %d deep: %d %q, want 201", n+1, a.StatusCode, a.body)
+		}
+	}
+	for _, tc := range []struct {
+		method, target string
+		header         []string
+		want           int
+	}{
+		{"MKCOL", deep + "/y", nil, 403}, {"MOVE", "/in/dir/", []string{"Destination: " + deep + "/y"}, 403}, {"COPY", "/in/dir/", []string{"Destination: " + deep + "/y"}, 403},
+		{"COPY", "/in/x/", []string{"Destination: /in/dir/x/"}, 403},
+		{"PUT", deep + "/y", nil, 201}, {"PUT", deep + "/z/y", nil, 409},
+	} {
+		if a := ask(t, srv, tc.method, tc.target, "", tc.header...); a.StatusCode != tc.want {
+			t.Errorf("%s %s %q: %d %q, want %d", tc.method, tc.target, tc.header, a.StatusCode, a.body, tc.want)
+		}
+	}
+}
+
 // A file is replaced whole, or it stays; and links lead nobody out.
 func TestDAVKeepsWhatWasThere(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()

@@ -32,6 +32,7 @@ type folder struct {
 	small    smallFiles    // has its own lock
 	restless restlessFiles // has its own lock
 	held     atomic.Int64  // entries in memory, of all listings
+	nested   atomic.Int64  // folders that archives hold open, beyond the first of each
 }
 
 func (d *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {

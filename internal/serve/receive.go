@@ -26,7 +26,8 @@ const (
 	// maxFormHead bounds what a form may say between two files.
 	maxFormHead = 32 << 10
 
-	// maxUploadDepth bounds the folders that the path of an upload may make.
+	// maxUploadDepth bounds the folders that the path of an upload may make, and
+	// how deep WebDAV makes one.
 	maxUploadDepth = 32
 )
 
