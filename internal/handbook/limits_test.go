@@ -99,6 +99,7 @@ func TestLimits(t *testing.T) {
 		{"serve", "diskKeep", "room that uploads leave on the disk", size},
 		{"serve", "filesKeep", "files that uploads leave to the disk", count},
 		{"serve", "maxUploadDepth", "folders in an upload's path", count},
+		{"serve", "maxHeld", "entries of folders in memory, all lists together", count},
 		{"serve", "maxNested", "folders that archives hold open, beyond the first of each", count},
 		{"serve", "maxRanges", "ranges of one request", count},
 		{"serve", "maxDAVLocks", "WebDAV's locks", count},

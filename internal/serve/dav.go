@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -240,13 +241,34 @@ func (v *dav) pass(w http.ResponseWriter, r *http.Request) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	to := &davWriter{ResponseWriter: w, v: v, r: r, op: op}
-	handler.ServeHTTP(to, r)
+	if r.Method == "PROPFIND" && r.Header.Get("Depth") == "1" {
+		v.list(r.Context(), op, r.URL.Path)
+		defer func() { v.d.held.Add(-int64(len(op.list))) }()
+	}
+	if op.err == nil {
+		handler.ServeHTTP(to, r)
+	} else {
+		to.WriteHeader(http.StatusInternalServerError)
+	}
 	if to.code/100 == 2 && (r.Method == http.MethodDelete || r.Method == "MOVE") {
 		v.locks.forget(r.URL.Path)
 	}
 	if op.err != nil && (to.code < 400 || r.Context().Err() != nil) {
 		// It has said that all was well, and a list that is cut looks whole; or nobody is there to hear.
 		panic(http.ErrAbortHandler)
+	}
+}
+
+// list reads the folder that has the path into op. Where there is none, the
+// library finds that out again, and says so.
+func (v *dav) list(ctx context.Context, op *davOp, name string) {
+	f, err := v.handler.FileSystem.OpenFile(ctx, name, os.O_RDONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		op.list, _ = f.(*davFile).list() // an error is in op
 	}
 }
 
@@ -271,11 +293,12 @@ func undeclares(document []byte) bool {
 // A davOp is what a request has come to.
 type davOp struct {
 	method   string
-	body     *formReader // of a PUT
-	err      error       // the first that the library has no status for
-	replaced bool        // a file was replaced by another
-	spared   string      // the file in the upload folder that is to be replaced
-	shared   bool        // a LOCK that asks for a shared lock
+	body     *formReader   // of a PUT
+	list     []os.FileInfo // of a PROPFIND: what is in the folder
+	err      error         // the first that the library has no status for
+	replaced bool          // a file was replaced by another
+	spared   string        // the file in the upload folder that is to be replaced
+	shared   bool          // a LOCK that asks for a shared lock
 }
 
 type davOpKey struct{}
@@ -289,7 +312,7 @@ func opOf(ctx context.Context) *davOp {
 // would call a file that is not there. It returns the error for the library: one
 // that it does not take for a file to be left out of a list.
 func (op *davOp) note(err error) error {
-	if err == nil || !(errors.Is(err, errDiskFull) || errors.Is(err, errFilesFull) || errors.Is(err, errTooLong) || errors.Is(err, errBadName) || diskFull(err) ||
+	if err == nil || !(errors.Is(err, errDiskFull) || errors.Is(err, errFilesFull) || errors.Is(err, errTooLong) || errors.Is(err, errBadName) || errors.Is(err, errListsFull) || diskFull(err) ||
 		errors.Is(err, context.Canceled) || status(err) == http.StatusServiceUnavailable || status(err) == http.StatusInternalServerError ||
 		op.body != nil && op.body.err != nil) {
 		return err
@@ -343,6 +366,9 @@ func (w *davWriter) problem() (code int, text string) {
 	switch {
 	case w.r.Context().Err() != nil:
 		return http.StatusBadRequest, "the request was given up"
+	case errors.Is(err, errListsFull):
+		w.Header().Set("Retry-After", "1")
+		return http.StatusServiceUnavailable, "too many large folders are listed at once; try again soon"
 	case d.uploads != nil && w.op.method != "PROPFIND":
 		return d.uploads.problem(w.ResponseWriter, err, w.op.body != nil && w.op.body.err != nil)
 	case status(err) == http.StatusServiceUnavailable:

@@ -513,3 +513,45 @@ func TestDAVEndsWithTheVisitor(t *testing.T) {
 	r.Header.Set("Depth", "1")
 	h.ServeHTTP(w, r)
 }
+
+// What folders hold takes bounded memory, for however many a list is made, and
+// however slowly they read it; what is small is listed in any case.
+func TestDAVListsAreBounded(t *testing.T) {
+	root := t.TempDir()
+	const files = listingBatch + listingBatch/2
+	for i := range files {
+		write(t, root, fmt.Sprintf("big/%d", i), "")
+	}
+	write(t, root, "small/a", "", "small/b", "", "in/", "")
+	h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: true})
+	held := &h.serve.(*folder).held
+	for _, tc := range []struct {
+		method, target string
+		before         int64
+		want           int
+		entries        int64 // that are held meanwhile
+	}{
+		{"PROPFIND", "/big/", 0, 207, files}, {"PROPFIND", "/small/", maxHeld, 207, 2}, {"PROPFIND", "/big/", maxHeld, 503, 0},
+		{"COPY", "/small/", maxHeld, 201, 0}, {"COPY", "/big/", maxHeld, 503, 0}, {"COPY", "/big/", 0, 204, 0},
+	} {
+		held.Store(tc.before)
+		r := httptest.NewRequest(tc.method, tc.target, nil)
+		r.Header.Set("Depth", "1")
+		if tc.method == "COPY" {
+			r.Header.Set("Depth", "infinity")
+			r.Header.Set("Destination", "/in"+tc.target)
+		}
+		most := int64(0)
+		w := &countingWriter{ResponseRecorder: httptest.NewRecorder(), after: func(int) { most = max(most, held.Load()-tc.before) }}
+		h.ServeHTTP(w, r)
+		if w.Code != tc.want || (w.Header().Get("Retry-After") != "") != (tc.want == 503) || most != tc.entries {
+			t.Errorf("%s %s, %d held before: %d %.100q, %v, %d held more; want %d and %d", tc.method, tc.target, tc.before, w.Code, w.Body, w.Header(), most, tc.want, tc.entries)
+		}
+		if tc.want == 207 && len(hrefs(w.Body.String())) != int(tc.entries)+1 {
+			t.Errorf("%s: %d are listed, want %d", tc.target, len(hrefs(w.Body.String())), tc.entries+1)
+		}
+		if n := held.Load(); n != tc.before {
+			t.Errorf("%s %s: %d entries are held at the end, %d before", tc.method, tc.target, n, tc.before)
+		}
+	}
+}

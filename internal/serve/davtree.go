@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"net/http"
@@ -217,6 +218,7 @@ type davFile struct {
 	ctx  context.Context
 	t    *davTree
 	info os.FileInfo
+	held int64 // entries of it in memory
 }
 
 func (f *davFile) Stat() (os.FileInfo, error) { return f.info, nil }
@@ -254,39 +256,70 @@ func (t *davTree) copied(served string, e dirEntry) bool {
 	return info.Mode().IsRegular()
 }
 
-// Readdir lists what is served. It takes no count: the library asks for all.
+// Readdir lists what is served. It takes no count: the library asks for all. What
+// PROPFIND has was read before its answer began.
 func (f *davFile) Readdir(int) ([]os.FileInfo, error) {
-	var infos []os.FileInfo
-	served := f.info.(*davInfo).served
-	for {
-		entries, err := f.file.ReadDir(1000)
-		for _, e := range entries {
-			name := path.Join(served, e.Name())
-			if !f.t.d.visible(e.Name()) || opOf(f.ctx).method == "COPY" && !f.t.copied(name, e) {
-				continue
-			}
-			// For a list, the library looks at each again by its name, and leaves out what is not there.
-			infos = append(infos, &davInfo{FileInfo: lazyInfo{DirEntry: e.DirEntry}, t: f.t, served: name})
-		}
-		if err == nil {
-			err = f.ctx.Err()
-		}
-		if err == io.EOF {
-			return infos, nil
-		}
+	op := opOf(f.ctx)
+	if op.method == "PROPFIND" {
+		return op.list, nil
+	}
+	list, err := f.list()
+	f.held += int64(len(list))
+	return list, err
+}
+
+// Close implements io.Closer. The library forgets the list of a folder then.
+func (f *davFile) Close() error {
+	f.t.d.held.Add(-f.held)
+	f.held = 0
+	return f.file.Close()
+}
+
+// list reads the folder. The room that the entries take in memory is claimed;
+// it is the caller's to give back.
+func (f *davFile) list() (list []os.FileInfo, err error) {
+	op, d, served := opOf(f.ctx), f.t.d, f.info.(*davInfo).served
+	defer func() {
 		if err != nil {
-			return nil, opOf(f.ctx).note(err)
+			d.held.Add(-int64(len(list)))
+			list, err = nil, op.note(err)
+		}
+	}()
+	for {
+		entries, err := f.file.ReadDir(listingBatch)
+		before := len(list)
+		for _, e := range entries {
+			if d.visible(e.Name()) && (op.method != "COPY" || f.t.copied(path.Join(served, e.Name()), e)) {
+				list = append(list, davName(e.Name()))
+			}
+		}
+		full := d.held.Add(int64(len(list)-before)) > maxHeld && len(list) > listingBatch
+		switch {
+		case err == io.EOF:
+			return list, nil
+		case err != nil:
+			return list, err
+		case full:
+			return list, errListsFull
+		case f.ctx.Err() != nil:
+			return list, f.ctx.Err()
 		}
 	}
 }
 
-// A lazyInfo is what a folder says of its entry; no more is asked of it.
-type lazyInfo struct{ fs.DirEntry }
+// errListsFull is a folder for whose list there is no room in memory now.
+var errListsFull = errors.New("too many entries of folders are in memory")
 
-func (lazyInfo) Size() int64         { return 0 }
-func (i lazyInfo) Mode() fs.FileMode { return i.Type() }
-func (lazyInfo) ModTime() time.Time  { return time.Time{} }
-func (lazyInfo) Sys() any            { return nil }
+// A davName is an entry of a folder. The library asks for its name alone, and looks
+// at what has it again, or for a list leaves it out.
+type davName string
+
+func (n davName) Name() string     { return string(n) }
+func (davName) Size() int64        { return 0 }
+func (davName) Mode() fs.FileMode  { return 0 }
+func (davName) ModTime() time.Time { return time.Time{} }
+func (davName) IsDir() bool        { return false }
+func (davName) Sys() any           { return nil }
 
 // A davNewFile is a file that is written. It takes its place at Close, if it is whole.
 type davNewFile struct {

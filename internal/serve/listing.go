@@ -26,7 +26,8 @@ const (
 	// listed in runs of that many, each sorted.
 	maxSorted = 1 << 18
 	// maxHeld is how many entries all listings together hold in memory, at some
-	// 100 bytes each. Beyond it the runs get shorter, down to listingBatch.
+	// 100 bytes each, WebDAV's lists and copies of folders among them. Beyond it the
+	// runs get shorter, down to listingBatch, and WebDAV lists no folder with more.
 	maxHeld = 1 << 20
 	// listingPiece is how much of a listing is written at a time.
 	listingPiece = 32 << 10
