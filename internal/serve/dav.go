@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -126,6 +128,9 @@ func (v *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // mayWrite tells why r must not write, or 0.
 func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (code int, text string) {
 	const elsewhere = "only what is in the upload folder can be changed, and nothing whose name begins with a dot"
+	// What is to be replaced is deleted first, and would hold the source; what is
+	// copied into itself has no end.
+	const itself = "a folder cannot be copied or moved into itself, nor over what it is in"
 	switch {
 	case v.d.uploads == nil:
 		return http.StatusMethodNotAllowed, "nothing can be changed here"
@@ -148,19 +153,30 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 		case err != nil || !writable || into == ".":
 			return http.StatusForbidden, elsewhere
 		case within(target, served), within(served, target):
-			// What is to be replaced is deleted first, and would hold the source;
-			// what is copied into itself has no end.
-			return http.StatusForbidden, "a folder cannot be copied or moved into itself, nor over what it is in"
+			return http.StatusForbidden, itself
 		}
 		// Found out before what is at the destination is deleted.
 		switch info, err := v.d.root.Stat(served); {
 		case err != nil:
 			return http.StatusNotFound, "there is no such file here"
+		case v.overlap(served, info, target):
+			return http.StatusForbidden, itself
 		case !v.d.mayMake(into, info.IsDir()):
 			return http.StatusForbidden, errBadName.Error()
 		}
 	}
 	return 0, ""
+}
+
+// overlap tells whether the source, which is served and has that info, holds the
+// target or the other way round, whatever links or letters their names lead there by.
+func (v *dav) overlap(served string, info fs.FileInfo, target string) bool {
+	root := v.d.root
+	if root.isIn(path.Dir(target), info) {
+		return true
+	}
+	replaced, err := root.Stat(target)
+	return err == nil && root.isIn(served, replaced)
 }
 
 // within tells whether name is folder or in it.

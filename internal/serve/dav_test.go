@@ -344,6 +344,36 @@ func TestDAVCopyOfAFolder(t *testing.T) {
 	}
 }
 
+// A link in the name of either does not hide that one holds the other: a copy would
+// have no end, and what is replaced would take the source with it.
+func TestDAVCopyIntoItselfByALink(t *testing.T) {
+	srv, root := davServer(t, Config{Upload: "in"})
+	write(t, root, "in/a/b/x.txt", "x", "in/a/z.txt", "z", "in/other/", "")
+	for link, to := range map[string]string{"whole": "in", "in/l": "a/b", "in/m": "a"} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		method, from, to string
+		want             int
+	}{
+		{"COPY", "/whole/", "/in/other/", 403}, {"COPY", "/whole/a/", "/in/a/new/", 403}, {"COPY", "/in/a/", "/in/l/new/", 403}, {"COPY", "/in/m/", "/in/l/new/", 403},
+		{"COPY", "/in/l/", "/in/a/", 403}, {"COPY", "/in/l/x.txt", "/in/a/b", 403}, {"MOVE", "/in/l/x.txt", "/in/a", 403}, {"MOVE", "/in/m/b/", "/in/a/", 403},
+		{"COPY", "/in/l/", "/in/other/l/", 201}, {"COPY", "/whole/a/z.txt", "/in/other/z.txt", 201}, {"MOVE", "/in/l/x.txt", "/in/m/x.txt", 201},
+	} {
+		if a := ask(t, srv, tc.method, tc.from, "", "Destination: "+tc.to); a.StatusCode != tc.want {
+			t.Errorf("%s %s to %s: %d %q, want %d", tc.method, tc.from, tc.to, a.StatusCode, a.body, tc.want)
+		}
+	}
+	if got, want := namesIn(t, filepath.Join(root, "in/a")), []string{"b", "x.txt", "z.txt"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %q, want %q", got, want)
+	}
+	if got, want := namesIn(t, filepath.Join(root, "in/other")), []string{"l", "z.txt"}; !slices.Equal(got, want) {
+		t.Errorf("the other holds %q, want %q", got, want)
+	}
+}
+
 // Properties of people's programs stay with the file, and go where it goes.
 func TestDAVProperties(t *testing.T) {
 	srv, root := davServer(t, Config{Upload: "in"})

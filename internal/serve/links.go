@@ -119,6 +119,29 @@ func (t *tree) target(name string) (real string, inside bool, err error) {
 	return real, false, nil
 }
 
+// isIn tells whether name leads to something in that folder, or to the folder.
+func (t *tree) isIn(name string, folder fs.FileInfo) bool {
+	if !folder.IsDir() || t.place == "" {
+		return false
+	}
+	t.calls.begin()
+	defer t.calls.end()
+	real, err := filepath.EvalSymlinks(filepath.Join(t.place, name))
+	if err != nil {
+		return false
+	}
+	for {
+		if info, err := os.Stat(real); err == nil && os.SameFile(info, folder) {
+			return true
+		}
+		up := filepath.Dir(real)
+		if up == real {
+			return false
+		}
+		real = up
+	}
+}
+
 // warn tells once of the link in name that leaves the root. Names are the
 // visitor's, and without end; links are the owner's.
 func (t *tree) warn(name string) {
