@@ -103,6 +103,7 @@ func TestLimits(t *testing.T) {
 		{"serve", "maxNested", "folders that archives hold open, beyond the first of each", count},
 		{"serve", "maxRanges", "ranges of one request", count},
 		{"serve", "maxDAVLocks", "WebDAV's locks", count},
+		{"serve", "maxIfLists", "lists in WebDAV's `If` header", count},
 		{"inspector", "maxExchanges", "requests that the inspector keeps", count},
 		{"inspector", "maxBody", "requests that the inspector keeps", size},
 		{"inspector", "maxReplays", "replays at once", count},

@@ -136,6 +136,8 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 		return http.StatusMethodNotAllowed, "nothing can be changed here"
 	case !sameOrigin(r):
 		return http.StatusForbidden, "another site's page may not change anything here"
+	case strings.Count(r.Header.Get("If"), "(") > maxIfLists:
+		return http.StatusBadRequest, "If has too many lists"
 	case !writable && r.Method != "COPY":
 		return http.StatusForbidden, elsewhere
 	case name == "." && (r.Method == http.MethodDelete || r.Method == "MOVE"):

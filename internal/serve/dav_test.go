@@ -515,6 +515,8 @@ func TestDAVLocks(t *testing.T) {
 	do("PUT", "/in/dir/x.txt", 412, "If: (Not ["+tag+"])")
 	do("PUT", "/in/dir/x.txt", 412, "If: (["+tag+"] <urn:uuid:none>)")
 	do("PUT", "/in/dir/x.txt", 400, "If: nonsense")
+	do("PUT", "/in/dir/x.txt", 412, "If: "+strings.Repeat(`(["another"])`, maxIfLists))
+	do("PUT", "/in/dir/x.txt", 400, "If: "+strings.Repeat(`(["another"])`, maxIfLists+1))
 	do("PUT", "/in/dir/x.txt", 204, `If: (["another"]) (Not <DAV:no-lock> [`+tag+"])")
 }
 

@@ -21,6 +21,8 @@ const (
 	// maxDAVLock is the longest time for which one is given; whoever needs it
 	// longer asks again before.
 	maxDAVLock = time.Hour
+	// maxIfLists bounds the lists of an If header: each is held against all locks.
+	maxIfLists = 64
 )
 
 // A davLocks holds the locks of RFC 4918, 6 and 7, in memory. The library's own
