@@ -77,8 +77,8 @@ func (v *dav) handles(r *http.Request) bool {
 }
 
 func (v *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if host := r.Header.Get("X-Forwarded-Host"); host != "" && host != r.Host {
-		// The name that is in Destination, where a proxy that P trusts is between.
+	if host := seenHost(r); host != r.Host {
+		// It is the one in Destination.
 		r = r.WithContext(r.Context()) // a copy
 		r.Host = host
 	}

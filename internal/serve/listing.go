@@ -144,7 +144,7 @@ func (d *folder) sendListing(w http.ResponseWriter, r *http.Request, name string
 		// A browser says that it takes HTML. It gets a page at a time: a hundred
 		// thousand rows stop a phone for a minute. Mirrors and players take
 		// anything, and not each would follow a link to the next page.
-		form, l.query = page{host: r.Host, browser: html > 0}, readQuery(r.URL, html > 0)
+		form, l.query = page{host: seenHost(r), browser: html > 0}, readQuery(r.URL, html > 0)
 	}
 	h := w.Header()
 	h.Set("Content-Type", form.contentType())

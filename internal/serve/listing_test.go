@@ -198,6 +198,9 @@ func TestListingPath(t *testing.T) {
 			t.Errorf("GET %s: %d, no %s", target, a.StatusCode, want)
 		}
 	}
+	if a := ask(t, srv, "GET", "/", "", "X-Forwarded-Host: photos.test:8443"); !strings.Contains(a.body, `<h1><b>photos.test</b></h1>`) {
+		t.Errorf("behind another proxy the page has not the host that the visitor sees: %.300s", a.body)
+	}
 }
 
 func TestListingAsJSON(t *testing.T) {

@@ -79,8 +79,8 @@ func (s *service) mendCertificate(err error) string {
 // mendLocation has a redirect that the service makes of the host that it was given
 // lead to the one that the visitor knows.
 func (s *service) mendLocation(h http.Header, r *http.Request) {
-	location := h["Location"]
-	if s.host == "" || s.host == r.Host || len(location) != 1 {
+	location, host := h["Location"], seenHost(r)
+	if s.host == "" || s.host == host || len(location) != 1 {
 		return
 	}
 	for _, scheme := range []string{"http://", "https://"} {
@@ -90,7 +90,7 @@ func (s *service) mendLocation(h http.Header, r *http.Request) {
 			if r.Header.Get("X-Forwarded-Proto") == "https" {
 				proto = "https"
 			}
-			h["Location"] = []string{proto + "://" + r.Host + rest}
+			h["Location"] = []string{proto + "://" + host + rest}
 			return
 		}
 	}

@@ -41,8 +41,14 @@ func particular(t *testing.T, cfg serve.Config) (*spdy.Session, *testlog.Buffer)
 // ask gets a path under the visitors' host.
 func ask(t *testing.T, s *spdy.Session, host, path string) (*http.Response, string) {
 	t.Helper()
+	return askBehind(t, s, host, host, path)
+}
+
+// askBehind is ask where a proxy is between that gives P another host.
+func askBehind(t *testing.T, s *spdy.Session, inner, host, path string) (*http.Response, string) {
+	t.Helper()
 	r := request(t.Context(), "GET", path, nil)
-	r.Host = host
+	r.Host = inner
 	r.Header.Set("X-Forwarded-Proto", "https")
 	r.Header.Set("X-Forwarded-Host", host)
 	resp, body, err := do(t, s, r)
@@ -79,6 +85,14 @@ func TestToHost(t *testing.T) {
 		} {
 			if resp, _ := ask(t, s, "photos.example.org", "/?to="+to); resp.Header.Get("Location") != location {
 				t.Errorf("--to-host %q: Location %q became %q, want %q", given, to, resp.Header.Get("Location"), location)
+			}
+			if given == "" {
+				continue
+			}
+			for _, inner := range []string{"p.inner", want} {
+				if resp, _ := askBehind(t, s, inner, "photos.example.org", "/?to="+to); resp.Header.Get("Location") != location {
+					t.Errorf("--to-host %q, behind a proxy that says %q: Location %q became %q, want %q", given, inner, to, resp.Header.Get("Location"), location)
+				}
 			}
 		}
 	}

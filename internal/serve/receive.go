@@ -108,11 +108,8 @@ func (d *folder) keep(w http.ResponseWriter, r *http.Request) {
 // sameOrigin tells whether r may change something: browsers let any site's page
 // send a request, and say which did.
 func sameOrigin(r *http.Request) bool {
-	if host := r.Header.Get("X-Forwarded-Host"); host != "" {
-		// The name that the visitor sees, where a proxy that P trusts is between.
-		r = r.WithContext(r.Context()) // a copy
-		r.Host = host
-	}
+	r = r.WithContext(r.Context()) // a copy
+	r.Host = seenHost(r)
 	return new(http.CrossOriginProtection).Check(r) == nil
 }
 

@@ -8,6 +8,7 @@
 package serve
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -164,6 +165,12 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h.close = append(h.close, d.uploads.Close)
 	return h, nil
+}
+
+// seenHost returns the host that the visitor sees: not r's, where a proxy that P
+// trusts is between.
+func seenHost(r *http.Request) string {
+	return cmp.Or(r.Header.Get("X-Forwarded-Host"), r.Host)
 }
 
 // noDescriptors tells that a request for what was refused because no more files
