@@ -359,6 +359,8 @@ func (w *davWriter) WriteHeader(code int) {
 	}
 	text := ""
 	switch {
+	case w.op.err != nil && w.r.Context().Err() != nil:
+		panic(http.ErrAbortHandler) // nobody is there to hear
 	case w.op.err != nil && code >= 400:
 		code, text = w.problem()
 	case w.op.replaced && code == http.StatusCreated && w.op.method == http.MethodPut:
@@ -382,8 +384,6 @@ func (w *davWriter) WriteHeader(code int) {
 func (w *davWriter) problem() (code int, text string) {
 	d, err := w.v.d, w.op.err
 	switch {
-	case w.r.Context().Err() != nil:
-		return http.StatusBadRequest, "the request was given up"
 	case errors.Is(err, errListsFull):
 		w.Header().Set("Retry-After", "1")
 		return http.StatusServiceUnavailable, "too many large folders are listed at once; try again soon"

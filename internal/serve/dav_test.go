@@ -546,6 +546,26 @@ func TestDAVEndsWithTheVisitor(t *testing.T) {
 	h.ServeHTTP(w, r)
 }
 
+// One who left before there was an answer gets none, which the access log would have.
+func TestDAVForNobody(t *testing.T) {
+	srv, _ := davServer(t, Config{Upload: "in"})
+	left, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, depth := range []string{"0", "1"} {
+		r := httptest.NewRequestWithContext(left, "PROPFIND", "/in/", nil)
+		r.Header.Set("Depth", depth)
+		w := &countingWriter{ResponseRecorder: httptest.NewRecorder(), after: func(int) {}}
+		func() {
+			defer func() {
+				if v := recover(); v != http.ErrAbortHandler || w.writes != 0 {
+					t.Errorf("Depth %s: panic %v, %d writes, want http.ErrAbortHandler and none", depth, v, w.writes)
+				}
+			}()
+			srv.Config.Handler.ServeHTTP(w, r)
+		}()
+	}
+}
+
 // What folders hold takes bounded memory, for however many a list is made, and
 // however slowly they read it; what is small is listed in any case.
 func TestDAVListsAreBounded(t *testing.T) {

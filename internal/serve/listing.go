@@ -159,21 +159,22 @@ func (d *folder) sendListing(w http.ResponseWriter, r *http.Request, name string
 	}
 	defer l.release()
 	if err := l.read(); err != nil {
-		if l.ctx.Err() == nil {
-			h.Del("Content-Security-Policy")
-			d.refuse(w, r, err)
+		if l.ctx.Err() != nil {
+			panic(http.ErrAbortHandler) // nobody is there to hear, and it is no answer
 		}
+		h.Del("Content-Security-Policy")
+		d.refuse(w, r, err)
 		return
 	}
 	out := &pieces{w: w, b: make([]byte, 0, listingPiece+8<<10)}
 	err := l.write(form, out)
-	switch {
-	case err == nil, out.err != nil, l.ctx.Err() != nil:
-	default:
-		d.limit.Log("listing", slog.LevelError, "a folder could not be read to its end", slog.String("path", r.URL.Path), slog.Any("error", reason(err)))
-		// What was sent must not look like the whole.
-		panic(http.ErrAbortHandler)
+	if err == nil {
+		return
 	}
+	if out.err == nil && l.ctx.Err() == nil {
+		d.limit.Log("listing", slog.LevelError, "a folder could not be read to its end", slog.String("path", r.URL.Path), slog.Any("error", reason(err)))
+	}
+	panic(http.ErrAbortHandler) // what was sent must not look like the whole
 }
 
 // write writes the run that was read, and all that follow.
