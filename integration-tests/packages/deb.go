@@ -115,10 +115,11 @@ func (l *lab) put(name, text string) error {
 
 // configure does what the comments of the configuration say.
 func (l *lab) configure() {
-	l.check("p check says what is missing", l.says("/etc/spdy-proxy/p.pem", "p", "check"))
-	toml := strings.Replace(l.read("etc/spdy-proxy/p.toml"), `#front = ":443"`, `front = "127.0.0.1:80"`, 1)
-	toml = strings.Replace(toml, `#domain = ["example.org"]`, `domain = ["localhost"]`, 1)
+	l.check("p check says what is missing", l.says("certificate certs/p.pem is missing", "p", "check"))
+	shown := l.read("etc/spdy-proxy/p.toml")
+	toml := strings.NewReplacer(`#front = ":443"`, `front = "127.0.0.1:80"`, `#domain = ["example.org"]`, `domain = ["localhost"]`, "#cert", "cert", "#key", "key").Replace(shown)
 	err := l.put("/etc/spdy-proxy/p.toml", toml)
+	err = errors.Join(err, l.put("/etc/spdy-proxy/acme.toml", strings.NewReplacer("#front", "front", "#tls", "tls", "#http", "http", "#control", "control", "#domain", "domain", "#acme", "acme").Replace(shown)))
 	toml = strings.Replace(l.read("etc/spdy-proxy/c.toml"), `#root = "/srv/photos"`, `root = "/srv/photos"`, 1)
 	err = errors.Join(err, l.put("/etc/spdy-proxy/c.toml", toml), l.put("/etc/spdy-proxy/c-wiki.toml", toml), l.put("/srv/photos/hello.txt", content))
 	for _, name := range []string{"p.pem", "p.key", "ca.pem"} {
@@ -132,6 +133,7 @@ func (l *lab) configure() {
 		_, err = l.inWith(code+"\n", "install", "-m", "600", "/dev/stdin", "/etc/spdy-proxy/invitation-wiki")
 	}
 	l.check("root invites wiki", err)
+	l.check("with ACME it wants no files", l.says("ok: certificates by ACME", "p", "check", "--config", "/etc/spdy-proxy/acme.toml"))
 	l.check("somebody else is told which file was not read", l.says("configuration file /etc/spdy-proxy/p.toml, where one is looked for, was not read: permission denied", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "p", "check"))
 }
 

@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -82,6 +83,9 @@ func New(cfg Config) (*Source, error) {
 		return nil, errors.New("no certificate was named")
 	}
 	if err := s.readFiles(); err != nil {
+		if cfg.ACME != nil {
+			err = BesideACME(err)
+		}
 		return nil, err
 	}
 	if cfg.ACME != nil {
@@ -92,6 +96,12 @@ func New(cfg Config) (*Source, error) {
 		s.manager = newManager(cfg.ACME, ca, s.log, s.lines)
 	}
 	return s, nil
+}
+
+// BesideACME returns what is wrong with files that are named though ACME needs none, and
+// what else would mend it.
+func BesideACME(err error) error {
+	return fmt.Errorf("%w; or leave cert and key out, since --acme-email needs neither", err)
 }
 
 // TakeStored takes what the state folder has for the names of now, so that it is shown

@@ -46,7 +46,11 @@ func Check(cfg Config) (found []string, faults []error) {
 		}
 	}
 	for _, pair := range pairs(cfg.CertFiles, cfg.KeyFiles) {
-		if source, err := certs.New(certs.Config{Pairs: []certs.Pair{pair}}); fault(err) {
+		source, err := certs.New(certs.Config{Pairs: []certs.Pair{pair}})
+		if err != nil && cfg.ACMEEmail != "" {
+			err = certs.BesideACME(err)
+		}
+		if fault(err) {
 			until(source.Snapshot()[0])
 		}
 	}
