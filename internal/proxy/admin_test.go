@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -206,5 +207,55 @@ func TestEventsEndAtAStop(t *testing.T) {
 	}
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
 		t.Errorf("the stream ends with %v", err)
+	}
+}
+
+// elsewhere is a listener at another address than it says.
+type elsewhere struct {
+	net.Listener
+	addr net.Addr
+}
+
+func (e elsewhere) Addr() net.Addr { return e.addr }
+
+// An admin port that other machines reach is warned of, once, unless it asks for a token;
+// where nobody but this machine does, it is not. p check says the same of what it is told.
+func TestAdminOpenToOthers(t *testing.T) {
+	f := newFiles(t)
+	f.write("admin", "0123456789abcdef\n")
+	const warning = "the admin port is reached by other machines"
+	tcp := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1445} }
+	for _, tt := range []struct {
+		addr  net.Addr
+		token string
+		want  int
+	}{
+		{tcp("0.0.0.0"), "", 1}, {tcp("::"), "", 1}, {tcp("10.0.0.1"), "", 1}, {tcp("10.0.0.1"), f.path("admin"), 0},
+		{tcp("127.0.0.1"), "", 0}, {tcp("127.0.0.2"), "", 0}, {tcp("::1"), "", 0}, {tcp("::ffff:127.0.0.1"), "", 0}, {&net.UnixAddr{Name: "/run/p/admin", Net: "unix"}, "", 0},
+	} {
+		x := startP(t, f, func(c *proxy.Config) {
+			c.AdminToken = tt.token
+			c.Inherited = func(name string) (net.Listener, error) {
+				if name != "admin" {
+					return nil, nil
+				}
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				return elsewhere{ln, tt.addr}, err
+			}
+		})
+		x.log.wait("p listens", 1)
+		x.cancel()
+		x.wait()
+		if n := x.log.count(warning); n != tt.want {
+			t.Errorf("%v, token %q: warned %d times, want %d", tt.addr, tt.token, n, tt.want)
+		}
+	}
+	cfg := startP(t, f, nil).cfg
+	for addr, want := range map[string]int{":1445": 1, "[::]:1445": 1, "192.0.2.1:1445": 1, "localhost:1445": 0, "127.0.0.1:1445": 0, "p.internal:1445": 0, "": 0} {
+		log := newJournal(t, "check")
+		cfg.Admin, cfg.Logger = addr, log.logger()
+		if _, faults := proxy.Check(cfg); len(faults) > 0 || log.count(warning) != want {
+			t.Errorf("p check with --admin %q: %v, warned %d times, want %d", addr, faults, log.count(warning), want)
+		}
 	}
 }

@@ -32,6 +32,7 @@ func Check(cfg Config) (found []string, faults []error) {
 		faults = append(faults, several...)
 	} else if fault(err) {
 		say("ports: front %s, control %s, admin %s", cfg.Front, cfg.Control, orNone(cfg.Admin))
+		cfg.warnAdmin(cfg.Admin)
 	}
 	_, err = prefixes("trusted-proxy", cfg.TrustedProxies)
 	fault(err)

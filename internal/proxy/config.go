@@ -251,6 +251,18 @@ func loopbackHost(addr string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
+// warnAdmin warns of an admin port at addr that shows other machines what passes, and
+// asks them for nothing. A name is what a resolver makes of it, and a socket of the file
+// system has a mode.
+func (c Config) warnAdmin(addr string) {
+	host, _, err := net.SplitHostPort(addr)
+	ip, none := netip.ParseAddr(host)
+	if err != nil || c.AdminToken != "" || host != "" && (none != nil || ip.Unmap().IsLoopback()) {
+		return
+	}
+	c.Logger.Warn("the admin port is reached by other machines, and asks for nothing: give --admin-token-file, or listen on localhost", "admin", addr)
+}
+
 // prefixes reads the values of a flag: networks, or single addresses.
 func prefixes(flag string, list []string) ([]netip.Prefix, error) {
 	var ps []netip.Prefix

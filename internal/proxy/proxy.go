@@ -365,6 +365,9 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	if p.cfg.NoAuth {
 		p.log.Warn("any program on this machine can be an origin: --no-auth is given")
 	}
+	if p.admin != nil {
+		p.cfg.warnAdmin(p.AdminAddr().String())
+	}
 
 	drain := p.cfg.Drain
 	select {
