@@ -365,6 +365,8 @@ func (w *davWriter) WriteHeader(code int) {
 		code, text = w.problem()
 	case w.op.replaced && code == http.StatusCreated && w.op.method == http.MethodPut:
 		code, w.mute = http.StatusNoContent, true
+	case code >= 400:
+		text = davText(w.op.method, code)
 	}
 	w.code = code
 	if code == http.StatusCreated && w.op.method == http.MethodPut || text != "" {
@@ -378,6 +380,17 @@ func (w *davWriter) WriteHeader(code int) {
 	if text != "" {
 		fmt.Fprintf(w.ResponseWriter, "%d: %s\n", code, text)
 	}
+}
+
+// davText returns what is said of a status that the library gives alone.
+func davText(method string, code int) string {
+	switch {
+	case code == http.StatusConflict && method != "UNLOCK":
+		return "the folder that this would be in is not there; make it first (MKCOL)"
+	case code == http.StatusLocked:
+		return "somebody has locked it"
+	}
+	return strings.ToLower(webdav.StatusText(code))
 }
 
 // problem tells what is answered for the error of op.

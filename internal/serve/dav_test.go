@@ -138,6 +138,8 @@ func TestDAVForWriting(t *testing.T) {
 	} {
 		if a := ask(t, srv, tc.method, tc.target, tc.body, tc.header...); a.StatusCode != tc.want || a.err != nil {
 			t.Errorf("%d: %s %s %q: %d %q %v, want %d", i, tc.method, tc.target, tc.header, a.StatusCode, a.body, a.err, tc.want)
+		} else if a.StatusCode >= 400 && !strings.HasPrefix(a.body, fmt.Sprintf("%d: ", a.StatusCode)) {
+			t.Errorf("%d: %s %s: %d with %q, want a line that begins with it", i, tc.method, tc.target, a.StatusCode, a.body)
 		}
 	}
 	for name, want := range map[string]string{
