@@ -22,6 +22,7 @@ func (o *options) check() *cli.Command {
 		Run: func(ctx context.Context, p *cli.Process) error {
 			faults := p.Faults
 			cfg, err := o.config(p)
+			o.warnReadable(p)
 			if err != nil {
 				faults = append(faults, err)
 			} else {

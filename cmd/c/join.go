@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -74,6 +75,7 @@ func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
 	code := o.join
 	switch file, isFile := strings.CutPrefix(code, "@"); {
 	case isFile:
+		o.given = file
 		f, err := os.Open(file)
 		if err != nil {
 			return nil, fmt.Errorf("--join %s: the file cannot be read: %w", code, errors.Unwrap(err))
@@ -101,6 +103,18 @@ func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
 	}
 	o.join = in.Code() // what was read is not there a second time
 	return in, nil
+}
+
+// warnReadable warns of the files that an invitation is in, if others may read them.
+func (o *options) warnReadable(p *cli.Process) {
+	file := cmp.Or(o.given, o.from)
+	if filepath.Dir(file) == os.Getenv("CREDENTIALS_DIRECTORY") {
+		file = "" // systemd's, whose list of who may read it looks like a group's right
+	}
+	control.WarnReadable(p.Log, "invitation", file)
+	if o.given == "" && p.Source("join") == cli.File {
+		control.WarnReadable(p.Log, "configuration file, which has an invitation,", p.ConfigFile())
+	}
 }
 
 // firstLine returns the first line that has something in it, without its end: who pastes

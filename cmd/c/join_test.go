@@ -136,6 +136,52 @@ func TestJoinFrom(t *testing.T) {
 	from("standard input", true, "--join", "-")
 }
 
+// An invitation in a file that others may read is warned of, wherever it is, but for
+// the one that systemd has made.
+func TestJoinReadableByOthers(t *testing.T) {
+	p := proxytest.Start(t)
+	dir := t.TempDir()
+	code, in, toml, state := invite(t, p, nil), filepath.Join(dir, "in"), filepath.Join(dir, "c.toml"), filepath.Join(dir, "state")
+	for _, err := range []error{
+		os.WriteFile(in, []byte(code), 0o600), os.WriteFile(toml, []byte("join = '"+code+"'\n"), 0o600), os.MkdirAll(state, 0o700),
+		os.WriteFile(filepath.Join(state, "invitation"), []byte(code+"\n"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		file string
+		args []string
+	}{
+		{in, []string{"--join", "@" + in, "--state", filepath.Join(dir, "none")}},
+		{toml, []string{"--config", toml, "--state", filepath.Join(dir, "none")}},
+		{filepath.Join(state, "invitation"), []string{"--state", state}},
+	} {
+		for mode, want := range map[os.FileMode]int{0o600: 0, 0o644: 1} {
+			if err := os.Chmod(tt.file, mode); err != nil {
+				t.Fatal(err)
+			}
+			var stdout, stderr bytes.Buffer
+			status := run(t.Context(), append([]string{"check", "--offline", "-r", p.Dir}, tt.args...), &stdout, &stderr)
+			if n := strings.Count(stderr.String(), "is open to others: chmod 600 "+tt.file); status != 0 || n != want {
+				t.Errorf("%s of mode %o: status %d, warned of %d times, want %d\n%s", tt.file, mode, status, n, want, &stderr)
+			}
+		}
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", state)
+	var stdout, faults bytes.Buffer
+	if status := run(t.Context(), []string{"check", "--offline", "-r", p.Dir, "--state", filepath.Join(dir, "none")}, &stdout, &faults); status != 0 || faults.Len() > 0 {
+		t.Errorf("a credential of systemd's: status %d, %s", status, &faults)
+	}
+	stderr, stop := start(t, "--config", toml, "-r", p.Dir)
+	<-p.Registrations
+	stop()
+	if text := stderr.String(); strings.Count(text, "is open to others") != 1 {
+		t.Errorf("c says\n%s\nwant one warning", text)
+	}
+}
+
 // Each reason why one does not do is a line of its own, and nothing is kept.
 func TestJoinRefused(t *testing.T) {
 	p, other := proxytest.Start(t), proxytest.Start(t)

@@ -24,6 +24,7 @@ type options struct {
 	kept    bool // what join said is kept
 	state   string
 	from    string // the file of the invitation in effect, "" if there is none or --join gives it
+	given   string // the file that --join names, "" if it names none
 }
 
 // origin is a name, and what is served under it.
@@ -150,6 +151,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 	if err != nil {
 		return err
 	}
+	o.warnReadable(p)
 	if o.from != "" {
 		p.Log.Info("an invitation is in effect in place of the defaults", "file", o.from)
 	}

@@ -32,6 +32,7 @@ func (o *options) check() *cli.Command {
 				return o.lives(ctx, p.Stdout)
 			}
 			cfg := o.config(p)
+			o.cluster.warnReadable(p)
 			_, clustered, wrong := o.cluster.config(cfg.Control)
 			if wrong == nil {
 				cfg.Cluster = clustered

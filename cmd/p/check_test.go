@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -73,6 +74,28 @@ func TestCheck(t *testing.T) {
 	}
 	if _, err := os.Stat(access); err == nil {
 		t.Error("the access log was made")
+	}
+}
+
+// A password of the bus in a configuration file that others may read is warned of.
+func TestPasswordOfBusReadable(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("this system has no such modes")
+	}
+	for _, tt := range []struct {
+		url  string
+		mode os.FileMode
+		want int
+	}{{"nats://me:sesame@localhost:1", 0o644, 1}, {"nats://me:sesame@localhost:1", 0o600, 0}, {"nats://localhost:1", 0o644, 0}} {
+		file := filepath.Join(t.TempDir(), "p.toml")
+		if err := os.WriteFile(file, []byte("cluster-url = '"+tt.url+"'\n"), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		run(t.Context(), []string{"check", "--config", file}, &stdout, &stderr)
+		if n := strings.Count(stderr.String(), "is open to others: chmod 600 "+file); n != tt.want {
+			t.Errorf("%s in a file of mode %o: warned of %d times, want %d\n%s", tt.url, tt.mode, n, tt.want, &stderr)
+		}
 	}
 }
 

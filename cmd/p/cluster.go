@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
 	"github.com/amahi/spdy-proxy/internal/cluster/bus"
+	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/proxy"
 )
 
@@ -33,6 +35,14 @@ func (o *clusterOptions) flags(fs *cli.Flags) {
 	fs.StringVar(&o.KeyFile, "cluster-key", "", "`FILE` with its private key")
 	fs.StringVar(&o.Site, "site", "", "`NAME` of the place where this node is; an origin server prefers nodes of one place")
 	fs.StringVar(&o.PublicControl, "public-control", "", "control port `ADDR` that origin servers are told of this node (default: --control)")
+}
+
+// warnReadable warns of a configuration file with a password in --cluster-url, if others
+// may read it.
+func (o *clusterOptions) warnReadable(p *cli.Process) {
+	if p.Source("cluster-url") == cli.File && strings.Contains(o.url, "@") {
+		control.WarnReadable(p.Log, "configuration file, which has a password in cluster-url,", p.ConfigFile())
+	}
 }
 
 // config returns what the flags say of the bus, and what the proxy is told but for the

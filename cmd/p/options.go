@@ -105,6 +105,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		return cli.Usage(err)
 	}
 	defer life.End()
+	o.cluster.warnReadable(p)
 	b, clustered, err := o.cluster.open(cfg.Control, p.Log)
 	if err != nil {
 		return err

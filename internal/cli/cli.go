@@ -150,6 +150,9 @@ type Process struct {
 // Source tells where the value of a flag comes from.
 func (p *Process) Source(flag string) Source { return p.settings.source[flag] }
 
+// ConfigFile is the configuration file that was read, "" if there is none.
+func (p *Process) ConfigFile() string { return p.settings.file }
+
 // Credential is the name of the file that systemd put there for LoadCredential=NAME:...
 // of the unit. For who types a command, it is the one that comes from, beside the
 // configuration file that was read: NAME if that is the one a package put in place,

@@ -39,7 +39,7 @@ const (
 // ends of the connection. originserver imports control and spdy to fill the fields
 // of its part's Config.
 var arrows = map[string][]string{
-	"cmd/p": {"internal/cli", "internal/handbook", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy", "internal/cluster/bus", "internal/oneline", "internal/originname"},
+	"cmd/p": {"internal/cli", "internal/handbook", "internal/control", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy", "internal/cluster/bus", "internal/oneline", "internal/originname"},
 	"cmd/c": {"internal/cli", "internal/handbook", "internal/control", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
