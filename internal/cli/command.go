@@ -204,8 +204,8 @@ func (in *invocation) noTopic(word string) error {
 func (in *invocation) helpCommand() *Command {
 	cmd := &Command{Name: "help", Args: "[COMMAND...]", About: "Prints what a command does, and its flags.", Bare: true}
 	if in.program.Book != nil {
-		cmd.Args = "[COMMAND... | TOPIC]"
-		cmd.About = "Prints what a command does, or a page of the handbook. The topic " + contents + " lists the pages."
+		cmd.Args = "[COMMAND... | NAME]"
+		cmd.About = "Prints what a command does, or the page of that name of the handbook. " + contents + " lists the pages."
 	}
 	cmd.Run = func(_ context.Context, p *Process) error {
 		c := in.root

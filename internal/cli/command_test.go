@@ -207,7 +207,7 @@ func TestTopics(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"help names": "about names by x\n", "help handbook": "of x\n", "help list": "Edits a list.", "help list add": "Adds to it.",
-		"--help": "The handbook: x help TOPIC, where TOPIC is handbook, names.\n", "man": ".SH HANDBOOK\n",
+		"--help": "The handbook: x help NAME, where NAME is handbook, names.\n", "man": ".SH HANDBOOK\n",
 		"__complete help n": "names\n", "__complete help li": "list\n",
 	} {
 		var stdout bytes.Buffer

@@ -54,7 +54,7 @@ func (in *invocation) help(c *cobra.Command) string {
 		b.WriteString("\n" + columns.Wrap(fmt.Sprintf("Each flag can also be given in the environment, --log-level as %s; the flag wins.", envName("log-level")), 0))
 	}
 	if topics := in.topics(); topics != nil {
-		b.WriteString("\n" + columns.Wrap(fmt.Sprintf("The handbook: %s help TOPIC, where TOPIC is %s.", in.program.Name, strings.Join(topics, ", ")), 0))
+		b.WriteString("\n" + columns.Wrap(fmt.Sprintf("The handbook: %s help NAME, where NAME is %s.", in.program.Name, strings.Join(topics, ", ")), 0))
 	}
 	return b.String()
 }

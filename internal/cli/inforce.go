@@ -22,7 +22,7 @@ func (in *invocation) configCommand() *Command {
 		Name: "config", Lenient: true,
 		About: "Prints what is in effect, and where each value comes from. " +
 			"It is printed as a configuration file, but for secrets. What is wrong with the environment and the configuration file is listed after it.",
-		Examples: []Example{{in.program.Name + " config | grep -v default", "what was changed"}},
+		Examples: []Example{{in.program.Name + " config | grep -E ' # (file|environment|flag)$'", "what was changed"}},
 		Run: func(_ context.Context, p *Process) error {
 			var b bytes.Buffer
 			if in.program.Remarks != nil {

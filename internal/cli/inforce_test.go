@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -61,6 +62,21 @@ func TestConfigCommand(t *testing.T) {
 	second := output(t, tabled(&again), "config", "--config", writeConfig(t, text))
 	if again.hold != v.hold || again.tls != v.tls || strings.Join(again.list, "|") != strings.Join(v.list, "|") || len(v.list) != 2 {
 		t.Errorf("the file that was printed has %+v in effect, want %+v\n%s", again, v, second)
+	}
+}
+
+// What the help says shows what was changed shows no more than that.
+func TestConfigCommandChanged(t *testing.T) {
+	var v values
+	_, rest, _ := strings.Cut(output(t, tabled(&v), "help", "config"), " config | ")
+	filter, _, _ := strings.Cut(rest, "\n")
+	t.Setenv("SPDY_PROXY_JOIN", "sesame")
+	grep := exec.Command("sh", "-c", filter)
+	grep.Stdin = strings.NewReader(output(t, tabled(&v), "config", "--hold", "90m", "--config", writeConfig(t, "max-n = 4\n")))
+	got, err := grep.Output()
+	want := "hold = \"1h30m\"  # flag\nmax-n = 4  # file\n# join is set, and not shown  # environment\n"
+	if err != nil || string(got) != want {
+		t.Errorf("%s: got %q, %v; want %q", filter, got, err, want)
 	}
 }
 

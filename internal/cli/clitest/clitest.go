@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// HelpFits checks that what help prints fits a terminal, of every command of the
-// program that run is.
+// HelpFits checks that what help prints fits a terminal, and that its paragraphs end as
+// sentences do, of every command of the program that run is.
 func HelpFits(t *testing.T, run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
 	t.Helper()
 	help := func(args ...string) string {
@@ -23,6 +23,11 @@ func HelpFits(t *testing.T, run func(ctx context.Context, args []string, stdout,
 		for line := range strings.Lines(stdout.String()) {
 			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 {
 				t.Errorf("%q: a line of more than 80 columns: %q", args, line)
+			}
+		}
+		for block := range strings.SplitSeq(strings.TrimSpace(stdout.String()), "\n\n") {
+			if first, _, _ := strings.Cut(block, "\n"); !strings.HasPrefix(block, "Usage:") && !strings.HasSuffix(first, ":") && !strings.HasSuffix(block, ".") {
+				t.Errorf("%q: a paragraph that is no sentence: %q", args, block)
 			}
 		}
 		return stdout.String()
