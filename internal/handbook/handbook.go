@@ -1,5 +1,5 @@
 // Package handbook is the handbook of p and c: pages in Markdown, which the programs
-// show as text (p help TOPIC) and P's admin port as HTML (/help/).
+// show as text (p help NAME) and P's admin port as HTML (/help/).
 //
 // A page is a file NAME.md. It begins with its title, "# Title", and its name stands in
 // [Chapters]. It links to others as [names](names.md) or [so](names.md#heading). What it

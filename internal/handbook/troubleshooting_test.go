@@ -11,7 +11,7 @@ import (
 // both. A call without a text that is not here fails the test.
 var elsewhere = map[string][]string{
 	// origin.LogEvents writes what EventKind.String returns.
-	"../../internal/origin": {"origin dropped, it does not answer", "origin closed, its credential is gone", "origin disconnected"},
+	"../../internal/origin": {"origin dropped, it does not answer", "origin closed, its token is gone", "origin disconnected"},
 	// sayFailed puts the beginning into a variable, and so does logFailure.
 	"../../internal/certs":   {"no certificate: ", "certificate not renewed, the old one is shown: "},
 	"../../internal/control": {"control port: TLS handshake failed", "control port: no request", "control port: the request's body did not come"},

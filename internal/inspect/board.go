@@ -53,7 +53,7 @@ const (
 	Leaving     = "leaving"     // finishes what it serves, takes nothing new
 	Absent      = "absent"      // was there, or a token names it
 	Refused     = "refused"     // absent, and a C that wants the name is not let in
-	Revoked     = "revoked"     // its credential is gone
+	Revoked     = "revoked"     // its token is gone
 )
 
 // States are all of them, in the order in which they are to be looked at.
@@ -414,7 +414,7 @@ func (b *Board) servedLocked(origin string, e *entry) {
 }
 
 // SessionLeaves notes that one takes no more requests, or that it was closed because
-// its credential is gone; why may be empty. serving says that the origin has another
+// its token is gone; why may be empty. serving says that the origin has another
 // one that takes them.
 func (b *Board) SessionLeaves(origin string, serving, revoked bool, why string) {
 	b.mu.Lock()
@@ -429,7 +429,7 @@ func (b *Board) SessionLeaves(origin string, serving, revoked bool, why string) 
 	}
 	state := Leaving
 	if revoked {
-		state, why, e.revoked = Revoked, "its credential is gone", true
+		state, why, e.revoked = Revoked, "its token is gone", true
 	}
 	e.why = clip(why, maxWhy)
 	b.changedLocked(origin, state, e.why)

@@ -83,7 +83,7 @@ func TestStates(t *testing.T) {
 		x.SessionLeaves("film", false, true, "")
 		x.SessionEnded("film", false, "")
 		x.Refused(Refusal{Origin: "film", Status: 401, Kind: "token", Why: "no token"})
-		want("film", Revoked, "its credential is gone")
+		want("film", Revoked, "its token is gone")
 
 		// Whoever is refused the name of one that is there has nothing to do with why it
 		// goes.

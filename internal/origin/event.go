@@ -41,7 +41,7 @@ func (k EventKind) String() string {
 	case Dropped:
 		return "origin dropped, it does not answer"
 	case Revoked:
-		return "origin closed, its credential is gone"
+		return "origin closed, its token is gone"
 	}
 	return "origin disconnected"
 }

@@ -127,7 +127,7 @@ func TestRevoked(t *testing.T) {
 		synctest.Wait()
 		b.log.reset()
 		b.EndByCredential(func(c any, _ Name) bool { return c == 7 })
-		b.log.want(t, "f: origin closed, its credential is gone (0)", "f: origin disconnected (0)")
+		b.log.want(t, "f: origin closed, its token is gone (0)", "f: origin disconnected (0)")
 		b.want("books", "books")
 	})
 }

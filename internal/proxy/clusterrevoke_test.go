@@ -37,7 +37,7 @@ func TestClusterRevokes(t *testing.T) {
 	f.write("tokens of p1", "good-token *\n")
 	p1.Reload()
 	p2.log.wait("tokens are gone at another node", 1)
-	p2.log.wait("its credential is gone", 1)
+	p2.log.wait("its token is gone", 1)
 	gone.log.wait("answered 401 ", 1)
 	if dials := stays.wire.dials(); dials != 1 {
 		t.Errorf("the C whose token stays dialled %d times, want once", dials)

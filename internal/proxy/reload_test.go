@@ -80,7 +80,7 @@ func TestReload(t *testing.T) {
 	if after := serial(); after == before {
 		t.Error("the old certificate is still shown")
 	}
-	x.log.wait("its credential is gone", 1)
+	x.log.wait("its token is gone", 1)
 	gone.log.wait("answered 403 ", 1)
 	want(t, "the old password", fetch(deadline(t), rt, "GET", x.url("/"), nil, login("old")), 401, "")
 	want(t, "the new password", fetch(deadline(t), rt, "GET", x.url("/"), nil, login("new")), 200, "c GET /")
@@ -111,13 +111,13 @@ func TestReload(t *testing.T) {
 	}
 	x.Reload()
 	x.log.wait("read again", 2)
-	if gone, lost := x.log.count("its credential is gone"), x.log.count("origin disconnected"); gone != 1 || lost != 0 {
+	if gone, lost := x.log.count("its token is gone"), x.log.count("origin disconnected"); gone != 1 || lost != 0 {
 		t.Errorf("%d sessions ended for their credential and %d else, want one and none", gone, lost)
 	}
 	// A token that is gone altogether.
 	f.write("token", "another-token *\n")
 	x.Reload()
-	x.log.wait("its credential is gone", 2)
+	x.log.wait("its token is gone", 2)
 	stays.log.wait("answered 401 ", 1)
 }
 
@@ -183,7 +183,7 @@ func TestReloadDuringHandshake(t *testing.T) {
 	x.log.wait("read again", 1)
 	io.WriteString(conn, "Hello")
 	status("200")
-	x.log.wait("its credential is gone", 1)
+	x.log.wait("its token is gone", 1)
 	if _, err := io.Copy(io.Discard, r); err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v, want the connection closed", err)
 	}

@@ -40,7 +40,7 @@ func TestTokensAdded(t *testing.T) {
 			t.Errorf("%d lines about it, %d of them of what was taken out, want one for each change, and one", n, less)
 		}
 		x.Reload()
-		x.log.wait("its credential is gone", 1)
+		x.log.wait("its token is gone", 1)
 		come("film", "good-token", "403")
 		come("wiki", "wiki-token", "401")
 	})
