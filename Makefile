@@ -50,9 +50,11 @@ endif
 .NOTPARALLEL:
 .PHONY: all run run-cluster cluster-test bench-cluster cluster-files test integration two-machines acme-test browser-test clients monitoring packages packages-test race allocs attack faults bench bench-growth microbench fuzz lint platforms vuln check check-begins clean workspace certs install uninstall dist dist-test help
 
+# Without C, as in a release: a program that is linked to this machine's libc does not
+# start where that is older, or another.
 all: certs ## build bin/p, bin/c and bin/a, and put in place what they need to run
 	@[ -e bin/p ] || echo "building bin/p, bin/c and bin/a: a minute or two, the first time"
-	@$(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o bin/ ./cmd/p ./cmd/c ./cmd/a
 
 run: all ## build and run the pair in the foreground, ready to curl; Ctrl-C stops it
 	@integration-tests/run-pair

@@ -8,6 +8,7 @@ start_p --token-file "$work/tokens" --domain example.test --pid-file "$pidfile" 
 
 # The other machine: a folder without certificates and tokens. Nothing but the
 # invitation gets there.
+for program in p c; do holds "bin/$program wants no library" sh -c "! grep -q 'ld-linux\|ld-musl' '$top/bin/$program'"; done
 other=$work/other
 mkdir "$other"
 invite() { (cd "$top" && bin/p invite "$@" --address "localhost:${control##*:}" --token-file "$work/tokens" --pid-file "$pidfile" 2>>"$work/invite.log"); }
