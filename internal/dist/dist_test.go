@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +130,38 @@ func TestLicences(t *testing.T) {
 		}
 		if (err != nil) != tt.fails || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// README's links lead to what is installed beside it, or to an address.
+func TestInstalledLinks(t *testing.T) {
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("there is no shell here")
+	}
+	bin, to := t.TempDir(), t.TempDir()
+	for _, name := range programs {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("sh", "internal/dist/install", "install")
+	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "DESTDIR="+to, "PREFIX=/usr", "BIN="+bin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	folder := filepath.Join(to, "usr", docs)
+	text, err := os.ReadFile(filepath.Join(folder, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile(`\]\(([^)#]+)`).FindAllStringSubmatch(string(text), -1)
+	if len(links) < 20 {
+		t.Errorf("README has %d links", len(links))
+	}
+	for _, l := range links {
+		if _, err := os.Stat(filepath.Join(folder, l[1])); err != nil && !strings.HasPrefix(l[1], "https://") {
+			t.Errorf("README links to %s, which is not installed", l[1])
 		}
 	}
 }
