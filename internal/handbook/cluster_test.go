@@ -43,6 +43,10 @@ func TestManifests(t *testing.T) {
 			t.Errorf("there is no volume %q", volume[1])
 		}
 	}
+	// The image's own entry point is the program: no PATH leads to it.
+	if !regexp.MustCompile(`(?m)^          image: \S+/spdy-proxy-p:\S+$`).MatchString(text) || strings.Contains(text, "command:") {
+		t.Error("the container is not the image of p as make dist makes it, or has a command of its own")
+	}
 	var args []string
 	for _, m := range regexp.MustCompile(`(?m)^            - (--\S+)$`).FindAllStringSubmatch(text, -1) {
 		args = append(args, strings.NewReplacer("$(ID)", "p-0", "$(IP)", "10.0.0.1").Replace(m[1]))

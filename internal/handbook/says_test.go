@@ -170,8 +170,8 @@ func TestLogLines(t *testing.T) {
 // others are programs that pages name beside ours: what stands behind one in a line of
 // code is its own.
 var others = strings.Fields("alias apt awk bash cat cd chmod chown cloudflared cmp cp curl cut dd diff docker dpkg echo export fish frpc frps " +
-	"chisel haproxy git go grep gzip head htpasswd install jq journalctl kill kodi-send kubectl ln ls make man mkdir mount mv nginx node npm npx openssl podman " +
-	"printf promtool python3 rathole rclone rm rpm scp sed sh sha256sum sleep ssh sudo systemctl systemd-analyze systemd-creds systemd-run tail tar tee test timeout touch tr " +
+	"chisel groupadd haproxy git go grep gzip head htpasswd install jq journalctl kill kodi-send kubectl ln ls make man mkdir mount mv nginx node npm npx openssl podman " +
+	"printf promtool python3 rathole rclone rm rpm scp sed sh sha256sum skopeo sleep ssh sudo systemctl systemd-analyze systemd-creds systemd-run tail tar tee test timeout touch tr " +
 	"umount unzip vlc wc wget wait zip zsh source websocat loginctl useradd ffplay true false env")
 
 // spans returns the texts of a page that may name a flag: each span of code, and the
