@@ -224,7 +224,7 @@ func openFolder(flag, dir string) (*os.Root, error) {
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("%s %q: not a folder; name the folder that holds it", flag, dir)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s %q: no permission to open it; change its mode, or run as its owner", flag, dir)
+		return nil, fmt.Errorf("%s %q: no permission to open it; change its mode, or that of a folder above it, or run as its owner", flag, dir)
 	}
 	return nil, fmt.Errorf("%s %q: %w", flag, dir, reason(err))
 }
