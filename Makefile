@@ -189,7 +189,7 @@ vuln: ## known vulnerabilities that the code of both modules reaches
 # go command says it of none, at the end alone.
 check: export SHUFFLE := -shuffle=on
 check: export SKIPPED := $(CURDIR)/bin/skipped
-check: check-begins lint vuln test ## what CI runs, but for the browser test
+check: check-begins lint vuln test ## lint, vuln and test: what CI runs, but for what wants other programs or minutes more
 	@if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED); else echo "nothing was skipped"; fi
 
 check-begins:
