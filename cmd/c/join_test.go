@@ -158,7 +158,7 @@ func TestJoinReadableByOthers(t *testing.T) {
 		{toml, []string{"--config", toml, "--state", filepath.Join(dir, "none")}},
 		{filepath.Join(state, "invitation"), []string{"--state", state}},
 	} {
-		for mode, want := range map[os.FileMode]int{0o600: 0, 0o644: 1} {
+		for want, mode := range []os.FileMode{0o600, 0o644} { // the last stays
 			if err := os.Chmod(tt.file, mode); err != nil {
 				t.Fatal(err)
 			}

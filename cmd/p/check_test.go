@@ -41,7 +41,7 @@ func TestCheck(t *testing.T) {
 			"--access-log", none + "/x", "--pid-file", none + "/x"}, "soon", 2, []string{
 			"SPDY_PROXY_HOLD", "--front", "--drain", "--trusted-proxy", "certificate", "token file", none, "access log", "--pid-file"}},
 		{"files beside ACME are not there", []string{"--cert", none, "--key", none, "--token-file", token, "-t", "--domain", "example.test", "--acme-email", "a@example.test"}, "", 2, []string{
-			"certificate " + none + " is missing: name yours, or in a checkout run make to prepare one for development; or leave cert and key out"}},
+			"certificate " + none + " is missing: name yours; or leave cert and key out"}},
 		{"all is right with a file", []string{"--cert", cert, "--key", key, "--token-file", token, "--config", good}, "", 0, []string{
 			"ok: ports: ", "ok: certificate", "ok: token file"}},
 		{"a table is wrong", []string{"--cert", cert, "--key", key, "--token-file", token, "--config", bad}, "", 2, []string{
