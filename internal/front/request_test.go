@@ -1,7 +1,9 @@
 package front
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -325,4 +327,36 @@ func TestNamedByConnection(t *testing.T) {
 	if strings.Contains(got, "fred") {
 		t.Error("C has seen the Via that Connection names")
 	}
+}
+
+// A name of a header that SPDY lets pass, and HTTP/1.1 does not, is A's fault: no origin
+// sees it, is blamed for it, or counts as failed.
+func TestNoHeaderName(t *testing.T) {
+	var log bytes.Buffer
+	var seen atomic.Int32
+	logged := func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+	inBubble(t, 100, logged, func(w http.ResponseWriter, r *http.Request) { seen.Add(1) }, func(b *bubble) {
+		near, far := spdytest.Pipe(spdytest.PipeConfig{})
+		session := new(spdy.Config).NewServerSession(pipeConn{far, netip.MustParseAddr("192.0.2.2"), nil}, &http.Server{Handler: b.h})
+		served := make(chan error, 1)
+		// Ends with the connection; waited for below.
+		go func() { served <- session.Serve() }()
+		peer := spdytest.NewPeer(b, near)
+		peer.WantPreface()
+		peer.Send(spdytest.SynStream(1, spdytest.Fin, append(spdytest.Request("GET", "/"), spdytest.Pair{Name: "a(b", Value: "1"})...))
+		f := peer.Next("an answer")
+		if status, _ := f.Get(":status"); !strings.HasPrefix(status, "400") {
+			t.Errorf("got %v, want 400", f)
+		}
+		r := <-b.records
+		if r.Status != 400 || r.Reason != reasonRequest || r.Failed() {
+			t.Errorf("the record: status %d, reason %q, failed %t; want 400, %s, false", r.Status, r.Reason, r.Failed(), reasonRequest)
+		}
+		if log.Len() > 0 || seen.Load() > 0 {
+			t.Errorf("the log: %q; C has seen %d requests; want none", log.String(), seen.Load())
+		}
+		peer.Close()
+		session.Close()
+		<-served
+	})
 }

@@ -27,8 +27,9 @@ var (
 // whether the next Read returns at once, and Await(), which waits until it does.
 // WithPriority sets the priority.
 //
-// The error is a *StreamError or a *SessionError, and Retryable says whether the
-// request may be repeated; it wraps the context's error when that ended the
+// The error is a *StreamError, one with StreamID 0 and CANCEL for what is no request
+// that could be sent, or a *SessionError, and Retryable says whether the request may
+// be repeated; a server session alone has another. It wraps the context's error when that ended the
 // request. When the context ends later, reading the body fails. A body that was cut
 // short, or is not as long as its Content-Length says, never ends in io.EOF. An
 // answer that is none is not returned: that is an ErrMalformed, or an
@@ -54,7 +55,7 @@ func (s *Session) roundTrip(st *Stream, req *http.Request) (*http.Response, erro
 	if err != nil {
 		freePairs(block)
 		closeBody()
-		return nil, fmt.Errorf("spdy: %w", err)
+		return nil, &StreamError{Status: Cancel, Cause: err}
 	}
 	st.req = req
 	if err := s.checkBlock(block); err != nil {

@@ -3,6 +3,7 @@ package spdy_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -95,5 +96,30 @@ func TestWatchedContext(t *testing.T) {
 		if len(c.watchers) != 0 {
 			h.Errorf("%d watch the context yet", len(c.watchers))
 		}
+	})
+}
+
+// A request that cannot be written as a SYN_STREAM is a *StreamError, too, and is not
+// to be sent again.
+func TestRequestThatIsNone(t *testing.T) {
+	onClient(t, setup{}, func(h *clientTest) {
+		for what, spoil := range map[string]func(r *http.Request){
+			"a method":     func(r *http.Request) { r.Method = "G ET" },
+			"no URL":       func(r *http.Request) { r.URL = nil },
+			"a path":       func(r *http.Request) { r.URL.Opaque = "/a b" },
+			"a host":       func(r *http.Request) { r.Host = "a/b" },
+			"a name":       func(r *http.Request) { r.Header["A(b"] = []string{"1"} },
+			"a value":      func(r *http.Request) { r.Header["A"] = []string{"1\n"} },
+			"a large head": func(r *http.Request) { r.Header["A"] = []string{strings.Repeat("x", 1<<20)} },
+		} {
+			r := h.request("GET", "/", nil)
+			spoil(r)
+			_, err := h.s.RoundTrip(r)
+			if se, ok := errors.AsType[*spdy.StreamError](err); !ok || se.StreamID != 0 || se.Remote || spdy.Retryable(err) {
+				h.Errorf("%s: got %#v, want a *StreamError of this side", what, err)
+			}
+		}
+		h.p.WantIdle("nothing of them")
+		h.alive()
 	})
 }
