@@ -84,7 +84,9 @@ func (st *Stream) writeFrom(fill func(space []byte) (n int, more bool, err error
 			st.cond.Broadcast()
 		}
 		if n > 0 {
-			if hold && !more && st.send.list.size < holdMost && !st.send.ready {
+			// What was flushed waits for window alone: with it, nothing is held.
+			held := st.send.hold || st.send.list.size == n
+			if hold && !more && held && st.send.list.size < holdMost && !st.send.ready {
 				st.send.hold = true
 			} else {
 				st.sendHeldLocked()

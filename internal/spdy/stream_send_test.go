@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/amahi/spdy/spdytest"
 )
 
 // What is written while the response's FIN goes out is not sent after it.
@@ -68,4 +70,24 @@ func TestConcurrentWrites(t *testing.T) {
 	if b, err := io.ReadAll(rw); string(b) != fmt.Sprint(writers*size, " ", nil) || err != nil {
 		t.Errorf("got %q, %v, want %d bytes to have come", b, err, writers*size)
 	}
+}
+
+// What was flushed is not held back again by a small write behind it, though the window
+// lets it out only then: nobody else would send it before the next Flush.
+func TestFlushedIsNotHeldAgain(t *testing.T) {
+	onServer(t, setup{}, func(h *serverTest) {
+		h.mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
+			w.Write(bytesOf(6000))
+			w.(http.Flusher).Flush()
+			w.Write([]byte("x"))
+			io.Copy(io.Discard, r.Body)
+		})
+		h.p.Send(set(7, 0), post(1, "/events"))
+		h.p.Want("the head", spdytest.SynReply(1, 0))
+		h.p.WantIdle("there is no window")
+		h.p.Send(wu(1, 65536))
+		h.p.Want("what was flushed, and may take along what is behind it", data(1, string(bytesOf(6000))+"x"))
+		h.p.Send(data(1, "", fin))
+		h.p.Want("the end", data(1, "", fin))
+	})
 }
