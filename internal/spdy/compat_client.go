@@ -52,14 +52,21 @@ func NewClientConn(c net.Conn) (*Client, error) {
 	return &Client{s: s}, nil
 }
 
-// doBuffer is how many bytes of a body Do keeps in memory if it has the choice.
-const doBuffer = 1 << 20
+// doBuffer is how many bytes of a body Do keeps in memory if it has the choice, and
+// doMost how long a body may be at most: its caller makes room for what ContentLength
+// says, which a server may say as it likes.
+const (
+	doBuffer = 1 << 20
+	doMost   = 256 << 20
+)
 
 // Do sends a request and returns its response, whose ContentLength is the
 // length of the body, never -1; one Read of that many bytes yields it whole. That
 // asks for the body to be in memory before Do returns, unless its length was
 // announced and is above 1 MiB: then it is read from the connection as it is
-// read from Body, and its end may be an error. RoundTrip has no such rules.
+// read from Body, and its end may be an error. A body above 256 MiB is an error, as
+// soon as that is known. RoundTrip has no such rules. Where there is no body, as in
+// the answer to HEAD, ContentLength is 0.
 //
 // Body need not be closed; closing one that is still coming stops it. Status is
 // empty, Request and TLS are nil. The request's context bounds the whole
@@ -84,17 +91,33 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return new(http.Response), err
 	}
-	if resp.ContentLength > doBuffer {
+	comes := resp.ContentLength // what is announced to come in Body
+	if req.Method == http.MethodHead {
+		comes = 0
+	}
+	if doBuffer < comes && comes <= doMost {
 		return streamedResponse(resp), nil
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	body, err := readWhole(resp.Body, comes, doMost)
 	if err != nil {
 		return new(http.Response), err
 	}
 	whole := wholeResponse(resp.StatusCode, resp.Header, body)
 	whole.Trailer = resp.Trailer
 	return whole, nil
+}
+
+// readWhole reads a body of which announced bytes are to come, if that is not below 0,
+// and most may.
+func readWhole(r io.Reader, announced, most int64) ([]byte, error) {
+	if announced <= most {
+		body, err := io.ReadAll(io.LimitReader(r, most+1))
+		if err != nil || int64(len(body)) <= most {
+			return body, err
+		}
+	}
+	return nil, fmt.Errorf("spdy: Do takes no body above %d bytes, RoundTrip does", most)
 }
 
 // wholeResponse is a response with its body.

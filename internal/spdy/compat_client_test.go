@@ -1,9 +1,11 @@
 package spdy_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -82,6 +84,7 @@ func upstreamNotFound(t *testing.T) {
 }
 
 func upstreamDo(t *testing.T) {
+	givenUp := make(chan bool, 1)
 	c, _ := upstreamPair(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/flushed": // of unknown length
@@ -98,6 +101,11 @@ func upstreamDo(t *testing.T) {
 		case "/large":
 			w.Header().Set("Content-Length", fmt.Sprint(3<<20))
 			w.Write(bytesOf(3 << 20))
+		case "/huge": // so it says
+			w.Header().Set("Content-Length", fmt.Sprint(math.MaxInt64))
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			givenUp <- true
 		case "/cut":
 			io.WriteString(w, "one")
 			w.(http.Flusher).Flush()
@@ -113,6 +121,7 @@ func upstreamDo(t *testing.T) {
 		{"GET", "/known", 418, "one two three"},
 		{"HEAD", "/known", 418, ""},
 		{"GET", "/large", 200, string(bytesOf(3 << 20))},
+		{"HEAD", "/large", 200, ""},
 		{"GET", "/empty", 200, ""},
 	} {
 		resp, err := c.Do(request(t, test.method, test.path, nil))
@@ -144,10 +153,13 @@ func upstreamDo(t *testing.T) {
 			}
 		}
 	}
-	resp, err := c.Do(request(t, "GET", "/cut", nil))
-	if err == nil || resp == nil || resp.StatusCode != 0 || resp.Body != nil || resp.Header != nil {
-		t.Errorf("a response that breaks off: %+v, %v, want an empty response and an error", resp, err)
+	for _, path := range []string{"/cut", "/huge"} {
+		resp, err := c.Do(request(t, "GET", path, nil))
+		if err == nil || resp == nil || resp.StatusCode != 0 || resp.Body != nil || resp.Header != nil || resp.ContentLength != 0 {
+			t.Fatalf("%s: %+v, %v, want an empty response and an error", path, resp, err)
+		}
 	}
+	<-givenUp
 }
 
 // upstreamNoConnection needs a real port that nobody listens on.
@@ -224,5 +236,24 @@ func TestDoBodyIsDropped(t *testing.T) {
 			t.Fatal("the stream is still open")
 		case <-again.C:
 		}
+	}
+}
+
+// Do keeps no body without end in memory, whether its length was announced or not.
+func TestDoReadsSoMuch(t *testing.T) {
+	const most = 1000
+	for _, test := range []struct {
+		announced int64
+		size      int
+		whole     bool
+	}{{-1, 0, true}, {0, 0, true}, {-1, most, true}, {most, most, true}, {-1, most + 1, false}, {most + 1, 0, false}} {
+		from := bytes.NewReader(make([]byte, test.size))
+		body, err := spdy.ReadWhole(from, test.announced, most)
+		if test.whole != (err == nil) || err == nil && len(body) != test.size {
+			t.Errorf("%d bytes, announced %d: got %d, %v, want whole: %t", test.size, test.announced, len(body), err, test.whole)
+		}
+	}
+	if _, err := spdy.ReadWhole(zeros{}, -1, most); err == nil {
+		t.Error("a body without end: got no error")
 	}
 }

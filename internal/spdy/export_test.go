@@ -23,3 +23,6 @@ func (s *Session) Rests() bool {
 	defer s.mu.Unlock()
 	return s.running && !s.writing
 }
+
+// ReadWhole is what Client.Do reads a body with.
+var ReadWhole = readWhole
