@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/amahi/spdy"
 	"github.com/amahi/spdy/spdytest"
@@ -75,39 +76,6 @@ func TestGoAwayFlood(t *testing.T) {
 		}
 		h.p.Want("a flood", goAway(0, 1))
 	})
-}
-
-// Costs of a frame that a peer may send often: SETTINGS that close and open the
-// windows of 1000 streams with DATA to send.
-func BenchmarkSettings(b *testing.B) {
-	near, far := spdytest.Pipe(spdytest.PipeConfig{})
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 70000)) })
-	s := (*spdy.Config)(nil).NewServerSession(far, &http.Server{Handler: handler})
-	served := make(chan struct{})
-	// Ends with the session, which is closed below; waited for there.
-	go func() {
-		defer close(served)
-		s.Serve()
-	}()
-	defer func() {
-		near.Close()
-		s.Close()
-		<-served
-	}()
-	p := spdytest.NewPeer(b, near)
-	p.NoSecond = true
-	for i := range 1000 {
-		p.Send(req(uint32(2*i+1), "/"))
-	}
-	for { // until the session's window is used up
-		if _, err := p.TryNext(spdytest.Idle); err != nil {
-			break
-		}
-	}
-	for b.Loop() {
-		p.Send(set(7, 0), set(7, 65536), ping(1))
-		p.Want("the echo", ping(1))
-	}
 }
 
 func TestFloods(t *testing.T) {
@@ -197,4 +165,52 @@ func TestUnreadResponsesAreBounded(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A session's age makes the budget no larger, and SETTINGS and GOAWAY cost it what they
+// make us do: each may concern all streams that are open.
+func TestFloodBudget(t *testing.T) {
+	settings := func(i uint32) frame { return set(7, 1+i%2) }
+	same := func(uint32) frame { return set(7, 1) }
+	goAway := func(i uint32) frame { return goAway(1<<31-1-2*i, 0) }
+	for _, test := range []struct {
+		what        string
+		streams     int
+		age         time.Duration
+		frame       func(i uint32) frame
+		least, most uint64 // of those frames that are taken, but for the two at the start
+	}{
+		{"no stream", 0, 0, settings, 10000, 10000},
+		{"no stream, an old session", 0, time.Hour, settings, 10000, 10000},
+		{"4096 streams", 4096, time.Hour, settings, 100, 300},
+		{"4096 streams, windows that stay as they are", 4096, time.Hour, same, 9000, 10000},
+		{"4096 streams, GOAWAY", 4096, time.Hour, goAway, 100, 300},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			onClient(t, setup{}, func(h *clientTest) {
+				for range test.streams {
+					h.open("/")
+				}
+				time.Sleep(test.age)
+				h.p.Send(test.frame(0), test.frame(1), ping(2))
+				h.p.Want("two frames are no flood", ping(2))
+				time.Sleep(time.Minute)
+				before := h.s.Stats().FramesReceived
+				for i := range uint32(200) {
+					f := make([]frame, 100)
+					for j := range f {
+						f[j] = test.frame(2 + 100*i + uint32(j))
+					}
+					if h.p.TrySend(f...) != nil {
+						break
+					}
+				}
+				h.wantXE("a flood", 0)
+				taken := h.s.Stats().FramesReceived - before - 1
+				if taken < test.least || taken > test.most {
+					h.Errorf("the session took %d frames, want %d to %d", taken, test.least, test.most)
+				}
+			})
+		})
+	}
 }

@@ -171,7 +171,7 @@ func (s *Session) readFrame() error {
 	case typeWindowUpdate:
 		return s.onWindowUpdate(payload)
 	}
-	if err := s.reader.flood.spend(); err != nil {
+	if err := s.spend(1); err != nil {
 		return err
 	}
 	if s.tracer() != nil {
@@ -193,33 +193,31 @@ func (s *Session) readControl(h frameHeader) ([]byte, error) {
 }
 
 // A peer may send frames that ask for work and bring nothing at this rate a
-// second, and so many at once; more is a flood.
+// second, and so many at once; more is a flood. One that concerns all streams counts as
+// one more for each floodWalk of them.
 const (
 	floodRate  = 1000
 	floodBurst = 10000
+	floodWalk  = 64
 )
 
-// floodBudget is how many such frames may still come.
-type floodBudget struct {
-	spent int
-	since time.Time // when it was filled last
-}
+// floodBudget is when, since the session's start, all such frames so far could have come
+// one by one at floodRate.
+type floodBudget time.Duration
 
 // spend counts a SETTINGS, a PING, a GOAWAY, a DATA or HEADERS frame with nothing
-// in it, not even FIN, or one of an unknown type.
-func (b *floodBudget) spend() error {
-	if b.spent++; b.spent <= floodBurst {
-		return nil
-	}
-	now := time.Now()
-	refill := int64(now.Sub(b.since).Seconds() * floodRate)
-	b.spent = max(0, b.spent-int(min(refill, floodBurst)))
-	b.since = now
-	if b.spent > floodBurst {
+// in it, not even FIN, or one of an unknown type, as n of them.
+func (b *floodBudget) spend(n int, now time.Duration) error {
+	const each = time.Second / floodRate
+	*b = max(*b, floodBudget(now)) + floodBudget(each)*floodBudget(n)
+	if time.Duration(*b)-now > floodBurst*each {
 		return protocolError("a flood of frames that bring nothing")
 	}
 	return nil
 }
+
+// spend is floodBudget.spend, now.
+func (s *Session) spend(n int) error { return s.reader.flood.spend(n, s.heardAt()) }
 
 func (s *Session) countFrame(h frameHeader, payload []byte) error {
 	s.mu.Lock()

@@ -227,7 +227,7 @@ func (s *Session) onHeaders(h frameHeader, payload []byte) error {
 		return s.streamError(st, FrameTooLarge, "HEADERS: %d bytes and %d lines in all", st.body.moreBytes, st.body.morePairs)
 	}
 	if len(s.reader.fields) == 0 && h.flags&flagFin == 0 {
-		if err := s.reader.flood.spend(); err != nil {
+		if err := s.spend(1); err != nil {
 			return err
 		}
 	}

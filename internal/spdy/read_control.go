@@ -59,7 +59,7 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 	if s.tracer() != nil {
 		s.trace(false, h.typ, h.flags, 0, len(payload), "entries=", count)
 	}
-	if err := s.reader.flood.spend(); err != nil {
+	if err := s.spend(1); err != nil {
 		return err
 	}
 	var seen [settingInitialWindow + 1]bool // the first of an id in one frame counts
@@ -89,6 +89,14 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 		}
 		delta := int64(value) - s.send.initial
 		s.send.initial = int64(value)
+		if delta == 0 {
+			s.unlock()
+			continue
+		}
+		if err := s.spend(len(s.streams) / floodWalk); err != nil {
+			s.unlock()
+			return err
+		}
 		for _, st := range s.streams {
 			if !st.send.window.add(delta) {
 				s.resetLocked(st, FlowControlError, errors.New("SETTINGS raise the window above 2^31-1"))
@@ -109,7 +117,7 @@ func (s *Session) onPing(payload []byte) error {
 	if s.tracer() != nil {
 		s.trace(false, typePing, 0, 0, len(payload), "id=", id)
 	}
-	if err := s.reader.flood.spend(); err != nil {
+	if err := s.spend(1); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -135,11 +143,11 @@ func (s *Session) onGoAway(payload []byte) error {
 	if s.tracer() != nil {
 		s.trace(false, typeGoAway, 0, 0, len(payload), "last-good=", last, " status=", status)
 	}
-	if err := s.reader.flood.spend(); err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.unlock()
+	if err := s.spend(1 + len(s.streams)/floodWalk); err != nil {
+		return err
+	}
 	if s.closing.got {
 		last = min(last, s.closing.gotLast)
 	}

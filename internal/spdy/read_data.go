@@ -21,7 +21,7 @@ func (s *Session) readData(h frameHeader) error {
 		err = protocolError("DATA on stream 0")
 	}
 	if err == nil && n == 0 && h.flags&flagFin == 0 {
-		err = s.reader.flood.spend()
+		err = s.spend(1)
 	}
 	if err != nil {
 		s.unlock()

@@ -50,7 +50,7 @@ func (s *Session) notOpenLocked(id uint32, n int) error {
 	if r.late++; r.late <= lateFrames*r.known {
 		return nil
 	}
-	return s.reader.flood.spend()
+	return s.spend(1)
 }
 
 // isPeers reports whether id is one that the peer opens.
