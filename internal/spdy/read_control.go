@@ -28,10 +28,10 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 	if status == InvalidStream && st.state == halfClosedLocal && st.recv.credited && st.replied {
 		// There are peers that forget a stream when all of it is queued, and
 		// answer our WINDOW_UPDATE ahead of the DATA and the FIN that are still
-		// to come. Those are waited for, but not for long.
+		// to come. Those are waited for as long as something comes.
 		if !st.recv.forgotten {
 			st.recv.forgotten = true
-			time.AfterFunc(forgottenWait, func() { s.peerReset(st, err) })
+			s.awaitRestLocked(st, err)
 		}
 		return nil
 	}
@@ -40,15 +40,23 @@ func (s *Session) onRstStream(h frameHeader, payload []byte) error {
 	return nil
 }
 
-// forgottenWait is how long the rest of a stream may take that its sender has
+// forgottenWait is how long nothing may come of the rest of a stream that its sender has
 // forgotten.
 const forgottenWait = time.Second
 
-// peerReset ends a stream that the peer has reset.
-func (s *Session) peerReset(st *Stream, err *StreamError) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.removeLocked(st, err)
+// awaitRestLocked ends a stream that its sender has forgotten when nothing of it comes any
+// more. It is given no window, so what it has left tells, and bounds it.
+func (s *Session) awaitRestLocked(st *Stream, err *StreamError) {
+	left := st.recv.window.avail
+	time.AfterFunc(forgottenWait, func() {
+		s.mu.Lock()
+		defer s.unlock()
+		if st.receiving() && st.recv.window.avail < left {
+			s.awaitRestLocked(st, err)
+			return
+		}
+		s.removeLocked(st, err)
+	})
 }
 
 func (s *Session) onSettings(h frameHeader, payload []byte) error {

@@ -65,3 +65,37 @@ func TestInvalidStreamOvertakesFin(t *testing.T) {
 		h.finish()
 	})
 }
+
+// On a slow line the rest takes its time, and is waited for as long as it comes.
+func TestInvalidStreamOvertakesSlowRest(t *testing.T) {
+	const piece, pause = 1000, 300 * time.Millisecond
+	for _, whole := range []bool{true, false} {
+		onClient(t, setup{}, func(h *clientTest) {
+			c, id := h.open("/")
+			h.p.Send(rep(id), data(id, string(bytesOf(40000))))
+			resp, err := c.wait()
+			if err != nil {
+				h.Fatal(err)
+			}
+			io.ReadFull(resp.Body, make([]byte, 40000))
+			h.p.Want("credit", wu(id, 40000))
+			h.p.Send(rst(id, spdy.InvalidStream))
+			for range 5 {
+				time.Sleep(pause)
+				h.p.Send(data(id, string(bytesOf(piece))))
+			}
+			start := time.Now()
+			if whole {
+				h.p.Send(data(id, "", fin))
+			}
+			rest, err := io.ReadAll(resp.Body)
+			if len(rest) != 5*piece || (err == nil) != whole {
+				h.Errorf("got %d bytes, %v, want %d, whole: %t", len(rest), err, 5*piece, whole)
+			}
+			if d := time.Since(start); d > 2*time.Second {
+				h.Errorf("a sender that went silent was waited for %v, want 2s at most", d)
+			}
+			h.alive()
+		})
+	}
+}
