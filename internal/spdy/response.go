@@ -58,6 +58,7 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 		if !head {
 			resp.ContentLength = 0
 		}
+		body.early = !fin
 		st.recv.buf.end(io.EOF)
 	case fin && length < 0:
 		resp.ContentLength = 0
@@ -69,9 +70,10 @@ func (s *Session) response(st *Stream, fin bool) (*http.Response, error) {
 
 // responseBody is the body of a response. It has one reader.
 type responseBody struct {
-	st   *Stream
-	resp *http.Response
-	read bool // to its end
+	st    *Stream
+	resp  *http.Response
+	read  bool // to its end
+	early bool // there is none: its end did not wait for the stream's
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
@@ -102,9 +104,15 @@ func (b *responseBody) atEnd() {
 	mergeTrailer(&b.resp.Trailer, b.st.recv.buf.takeTrailer())
 }
 
-// Close gives the stream up if its end was not reached.
+// Close gives the stream up if its end was not reached. Where there is no body, and the
+// peer was not heard to end the stream, it has lingerTime for that.
 func (b *responseBody) Close() error {
 	st := b.st
+	if b.early {
+		st.s.mu.Lock()
+		st.s.lingerLocked(st, lingerTime)
+		st.s.unlock()
+	}
 	if !st.recv.buf.finished() {
 		st.s.mu.Lock()
 		whole := st.recv.fin

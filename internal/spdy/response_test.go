@@ -147,3 +147,39 @@ func TestBodyReady(t *testing.T) {
 		body.Close()
 	})
 }
+
+// A response without a body ends for its reader before its stream does. One whose peer
+// does not end it is given up with its Body.
+func TestCloseWithoutBody(t *testing.T) {
+	for _, test := range []struct{ method, status string }{{"HEAD", "200"}, {"GET", "204"}, {"GET", "304"}} {
+		for _, ends := range []bool{true, false} {
+			onClient(t, setup{}, func(h *clientTest) {
+				c := h.start(h.request(test.method, "/", nil))
+				id := h.wantSyn("a call").ID
+				h.p.Send(spdytest.SynReply(id, 0, spdytest.Response(test.status)...))
+				resp, err := c.wait()
+				if err != nil {
+					h.Fatal(err)
+				}
+				if b, err := io.ReadAll(resp.Body); len(b) > 0 || err != nil {
+					h.Errorf("got %q, %v, want no body", b, err)
+				}
+				resp.Body.Close()
+				resp.Body.Close()
+				time.Sleep(9 * time.Second)
+				if ends {
+					h.p.Send(data(id, "", fin))
+				} else {
+					h.p.WantIdle("before its time is over")
+					time.Sleep(time.Second)
+					h.p.Want("the end of what never ends", rst(id, spdy.Cancel))
+				}
+				time.Sleep(time.Minute)
+				if n := h.s.InFlight(); n != 0 {
+					h.Errorf("%s %s: %d streams in flight, want 0", test.method, test.status, n)
+				}
+				h.alive()
+			})
+		}
+	}
+}
