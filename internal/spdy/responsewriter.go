@@ -166,13 +166,16 @@ func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 			return n + m, err
 		}
 	}
-	if w.length >= 0 && w.written == w.length {
-		return n, endOf(r)
-	}
 	if w.holds() && waits(r) {
 		w.st.sendHeld()
 	}
+	if w.length >= 0 && w.written == w.length {
+		return n, endOf(r)
+	}
 	err = w.st.writeFrom(func(space []byte) (int, bool, error) {
+		if w.length >= 0 && w.written == w.length {
+			return 0, false, endOf(r)
+		}
 		if w.length >= 0 {
 			space = space[:min(int64(len(space)), w.length-w.written)]
 		}
@@ -182,8 +185,8 @@ func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 		if err == io.EOF {
 			return m, false, nil
 		}
-		if err == nil && w.written == w.length {
-			return m, false, endOf(r)
+		if err == nil && w.written == w.length && !waits(r) {
+			return m, false, endOf(r) // or what has come would wait for the end
 		}
 		return m, err == nil, err
 	}, true)
@@ -194,6 +197,9 @@ func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 // body of another session's response that has some.
 func waits(r io.Reader) bool {
 	if l, ok := r.(*io.LimitedReader); ok {
+		if l.N <= 0 {
+			return false
+		}
 		r = l.R
 	}
 	if some, ok := r.(interface{ Ready() bool }); ok && some.Ready() {

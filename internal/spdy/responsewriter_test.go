@@ -163,3 +163,48 @@ func (panics) Read([]byte) (int, error) { panic(http.ErrNotSupported) }
 
 // Seek makes it a file, which is read before anything is sent.
 func (panics) Seek(int64, int) (int64, error) { return 0, nil }
+
+// The last bytes of a body whose length is known do not wait until their source says
+// that it has no more.
+func TestReadFromLateEnd(t *testing.T) {
+	for _, typed := range []bool{true, false} {
+		onServer(t, setup{}, func(h *serverTest) {
+			r, w := io.Pipe()
+			defer w.Close()
+			h.mux.HandleFunc("/late", func(rw http.ResponseWriter, _ *http.Request) {
+				if typed {
+					rw.Header().Set("Content-Type", "text/x")
+				}
+				rw.Header().Set("Content-Length", "10")
+				io.Copy(rw, r)
+			})
+			h.p.Send(req(1, "/late"))
+			io.WriteString(w, "0123456789")
+			h.p.Want("all of it", spdytest.SynReply(1, 0, nv("content-length", "10")), data(1, "0123456789"))
+			h.p.WantIdle("the source has not ended")
+			w.Close()
+			h.p.Want("the end", data(1, "", fin))
+		})
+		onServer(t, setup{}, func(h *serverTest) {
+			r, w := io.Pipe()
+			defer w.Close()
+			failed := make(chan error, 1)
+			h.mux.HandleFunc("/more", func(rw http.ResponseWriter, _ *http.Request) {
+				if typed {
+					rw.Header().Set("Content-Type", "text/x")
+				}
+				rw.Header().Set("Content-Length", "10")
+				_, err := io.Copy(rw, r)
+				failed <- err
+			})
+			h.p.Send(req(1, "/more"))
+			io.WriteString(w, "0123456789")
+			h.p.Want("all of it", spdytest.SynReply(1, 0, nv("content-length", "10")), data(1, "0123456789"))
+			io.WriteString(w, "x")
+			if err := <-failed; err != http.ErrContentLength {
+				h.Errorf("one byte too many: got %v, want %v", err, http.ErrContentLength)
+			}
+			h.p.Want("the end", data(1, "", fin))
+		})
+	}
+}
