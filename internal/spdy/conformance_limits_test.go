@@ -2,7 +2,9 @@ package spdy_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -74,6 +76,27 @@ var limitCases = []conformanceCase{
 		h.p.Want("2.2.1: FRAME_TOO_LARGE", rst(7, spdy.FrameTooLarge))
 		h.wantXE("unread compressed bytes end the session", 0)
 	}),
+	{112, "server", "the header of a SYN_STREAM of 1 MiB, above TLS", func(t *testing.T) {
+		cert, pool := newCertificate(t)
+		near, far := spdytest.Pipe(spdytest.PipeConfig{})
+		s := new(spdy.Config).NewServerSession(tls.Server(far, &tls.Config{Certificates: []tls.Certificate{cert}}), nil)
+		served := make(chan error, 1)
+		// Ends with the session; waited for below.
+		go func() { served <- s.Serve() }()
+		p := spdytest.NewPeer(t, tls.Client(near, &tls.Config{RootCAs: pool, ServerName: "localhost"}))
+		t.Cleanup(func() {
+			near.Close()
+			s.Close()
+		})
+		p.WantPreface()
+		p.Send(raw("80030001 01100000"))
+		p.Want("2.2.1: FRAME_TOO_LARGE", rst(1, spdy.FrameTooLarge), goAway(0, 1))
+		p.WantEOF("unread compressed bytes end the session")
+		near.Close()
+		if se, ok := errors.AsType[*spdy.SessionError](<-served); !ok || se.Status != spdy.GoAwayProtocolError || se.Remote {
+			t.Errorf("Serve: got %v, want a *SessionError with PROTOCOL_ERROR, of this side", se)
+		}
+	}},
 	server(112, "the header of SETTINGS of 1 MiB", func(h *serverTest) {
 		h.p.Send(raw("80030004 00100000"))
 		h.wantXE("beyond the cap", 0)

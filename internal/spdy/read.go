@@ -276,7 +276,10 @@ func (s *Session) checkLength(h frameHeader) error {
 // the id that the peer would open next.
 func (s *Session) refuseTooLarge(h frameHeader) {
 	if s.tls != nil && h.length >= 4 {
-		s.reader.br.Peek(4) // what came with the header is still below
+		// What came with the header is still below. If nothing did, the session ends all
+		// the same.
+		s.conn.SetReadDeadline(time.Now().Add(closeTimeout))
+		s.reader.br.Peek(4)
 	}
 	s.mu.Lock()
 	defer s.unlock()
