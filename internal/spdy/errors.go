@@ -67,8 +67,8 @@ var (
 	// ErrLost: the connection failed, with the error that is wrapped too, or the
 	// peer closed it without a GOAWAY.
 	ErrLost = errors.New("connection lost")
-	// ErrDead: the peer was silent for two keep-alive intervals, or took no
-	// byte for the write timeout.
+	// ErrDead: the peer was silent for two keep-alive intervals, or did not take
+	// a write in time.
 	ErrDead = errors.New("peer is silent")
 	// ErrBodyLength: a body is not as long as its content-length.
 	ErrBodyLength = errors.New("body length differs from content-length")

@@ -53,7 +53,7 @@ func TestSessionErrorSaysItsCause(t *testing.T) {
 			synctest.Wait()
 			h.start(h.request("POST", "/", strings.NewReader(string(bytesOf(1<<20)))))
 			time.Sleep(4 * time.Second)
-		}, want{spdy.ErrDead, false, "spdy: session ended here with INTERNAL_ERROR: peer is silent: it took nothing for 3s"}},
+		}, want{spdy.ErrDead, false, "spdy: session ended here with INTERNAL_ERROR: peer is silent: it did not take a write in time"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			var log bytes.Buffer

@@ -158,7 +158,7 @@ func (s *Session) idleLocked() bool {
 func (s *Session) writeFailed(err error) {
 	e := lostError(err)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		e.Cause = fmt.Errorf("%w: it took nothing for %v", ErrDead, s.cfg.WriteTimeout)
+		e.Cause = fmt.Errorf("%w: it did not take a write in time", ErrDead)
 	}
 	if s.server != nil {
 		s.end(e) // nobody would get an answer

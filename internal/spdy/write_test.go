@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,4 +99,18 @@ func TestShares(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The end names no time that nobody has set: the connection may have a deadline of its
+// own.
+func TestWriteDeadlineOfTheConnection(t *testing.T) {
+	onServer(t, setup{config: spdy.Config{WriteTimeout: -1}, pipe: fullPipe.pipe}, func(h *serverTest) {
+		h.end.SetWriteDeadline(time.Now().Add(time.Second))
+		h.p.Send(wu(0, 1<<30), req(1, "/size/1000000"), wu(1, 1<<30))
+		err := h.wantServed()
+		if !errors.Is(err, spdy.ErrDead) || strings.Contains(err.Error(), "-1") {
+			h.Errorf("Serve: got %v, want an ErrDead, and no time in it", err)
+		}
+		<-h.failed
+	})
 }
