@@ -20,8 +20,13 @@ func (s *Session) trace(sent bool, t FrameType, f frameFlags, id uint32, length 
 	}
 }
 
-func (s *Session) traceItem(it *item, detail string) {
-	s.tracer()(FrameInfo{Sent: true, Type: it.typ, Flags: uint8(it.flags), StreamID: it.id, Length: it.length(), Detail: detail})
+// traceItem reports a frame of the control queue, of so many bytes of payload.
+func (s *Session) traceItem(it *item, length int) {
+	detail := it.detail()
+	if it.block != nil {
+		detail = describeBlock(string(it.block.b))
+	}
+	s.tracer()(FrameInfo{Sent: true, Type: it.typ, Flags: uint8(it.flags), StreamID: it.id, Length: length, Detail: detail})
 }
 
 func (it *item) detail() string {
@@ -40,7 +45,7 @@ func (it *item) detail() string {
 	return ""
 }
 
-// itemLength is the payload length of the control frames without a block.
+// length is the payload length of a frame that has a fixed one.
 func (it *item) length() int {
 	switch it.typ {
 	case typeRstStream, typeWindowUpdate, typeGoAway:
@@ -49,9 +54,6 @@ func (it *item) length() int {
 		return 4
 	case typeSettings:
 		return 20
-	}
-	if it.block != nil {
-		return len(it.block.b)
 	}
 	return 0
 }

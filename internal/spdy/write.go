@@ -367,15 +367,15 @@ func (s *Session) appendItem(b []byte, it *item, at time.Duration) []byte {
 		b = appendWords(b, it.typ, 2, settingMaxStreams, it.settings[0], settingInitialWindow, it.settings[1])
 	}
 	if it.block != nil {
-		if s.tracer() != nil {
-			s.traceItem(it, describeBlock(string(it.block.b)))
-		}
 		b = s.writer.deflate.appendBlock(b, it.block.b)
-		length := len(b) - start - frameHeaderLen
-		b[start+5], b[start+6], b[start+7] = byte(length>>16), byte(length>>8), byte(length)
-	} else if s.tracer() != nil {
-		s.traceItem(it, it.detail())
 	}
-	s.writer.flown = append(s.writer.flown, flightOf(at, it, len(b)-start-frameHeaderLen))
+	length := len(b) - start - frameHeaderLen
+	if it.block != nil {
+		b[start+5], b[start+6], b[start+7] = byte(length>>16), byte(length>>8), byte(length)
+	}
+	if s.tracer() != nil {
+		s.traceItem(it, length)
+	}
+	s.writer.flown = append(s.writer.flown, flightOf(at, it, length))
 	return b
 }

@@ -114,3 +114,23 @@ func TestWriteDeadlineOfTheConnection(t *testing.T) {
 		<-h.failed
 	})
 }
+
+// Both sides trace the same length of a frame, that of its payload on the wire.
+func TestTracedLength(t *testing.T) {
+	var traced []spdy.FrameInfo
+	onClient(t, setup{config: spdy.Config{Trace: func(f spdy.FrameInfo) {
+		if f.Sent && f.Type == 1 {
+			traced = append(traced, f)
+		}
+	}}}, func(h *clientTest) {
+		for _, path := range []string{"/", "/again"} {
+			c := h.get(path)
+			f := h.wantSyn("a call")
+			got := traced[len(traced)-1]
+			if want := len(f.Wire) - 8; got.Length != want || !strings.Contains(got.Detail, path) {
+				h.Errorf("got %v, want a length of %d", got, want)
+			}
+			h.answer(c, f.ID)
+		}
+	})
+}
