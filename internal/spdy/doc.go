@@ -10,9 +10,9 @@
 //	go s.Serve()
 //	resp, err := s.RoundTrip(req)
 //
-// Each session has two goroutines, a reader that never waits for a stream and a
-// writer that sends the most urgent stream's DATA first; each running handler,
-// and each request with a body, has one more. Up to 64 that have run a handler
+// Each session has a reader, which never waits for a stream, and while it has streams
+// or something to send a writer, which sends the most urgent stream's DATA first: two
+// goroutines. Each running handler, and each request with a body, has one more. Up to 64 that have run a handler
 // wait for the next request, for a second or two. One slow reader holds up its own
 // stream alone: a stream's window is given back as its body is read, the
 // session's as soon as bytes are in the stream's own bounded buffer. Windows

@@ -34,7 +34,7 @@ func StreamID(ctx context.Context) uint32 {
 	if !ok {
 		return 0
 	}
-	return st.id // fixed before the handler's context was made
+	return st.id // fixed before the handler runs
 }
 
 var (
