@@ -1,6 +1,7 @@
 // The status page in a browser: node status.mjs http://ADMIN http://FRONT ASKED
 // When the file ASKED is there, p is to be started again. C has the name film.
 import { writeFile } from "node:fs/promises";
+import { request } from "node:http";
 import { equal, holds, shot, withBrowser } from "./browser.mjs";
 
 const [admin, front, asked] = process.argv.slice(2);
@@ -52,6 +53,14 @@ await withBrowser(async (context) => {
   await ask(3);
   await page.waitForFunction((id) => document.querySelector(".requests li").dataset.key !== id, id);
   holds("it stays open while others come", await one.locator("dl").isVisible());
+  const upload = request(`${front}/image.jpg`, { method: "POST", headers: { "Content-Length": 1 } });
+  upload.on("error", () => {});
+  upload.flushHeaders();
+  await page.locator(".log.open li").first().waitFor();
+  holds("and while one is under way", await one.locator("dl").isVisible());
+  upload.destroy();
+  await page.locator(".log.open").waitFor({ state: "detached" });
+  holds("and when none is any more", await one.locator("dl").isVisible());
   await shot(page, "requests");
 
   // An origin's own page, and P's restart.

@@ -169,6 +169,7 @@ func TestAdminPort(t *testing.T) {
 	}{
 		{"/: the status page", busy(), "GET", "/", 200, `(?s)<!DOCTYPE html>.*2 of 3 origins.*default origin.*connected.*192\.0\.2\.1 c/v1\.2\.3.*12 ms.*film.*gone.*refused.*no token`},
 		{"/: refusals, certificates", busy(), "GET", "/", 200, `(?s)192\.0\.2\.9:9.*401, no token.*20 days</b> <span>example\.org`},
+		{"/: a round trip measured at no known time", busy(), "GET", "/", 200, `data-name="Round trip" class="n">\d\.0 ms</td>`},
 		{"/: search", busy(), "GET", "/?q=FIL", 200, `data-key="film"`},
 		{"/: sorted, and in pages", busy(), "GET", "/?sort=-name&per_page=1&page=2", 200, `(?s)aria-sort="descending".*data-key="film".*sort=-name" rel="prev">Previous</a><span>Page 2 of 3, 3 origins</span><a href="/\?page=3[^"]*" rel="next">`},
 		{"/: nothing found", busy(), "GET", "/?q=nothing", 200, `No origin is like this`},
