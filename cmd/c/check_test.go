@@ -40,6 +40,8 @@ func TestCheck(t *testing.T) {
 		{"a service", []string{"--proxy", p.Addr, "--to", "http://" + p.Addr}, 0, []string{"flags", "the service http://" + p.Addr + " takes", "proxy", "proxy", "proxy", "proxy"}, nil},
 		{"no proxy there", []string{"--proxy", "127.0.0.1:1", "--proxy", p.Addr}, 1, []string{"flags", "proxy 127.0.0.1:1: 127", "proxy", "proxy", "proxy", "proxy"}, []string{"127.0.0.1:1"}},
 		{"much is wrong", []string{"--proxy", "x", "--token-file", none, "--ca", none, "--drain", "-1s", "--root", none}, 2, nil, []string{"--drain", "--root", "token file", "CA certificate"}},
+		{"a limit below 0", []string{"--offline", "--upload-max", "-1"}, 2, nil, []string{"--upload-max"}},
+		{"a limit of 0", []string{"--offline", "--upload-max", "0"}, 2, nil, []string{"--upload-max"}},
 		{"an address", []string{"--proxy", "x"}, 2, nil, []string{"--proxy"}},
 		{"a file and its origins", []string{"--config", config, "--root", "./testdata"}, 2, nil, []string{`:1: unknown key "roto"`, `origin "a": --root`, `origin "b": --to`}},
 	} {

@@ -64,7 +64,7 @@ func (o *options) lives(ctx context.Context, stdout io.Writer) error {
 	}
 	resp, err := askAdmin(ctx, http.MethodGet, url, "")
 	if err != nil {
-		return fmt.Errorf("p does not live: %w", err)
+		return fmt.Errorf("p does not live: %w; does it run, and has it this --admin?", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -50,7 +50,7 @@ func TestCheck(t *testing.T) {
 			worse + `:3: unknown key "origin.alow"; did you mean "allow"`}},
 		{"no admin port to ask", []string{"--live", "--admin", ""}, "", 2, []string{"--admin"}},
 		{"a bad admin port to ask", []string{"--live", "--admin", "x"}, "", 2, []string{"--admin"}},
-		{"nobody to ask", []string{"--live", "--admin", "127.0.0.1:1"}, "", 1, []string{"p does not live"}},
+		{"nobody to ask", []string{"--live", "--admin", "127.0.0.1:1"}, "", 1, []string{"does it run, and has it this --admin?"}},
 	} {
 		t.Setenv("SPDY_PROXY_HOLD", tt.env)
 		var stdout, stderr bytes.Buffer

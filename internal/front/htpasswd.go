@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"os"
@@ -103,8 +104,11 @@ func LoadHtpasswdWith(path string, checks Checks) (*Htpasswd, error) {
 // was found right before is checked anew.
 func (h *Htpasswd) Reload() error {
 	f, err := os.Open(h.path)
-	if err != nil {
-		return fmt.Errorf("htpasswd file: %w", err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("htpasswd file %s is missing: name yours, or make it, by htpasswd -cB FILE USER", h.path)
+	case err != nil:
+		return fmt.Errorf("htpasswd file %s cannot be read: %w", h.path, errors.Unwrap(err))
 	}
 	defer f.Close()
 	p, err := readPasswords(f)

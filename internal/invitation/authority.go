@@ -97,6 +97,9 @@ func raw(list []*x509.Certificate) (ders [][]byte) {
 // read returns the certificates in a file, at least one.
 func read(file string) (list []*x509.Certificate, err error) {
 	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("certificate %s is missing: name yours", file)
+	}
 	if err != nil {
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pe.Err

@@ -107,8 +107,8 @@ func (c *Config) check() error {
 	}
 	names := make(map[originname.Name]bool)
 	for _, o := range c.Origins {
-		if o.Serve.UploadMax < 1 {
-			return fmt.Errorf("--upload-max %d: give a number of bytes above 0", o.Serve.UploadMax)
+		if o.Serve.UploadMax == 0 { // which is a default to package serve
+			return errors.New("--upload-max 0: give a number of bytes above 0")
 		}
 		name, err := originname.Parse(o.Name)
 		if err != nil {

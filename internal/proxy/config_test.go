@@ -51,7 +51,7 @@ func TestConfigErrors(t *testing.T) {
 		{"a bad client CA", func(c *proxy.Config) { c.ClientCAFile = f.path("bad.pem") }, f.path("bad.pem")},
 		{"a missing token file", func(c *proxy.Config) { c.Tokens.File = f.path("missing") }, "p invite"},
 		{"a token without a name", func(c *proxy.Config) { c.Tokens.File = f.path("bad-token") }, "line 1"},
-		{"a missing htpasswd", func(c *proxy.Config) { c.Htpasswd = f.path("missing") }, f.path("missing")},
+		{"a missing htpasswd", func(c *proxy.Config) { c.Htpasswd = f.path("missing") }, "htpasswd file " + f.path("missing") + " is missing: "},
 		{"a bad domain", func(c *proxy.Config) { c.Domains = []string{"ok.test", "a b"} }, "--domain"},
 		{"a domain like another", func(c *proxy.Config) { c.Domains = []string{"pаypal.test"} }, "--domain"},
 		{"a public URL with a path", func(c *proxy.Config) { c.PublicURL = "https://example.org/x" }, "--public-url"},

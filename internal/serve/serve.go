@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -102,12 +103,10 @@ func New(cfg Config) (*Handler, error) {
 		return nil, errors.New("--root and --to exclude each other: give one of them")
 	case cfg.To != "" && cfg.Upload != "":
 		return nil, errors.New("--upload does not go with --to: the service gets the bodies; leave one of them out")
-	case cfg.To != "" && (cfg.Dotfiles || cfg.NoListing || cfg.FollowLinks || cfg.CORS || cfg.CacheControl != "" || cfg.Fallback != ""):
-		return nil, errors.New("--dotfiles, --no-listing, --follow-links, --cors, --cache-control and --fallback do not go with --to: they are about a folder; leave them out")
+	case cfg.To != "" && len(cfg.ofFolder()) > 0:
+		return nil, fmt.Errorf("what is about a folder does not go with --to %s: leave out %s", cfg.To, strings.Join(cfg.ofFolder(), ", "))
 	case cfg.To == "" && (cfg.ToHost != "" || cfg.ToCA != ""):
 		return nil, errors.New("--to-host and --to-ca go with --to: they are about a web service; leave them out")
-	case cfg.To != "" && cfg.DAV:
-		return nil, errors.New("--dav does not go with --to: it is about a folder; leave one of them out")
 	case cfg.DAV && cfg.NoListing:
 		return nil, errors.New("--dav and --no-listing exclude each other: WebDAV lists folders; leave one of them out")
 	case cfg.UploadMax < 0:
@@ -171,6 +170,22 @@ func New(cfg Config) (*Handler, error) {
 // trusts is between.
 func seenHost(r *http.Request) string {
 	return cmp.Or(r.Header.Get("X-Forwarded-Host"), r.Host)
+}
+
+// ofFolder returns the flags that are given and are about a folder to read.
+func (cfg *Config) ofFolder() (flags []string) {
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{
+		{"--dotfiles", cfg.Dotfiles}, {"--no-listing", cfg.NoListing}, {"--follow-links", cfg.FollowLinks}, {"--dav", cfg.DAV},
+		{"--cors", cfg.CORS}, {"--cache-control", cfg.CacheControl != ""}, {"--fallback", cfg.Fallback != ""},
+	} {
+		if f.given {
+			flags = append(flags, f.name)
+		}
+	}
+	return flags
 }
 
 // noDescriptors tells that a request for what was refused because no more files

@@ -127,6 +127,7 @@ func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 		{"CORS of a service", Config{To: "http://localhost:1", CORS: true}, "--cors"},
 		{"a cache's rule of a service", Config{To: "http://localhost:1", CacheControl: "no-store"}, "--cache-control"},
 		{"a fallback of a service", Config{To: "http://localhost:1", Fallback: "index.html"}, "--fallback"},
+		{"much of a service", Config{To: "http://localhost:1", CORS: true, DAV: true}, "--to http://localhost:1: leave out --dav, --cors"},
 		{"two headers in one", Config{Root: dir, CacheControl: "no-store\r\nX: y"}, "--cache-control"},
 		{"a missing fallback", Config{Root: dir, Fallback: "missing"}, "no such file"},
 		{"a fallback outside", Config{Root: dir, Fallback: "../file"}, "in the folder"},
