@@ -66,7 +66,6 @@ func TestConfigErrors(t *testing.T) {
 		{"ACME without a folder", func(c *proxy.Config) { acme(c); c.State = "" }, "--state"},
 		{"ACME in a folder below a file", func(c *proxy.Config) { acme(c); c.State = f.path("p.pem") + "/x" }, "--state"},
 		{"ACME and a public URL with a path", func(c *proxy.Config) { acme(c); c.PublicURL = "https://example.org/x" }, "--public-url"},
-		{"ACME and a peer port that is none", func(c *proxy.Config) { acme(c); c.Cluster = &proxy.ClusterConfig{ID: "a", Peer: "x"} }, "--peer"},
 		{"ACME in a folder that is a file", func(c *proxy.Config) { acme(c); c.State = f.path("p.pem") }, "--state"},
 		{"ACME by nobody", func(c *proxy.Config) { acme(c); c.ACMEEmail = "me" }, "--acme-email"},
 		{"ACME at no CA", func(c *proxy.Config) { acme(c); c.ACMECA = "pebble" }, "--acme-ca"},
