@@ -28,6 +28,7 @@ type fake struct {
 	certificates []Certificate
 	disconnected []string
 	labels       int // 0: 100
+	written      map[string]string
 
 	board *inspect.Board
 }
@@ -74,7 +75,8 @@ func (f *fake) Disconnect(name string) int {
 func newFake(f *fake) *fake {
 	f.board = inspect.New(inspect.Config{
 		Sessions: func() []inspect.Session { return f.sessions }, Labels: cmp.Or(f.labels, 100),
-		URLs: func(name string) []string { return []string{"https://" + name + ".example.org/"} },
+		URLs:    func(name string) []string { return []string{"https://" + name + ".example.org/"} },
+		Written: func(name string) string { return f.written[name] },
 	})
 	for _, s := range f.sessions {
 		f.board.SessionStarted(s.Origin)
@@ -94,6 +96,13 @@ func left() *fake {
 	f := idle()
 	f.board.SessionStarted("film")
 	f.board.SessionEnded("film", false, "connection reset by peer")
+	return f
+}
+
+// abroad is P with an origin whose name people write in another way.
+func abroad() *fake {
+	f := newFake(&fake{ready: true, written: map[string]string{"xn--mnchen-3ya": "münchen"}})
+	f.board.Named([]string{"film", "xn--mnchen-3ya"})
 	return f
 }
 
@@ -171,6 +180,9 @@ func TestAdminPort(t *testing.T) {
 		{"/: refusals, certificates", busy(), "GET", "/", 200, `(?s)192\.0\.2\.9:9.*401, no token.*20 days</b> <span>example\.org`},
 		{"/: a round trip measured at no known time", busy(), "GET", "/", 200, `data-name="Round trip" class="n">\d\.0 ms</td>`},
 		{"/: search", busy(), "GET", "/?q=FIL", 200, `data-key="film"`},
+		{"/: search for a name as it is written", abroad(), "GET", "/?q=M%C3%9CNCH", 200, `data-key="xn--mnchen-3ya"`},
+		{"/: search for the same as it is sent", abroad(), "GET", "/?q=xn--MN", 200, `data-key="xn--mnchen-3ya"`},
+		{"/api/v1/origins: search for a name as it is written", abroad(), "GET", "/api/v1/origins?q=m%C3%BCnchen", 200, `"total":2,"matched":1,`},
 		{"/: sorted, and in pages", busy(), "GET", "/?sort=-name&per_page=1&page=2", 200, `(?s)aria-sort="descending".*data-key="film".*sort=-name" rel="prev">Previous</a><span>Page 2 of 3, 3 origins</span><a href="/\?page=3[^"]*" rel="next">`},
 		{"/: nothing found", busy(), "GET", "/?q=nothing", 200, `No origin is like this`},
 		{"/origins/NAME", busy(), "GET", "/origins/@", 200, `(?s)default origin.*4f1c9a\.0.*192\.0\.2\.1:4711.*c/v1\.2\.3.*3h 5m.*12 ms.*3\.0 MiB.*2\.0 KiB to it`},

@@ -25,7 +25,7 @@ const (
 
 // view is which origins somebody wants to see, and in which order.
 type view struct {
-	Q     string // in the name, an address, or the version; in any case
+	Q     string // in the name, in either way of writing it, an address, or the version; in any case
 	State string // one of inspect.States, "" for all
 	Sort  string // a key of orders, after a "-" for the other way round
 	Page  int    // from 1
@@ -136,7 +136,7 @@ func (v *view) choose(b *inspect.Board, l *inspect.Listing) (page []inspect.Orig
 		all := found
 		found = make([]*inspect.Origin, 0, len(all))
 		for _, o := range all {
-			if (v.State == "" || o.State == v.State) && (text == "" || holds(o, text)) {
+			if (v.State == "" || o.State == v.State) && (text == "" || holds(b, o, text)) {
 				found = append(found, o)
 			}
 		}
@@ -150,8 +150,12 @@ func (v *view) choose(b *inspect.Board, l *inspect.Listing) (page []inspect.Orig
 }
 
 // holds reports whether a text in lower case is in what is known of o.
-func holds(o *inspect.Origin, text string) bool {
+func holds(b *inspect.Board, o *inspect.Origin, text string) bool {
 	if strings.Contains(o.Name, text) {
+		return true
+	}
+	// Only a name with this in it is written in another way.
+	if strings.Contains(o.Name, "xn--") && strings.Contains(b.Written(o.Name), text) {
 		return true
 	}
 	for _, c := range o.Sessions {

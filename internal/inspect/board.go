@@ -575,6 +575,9 @@ func (b *Board) Origin(name string) (Origin, bool) {
 	return o, true
 }
 
+// Written returns an origin's name as people write it, "" if that is no other.
+func (b *Board) Written(origin string) string { return b.cfg.Written(origin) }
+
 // Complete fills in what a Listing leaves out, which is too much for ten thousand
 // origins of which fifty are shown.
 func (b *Board) Complete(o *Origin) {
