@@ -185,8 +185,11 @@ func TestSeries(t *testing.T) {
 func TestHideValues(t *testing.T) {
 	for target, want := range map[string]string{
 		"/": "/", "/a?": "/a?", "/a?b=c": "/a?b=*", "/a?b=c&d=&e&f=g=h": "/a?b=*&d&e&f=*", "*": "*",
-		"/?" + strings.Repeat("k", 33): "/?*",
-		"/a?b=c?d&&x=y":                "/a?b=*&&x=*",
+		"/?" + strings.Repeat("k", 33): "/?*", "/?ab12cd34ef56&flag&v2&sort=": "/?*&flag&*&sort", "/?sig:secretword": "/?*",
+		"/?c2VjcmV0d29yZA==": "/?*", "/?c2VjcmV0d29yZA=": "/?*", "/a?b==": "/a?b=*", "/?a=b?c": "/?a=*",
+		"http://user:pw@host/a@b?c=d": "http://*@host/a@b?c=*", "http://pw@host?c=d": "http://*@host?c=*", "http://host/a@b": "http://host/a@b",
+		"http://a@b:pw@host": "http://*@host", "/http://a@b/": "/http://a@b/",
+		"/a?b=c?d&&x=y": "/a?b=*&&x=*",
 	} {
 		if got := HideValues(target); got != want {
 			t.Errorf("%s: got %s, want %s", target, got, want)

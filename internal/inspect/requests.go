@@ -74,20 +74,28 @@ func (r *Request) class() int {
 // Class says how the request ended, one of Classes.
 func (r *Request) Class() string { return Classes[r.class()] }
 
+// maxBare is how long a piece of a query may be that has no value, to be shown: longer
+// ones, and those with a digit, may be one themselves.
+const maxBare = 8
+
 // HideValues puts an asterisk in the place of each value in a target's query: links
-// that let somebody in have their secret there.
+// that let somebody in have their secret there. The name and the password before the host
+// of a whole URL, which is no target to be served, go as well.
 func HideValues(target string) string {
 	path, query, ok := strings.Cut(target, "?")
-	if !ok || query == "" {
-		return target
+	path = hideUser(path)
+	if !ok {
+		return path
 	}
 	var b strings.Builder
 	b.WriteString(path)
 	for sep := byte('?'); ; sep = '&' {
 		pair, rest, more := strings.Cut(query, "&")
 		b.WriteByte(sep)
-		if name, value, ok := strings.Cut(pair, "="); !ok && len(pair) > 32 {
-			b.WriteByte('*') // a value without a name
+		name, value, _ := strings.Cut(pair, "=")
+		// What ends in "=" and has no value may be in base64.
+		if bare := strings.Trim(value, "=") == ""; bare && (len(name) > maxBare || strings.ContainsAny(name, "0123456789")) {
+			b.WriteByte('*')
 		} else if b.WriteString(name); value != "" {
 			b.WriteString("=*")
 		}
@@ -95,6 +103,20 @@ func HideValues(target string) string {
 			return b.String()
 		}
 	}
+}
+
+// hideUser puts an asterisk in the place of what stands before the host of a URL.
+func hideUser(path string) string {
+	scheme, rest, ok := strings.Cut(path, "://")
+	if strings.HasPrefix(path, "/") || !ok {
+		return path
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	at := strings.LastIndexByte(host, '@')
+	if at < 0 {
+		return path
+	}
+	return scheme + "://*" + rest[at:]
 }
 
 // texts are the strings of a request that its visitor or origin has a say in, and
