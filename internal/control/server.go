@@ -88,8 +88,9 @@ type Server struct {
 	Wrap func(net.Conn) net.Conn
 
 	// OnRefused, if set, is told of each attempt that came to nothing. It must not
-	// block.
-	OnRefused func(Refusal)
+	// block, and returns the state that the origin is in from now on, in the words of
+	// the log, "" if it is in none, or was in that before.
+	OnRefused func(Refusal) (state string)
 
 	// Logger gets a line for a refused attempt, and one a minute with a count if
 	// there are more of the same kind. Nil: none.
@@ -149,17 +150,28 @@ var kinds = map[int]string{
 	http.StatusTooManyRequests: "throttled", http.StatusServiceUnavailable: "unavailable",
 }
 
-// refusedOne tells of an attempt.
-func (s *Server) refusedOne(r Refusal) {
-	if s.OnRefused != nil {
-		r.Reason = printable(r.Reason)
-		s.OnRefused(r)
+// refusedOne tells of an attempt, and returns what OnRefused does.
+func (s *Server) refusedOne(r Refusal) (state string) {
+	if s.OnRefused == nil {
+		return ""
 	}
+	r.Reason = printable(r.Reason)
+	return s.OnRefused(r)
 }
 
 // refusedBy tells of an attempt that an answer has ended.
-func (s *Server) refusedBy(r *RefusalError, reg *Registration, named bool) {
-	s.refusedOne(Refusal{RemoteAddr: reg.RemoteAddr, Name: reg.Name, Named: named, Status: r.Status, Kind: kinds[r.Status], Reason: r.Reason})
+func (s *Server) refusedBy(r *RefusalError, reg *Registration, named bool) (state string) {
+	return s.refusedOne(Refusal{RemoteAddr: reg.RemoteAddr, Name: reg.Name, Named: named, Status: r.Status, Kind: kinds[r.Status], Reason: r.Reason})
+}
+
+// logRefused tells of such an attempt, and writes a line. That an origin is in another
+// state is said by itself: whoever else is refused in that minute does not take its line.
+func (s *Server) logRefused(kind string, level slog.Level, r *RefusalError, reg *Registration, asked string, named bool) {
+	attrs := []slog.Attr{slog.String("remote", reg.RemoteAddr.String()), slog.String("origin", asked), slog.String("answer", r.Error())}
+	if state := s.refusedBy(r, reg, named); state != "" {
+		kind, attrs = state+" "+asked, append(attrs, slog.String("state", state))
+	}
+	s.lines.Log(kind, level, "control port: refused", attrs...)
 }
 
 func (r *RefusalError) Error() string {
@@ -512,9 +524,7 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 		if !ok {
 			r = &RefusalError{Status: http.StatusServiceUnavailable, RetryAfter: stoppingRetry, Reason: err.Error()}
 		}
-		s.lines.Log("not admitted", slog.LevelInfo, "control port: refused", slog.String("remote", addr.String()),
-			slog.String("origin", logged(reg.Name)), slog.String("answer", r.Error()))
-		s.refusedBy(r, reg, true)
+		s.logRefused("not admitted", slog.LevelInfo, r, reg, logged(reg.Name), true)
 		return nil, nil, s.refuse(tc, r)
 	}
 	return reg, serve, nil
@@ -564,9 +574,7 @@ func (s *Server) judge(ctx context.Context, req *http.Request, reg *Registration
 		if nameErr == nil {
 			asked = logged(name)
 		}
-		s.lines.Log(strconv.Itoa(r.Status), slog.LevelWarn, "control port: refused", slog.String("remote", reg.RemoteAddr.String()),
-			slog.String("origin", asked), slog.String("answer", r.Error()))
-		s.refusedBy(r, reg, nameErr == nil && !onlyAsks(req))
+		s.logRefused(strconv.Itoa(r.Status), slog.LevelWarn, r, reg, asked, nameErr == nil && !onlyAsks(req))
 		return r
 	}
 	if req.Method != http.MethodPut && !onlyAsks(req) {

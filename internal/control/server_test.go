@@ -319,7 +319,7 @@ func TestRefusalIsNotLost(t *testing.T) {
 // which the log has too, and what C says it is.
 func TestTold(t *testing.T) {
 	told := make(chan Refusal, 16)
-	p := startPort(t, nil, func(s *Server) { s.OnRefused = func(r Refusal) { told <- r } })
+	p := startPort(t, nil, func(s *Server) { s.OnRefused = func(r Refusal) string { told <- r; return "" } })
 	auth := "Authorization: Bearer " + anyToken + "\r\n"
 	for _, c := range []struct {
 		request string
@@ -1039,6 +1039,40 @@ func TestJSONLogOfRefusals(t *testing.T) {
 		if !seen[want] {
 			t.Errorf("no line %q among %v", want, slices.Sorted(maps.Keys(seen)))
 		}
+	}
+}
+
+// That an origin is refused is in the log with its name, however many others are refused
+// at the same time, and once.
+func TestLogOfARefusedOrigin(t *testing.T) {
+	refused := map[string]bool{}
+	p := startPort(t, nil, func(s *Server) {
+		s.OnRefused = func(r Refusal) string { // one at a time, below
+			if r.Name != "films" || refused[r.Name] {
+				return ""
+			}
+			refused[r.Name] = true
+			return "refused"
+		}
+	})
+	for _, path := range []string{"/strange", "/films", "/films", "/other"} {
+		p.ask(t, put(path, wrongToken))
+	}
+	p.Close()
+	var lines []string
+	for line := range strings.Lines(p.log.String()) {
+		if _, said, ok := strings.Cut(line, `msg="control port: refused"`); ok && strings.Contains(line, "level=WARN") {
+			_, said, _ = strings.Cut(said, " origin=")
+			lines = append(lines, strings.TrimSpace(said))
+		}
+	}
+	const answer = ` answer="401 Unauthorized: no token, or not one that this proxy knows"`
+	want := []string{"strange" + answer, "films" + answer + " state=refused"}
+	if len(lines) < 2 || !slices.Equal(lines[:2], want) {
+		t.Errorf("the log has %q, want %q first", lines, want)
+	}
+	if n := strings.Count(p.log.String(), "state=refused"); n != 1 {
+		t.Errorf("the state is said %d times, want once", n)
 	}
 }
 

@@ -44,8 +44,9 @@ func (l *refusals) add(r Refusal) {
 
 // Refused notes a refusal. An origin that is known and has no session that takes requests
 // counts as refused from then on. Of one that has, it says nothing: anybody can be refused
-// a name, and why its session ends some day is another matter.
-func (b *Board) Refused(r Refusal) {
+// a name, and why its session ends some day is another matter. anew says that it was not
+// refused before.
+func (b *Board) Refused(r Refusal) (anew bool) {
 	if r.Time.IsZero() {
 		r.Time = time.Now()
 	}
@@ -54,15 +55,17 @@ func (b *Board) Refused(r Refusal) {
 	defer b.mu.Unlock()
 	b.refusals.add(r)
 	if r.Origin == "" {
-		return
+		return false
 	}
 	if e := b.find(r.Origin); e != nil {
 		b.stale.Store(true)
 		if e.refused.IsZero() && !e.serving {
 			e.refused = r.Time
+			anew = !e.revoked
 		}
 		e.refusal = &r
 	}
+	return anew
 }
 
 // Refusals returns the last ones, the latest first.

@@ -172,6 +172,10 @@ func TestWordsOfStates(t *testing.T) {
 		x.log.wait("state="+want, 1)
 	}
 	is("@", "absent")
+	if _, err := dialer(t, x, "film", "", "wrong-token").Dial(deadline(t)); err == nil {
+		t.Fatal("a wrong token is let in")
+	}
+	is("film", "refused")
 	h, arrived, release := blocking()
 	film := startC(t, x, h, func(c *agent.Config) { c.Name = "film" }) // there is no --domain
 	is("film", "unreachable")

@@ -147,11 +147,15 @@ func (p *Proxy) noteEvent(e origin.Event) {
 	}
 }
 
-// refused is told of each attempt at the control port that came to nothing.
-func (p *Proxy) refused(r control.Refusal) {
+// refused is told of each attempt at the control port that came to nothing, and returns
+// the origin's state if that is another now.
+func (p *Proxy) refused(r control.Refusal) (state string) {
 	q := inspect.Refusal{Remote: r.RemoteAddr.String(), Status: r.Status, Kind: r.Kind, Why: r.Reason}
 	if r.Named {
 		q.Origin = origin.Name(r.Name).String()
 	}
-	p.board.Refused(q)
+	if p.board.Refused(q) {
+		return inspect.Refused
+	}
+	return ""
 }
