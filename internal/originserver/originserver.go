@@ -201,15 +201,23 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// serves says what is served.
-func serves(cfg serve.Config) string {
+// served is what is served: a folder or a web service.
+func served(cfg serve.Config) string {
 	if cfg.To != "" {
-		return "serving " + cfg.To
+		return cfg.To
 	}
 	if dir, err := filepath.Abs(cfg.Root); err == nil {
-		return "serving " + dir
+		return dir
 	}
-	return "serving " + cfg.Root
+	return cfg.Root
+}
+
+// serves says what is served under which names.
+func (c *Config) serves() (list []string) {
+	for _, o := range c.Origins {
+		list = append(list, cmp.Or(o.Name, originname.Default)+": "+served(o.Serve))
+	}
+	return list
 }
 
 // newPart joins what an origin serves to its connections. Those of all origins have
@@ -230,7 +238,7 @@ func (s *Server) newPart(o Origin) (p part, err error) {
 	}
 	ac := agent.Config{
 		Proxies: s.cfg.Proxies, Connections: s.cfg.Connections, Name: o.Name, Spread: s.cfg.Spread, NoFollow: s.cfg.NoFollow,
-		Load: s.loaded, Handler: s.visited(o.Name, p.handler), Serves: serves(o.Serve), Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
+		Load: s.loaded, Handler: s.visited(o.Name, p.handler), Serves: "serving " + served(o.Serve), Session: spdy.Config{KeepAlive: s.cfg.KeepAlive},
 		Drain: s.cfg.Drain, Logger: log, ID: id, Via: s.via, Agent: "c/" + cmp.Or(s.cfg.Version, "unknown"),
 	}
 	if s.cfg.Trace != nil {
@@ -309,7 +317,7 @@ func (s *Server) Run(ctx, now context.Context) error {
 	defer s.close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.log.Info("c starts", "version", s.cfg.Version, "proxies", s.cfg.Proxies, "connections", s.cfg.Connections)
+	s.log.Info("c starts", "version", s.cfg.Version, "serves", s.cfg.serves(), "proxies", s.cfg.Proxies, "connections", s.cfg.Connections)
 	var watching, serving sync.WaitGroup
 	// Ends with ctx or a hand-over; waited for below.
 	watching.Go(func() {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,25 @@ func start(t *testing.T, cfg Config) (s *Server, stop func()) {
 	stop = sync.OnceFunc(func() { cancel(); <-done })
 	t.Cleanup(stop)
 	return s, stop
+}
+
+// What is served is said at once: whoever waits for the connection can see that it is the
+// wrong folder.
+func TestSaysWhatItServes(t *testing.T) {
+	dir := t.TempDir()
+	cfg := Config{Origins: []Origin{{Serve: serve.Config{Root: dir}}, {Name: "wiki", Serve: serve.Config{To: "http://localhost:3000"}}}}
+	if got, want := cfg.serves(), []string{"@: " + dir, "wiki: http://localhost:3000"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	var log testlog.Buffer
+	p := proxytest.Start(t)
+	cfg = config(p, &log)
+	cfg.Proxies = []string{"127.0.0.1:1"} // nobody is there
+	_, stop := start(t, cfg)
+	stop()
+	if want := fmt.Sprintf("serves=%q", "[@: "+p.Dir+"]"); log.Count(want) != 1 {
+		t.Errorf("the log\n%s\nwants %s", &log, want)
+	}
 }
 
 func TestServesAFolder(t *testing.T) {
