@@ -391,6 +391,48 @@ func TestHandOverToOneThatStartsOthers(t *testing.T) {
 	}
 }
 
+// What the configuration file says of origins is read again at SIGHUP, by a process that
+// has taken over, too; a bad file changes nothing.
+func TestReloadReadsTheConfiguration(t *testing.T) {
+	w := startWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "here") }), func(w *world, args []string) *exec.Cmd {
+		w.Write("p.toml", "")
+		return exec.Command(w.program, append(args, "--config", w.Path("p.toml"))...)
+	})
+	visitor := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	ask := func(what string, status int) {
+		t.Helper()
+		resp, err := visitor.Get("http://" + w.front + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("%s: got %d, want %d", what, resp.StatusCode, status)
+		}
+	}
+	reload := func(text, line string, n int) {
+		t.Helper()
+		w.Write("p.toml", text)
+		w.Signal(w.PID(), syscall.SIGHUP)
+		w.wait(line, n)
+	}
+	const read, failed = "tokens and passwords were read again", "reload failed, what was read before stays in use"
+	const denies = "[[origin]]\nname = '@'\ndeny = ['127.0.0.0/8']\n"
+	ask("without a table", 200)
+	reload(denies, read, 1)
+	ask("with a table", 403)
+	reload("[[origin]]\nname = '@'\ndney = []\n", failed, 1)
+	ask("with a bad file", 403)
+	reload("", read, 2)
+	ask("without it again", 200)
+	w.handOver(1)
+	if err := <-w.Ended; err != nil { // both listen until then
+		t.Errorf("the old process ended with %v", err)
+	}
+	reload(denies, read, 3)
+	ask("of the next process", 403)
+}
+
 // Who asks the process that it knows to read its files again means the program: a
 // token that is gone is gone for the successor that had read the file before, too,
 // whether that has taken over already or not.

@@ -307,6 +307,39 @@ func TestPolicyErrorPage(t *testing.T) {
 	want(t, "another fault", fetch(deadline(t), rt, "TRACE", x.url("/"), nil, asBrowser), 405, "This method is not served.")
 }
 
+// So it is where the origin breaks off, or says nothing in time; what the origin answers
+// itself is its own.
+func TestPolicyErrorPageOfFaults(t *testing.T) {
+	f := newFiles(t)
+	page := f.write("away.html", "<h1>We are moving</h1>")
+	held := new(tables)
+	held.set(nil, policy.Table{Name: "@", ErrorPage: page})
+	x := startP(t, f, func(c *proxy.Config) { c.Policies, c.ResponseTimeout = held.read, 200*time.Millisecond })
+	startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/never":
+			<-r.Context().Done()
+		case "/abort":
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(502)
+		io.WriteString(w, "my own")
+	}), nil)
+	rt := transport(t, nil, false)
+	for _, c := range []struct {
+		path          string
+		status        int
+		browser, curl string
+	}{
+		{"/abort", 502, "<h1>We are moving</h1>", "502 Bad Gateway: the origin reset the stream"},
+		{"/never", 504, "<h1>We are moving</h1>", "504 Gateway Timeout: "},
+		{"/own", 502, "my own", "my own"},
+	} {
+		want(t, "a browser at "+c.path, fetch(deadline(t), rt, "GET", x.url(c.path), nil, asBrowser), c.status, c.browser)
+		want(t, "curl at "+c.path, fetch(deadline(t), rt, "GET", x.url(c.path), nil, nil), c.status, c.curl)
+	}
+}
+
 // What is wrong with a table is said at the start, and at a reload changes nothing.
 func TestPolicyFaults(t *testing.T) {
 	x, held := startWith(t, hello("c"), policy.Table{Name: "@", Headers: map[string]string{"X-Table": "first"}})
