@@ -37,7 +37,7 @@ func (l *lab) deb() {
 	}
 	l.check("dpkg installs it", l.dpkg("--install", first))
 	l.check("the configuration is root's, for the services to read", l.lent())
-	for _, name := range []string{"share/man/man1/c.1.gz", "share/zsh/vendor-completions/_p", "share/doc/spdy-proxy/copyright", "share/doc/spdy-proxy/install.md", "share/doc/spdy-proxy/monitoring/alerts.yml"} {
+	for _, name := range []string{"share/man/man1/c.1.gz", "share/zsh/vendor-completions/_p", "share/doc/spdy-proxy/copyright", "share/doc/spdy-proxy/install.md", "share/doc/spdy-proxy/monitoring/alerts.yml", "share/doc/spdy-proxy/monitoring/dashboard.json"} {
 		l.check("it has /usr/"+name, l.holds("test", "-s", "/usr/"+name))
 	}
 	l.check("nothing is started", l.want("inactive\ninactive", "systemctl", "is-active", p, c))

@@ -26,7 +26,7 @@ func (l *lab) rpm() {
 	}
 	list, err := l.run("", "rpm", "--query", "--package", "--list", file)
 	for _, name := range []string{"/usr/bin/p", "/usr/bin/c", "/usr/bin/a", "/usr/lib/systemd/system/spdy-proxy-p.service", "/usr/lib/systemd/system/spdy-proxy-c@.service",
-		"/usr/share/man/man1/p.1.gz", "/usr/share/zsh/site-functions/_p", "/etc/spdy-proxy/p.toml"} {
+		"/usr/share/man/man1/p.1.gz", "/usr/share/zsh/site-functions/_p", "/usr/share/doc/spdy-proxy/monitoring/alerts.yml", "/usr/share/doc/spdy-proxy/monitoring/dashboard.json", "/etc/spdy-proxy/p.toml"} {
 		if err == nil && !slices.Contains(strings.Fields(list), name) {
 			err = fmt.Errorf("%s is not in it", name)
 		}

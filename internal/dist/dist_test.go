@@ -349,6 +349,7 @@ func TestInstall(t *testing.T) {
 	for name, want := range map[string]string{
 		"share/man/man1/c.1": "c prints man\n", "share/zsh/site-functions/_a": "a prints completion zsh\n", "bin/p": "#!/bin/sh\n",
 		"share/doc/spdy-proxy/README.md": "# spdy-proxy\n", "share/doc/spdy-proxy/changelog.md": "# Changelog\n", "share/doc/spdy-proxy/monitoring/alerts.yml": "",
+		"share/doc/spdy-proxy/monitoring/dashboard.json": "{\n", "share/doc/spdy-proxy/monitoring/prometheus.yml": "",
 	} {
 		data, err := os.ReadFile(filepath.Join(to, "usr", name))
 		if err != nil || !strings.HasPrefix(string(data), want) {
