@@ -1,10 +1,11 @@
-// The status page in a browser: node status.mjs http://ADMIN http://FRONT ASKED
-// When the file ASKED is there, p is to be started again. C has the name film.
+// The status page in a browser: node status.mjs http://ADMIN http://FRONT ASKED LONG
+// When the file ASKED is there, p is to be started again, without its --domain. C has the
+// names film and LONG.
 import { writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { equal, holds, shot, withBrowser } from "./browser.mjs";
 
-const [admin, front, asked] = process.argv.slice(2);
+const [admin, front, asked, long] = process.argv.slice(2);
 
 const ask = async (times) => { for (let i = 0; i < times; i++) await (await fetch(`${front}/image.jpg`)).arrayBuffer(); };
 
@@ -17,7 +18,7 @@ await withBrowser(async (context) => {
 
   await page.goto(admin);
   await row("@").waitFor();
-  equal("both origins are there", ["@ default origin", "film"], await page.locator("tbody th a:first-child").allInnerTexts());
+  equal("all origins are there", ["@ default origin", "film", long], await page.locator("tbody th a:first-child").allInnerTexts());
   holds("the state has a word", (await row("@").locator("td[data-name=State]").innerText()).startsWith("connected"));
 
   await page.waitForFunction(() => document.querySelectorAll(".charts output")[1].value === "-, -");
@@ -62,6 +63,25 @@ await withBrowser(async (context) => {
   await page.locator(".log.open").waitFor({ state: "detached" });
   holds("and when none is any more", await one.locator("dl").isVisible());
   await shot(page, "requests");
+
+  // Each page on a desk and on a phone, by day and by night.
+  await (await fetch(`${front}/${"w".repeat(300)}?${"w".repeat(300)}=1`)).arrayBuffer();
+  const grounds = new Set();
+  for (const [name, path] of [["origins", "/"], ["origin", `/origins/${long}`], ["used", "/origins/@"], ["requests", "/requests"], ["help", "/help/flags"]]) {
+    await page.goto(admin + path);
+    for (const details of await page.locator("details").all()) await details.evaluate((d) => { d.open = true; });
+    for (const width of [1280, 390]) for (const colorScheme of ["light", "dark"]) {
+      await page.setViewportSize({ width, height: 860 });
+      await page.emulateMedia({ colorScheme });
+      grounds.add(`${colorScheme} ${await page.evaluate(() => getComputedStyle(document.body).backgroundColor)}`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      holds(`${path} fits ${width}, ${colorScheme}`, wide <= width, `it is ${wide} wide`);
+      await shot(page, `${name}-${width}-${colorScheme}`);
+    }
+  }
+  equal("each scheme has its ground", ["dark rgb(20, 24, 27)", "light rgb(246, 247, 248)"], [...grounds].sort());
+  await page.setViewportSize({ width: 1100, height: 750 });
+  await page.emulateMedia({ colorScheme: "light" });
 
   // An origin's own page, and P's restart.
   await page.goto(`${admin}/origins/film`);
