@@ -70,19 +70,21 @@ func (p *Port) nodes() []shownNode {
 	return list
 }
 
+type clusterJSON struct {
+	Cluster
+	Nodes []peerJSON `json:"nodes"`
+}
+
+type peerJSON struct {
+	Node
+	RoundTrip float64 `json:"round_trip_ms,omitempty"`
+}
+
 // apiNodes answers with the cluster as JSON.
 func (p *Port) apiNodes(w http.ResponseWriter, _ *http.Request) {
-	type node struct {
-		Node
-		RoundTrip float64 `json:"round_trip_ms,omitempty"`
-	}
-	var shown struct {
-		Cluster
-		Nodes []node `json:"nodes"`
-	}
-	shown.Cluster, shown.Nodes = p.Config.Cluster(), []node{}
+	shown := clusterJSON{Cluster: p.Config.Cluster(), Nodes: []peerJSON{}}
 	for _, n := range shown.Cluster.Nodes {
-		shown.Nodes = append(shown.Nodes, node{n, ms(n.RoundTrip)})
+		shown.Nodes = append(shown.Nodes, peerJSON{n, ms(n.RoundTrip)})
 	}
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)

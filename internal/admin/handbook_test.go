@@ -5,10 +5,12 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/inspect"
 )
@@ -110,7 +112,8 @@ func TestHandbookAPI(t *testing.T) {
 	source := func() Cluster { return Cluster{ID: "p1"} }
 	h := Handler(Config{Source: f, Board: f.board, Metrics: NewMetrics(f, f.board, "v1"), Cluster: source, Addr: "localhost:1445", Token: &Token{}})
 	var states, paths []string
-	for _, cell := range firstCells(pageOf(t, "api")) {
+	page, _, _ := strings.Cut(pageOf(t, "api"), "\n## Fields\n")
+	for _, cell := range firstCells(page) {
 		method, path, isPath := strings.Cut(cell, " ")
 		if !isPath {
 			states = append(states, cell)
@@ -131,5 +134,59 @@ func TestHandbookAPI(t *testing.T) {
 	slices.Sort(states)
 	if want := slices.Sorted(slices.Values(inspect.States[:])); !slices.Equal(states, want) {
 		t.Errorf("the page has the states %q, want %q", states, want)
+	}
+}
+
+// fieldsOf returns the names of all that JSON has of a type, in its order; what is in
+// apart has a table of its own.
+func fieldsOf(of reflect.Type, apart map[reflect.Type]string) (names []string) {
+	for _, f := range reflect.VisibleFields(of) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		// What is in a struct is hidden by the same around it.
+		if shown, _ := of.FieldByName(f.Name); f.Anonymous || name == "-" || !slices.Equal(shown.Index, f.Index) {
+			continue
+		}
+		in, list := f.Type, ""
+		for in.Kind() == reflect.Pointer || in.Kind() == reflect.Slice {
+			if in.Kind() == reflect.Slice {
+				list = "[]"
+			}
+			in = in.Elem()
+		}
+		if in.Kind() != reflect.Struct || in == reflect.TypeFor[time.Time]() || apart[in] != "" {
+			names = append(names, name)
+			continue
+		}
+		for _, inner := range fieldsOf(in, apart) {
+			names = append(names, name+list+"."+inner)
+		}
+	}
+	return names
+}
+
+// Each field of the API is in the page's tables, and no other.
+func TestHandbookFields(t *testing.T) {
+	tables := map[reflect.Type]string{
+		reflect.TypeFor[statusJSON](): "The proxy", reflect.TypeFor[originsJSON](): "Origins", reflect.TypeFor[originJSON](): "An origin",
+		reflect.TypeFor[sessionJSON](): "A session", reflect.TypeFor[refusalJSON](): "A refusal", reflect.TypeFor[changeJSON](): "A change",
+		reflect.TypeFor[certificateJSON](): "A certificate", reflect.TypeFor[nodeJSON](): "A node", reflect.TypeFor[requestsJSON](): "Requests",
+		reflect.TypeFor[requestJSON](): "A request", reflect.TypeFor[clusterJSON](): "Nodes",
+	}
+	_, page, _ := strings.Cut(pageOf(t, "api"), "\n## Fields\n")
+	for of, heading := range tables {
+		_, table, _ := strings.Cut(page, "\n### "+heading+"\n")
+		table, _, _ = strings.Cut(table, "\n#")
+		got, want := slices.Sorted(slices.Values(firstCells(table))), slices.Sorted(slices.Values(fieldsOf(of, tables)))
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the page has\n%q\nwant\n%q", heading, got, want)
+		}
+	}
+	if n := strings.Count(page, "\n### "); n != len(tables) {
+		t.Errorf("the page has %d tables, want %d", n, len(tables))
+	}
+	for _, kind := range inspect.RefusalKinds {
+		if !strings.Contains(page, "`"+kind+"`") {
+			t.Errorf("the page has no refusal of the kind %s", kind)
+		}
 	}
 }
