@@ -91,10 +91,11 @@ const framesBurst = 3
 
 // LogEvents returns a function for Config.OnEvent that writes a line an event. A
 // session that the table closed has one line, not another for its end. One that
-// ended in an error has a second line with its last frames.
-func LogEvents(log *slog.Logger) func(Event) {
+// ended in an error has a second line with its last frames. end comes after the last
+// event, and writes what was counted and not written yet.
+func LogEvents(log *slog.Logger) (note func(Event), end func()) {
 	lines, frames := loglimit.New(log, eventBurst), loglimit.New(log, framesBurst)
-	return func(e Event) {
+	note = func(e Event) {
 		if e.Kind == Ended && e.Told {
 			return
 		}
@@ -130,4 +131,5 @@ func LogEvents(log *slog.Logger) func(Event) {
 				slog.Any("frames", e.Frames))
 		}
 	}
+	return note, func() { lines.Close(); frames.Close() }
 }

@@ -17,12 +17,14 @@ import (
 // logged returns what LogEvents writes of some events, without the time.
 func logged(events func(log func(Event))) string {
 	var out bytes.Buffer
-	events(LogEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	note, end := LogEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
 		}
 		return a
-	}}))))
+	}})))
+	events(note)
+	end()
 	return out.String()
 }
 
@@ -62,6 +64,20 @@ func TestLogOfAFlappingOrigin(t *testing.T) {
 			t.Errorf("%d lines, want %d and two that say how many there were:\n%s", n, 2*(eventBurst+1)+1, got)
 		}
 	})
+}
+
+// What was counted in the last minute is not lost when the program ends.
+func TestLogOfTheLastMinute(t *testing.T) {
+	got := logged(func(log func(Event)) {
+		for range eventBurst + 5 {
+			log(Event{Kind: Ended, Member: &Member{name: "films"}, Err: spdy.ErrLost, Frames: spdy.Frames{{}}})
+		}
+	})
+	for _, n := range []int{5, eventBurst + 5 - framesBurst} {
+		if strings.Count(got, fmt.Sprint(" times=", n, "\n")) != 1 {
+			t.Errorf("no line says that there were %d more:\n%s", n, got)
+		}
+	}
 }
 
 // The frames before an error have a line of their own, of which there are few however

@@ -72,6 +72,7 @@ type Proxy struct {
 	metrics   *admin.Metrics
 	flight    *admin.Flight      // nil without --pprof; closed by Run
 	events    func(origin.Event) // writes them to the log
+	endEvents func()             // after the last of them
 	unheard   *loglimit.Logger   // of origins that no visitor can reach
 	cluster   *cluster           // nil without Config.Cluster
 
@@ -107,9 +108,10 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		cfg: cfg, log: cfg.Logger, started: time.Now(), probe: rand.Text(), events: origin.LogEvents(cfg.Logger), unheard: loglimit.New(cfg.Logger, 1),
+		cfg: cfg, log: cfg.Logger, started: time.Now(), probe: rand.Text(), unheard: loglimit.New(cfg.Logger, 1),
 		handedOver: make(chan map[*origin.Member]bool, 1),
 	}
+	p.events, p.endEvents = origin.LogEvents(cfg.Logger)
 	if p.trusted, err = prefixes("trusted-proxy", cfg.TrustedProxies); err != nil {
 		return nil, err
 	}
@@ -461,6 +463,7 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	}
 	p.origins.Shutdown(limit)
 	p.unheard.Close()
+	p.endEvents()
 	// After this nobody registers any more: sessions only go.
 	p.control.Close()
 	p.sessions.Wait()
