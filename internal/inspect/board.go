@@ -363,12 +363,21 @@ func (b *Board) Ended(r *Request) {
 func (b *Board) Named(names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	before := make(map[*entry]bool)
 	for _, e := range b.entries {
-		e.named = false
+		if e.named {
+			before[e], e.named = true, false
+		}
 	}
 	for _, name := range names {
 		if b.entries[name] != nil || len(b.entries) < maxNames {
-			b.entryLocked(name).named = true
+			e := b.entryLocked(name)
+			e.named = true
+			if e.revoked && !before[e] {
+				e.revoked, e.why = false, "" // its credential is there again
+				b.stale.Store(true)
+				b.changedLocked(name, Absent, "")
+			}
 		}
 	}
 	for _, e := range b.entries {

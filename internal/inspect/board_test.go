@@ -119,6 +119,31 @@ func TestStates(t *testing.T) {
 	})
 }
 
+// One whose credential is gone and there again waits for its C; one that another token
+// names all along has lost its own.
+func TestTokenIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newThere(Config{})
+		want := func(when, state, why string) {
+			t.Helper()
+			if s, w := x.state(t, "film"); s != state || w != why {
+				t.Errorf("%s: it is %s (%s), want %s (%s)", when, s, w, state, why)
+			}
+		}
+		x.Named([]string{"film"})
+		x.SessionStarted("film")
+		x.SessionLeaves("film", false, true, "")
+		x.SessionEnded("film", false, "")
+		want("without its token", Revoked, "its credential is gone")
+		x.Named([]string{"film"})
+		want("with another's", Revoked, "its credential is gone")
+		x.Named(nil)
+		want("with none", Revoked, "its credential is gone")
+		x.Named([]string{"film"})
+		want("with its token", Absent, "")
+	})
+}
+
 // What a known load makes of the figures, by the second and by the minute.
 func TestSeries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
