@@ -86,6 +86,21 @@ func serve(t *testing.T, p *Port) string {
 	return server.URL
 }
 
+// A page says so when its origin is forgotten.
+func TestPageOfAForgottenOrigin(t *testing.T) {
+	f := idle()
+	f.board.Named([]string{"old"})
+	url := serve(t, newHandler(f, false))
+	events := follow(t.Context(), t, url+"/origins/old", map[string]string{"Accept": "text/event-stream"})
+	if data := next(t, events, "main"); !strings.Contains(data, "<h1>old") {
+		t.Errorf("the page: %s", data)
+	}
+	f.board.Named(nil)
+	for data := ""; !strings.Contains(data, "No origin has this name here any more"); {
+		data = next(t, events, "main") // fails the test if there is none
+	}
+}
+
 // What happens is told as it does: to programs as JSON, to the pages as their own
 // HTML.
 func TestEvents(t *testing.T) {

@@ -73,6 +73,9 @@ func (p *Port) frame(where string) frame {
 	}
 }
 
+// forgotten is the main part of an origin's page once nothing is known of it any more.
+const forgotten = `<section><p class="empty">No origin has this name here any more. <a href="/">Those that have one</a></p></section>`
+
 // show answers with a page, or, to its script, with its main part again and again and
 // with the last second for its charts. fill returns what the template needs, and false
 // if there is no such page.
@@ -106,7 +109,10 @@ func (p *Port) show(w http.ResponseWriter, r *http.Request, page *template.Templ
 		}
 		s.buf.Write(p.renders.get(r.URL.RequestURI(), n == 0, func() []byte {
 			var events stream
-			if data, ok := fill(); ok {
+			data, ok := fill()
+			if !ok {
+				events.event("main", []byte(forgotten))
+			} else {
 				for _, part := range []string{"title", "main"} {
 					var buf bytes.Buffer
 					if page.ExecuteTemplate(&buf, part, data) == nil {
