@@ -62,7 +62,8 @@ func TestReopenOnADiskThatHangs(t *testing.T) {
 	}
 }
 
-// The file that was moved away gets nothing after Reopen.
+// The file that was moved away gets nothing of what is written after Reopen, and what was
+// written before is in it or in the next one.
 func TestReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")
 	a, err := Open(path, nil, slog.New(slog.DiscardHandler))
@@ -83,7 +84,17 @@ func TestReopen(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
-	if text, _ := os.ReadFile(path); string(text) != "four\n" {
-		t.Errorf("the last file has %q, want four alone", text)
+	var all string
+	for i, name := range []string{"one", "two", "three", filepath.Base(path)} {
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(path), name))
+		if err != nil {
+			t.Error(err)
+		}
+		if all += string(text); strings.Count(all, "\n") > i+1 {
+			t.Errorf("%s has %q: more than was written by then", name, text)
+		}
+	}
+	if all != "one\ntwo\nthree\nfour\n" {
+		t.Errorf("the files have %q in all", all)
 	}
 }
