@@ -34,7 +34,7 @@ type Config struct {
 	Logger *slog.Logger // nil: nothing is logged
 
 	// Others returns certificates of files that are read and shown elsewhere: when they
-	// end is told of with the rest. It is called after Start. Nil: there are none.
+	// end is told of with the rest. New does not call it. Nil: there are none.
 	Others func() []Certificate
 }
 

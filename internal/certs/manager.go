@@ -290,6 +290,20 @@ func (h *host) operators() int {
 	return 0
 }
 
+// goesLocked reports whether a host that is not wanted has nothing to keep: no certificate
+// that holds, and no pause of a name that has cost the CA, or its credential, something.
+func (h *host) goesLocked(now time.Time) bool {
+	paused := h.next.After(now)
+	switch {
+	case h.cancel != nil:
+		return false
+	case h.cert == nil:
+		return !h.counted || !paused
+	default:
+		return !now.Before(h.cert.Leaf.NotAfter) && !paused
+	}
+}
+
 // mergeLocked takes the names of now over. It returns the hosts that are among them
 // no more and have or had something to keep: whoever brought them may be back in a
 // moment, and its visitors are to see their certificate meanwhile. Nobody renews that,
@@ -311,7 +325,7 @@ func (m *manager) mergeLocked(names []Name, now time.Time) (gone []*host) {
 	for _, h := range m.hosts {
 		switch {
 		case h.wanted:
-		case (h.cert == nil || !now.Before(h.cert.Leaf.NotAfter)) && h.cancel == nil && (!h.counted || !h.next.After(now)):
+		case h.goesLocked(now):
 			delete(m.hosts, h.Host)
 		default:
 			gone = append(gone, h)

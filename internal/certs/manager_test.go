@@ -409,6 +409,34 @@ func TestNameThatHasLeft(t *testing.T) {
 	})
 }
 
+// Who comes and goes has no more tries than who stays, for a name whose certificate has
+// ended too.
+func TestTriesOfOneThatComesAndGoes(t *testing.T) {
+	ids := credentials(t, 1)
+	synctest.Test(t, func(t *testing.T) {
+		c := newCA()
+		w := newWorld(c)
+		w.start(Ports{})
+		w.want(Name{"photos.example.test", ids[0]})
+		c.set("photos.example.test", errors.New("no such domain"))
+		time.Sleep(91 * 24 * time.Hour)
+		w.close()
+		w = newWorld(c) // which finds the one that has ended
+		defer w.close()
+		w.start(Ports{})
+		before := c.times("photos.example.test")
+		for range 60 {
+			w.want()
+			time.Sleep(5 * time.Second)
+			w.want(Name{"photos.example.test", ids[0]})
+			time.Sleep(55 * time.Second)
+		}
+		if n := c.times("photos.example.test") - before; n > 10 {
+			t.Errorf("the authority was asked %d times in an hour", n)
+		}
+	})
+}
+
 // Few tries go on at once, and the operator's come first; none begins after stop,
 // and those under way end with close.
 func TestTriesAtOnce(t *testing.T) {
