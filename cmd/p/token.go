@@ -166,11 +166,8 @@ func hangUp(pidFile string) (pid int, err error) {
 	if err != nil || pid <= 1 {
 		return 0, fmt.Errorf("%s has no process's id in it", pidFile)
 	}
-	if !wroteItself(f, pid) {
-		return pid, fmt.Errorf("%s names a process of somebody else", pidFile)
-	}
-	if name, other := otherProgram(pid); other {
-		return pid, fmt.Errorf("%s names process %d, which runs %q: p has ended, or is to be sent it by hand", pidFile, pid, name)
+	if err := mayHangUp(f, pid); err != nil {
+		return pid, fmt.Errorf("%s names process %d, %w", pidFile, pid, err)
 	}
 	process, err := os.FindProcess(pid)
 	if err != nil {

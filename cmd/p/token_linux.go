@@ -1,9 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -12,39 +12,32 @@ import (
 // noFollow has the system open no link, and wait for nobody.
 const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
-// wroteItself reports whether a file with a process's id is of that process's user.
-// Root would otherwise signal whatever somebody wrote there who may signal nobody.
-func wroteItself(pidFile *os.File, pid int) bool {
+// mayHangUp tells why a process whose id a file has is to be sent no SIGHUP. Root would
+// otherwise signal whatever somebody wrote there who may signal nobody, and whoever has the
+// id of a p that was killed would be ended by it.
+func mayHangUp(pidFile *os.File, pid int) error {
 	info, err := pidFile.Stat()
 	if err != nil {
-		return false
+		return err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if !ok || err != nil {
-		return true // there is no such process, or nobody to ask
+		return nil // there is no such process, or nobody to ask
 	}
-	_, rest, _ := strings.Cut(string(status), "\nUid:")
-	ids := strings.Fields(rest)
-	return len(ids) > 0 && ids[0] == strconv.FormatUint(uint64(stat.Uid), 10)
+	if ids := strings.Fields(field(text, "Uid")); len(ids) == 0 || ids[0] != strconv.FormatUint(uint64(stat.Uid), 10) {
+		return errors.New("which is somebody else's")
+	}
+	caught, err := strconv.ParseUint(strings.TrimSpace(field(text, "SigCgt")), 16, 64)
+	if err == nil && caught&(1<<(syscall.SIGHUP-1)) == 0 {
+		return errors.New("which SIGHUP would end: it is no p any more, or has just begun")
+	}
+	return nil
 }
 
-// otherProgram returns the name of the program that a process runs, if it is another than
-// this one: a file with an id outlives a p that is killed, and the id is somebody else's
-// later, whom SIGHUP would end. An upgrade may have replaced the program's file.
-func otherProgram(pid int) (name string, other bool) {
-	own, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		return "", false
-	}
-	its, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-	if err != nil {
-		return "", false // there is no such process, or nobody to ask
-	}
-	name = programName(its)
-	return name, name != programName(own)
-}
-
-func programName(exe string) string {
-	return filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
+// field returns a field of /proc/PID/status (proc(5)).
+func field(status []byte, name string) string {
+	_, rest, _ := strings.Cut(string(status), "\n"+name+":")
+	value, _, _ := strings.Cut(rest, "\n")
+	return value
 }

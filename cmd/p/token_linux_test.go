@@ -65,11 +65,3 @@ func TestTokenTellsNoOtherProgram(t *testing.T) {
 		t.Errorf("it was ended by %v", by)
 	}
 }
-
-func TestProgramName(t *testing.T) {
-	for exe, want := range map[string]string{"/usr/bin/p": "p", "/opt/old/p (deleted)": "p", "/bin/sleep": "sleep"} {
-		if got := programName(exe); got != want {
-			t.Errorf("%q: %q, want %q", exe, got, want)
-		}
-	}
-}

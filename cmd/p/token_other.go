@@ -7,8 +7,5 @@ import "os"
 // noFollow: root's rules are Linux's here.
 const noFollow = 0
 
-// wroteItself: whose a process is cannot be read from a file here.
-func wroteItself(*os.File, int) bool { return true }
-
-// otherProgram: what a process runs cannot be read from a file here.
-func otherProgram(int) (string, bool) { return "", false }
+// mayHangUp: whose a process is, and what it catches, cannot be read from a file here.
+func mayHangUp(*os.File, int) error { return nil }
