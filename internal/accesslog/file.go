@@ -22,8 +22,9 @@ const diskTime = time.Second
 // it was moved away, or standard output. No request waits for it: lines that it
 // does not take are dropped, counted and said. A nil one does nothing.
 type File struct {
-	path  string // "" for a writer that is not ours to close; fixed
-	open  func(path string) (*os.File, error)
+	path  string                              // "" for a writer that is not ours to close; fixed
+	open  func(path string) (*os.File, error) // openAppend, but in tests; fixed
+	log   *slog.Logger
 	lines *linelog.Writer
 	turn  chan struct{} // capacity 1; full while the file is opened anew
 
@@ -50,7 +51,7 @@ func Open(path string, stdout io.Writer, log *slog.Logger) (*File, error) {
 		return nil, err
 	}
 	return &File{
-		path: path, open: openAppend, lines: linelog.NewGathering(f, losses),
+		path: path, open: openAppend, log: log, lines: linelog.NewGathering(f, losses),
 		turn: make(chan struct{}, 1), file: f,
 	}, nil
 }
@@ -105,28 +106,45 @@ func (a *File) Reopen() error {
 	default:
 		return late
 	}
-	return inTime(late, func() error {
-		defer func() { <-a.turn }()
-		return a.reopen()
+	return inTime(late, a.reopen, func(err error) {
+		switch {
+		case errors.Is(err, os.ErrClosed):
+		case err != nil:
+			a.log.Warn("access log: the file could not be opened anew, the one before stays: send SIGHUP again when its disk is well", "file", a.path, "err", err)
+		default:
+			a.log.Info("access log: the file was opened anew, its disk answers again", "file", a.path)
+		}
 	})
 }
 
-// inTime returns what f does, or late if the disk holds it up.
-func inTime(late error, f func() error) error {
-	done := make(chan error, 1)
+// inTime returns what f does, or late if the disk holds it up: then what it does in the end
+// is told, if tell is not nil.
+func inTime(late error, f func() error, tell func(error)) error {
+	done, given := make(chan error), make(chan struct{})
 	// Ends when the disk has answered, or with the process: nobody can end it before.
-	go func() { done <- f() }()
+	go func() {
+		err := f()
+		select {
+		case done <- err:
+		case <-given:
+			if tell != nil {
+				tell(err)
+			}
+		}
+	}()
 	limit := time.NewTimer(diskTime)
 	defer limit.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-limit.C:
+		close(given)
 		return late
 	}
 }
 
 func (a *File) reopen() error {
+	defer func() { <-a.turn }()
 	f, err := a.open(a.path)
 	if err != nil {
 		return err
@@ -134,8 +152,11 @@ func (a *File) reopen() error {
 	old, fresh := a.swap(f)
 	if fresh {
 		a.lines.SetOutput(f)
+	} else {
+		err = os.ErrClosed
 	}
-	return old.Close()
+	go old.Close() // ends when the disk has answered
+	return err
 }
 
 // swap has f in place of the file that it returns, to be closed: f itself after Close.
@@ -163,7 +184,7 @@ func (a *File) Close() error {
 	if f == nil {
 		return nil
 	}
-	return inTime(fmt.Errorf("access log %s cannot be closed: its disk does not answer; look at the disk", a.path), f.Close)
+	return inTime(fmt.Errorf("access log %s cannot be closed: its disk does not answer; look at the disk", a.path), f.Close, nil)
 }
 
 // Check returns an error if a log cannot be at path: its folder is looked at

@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,7 +17,8 @@ func TestReopenOnADiskThatHangs(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "access.log")
-			a, err := Open(path, nil, slog.New(slog.DiscardHandler))
+			var log bytes.Buffer
+			a, err := Open(path, nil, slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,6 +56,9 @@ func TestReopenOnADiskThatHangs(t *testing.T) {
 			want := "after\n"
 			if closed {
 				want = ""
+			}
+			if said := strings.Contains(log.String(), "level=INFO msg=\"access log: the file was opened anew"); said == closed {
+				t.Errorf("closed before: %v, said what became of it: %v\n%s", closed, said, &log)
 			}
 			if string(old) != "before\n" || string(late) != want || err != nil {
 				t.Errorf("closed before: %v: the old file has %q and the one that came late %q (%v), want %q there", closed, old, late, err, want)
