@@ -16,16 +16,16 @@ func (c *cluster) revoke(gone []control.Credential) {
 		return
 	}
 	c.mu.Lock()
-	var all []peer.Digest
+	var all []peer.Digest // the newest first, as they are told: they are in use elsewhere, perhaps
+	for _, id := range gone {
+		all = append(all, id.Digest())
+	}
 	for _, d := range c.gone {
 		if !c.p.auth.Knows(control.CredentialOf(d)) {
 			all = append(all, d)
 		}
 	}
-	for _, id := range gone {
-		all = append(all, id.Digest())
-	}
-	c.gone = all[max(0, len(all)-control.MaxRevoked):]
+	c.gone = all[:min(len(all), control.MaxRevoked)]
 	c.mu.Unlock()
 	if left := len(all) - control.MaxRevoked; left > 0 {
 		c.log.Warn("too many tokens are gone here for the other nodes to be told of all: have each read its token file", "left", left)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/tokenfile"
@@ -17,8 +18,20 @@ func (p *Proxy) joined(id control.Credential) {
 	if !p.auth.Joined(id) || p.cfg.Tokens.Value != "" {
 		return
 	}
-	// Ends with one edit of a file; stop waits for it.
-	p.sessions.Go(p.settleInvitations)
+	// Ends with one edit of a file; stop waits for it, if its disk answers.
+	p.settles.Go(p.settleInvitations)
+}
+
+// waitForSettles waits for those that are under way. An edit is whole or not at all, so one
+// that its disk does not let end is left.
+func (p *Proxy) waitForSettles() {
+	settled := make(chan struct{})
+	// Ends with the edits, or with the process.
+	go func() { p.settles.Wait(); close(settled) }()
+	select {
+	case <-settled:
+	case <-time.After(tokenFileTime):
+	}
 }
 
 // settleInvitations takes the limits of the invitations that this process has seen

@@ -94,8 +94,9 @@ type Proxy struct {
 
 	sessions sync.WaitGroup // one for each session's Serve, and for what a session begins
 
-	settling  sync.Mutex // one settleInvitations at a time
-	reloading sync.Mutex // one Reload at a time
+	settling  sync.Mutex     // one settleInvitations at a time
+	settles   sync.WaitGroup // those that a C's arrival has begun
+	reloading sync.Mutex     // one Reload at a time
 	reloads   reloads
 	tokens    tokenFile
 }
@@ -467,6 +468,7 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	// After this nobody registers any more: sessions only go.
 	p.control.Close()
 	p.sessions.Wait()
+	p.waitForSettles()
 	if p.cluster != nil {
 		p.cluster.close()
 	}

@@ -3,12 +3,18 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/amahi/spdy-proxy/internal/control"
 )
+
+// tokenFileTime is how long somebody else's look at the token file, or edit of it, is waited
+// for.
+const tokenFileTime = 5 * time.Second
 
 // tokenFile is what is known of the token file.
 type tokenFile struct {
@@ -38,7 +44,11 @@ func (p *Proxy) readTokens() (*control.Tokens, error) {
 // setTokens has the tokens that are in the file by now hold, and returns those that do
 // no more. After an error those before do.
 func (p *Proxy) setTokens() (gone []control.Credential, err error) {
-	p.tokens.reading <- struct{}{}
+	select {
+	case p.tokens.reading <- struct{}{}:
+	case <-time.After(tokenFileTime):
+		return nil, fmt.Errorf("token file %s is being read since more than %v: look at its disk, and send SIGHUP again", p.cfg.Tokens.File, tokenFileTime)
+	}
 	defer func() { <-p.tokens.reading }()
 	tokens, err := p.readTokens()
 	if err != nil {
