@@ -22,9 +22,9 @@ const (
 
 // Nobody is put out while P has its part to do, nor before its peer was awaited for
 // answerTime, in which a packet that was lost has come again: many Cs that come back at
-// once shall not put each other out, for whoever begins anew costs twice. It is the sum
-// of all waits: else a byte now and then would keep a place. That holds for a network
-// that has no more than 1/modestPart of all places.
+// once shall not put each other out, for whoever begins anew costs twice. answerTime is of
+// all waits for a peer together: else a byte now and then would keep a place. It is given
+// to networks that have no more than 1/modestPart of all places.
 const (
 	answerTime = 2 * time.Second
 	modestPart = 32

@@ -17,7 +17,7 @@ const (
 
 	// bodyRate is how many bytes a second are more than what answers our own PINGs, and
 	// so a part of a body: what its reader gets may take long to come, a whole frame or
-	// record. A PING takes 46 bytes with TLS's own.
+	// record. A PING takes 46 bytes with TLS's own: one each second is less.
 	bodyRate = 64
 
 	// lookEvery is how often requests are looked at where that time has no limit.

@@ -114,7 +114,8 @@ func (notYet) Pace(ctx context.Context, toOrigin bool, n int, _ func()) int {
 	return n
 }
 
-// One whose visitor has gone does not wait for the turn of what it has sent.
+// One whose visitor is seen to have gone, as the service writes to it, does not wait for the
+// turn of what it has sent.
 func TestPacedUpgradeEnds(t *testing.T) {
 	s := newSocket(func(_ context.Context, r io.Reader, w io.Writer) { io.Copy(w, r) })
 	inBubble(t, 100, func(c *Config) {

@@ -50,7 +50,7 @@ func (n *Notifier) Stopping() { n.send("STOPPING=1") }
 
 // sendTime is how long systemd is waited for. With nobody at the other end who reads, or
 // none in time, the queue is full, and a write would wait for good.
-const sendTime = time.Second
+const sendTime = 2 * time.Second
 
 // send is best effort: nobody can be told that systemd does not listen.
 func (n *Notifier) send(lines ...string) {
