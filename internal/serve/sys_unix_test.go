@@ -33,36 +33,50 @@ func makeSocket(t *testing.T, dir string) {
 	}
 }
 
+// withLimit calls f while the system gives this process less of something, which it has back
+// however f ends.
+func withLimit(t *testing.T, resource int, lower func(*syscall.Rlimit), f func()) {
+	t.Helper()
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(resource, &old); err != nil {
+		t.Fatal(err)
+	}
+	less := old
+	lower(&less)
+	if err := syscall.Setrlimit(resource, &less); err != nil {
+		t.Skipf("the limit %d cannot be set: %v", resource, err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(resource, &old); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	f()
+}
+
+// noMore is for RLIMIT_NOFILE. (The type of Cur is not the same everywhere.)
+func noMore(l *syscall.Rlimit) { l.Cur = 0 }
+
 // Without descriptors everybody is told to come back, and the log once.
 func TestNoDescriptors(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "film.mp4", "film")
 	var book testlog.Buffer
 	h := newHandler(t, Config{Root: root, Upload: t.TempDir(), Logger: book.Logger(slog.LevelInfo)})
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	none := old
-	none.Cur = 0
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
-		t.Skipf("no limit of descriptors can be set: %v", err)
-	}
 	var answers []*httptest.ResponseRecorder
-	for range 500 {
-		for _, r := range []*http.Request{
-			httptest.NewRequest("PUT", "/x", strings.NewReader("hello")),
-			httptest.NewRequest("GET", "/film.mp4", nil),
-			httptest.NewRequest("GET", "/", nil),
-		} {
-			w := httptest.NewRecorder()
-			h.ServeHTTP(w, r)
-			answers = append(answers, w)
+	withLimit(t, syscall.RLIMIT_NOFILE, noMore, func() {
+		for range 500 {
+			for _, r := range []*http.Request{
+				httptest.NewRequest("PUT", "/x", strings.NewReader("hello")),
+				httptest.NewRequest("GET", "/film.mp4", nil),
+				httptest.NewRequest("GET", "/", nil),
+			} {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				answers = append(answers, w)
+			}
 		}
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
+	})
 	for _, w := range answers {
 		if w.Code != 503 || w.Header().Get("Retry-After") == "" {
 			t.Fatalf("%d %q, Retry-After %q, want 503", w.Code, w.Body, w.Header().Get("Retry-After"))
@@ -82,22 +96,10 @@ func TestNoDescriptors(t *testing.T) {
 func TestDiskFullWhileWriting(t *testing.T) {
 	dir := t.TempDir()
 	h := newHandler(t, Config{Root: t.TempDir(), Upload: dir})
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	limited := old
-	limited.Cur = 1 << 20
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limited); err != nil {
-		t.Skipf("no limit of file sizes can be set: %v", err)
-	}
 	r := httptest.NewRequest("PUT", "/x", io.LimitReader(zeros{}, 4<<20))
 	r.ContentLength = -1
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
+	withLimit(t, syscall.RLIMIT_FSIZE, func(l *syscall.Rlimit) { l.Cur = 1 << 20 }, func() { h.ServeHTTP(w, r) })
 	if w.Code != 507 {
 		t.Errorf("%d %q, want 507", w.Code, w.Body)
 	}
@@ -108,12 +110,6 @@ func TestDiskFullWhileWriting(t *testing.T) {
 
 // So are those of a service, be it known by its address, its name or its socket.
 func TestNoDescriptorsForTheService(t *testing.T) {
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	none := old
-	none.Cur = 0
 	for _, tc := range []struct {
 		to, name string // the name is looked up, and of that there is but a text
 	}{
@@ -126,18 +122,14 @@ func TestNoDescriptorsForTheService(t *testing.T) {
 				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "dial udp: socket: too many open files", Name: tc.name}}
 			}
 		}
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
-			t.Skipf("no limit of descriptors can be set: %v", err)
-		}
 		var answers []*httptest.ResponseRecorder
-		for range 100 {
-			w := httptest.NewRecorder()
-			h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-			answers = append(answers, w)
-		}
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
-			t.Fatal(err)
-		}
+		withLimit(t, syscall.RLIMIT_NOFILE, noMore, func() {
+			for range 100 {
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+				answers = append(answers, w)
+			}
+		})
 		for _, w := range answers {
 			if w.Code != 503 || w.Header().Get("Retry-After") == "" {
 				t.Fatalf("%s: %d %q, Retry-After %q, want 503", tc.to, w.Code, w.Body, w.Header().Get("Retry-After"))
