@@ -41,17 +41,15 @@ func TestManyAnswersThatLast(t *testing.T) {
 		for range many {
 			// Ends with ctx.
 			go func() {
-				defer func() { recover() }() // http.ErrAbortHandler: the visitor has left
-				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/events", nil))
+				if !aborts(h, httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/events", nil)) {
+					t.Error("an answer without an end has ended for a visitor who has left")
+				}
 			}()
 		}
 		synctest.Wait()
 		w := httptest.NewRecorder()
 		// Ends with its answer, or with ctx.
-		go func() {
-			defer func() { recover() }()
-			h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
-		}()
+		go aborts(h, w, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
 		synctest.Wait()
 		if w.Body.String() != "hi" {
 			t.Errorf("beside %d that last, a request has %d %q, want its answer", many, w.Code, w.Body)
@@ -110,12 +108,12 @@ func TestConnectionsForVisitorsWhoLeave(t *testing.T) {
 
 // leaves has a visitor ask, who leaves after a millisecond.
 func leaves(t *testing.T, h http.Handler) {
+	t.Helper()
 	ctx, leave := context.WithTimeout(t.Context(), time.Millisecond)
 	defer leave()
-	func() {
-		defer func() { recover() }() // http.ErrAbortHandler: the visitor has left
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/", nil))
-	}()
+	if !aborts(h, httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/", nil)) {
+		t.Error("there is an answer for a visitor who has left")
+	}
 	synctest.Wait()
 }
 

@@ -34,6 +34,20 @@ func startAged(t *testing.T, cfg Config) *httptest.Server {
 	return srv
 }
 
+// aborts serves a request, and reports whether its answer was broken off, as it is for a
+// visitor who has left. Any other panic goes on.
+func aborts(h http.Handler, w http.ResponseWriter, r *http.Request) (aborted bool) {
+	defer func() {
+		if v := recover(); v == http.ErrAbortHandler {
+			aborted = true
+		} else if v != nil {
+			panic(v)
+		}
+	}()
+	h.ServeHTTP(w, r)
+	return false
+}
+
 func newHandler(t *testing.T, cfg Config) *Handler {
 	t.Helper()
 	if cfg.Logger == nil {

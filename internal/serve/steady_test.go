@@ -38,17 +38,7 @@ func (p *pausing) Write(b []byte) (int, error) {
 // been sent, and tells whether the response was aborted.
 func serveChanging(h http.Handler, r *http.Request, size int, change func()) (w *pausing, aborted bool) {
 	w = &pausing{ResponseRecorder: httptest.NewRecorder(), after: size / 2, change: change}
-	defer func() {
-		switch p := recover(); p {
-		case nil:
-		case http.ErrAbortHandler:
-			aborted = true
-		default:
-			panic(p)
-		}
-	}()
-	h.ServeHTTP(w, r)
-	return w, false
+	return w, aborts(h, w, r)
 }
 
 func TestFileChangedWhileServed(t *testing.T) {
