@@ -100,13 +100,11 @@ func TestBufferOfShortBody(t *testing.T) {
 			w := &steps{h: make(http.Header)}
 			body := &measured{Reader: strings.NewReader(strings.Repeat("x", int(c.has)))}
 			r := httptest.NewRequest("GET", "/", nil)
-			whole := true
-			func() {
-				defer func() { whole = recover() == nil }()
+			whole := !aborts(func() {
 				e := h.begin(w, r)
 				defer e.end()
 				e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: c.announced, Body: body})
-			}()
+			})
 			if whole != c.whole || body.longest != c.buffer {
 				t.Errorf("whole: %v, want %v; a Read of %d bytes, want %d", whole, c.whole, body.longest, c.buffer)
 			}
@@ -188,14 +186,9 @@ func TestBufferOfFailedWrite(t *testing.T) {
 	const most = 2 * largeAfter
 	for name, room := range map[string]int{"at once": 0, "after much": most - largeBuffer} {
 		w := &keeper{steps: steps{h: make(http.Header)}, room: room}
-		func() {
-			defer func() {
-				if got := recover(); got != http.ErrAbortHandler {
-					t.Fatalf("%s: got %v, want %v", name, got, http.ErrAbortHandler)
-				}
-			}()
-			deliver(h, w, io.NopCloser(strings.NewReader(strings.Repeat("mine", most/4))))
-		}()
+		if !aborts(func() { deliver(h, w, io.NopCloser(strings.NewReader(strings.Repeat("mine", most/4)))) }) {
+			t.Fatalf("%s: what was cut looks whole", name)
+		}
 		want := copyBuffer
 		if room >= largeAfter {
 			want = largeBuffer

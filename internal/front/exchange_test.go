@@ -125,14 +125,9 @@ func TestDoneBeforeReset(t *testing.T) {
 	})
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Proto, r.ProtoMinor = "HTTP/1.0", 0
-	func() {
-		defer func() {
-			if got := recover(); got != http.ErrAbortHandler {
-				t.Fatalf("got %v, want %v", got, http.ErrAbortHandler)
-			}
-		}()
-		s.h.ServeHTTP(w, r)
-	}()
+	if !aborts(func() { s.h.ServeHTTP(w, r) }) {
+		t.Fatal("an answer that was cut looks whole")
+	}
 	n := len(w.done)
 	if n < 2 || w.done[n-2] != "done" || w.done[n-1] != "hijack" {
 		t.Errorf("got %q, want done, then hijack at the end", w.done)

@@ -109,14 +109,9 @@ func TestLetGo(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var rec Record
 			var seen string
-			serve := func(h *Handler, r *http.Request) (w *freed) {
-				w = &freed{ResponseRecorder: httptest.NewRecorder()}
-				defer func() {
-					if v := recover(); v != nil && v != http.ErrAbortHandler {
-						panic(v)
-					}
-				}()
-				h.ServeHTTP(w, r)
+			serve := func(h *Handler, r *http.Request) *freed {
+				w := &freed{ResponseRecorder: httptest.NewRecorder()}
+				aborts(func() { h.ServeHTTP(w, r) })
 				return w
 			}
 			// last makes a plain request, and returns all that can be seen of it.
@@ -155,12 +150,8 @@ func TestLetGo(t *testing.T) {
 			if f.from != "" {
 				r.RemoteAddr = f.from
 			}
-			n := 0
-			if w := serve(h, r); w != nil {
-				n = w.n
-			}
-			if n != f.want {
-				t.Errorf("%s: it was let go %d times, want %d", f.name, n, f.want)
+			if w := serve(h, r); w.n != f.want {
+				t.Errorf("%s: it was let go %d times, want %d", f.name, w.n, f.want)
 			}
 			if x, ok := h.spare.Get().(*exchange); ok { // under the race detector a pool loses some
 				for field, value := range reflect.ValueOf(x).Elem().Fields() {

@@ -324,14 +324,21 @@ func serveIn(t *testing.T, h *Handler, r *http.Request) (w *httptest.ResponseRec
 	t.Helper()
 	w = httptest.NewRecorder()
 	start := time.Now()
+	aborts(func() { h.ServeHTTP(w, r) })
+	return w, time.Since(start)
+}
+
+// aborts reports whether f breaks an answer off. Any other panic goes on.
+func aborts(f func()) (aborted bool) {
 	defer func() {
-		if err := recover(); err != nil && err != http.ErrAbortHandler {
-			panic(err)
+		if v := recover(); v == http.ErrAbortHandler {
+			aborted = true
+		} else if v != nil {
+			panic(v)
 		}
-		took = time.Since(start)
 	}()
-	h.ServeHTTP(w, r)
-	return w, 0
+	f()
+	return false
 }
 
 func newIn(t *testing.T, edit func(*Config)) (*Handler, *origin.Table) {
