@@ -10,8 +10,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/control/controltest"
 	"github.com/amahi/spdy-proxy/internal/inspect"
 )
 
@@ -203,21 +205,46 @@ func TestEventsBounded(t *testing.T) {
 	}
 }
 
-// Who reads nothing holds no memory but the system's, and is let go.
+// Who reads nothing holds up nobody else, and is let go when its time is over.
 func TestSlowReader(t *testing.T) {
-	f := busy()
-	p := newHandler(f, false)
-	url := serve(t, p)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.(*net.TCPConn).SetReadBuffer(4 << 10)
-	fmt.Fprintf(conn, "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	// Another one is not held up.
-	events := follow(t.Context(), t, url+"/api/v1/events?topics=status", nil)
-	for range 3 {
-		next(t, events, "status")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := newHandler(busy(), false)
+		ln := controltest.NewListener()
+		server, served := Server(p), make(chan error, 1)
+		// Ends when the server is closed; waited for below.
+		go func() { served <- server.Serve(ln) }()
+		ask := func(path string) net.Conn {
+			conn, err := ln.Dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path)
+			return conn
+		}
+		slow, quick := ask("/api/v1/events"), ask("/api/v1/events?topics=status")
+		defer slow.Close()
+		defer quick.Close()
+		lines := bufio.NewScanner(quick)
+		for n := 0; n < 3 && lines.Scan(); {
+			if lines.Text() == "event: status" {
+				n++
+			}
+		}
+		if err := lines.Err(); err != nil {
+			t.Errorf("beside one who reads nothing: %v", err)
+		}
+		quick.Close()
+		time.Sleep(eventLimit - 3*eventTick)
+		synctest.Wait()
+		if n := len(p.streams); n != 1 {
+			t.Errorf("before its time is over %d streams are open, want that of who reads nothing", n)
+		}
+		time.Sleep(2 * eventTick)
+		synctest.Wait()
+		if n := len(p.streams); n != 0 {
+			t.Errorf("%d streams are open after %v in which nothing was read", n, eventLimit)
+		}
+		server.Close()
+		<-served
+	})
 }
