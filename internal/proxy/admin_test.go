@@ -194,24 +194,26 @@ func TestWordsOfStates(t *testing.T) {
 
 // The streams of events end at a stop, which does not wait for them.
 func TestEventsEndAtAStop(t *testing.T) {
-	x := startP(t, newFiles(t), nil)
-	res, err := x.admin.Get("http://" + x.AdminAddr().String() + "/api/v1/events")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if _, err := io.ReadFull(res.Body, make([]byte, 10)); err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	x.cancel()
-	x.wait()
-	if took := time.Since(start); took > 900*time.Millisecond {
-		t.Errorf("it took %v", took)
-	}
-	if _, err := io.Copy(io.Discard, res.Body); err != nil {
-		t.Errorf("the stream ends with %v", err)
-	}
+	inBubble(t, func(t *testing.T, f *files) {
+		x := startP(t, f, nil)
+		res, err := x.admin.Get("http://" + x.AdminAddr().String() + "/api/v1/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if _, err := io.ReadFull(res.Body, make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		x.cancel()
+		x.wait()
+		if took := time.Since(start); took > 900*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Errorf("the stream ends with %v", err)
+		}
+	})
 }
 
 // elsewhere is a listener at another address than it says.

@@ -501,8 +501,11 @@ func TestNothingStays(t *testing.T) {
 }
 
 func goroutines(x *p) int {
+	x.t.Helper()
 	var n int
 	_, text := x.adminGet("/debug")
-	fmt.Sscanf(text, "goroutines:  %d", &n)
+	if _, err := fmt.Sscanf(text, "goroutines:  %d", &n); err != nil {
+		x.t.Fatalf("/debug does not begin with the goroutines: %v\n%s", err, text)
+	}
 	return n
 }

@@ -121,7 +121,7 @@ func TestConnectedIsKnown(t *testing.T) {
 
 // 503, Retry-After, one line of text: that origin is not connected.
 func TestNeverConnected503(t *testing.T) {
-	everyClient(t, noDefault, func(t *testing.T, x *p, rt http.RoundTripper) {
+	everyClientInBubble(t, noDefault, func(t *testing.T, x *p, rt http.RoundTripper) {
 		start := time.Now()
 		a := fetch(deadline(t), rt, "GET", x.url("/"), nil, nil)
 		want(t, "GET with no origin", a, 503, "\n")

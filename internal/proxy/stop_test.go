@@ -370,7 +370,7 @@ func TestHandOverAnswers(t *testing.T) {
 
 // A second signal stops at once.
 func TestSecondSignal(t *testing.T) {
-	everyClient(t, func(c *proxy.Config) { c.Drain = time.Hour }, func(t *testing.T, x *p, rt http.RoundTripper) {
+	everyClientInBubble(t, func(c *proxy.Config) { c.Drain = time.Hour }, func(t *testing.T, x *p, rt http.RoundTripper) {
 		h, arrived, _ := blocking()
 		startC(t, x, h, nil)
 		open := async(deadline(t), rt, "POST", x.url("/open"), strings.NewReader("body"))

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/lazycontext"
@@ -18,32 +19,34 @@ import (
 // A visitor that takes nothing, or that nobody takes anything from, is given up
 // after a while; one that is waited on is not.
 func TestVisitorStall(t *testing.T) {
-	v, next := newTestVisitors(t, 100*time.Millisecond)
-	accept := func() (net.Conn, context.Context) {
-		ours, _ := pipe("192.0.2.1")
-		next <- ours
-		c, err := v.Accept()
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		v, next := newTestVisitors(t, 100*time.Millisecond)
+		accept := func() (net.Conn, context.Context) {
+			ours, _ := pipe("192.0.2.1")
+			next <- ours
+			c, err := v.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c, withLeave(context.Background(), c)
 		}
-		return c, withLeave(context.Background(), c)
-	}
-	writing, _ := accept()
-	if _, err := writing.Write([]byte("x")); err == nil || !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "timeout") {
-		t.Errorf("a write that gets nowhere: got %v, want a timeout", err)
-	}
-	reading, readingCtx := accept()
-	go reading.Read(make([]byte, 1)) // ends when the connection is closed, below
-	_, idleCtx := accept()
-	select {
-	case <-idleCtx.Done():
-	case <-time.After(time.Minute):
-		t.Error("a connection on which nothing moves was kept")
-	}
-	if readingCtx.Err() != nil {
-		t.Error("a connection that is read from was given up")
-	}
-	reading.Close()
+		writing, _ := accept()
+		if _, err := writing.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a write that gets nowhere: got %v, want a timeout", err)
+		}
+		reading, readingCtx := accept()
+		go reading.Read(make([]byte, 1)) // ends when the connection is closed, below
+		_, idleCtx := accept()
+		select {
+		case <-idleCtx.Done():
+		case <-time.After(time.Minute):
+			t.Error("a connection on which nothing moves was kept")
+		}
+		if readingCtx.Err() != nil {
+			t.Error("a connection that is read from was given up")
+		}
+		reading.Close()
+	})
 }
 
 // Nothing moves for a while: who is given up, and when.
