@@ -253,7 +253,9 @@ func TestEditWaits(t *testing.T) {
 
 // What an edit that was cut off has left is in the way of no other, and what one has
 // that goes on for long is not taken for that.
-func TestEditAfterOneThatWasCutOff(t *testing.T) {
+func TestEditAfterOneThatWasCutOff(t *testing.T) { synctest.Test(t, testEditAfterOneThatWasCutOff) }
+
+func testEditAfterOneThatWasCutOff(t *testing.T) {
 	file := put(t, sample)
 	next := file + ".new"
 	add := func(f *File) error { return f.Add("eeee", []string{"x"}, time.Time{}, "") }
