@@ -4,6 +4,7 @@ package certs
 
 import (
 	"context"
+	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -136,10 +137,14 @@ func TestZapLines(t *testing.T) {
 
 // A lock that somebody has left is for debugging, and not written past the log.
 func TestLockLines(t *testing.T) {
-	var log testlog.Buffer
-	was := slog.Default()
-	slog.SetDefault(log.Logger(slog.LevelDebug))
-	defer slog.SetDefault(was)
+	var lines testlog.Buffer
+	was, to, flags := slog.Default(), log.Writer(), log.Flags()
+	slog.SetDefault(lines.Logger(slog.LevelDebug))
+	defer func() {
+		slog.SetDefault(was)
+		log.SetOutput(to) // which slog's default goes by, and SetDefault has led elsewhere
+		log.SetFlags(flags)
+	}()
 	dir := t.TempDir()
 	m, err := (&ACME{Email: "a@example.test", Domains: []string{"example.test"}, State: dir}).authority(loglimit.New(was, 1))
 	if err != nil {
@@ -156,7 +161,7 @@ func TestLockLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.storage.Unlock(t.Context(), "x")
-	if text := log.String(); !strings.Contains(text, `level=DEBUG msg="certificates: [FileStorage:`) || !strings.Contains(text, "is stale") {
+	if text := lines.String(); !strings.Contains(text, `level=DEBUG msg="certificates: [FileStorage:`) || !strings.Contains(text, "is stale") {
 		t.Errorf("the log has\n%s", text)
 	}
 }
