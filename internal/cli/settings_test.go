@@ -126,7 +126,10 @@ func TestUnknownVariables(t *testing.T) {
 func TestFlagsOfBoth(t *testing.T) {
 	found := make(map[string]bool)
 	for _, program := range []string{"p", "c"} {
-		files, _ := filepath.Glob("../../cmd/" + program + "/*.go")
+		files, err := filepath.Glob("../../cmd/" + program + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, name := range files {
 			if strings.HasSuffix(name, "_test.go") {
 				continue
@@ -153,6 +156,11 @@ func TestFlagsOfBoth(t *testing.T) {
 	for flag := range found {
 		if !slices.Contains(flagsOfBoth, flag) {
 			t.Errorf("%q is missing in known.go", flag)
+		}
+	}
+	for _, flag := range flagsOfBoth {
+		if !found[flag] {
+			t.Errorf("%q is in known.go, and neither p nor c has it", flag)
 		}
 	}
 	if !slices.IsSorted(flagsOfBoth) {
