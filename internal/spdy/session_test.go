@@ -304,10 +304,12 @@ func TestCutBody(t *testing.T) {
 }
 
 func TestContextEndsRequest(t *testing.T) {
-	ended := make(chan struct{})
+	begun, ended := make(chan struct{}), make(chan struct{})
 	client, _ := pair(t, nil, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/headers" {
 			w.(http.Flusher).Flush()
+		} else {
+			close(begun)
 		}
 		<-r.Context().Done()
 		ended <- struct{}{}
@@ -315,7 +317,8 @@ func TestContextEndsRequest(t *testing.T) {
 	for _, path := range []string{"/none", "/headers"} {
 		ctx, cancel := context.WithCancel(context.Background())
 		if path == "/none" {
-			time.AfterFunc(10*time.Millisecond, cancel)
+			// Ends when the request is there: one that is not would have no handler to end.
+			go func() { <-begun; cancel() }()
 		}
 		resp, err := client.RoundTrip(request(t, "GET", path, nil).WithContext(ctx))
 		if path == "/headers" {
