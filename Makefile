@@ -173,7 +173,7 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck and internal/lint, for both mod
 	@set -e; for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/lint ./... && $(CURDIR)/bin/platforms $(PLATFORMS)); done
 	@find README.md .github cmd internal integration-tests -name node_modules -prune -o \( -name '*.go' -o -name '*.md' -o -name '*.sh' -o -name '*.html' \) -print0 | \
 	  xargs -0 $(GO) run $(MISSPELL) -error
-	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/clients/run integration-tests/monitoring/run internal/packaging/build internal/packaging/scripts/* internal/dist/install integration-tests/dist/run integration-tests/dist/containers integration-tests/*.sh; do bash -n $$f; done
+	@set -e; for f in .ci/* integration-tests/functions integration-tests/run-* integration-tests/*.sh integration-tests/*/run integration-tests/dist/containers internal/packaging/build internal/packaging/scripts/* internal/dist/install; do bash -n $$f; done
 
 platforms: ## go vet of both modules for each system of a release; half an hour of one core the first time, then a minute or two
 	@set -e; for p in $(PLATFORMS); do for m in $(MODULES); do \
