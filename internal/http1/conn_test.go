@@ -51,7 +51,6 @@ func TestTimes(t *testing.T) {
 	})
 }
 
-// An idle connection gives back what it holds, and is there again.
 // lateConn is a connection on which each Read is over a while after it has got something,
 // as for a goroutine that has to wait for its turn.
 type lateConn struct{ net.Conn }
@@ -130,6 +129,7 @@ func TestShutdownJustInTime(t *testing.T) {
 	})
 }
 
+// An idle connection gives back what it holds, and is there again.
 func TestParked(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBed(t, echo, nil)
