@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -144,6 +145,9 @@ func TestMesh(t *testing.T) {
 		a, err := p1.Request(ctx, "other.p3", []byte("hello"))
 		return err == nil && string(a) == "HELLO"
 	})
+	if _, err := p1.Request(t.Context(), "other.p4", nil); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("a request that nobody hears: got %v, want that, at once", err)
+	}
 
 	p1.Close()
 	wait(t, "the others without it", func() bool { return p2.server.NumRoutes() == 1 && p3.server.NumRoutes() == 1 })

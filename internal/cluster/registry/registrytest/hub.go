@@ -4,6 +4,7 @@ package registrytest
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -128,7 +129,7 @@ func (b *Bus) Publish(subject string, data []byte) error {
 // Request implements registry.Bus.
 func (b *Bus) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	answers := make(chan []byte, 1)
-	b.hub.publish(b, registry.Message{Subject: subject, Data: data, Answer: func(a []byte) {
+	heard := b.hub.publish(b, registry.Message{Subject: subject, Data: data, Answer: func(a []byte) {
 		id := subject[strings.LastIndexByte(subject, '.')+1:]
 		b.hub.mu.Lock()
 		defer b.hub.mu.Unlock()
@@ -140,6 +141,9 @@ func (b *Bus) Request(ctx context.Context, subject string, data []byte) ([]byte,
 			}
 		})
 	}})
+	if !heard {
+		return nil, errNobody
+	}
 	select {
 	case a := <-answers:
 		return a, nil
@@ -148,22 +152,30 @@ func (b *Bus) Request(ctx context.Context, subject string, data []byte) ([]byte,
 	}
 }
 
-// publish sends m to those who subscribed.
-func (h *Hub) publish(from *Bus, m registry.Message) {
+// errNobody is what a NATS says of a request that nobody would hear.
+var errNobody = errors.New("no responders")
+
+// publish sends m to those who subscribed, and reports whether there are any.
+func (h *Hub) publish(from *Bus, m registry.Message) (heard bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.buses[from] {
-		return
+		return false
 	}
 	h.sent[kind(m.Subject)]++
 	h.bytes += len(m.Data)
 	for to := range h.buses {
+		if to == from {
+			continue
+		}
 		for _, s := range to.subs {
 			if prefix, many := strings.CutSuffix(s.subject, ">"); m.Subject == s.subject || many && strings.HasPrefix(m.Subject, prefix) {
+				heard = true
 				h.sendLocked(from.id, to, func() { s.f(m) })
 			}
 		}
 	}
+	return heard
 }
 
 // sendLocked has f called at to, as the faults will.
