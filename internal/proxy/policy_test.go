@@ -367,7 +367,7 @@ func TestPolicyBandwidth(t *testing.T) {
 	held := new(tables)
 	held.set(nil, policy.Table{Name: "@", BytesPerSecond: "400kB"})
 	const size, least = 250_000, 450 * time.Millisecond // 50 kB pass at once
-	everyClient(t, func(c *proxy.Config) { c.Policies, c.Stall = held.read, 100*time.Millisecond }, func(t *testing.T, x *p, rt http.RoundTripper) {
+	everyClientInBubble(t, func(c *proxy.Config) { c.Policies, c.Stall = held.read, 100*time.Millisecond }, func(t *testing.T, x *p, rt http.RoundTripper) {
 		startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			got, err := io.ReadAll(r.Body)
 			if err != nil {
@@ -424,24 +424,20 @@ func TestPolicyWebSocket(t *testing.T) {
 
 // What P answers by itself does not wait for the origin's turn.
 func TestPolicyBandwidthIsOfBodies(t *testing.T) {
-	x, _ := startWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(pattern(1 << 20)) }),
-		policy.Table{Name: "@", BytesPerSecond: "100", MaxRequests: 1})
-	r, err := http.NewRequestWithContext(deadline(t), "GET", x.url("/"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := transport(t, nil, false).RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	for range 20 { // some 2 kB: 10 s and more
+	held := new(tables)
+	held.set(nil, policy.Table{Name: "@", BytesPerSecond: "100", MaxRequests: 1})
+	inBubble(t, func(t *testing.T, f *files) {
+		x := startP(t, f, func(c *proxy.Config) { c.Policies = held.read })
+		startC(t, x, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(pattern(1 << 20)) }), nil)
+		begin(t, x.transport(nil, false), x.url("/"), "", 1)
 		began := time.Now()
-		wantRefused(t, "another", x.get("/"), 503, "connection_limit_reached", "in flight")
-		if took := time.Since(began); took > 5*time.Second {
-			t.Fatalf("a refusal took %v", took)
+		for range 20 {
+			wantRefused(t, "another", x.get("/"), 503, "connection_limit_reached", "in flight")
 		}
-	}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("20 refusals took %v", took)
+		}
+	})
 }
 
 // A stop ends what waits for its turn at a rate, within the time that it has.
