@@ -107,7 +107,7 @@ func TestDeadlinesEndWithTheHandler(t *testing.T) {
 		io.Copy(io.Discard, resp.Body)
 	}
 	p := <-requests
-	for end := time.Now().Add(5 * time.Second); p.Value() != nil; {
+	for end := time.Now().Add(limit); p.Value() != nil; {
 		if time.Now().After(end) {
 			t.Fatal("a request is still in memory after its response, because of its deadlines")
 		}
