@@ -38,7 +38,12 @@ func (b *Buffer) Take() string {
 }
 
 // Lines returns the lines that were written so far, without their ends.
-func (b *Buffer) Lines() []string { return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") }
+func (b *Buffer) Lines() (lines []string) {
+	for line := range strings.Lines(b.String()) {
+		lines = append(lines, strings.TrimSuffix(line, "\n"))
+	}
+	return lines
+}
 
 // Count returns how often s is in what was written so far.
 func (b *Buffer) Count(s string) int { return strings.Count(b.String(), s) }
