@@ -350,7 +350,8 @@ func TestMuteBodySPDY(t *testing.T) {
 	inBubble(t, 100, nil, uploaded(read), func(b *bubble) {
 		near, far := spdytest.Pipe(spdytest.PipeConfig{})
 		conn := pipeConn{far, netip.MustParseAddr("192.0.2.1"), &fakeConn{}}
-		server := &http.Server{Handler: b.h, BaseContext: func(net.Listener) context.Context { return WithConn(b.Context(), conn.conn) }}
+		conn.conn.received.Store(1 << 20) // TLS's handshake, say
+		server := &http.Server{Handler: b.h, ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return WithConn(ctx, conn.conn) }}
 		session := (&spdy.Config{KeepAlive: 15 * time.Second}).NewServerSession(conn, server)
 		served := make(chan error, 1)
 		// Ends with the connection; waited for below.
@@ -361,7 +362,7 @@ func TestMuteBodySPDY(t *testing.T) {
 		var f spdytest.Frame
 		var err error
 		begun := time.Now()
-		for err == nil {
+		for err == nil && time.Since(begun) < 2*bodyIdle {
 			if f, err = peer.TryNext(time.Hour); f.Type != spdytest.TypePing {
 				break
 			}

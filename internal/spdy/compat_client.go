@@ -57,14 +57,14 @@ func NewClientConn(c net.Conn) (*Client, error) {
 // says, which a server may say as it likes.
 const (
 	doBuffer = 1 << 20
-	doMost   = 256 << 20
+	doMost   = 1<<31 - 1
 )
 
 // Do sends a request and returns its response, whose ContentLength is the
 // length of the body, never -1; one Read of that many bytes yields it whole. That
 // asks for the body to be in memory before Do returns, unless its length was
 // announced and is above 1 MiB: then it is read from the connection as it is
-// read from Body, and its end may be an error. A body above 256 MiB is an error, as
+// read from Body, and its end may be an error. A body of 2 GiB or more is an error, as
 // soon as that is known. RoundTrip has no such rules. Where there is no body, as in
 // the answer to HEAD, ContentLength is 0.
 //

@@ -29,9 +29,9 @@ var (
 //
 // The error is a *StreamError, one with StreamID 0 and CANCEL for what is no request
 // that could be sent, or a *SessionError, and Retryable says whether the request may
-// be repeated; a server session alone has another. It wraps the context's error when that ended the
-// request. When the context ends later, reading the body fails. A body that was cut
-// short, or is not as long as its Content-Length says, never ends in io.EOF. An
+// be repeated; a server session alone has another. The error wraps the context's when
+// that ended the request. When the context ends later, reading the body fails. A body
+// that was cut short, or is not as long as its Content-Length says, never ends in io.EOF. An
 // answer that is none is not returned: that is an ErrMalformed, or an
 // ErrHeaderTooLarge.
 func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
