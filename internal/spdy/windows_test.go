@@ -85,7 +85,9 @@ func TestSlowFirstResponseGrowsNoWindow(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		for range 4 {
-			io.ReadFull(resp.Body, make([]byte, 10000))
+			if _, err := io.ReadFull(resp.Body, make([]byte, 10000)); err != nil {
+				h.Fatal(err)
+			}
 			time.Sleep(time.Second)
 		}
 		credit := uint32(0)
