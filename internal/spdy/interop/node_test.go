@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/amahi/spdy"
 )
@@ -91,6 +92,9 @@ func startNode(t *testing.T, role string) *nodePeer {
 	}()
 	t.Cleanup(func() {
 		stdin.Close()
+		// It ends by itself; this is for a hang.
+		kill := time.AfterFunc(limit, func() { cmd.Process.Kill() })
+		defer kill.Stop()
 		for range p.events {
 		}
 		if err := cmd.Wait(); err != nil {
