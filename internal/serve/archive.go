@@ -17,9 +17,11 @@ import (
 const (
 	// maxArchiveDepth bounds the folders that an archive holds open at once.
 	maxArchiveDepth = 200
-	// maxNested bounds those that all archives hold open beyond the first of each:
-	// a visitor who reads nothing has as many of them as the folders are deep.
-	maxNested = 4096
+	// maxNested bounds those that all archives hold open beyond the first usualDepth of
+	// each: a visitor who reads nothing has as many of them as the folders are deep. The
+	// first are not counted, or one address could keep all others from usual trees.
+	maxNested  = 4096
+	usualDepth = 8
 )
 
 // wantsArchive returns "zip" or "tar" if r asks for a folder as such, else "".
@@ -140,9 +142,11 @@ func (a *archive) addEntry(name, as string, e dirEntry, depth int) error {
 		if e.Type() == fs.ModeSymlink {
 			return nil // it may lead to where we are
 		}
-		defer a.d.nested.Add(-1)
-		if a.d.nested.Add(1) > maxNested {
-			return errors.New("all archives together hold too many folders open")
+		if depth >= usualDepth {
+			defer a.d.nested.Add(-1)
+			if a.d.nested.Add(1) > maxNested {
+				return errors.New("all archives together hold too many folders open")
+			}
 		}
 		return a.addFolder(name, as, f, depth+1)
 	}

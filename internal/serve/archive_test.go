@@ -134,22 +134,23 @@ func TestArchiveEndsWithTheVisitor(t *testing.T) {
 	}
 }
 
-// What archives hold open does not use up what others need, however deep the folders are.
+// What archives hold open does not use up what others need, however deep the folders
+// are; and no number of them keeps others from the archive of a usual tree.
 func TestArchivesHoldFewFoldersOpen(t *testing.T) {
 	root := t.TempDir()
-	write(t, root, "flat/a.txt", "alpha", "deep/er/a.txt", "alpha")
+	write(t, root, "usual"+strings.Repeat("/x", usualDepth-1)+"/a.txt", "alpha", "deep"+strings.Repeat("/x", usualDepth)+"/a.txt", "alpha")
 	h := newHandler(t, Config{Root: root})
 	nested := &h.serve.(*folder).nested
 	whole := func(target string) bool {
 		return !aborts(h, httptest.NewRecorder(), httptest.NewRequest("GET", target+"?archive=tar", nil))
 	}
 	for _, tc := range []struct {
-		open       int64
-		flat, deep bool
+		open        int64
+		usual, deep bool
 	}{{0, true, true}, {maxNested - 1, true, true}, {maxNested, true, false}} {
 		nested.Store(tc.open)
-		if flat, deep := whole("/flat/"), whole("/deep/"); flat != tc.flat || deep != tc.deep {
-			t.Errorf("with %d folders open: whole %t and %t, want %t and %t", tc.open, flat, deep, tc.flat, tc.deep)
+		if usual, deep := whole("/usual/"), whole("/deep/"); usual != tc.usual || deep != tc.deep {
+			t.Errorf("with %d folders open: whole %t and %t, want %t and %t", tc.open, usual, deep, tc.usual, tc.deep)
 		}
 		if n := nested.Load(); n != tc.open {
 			t.Errorf("%d folders count as open at the end, %d before", n, tc.open)

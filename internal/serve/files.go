@@ -32,7 +32,7 @@ type folder struct {
 	small    smallFiles    // has its own lock
 	restless restlessFiles // has its own lock
 	held     atomic.Int64  // entries in memory, of all listings, lists and copies
-	nested   atomic.Int64  // folders that archives hold open, beyond the first of each
+	nested   atomic.Int64  // folders that archives hold open, beyond the first usualDepth of each
 }
 
 func (d *folder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
