@@ -100,6 +100,7 @@ func TestLimits(t *testing.T) {
 		{"serve", "filesKeep", "files that uploads leave to the disk", count},
 		{"serve", "maxUploadDepth", "folders in an upload's path", count},
 		{"serve", "maxHeld", "entries of folders in memory, all lists together", count},
+		{"serve", "listingBatch", "entries of folders in memory, all lists together", count},
 		{"serve", "maxNested", "folders that archives hold open", count},
 		{"serve", "usualDepth", "folders that archives hold open", count},
 		{"serve", "maxRanges", "ranges of one request", count},

@@ -261,7 +261,7 @@ func (v *dav) pass(w http.ResponseWriter, r *http.Request) {
 	to := &davWriter{ResponseWriter: w, v: v, r: r, op: op}
 	if r.Method == "PROPFIND" && r.Header.Get("Depth") == "1" {
 		v.list(r.Context(), op, r.URL.Path)
-		defer func() { v.d.held.Add(-int64(len(op.list))) }()
+		defer func() { v.d.held.Add(-heldOf(len(op.list))) }()
 	}
 	if op.err == nil {
 		handler.ServeHTTP(to, r)

@@ -568,17 +568,20 @@ func TestDAVListsAreBounded(t *testing.T) {
 	for i := range files {
 		write(t, root, fmt.Sprintf("big/%d", i), "")
 	}
-	write(t, root, "small/a", "", "small/b", "", "in/", "")
+	for i := range listingBatch {
+		write(t, root, fmt.Sprintf("small/%d", i), "")
+	}
+	write(t, root, "few/a", "", "in/", "")
 	h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: true})
 	held := &h.serve.(*folder).held
 	for _, tc := range []struct {
 		method, target string
 		before         int64
 		want           int
-		entries        int64 // that are held meanwhile
+		entries        int64 // that are counted meanwhile
 	}{
-		{"PROPFIND", "/big/", 0, 207, files}, {"PROPFIND", "/small/", maxHeld, 207, 2}, {"PROPFIND", "/big/", maxHeld, 503, 0},
-		{"COPY", "/small/", maxHeld, 201, 0}, {"COPY", "/big/", maxHeld, 503, 0}, {"COPY", "/big/", 0, 204, 0},
+		{"PROPFIND", "/big/", 0, 207, files - listingBatch}, {"PROPFIND", "/small/", 0, 207, 0}, {"PROPFIND", "/small/", maxHeld, 207, 0}, {"PROPFIND", "/big/", maxHeld, 503, 0},
+		{"COPY", "/few/", maxHeld, 201, 0}, {"COPY", "/big/", maxHeld, 503, 0}, {"COPY", "/big/", 0, 204, 0},
 	} {
 		held.Store(tc.before)
 		r := httptest.NewRequest(tc.method, tc.target, nil)
@@ -593,11 +596,26 @@ func TestDAVListsAreBounded(t *testing.T) {
 		if w.Code != tc.want || (w.Header().Get("Retry-After") != "") != (tc.want == 503) || most != tc.entries {
 			t.Errorf("%s %s, %d held before: %d %.100q, %v, %d held more; want %d and %d", tc.method, tc.target, tc.before, w.Code, w.Body, w.Header(), most, tc.want, tc.entries)
 		}
-		if tc.want == 207 && len(hrefs(w.Body.String())) != int(tc.entries)+1 {
-			t.Errorf("%s: %d are listed, want %d", tc.target, len(hrefs(w.Body.String())), tc.entries+1)
+		if listed := len(hrefs(w.Body.String())) - 1; tc.want == 207 && listed != listingBatch+int(tc.entries) {
+			t.Errorf("%s: %d are listed, want %d", tc.target, listed, listingBatch+int(tc.entries))
 		}
 		if n := held.Load(); n != tc.before {
 			t.Errorf("%s %s: %d entries are held at the end, %d before", tc.method, tc.target, n, tc.before)
+		}
+	}
+}
+
+// A folder that is larger than all that may be held is listed when nobody else holds anything.
+func TestDAVListAlone(t *testing.T) {
+	for _, tc := range []struct {
+		own, all int64
+		want     bool
+	}{
+		{0, 2 * maxHeld, false}, {1, maxHeld, false}, {1, maxHeld + 1, true}, {maxHeld + 1, maxHeld + 1, false}, {2 * maxHeld, 2 * maxHeld, false},
+		{2 * maxHeld, 2*maxHeld + 1, true},
+	} {
+		if got := crowded(tc.own, tc.all); got != tc.want {
+			t.Errorf("with %d of %d entries a list is one too many: %t, want %t", tc.own, tc.all, got, tc.want)
 		}
 	}
 }

@@ -218,7 +218,7 @@ type davFile struct {
 	ctx  context.Context
 	t    *davTree
 	info os.FileInfo
-	held int64 // entries of it in memory
+	held int64 // of maxHeld, for the list of it
 }
 
 func (f *davFile) Stat() (os.FileInfo, error) { return f.info, nil }
@@ -264,7 +264,7 @@ func (f *davFile) Readdir(int) ([]os.FileInfo, error) {
 		return op.list, nil
 	}
 	list, err := f.list()
-	f.held += int64(len(list))
+	f.held += heldOf(len(list))
 	return list, err
 }
 
@@ -279,33 +279,39 @@ func (f *davFile) Close() error {
 // it is the caller's to give back.
 func (f *davFile) list() (list []os.FileInfo, err error) {
 	op, d, served := opOf(f.ctx), f.t.d, f.info.(*davInfo).served
+	var own int64
 	defer func() {
 		if err != nil {
-			d.held.Add(-int64(len(list)))
+			d.held.Add(-own)
 			list, err = nil, op.note(err)
 		}
 	}()
 	for {
 		entries, err := f.file.ReadDir(listingBatch)
-		before := len(list)
 		for _, e := range entries {
 			if d.visible(e.Name()) && (op.method != "COPY" || f.t.copied(path.Join(served, e.Name()), e)) {
 				list = append(list, davName(e.Name()))
 			}
 		}
-		full := d.held.Add(int64(len(list)-before)) > maxHeld && len(list) > listingBatch
+		more := heldOf(len(list)) - own
+		own += more
+		all := d.held.Add(more)
 		switch {
 		case err == io.EOF:
 			return list, nil
 		case err != nil:
 			return list, err
-		case full:
+		case crowded(own, all):
 			return list, errListsFull
 		case f.ctx.Err() != nil:
 			return list, f.ctx.Err()
 		}
 	}
 }
+
+// crowded tells whether all that is held is too much for the list that has own of it.
+// It is not if nobody else has any: a folder may be larger than what all may hold.
+func crowded(own, all int64) bool { return own > 0 && all > max(maxHeld, own) }
 
 // errListsFull is a folder for whose list there is no room in memory now.
 var errListsFull = errors.New("too many entries of folders are in memory")

@@ -25,9 +25,11 @@ const (
 	// maxSorted is how many entries of one folder are sorted. A larger one is
 	// listed in runs of that many, each sorted.
 	maxSorted = 1 << 18
-	// maxHeld is how many entries all listings together hold in memory, at some
-	// 100 bytes each, WebDAV's lists and copies of folders among them. Beyond it the
-	// runs get shorter, down to listingBatch, and WebDAV lists no folder with more.
+	// maxHeld is how many entries all listings together hold in memory beyond the first
+	// listingBatch of each, at some 100 bytes each, WebDAV's lists and copies of folders
+	// among them. Beyond it the runs get shorter, down to listingBatch, and WebDAV lists
+	// no folder with more. The first are held in any case, and are not counted: who has
+	// many small lists made must not keep others from large ones.
 	maxHeld = 1 << 20
 	// listingPiece is how much of a listing is written at a time.
 	listingPiece = 32 << 10
@@ -260,10 +262,13 @@ func (l *listing) read() error {
 // hold claims the room that the entries take, and tells whether there is some
 // left for the next batch.
 func (l *listing) hold() bool {
-	n := int64(len(l.entries)) - l.held
+	n := heldOf(len(l.entries)) - l.held
 	l.held += n
 	return l.d.held.Add(n) < maxHeld
 }
+
+// heldOf returns how many of maxHeld a list of n entries takes.
+func heldOf(n int) int64 { return int64(max(0, n-listingBatch)) }
 
 // release forgets the entries of a run.
 func (l *listing) release() {

@@ -297,6 +297,26 @@ func TestListingOfAHugeFolder(t *testing.T) {
 	}
 }
 
+// Nobody's small listings, however slowly they are read, keep others from large ones.
+func TestSmallListingsAreNotCounted(t *testing.T) {
+	for _, tc := range []struct {
+		files int
+		want  int64
+	}{{10, 0}, {listingBatch, 0}, {listingBatch + 10, 10}} {
+		root := t.TempDir()
+		for i := range tc.files {
+			write(t, root, fmt.Sprint(i), "")
+		}
+		h := newHandler(t, Config{Root: root})
+		most := int64(0)
+		w := &countingWriter{ResponseRecorder: httptest.NewRecorder(), after: func(int) { most = max(most, h.serve.(*folder).held.Load()) }}
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if w.Code != 200 || most != tc.want {
+			t.Errorf("of %d files: %d, and %d entries count, want %d", tc.files, w.Code, most, tc.want)
+		}
+	}
+}
+
 // A browser gets pages that lead to each other; who takes anything gets all at once.
 func TestListingInPages(t *testing.T) {
 	root := t.TempDir()
