@@ -115,8 +115,11 @@ func (v *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	default:
 		if code, text := v.mayWrite(r, served, name, writable); code != 0 {
-			if code == http.StatusMethodNotAllowed {
+			switch code {
+			case http.StatusMethodNotAllowed:
 				w.Header().Set("Allow", davMethods)
+			case http.StatusServiceUnavailable:
+				w.Header().Set("Retry-After", "1")
 			}
 			http.Error(w, fmt.Sprintf("%d: %s", code, text), code)
 			return
@@ -144,6 +147,8 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 		return http.StatusForbidden, "the upload folder itself stays"
 	case r.Method == http.MethodPut:
 		return v.mayPut(r, served)
+	case r.Method == "MKCOL" && strings.Count(name, "/") >= maxUploadDepth:
+		return http.StatusForbidden, fmt.Sprintf("folders are made %d deep at most", maxUploadDepth)
 	case r.Method == "COPY" || r.Method == "MOVE":
 		to, err := url.Parse(r.Header.Get("Destination"))
 		if err != nil || to.Path == "" {
@@ -165,10 +170,15 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 			return http.StatusForbidden, itself
 		case !v.d.mayMake(into, info.IsDir()):
 			return http.StatusForbidden, errBadName.Error()
+		case r.Method == "COPY" && info.IsDir() && v.d.held.Load() >= maxHeld:
+			return http.StatusServiceUnavailable, textListsFull
 		}
 	}
 	return 0, ""
 }
+
+// textListsFull is what is said where [errListsFull] is the reason.
+const textListsFull = "too many large folders are listed at once; try again soon"
 
 // overlap tells whether the source, which is served and has that info, holds the
 // target or the other way round, whatever links or letters their names lead there by.
@@ -399,7 +409,7 @@ func (w *davWriter) problem() (code int, text string) {
 	switch {
 	case errors.Is(err, errListsFull):
 		w.Header().Set("Retry-After", "1")
-		return http.StatusServiceUnavailable, "too many large folders are listed at once; try again soon"
+		return http.StatusServiceUnavailable, textListsFull
 	case d.uploads != nil && w.op.method != "PROPFIND":
 		return d.uploads.problem(w.ResponseWriter, err, w.op.body != nil && w.op.body.err != nil)
 	case status(err) == http.StatusServiceUnavailable:

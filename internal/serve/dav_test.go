@@ -233,9 +233,10 @@ func TestDAVNames(t *testing.T) {
 	}
 }
 
-// Folders are no deeper than those that an upload makes.
+// MKCOL makes no folder deeper than those that an upload makes. A copy does not end in
+// its midst where it gets deeper, for what it replaces is gone then.
 func TestDAVDepth(t *testing.T) {
-	srv, _ := davServer(t, Config{Upload: "in"})
+	srv, root := davServer(t, Config{Upload: "in"})
 	deep := "/in" + strings.Repeat("/x", maxUploadDepth)
 	for n := range maxUploadDepth {
 		if a := ask(t, srv, "MKCOL", "/in"+strings.Repeat("/x", n+1), ""); a.StatusCode != 201 {
@@ -247,13 +248,16 @@ func TestDAVDepth(t *testing.T) {
 		header         []string
 		want           int
 	}{
-		{"MKCOL", deep + "/y", nil, 403}, {"MOVE", "/in/dir/", []string{"Destination: " + deep + "/y"}, 403}, {"COPY", "/in/dir/", []string{"Destination: " + deep + "/y"}, 403},
-		{"COPY", "/in/x/", []string{"Destination: /in/dir/x/"}, 403},
-		{"PUT", deep + "/y", nil, 201}, {"PUT", deep + "/z/y", nil, 409},
+		{"MKCOL", deep + "/y", nil, 403}, {"PUT", deep + "/y", nil, 201}, {"PUT", deep + "/z/y", nil, 409},
+		{"COPY", "/in/x/", []string{"Destination: /in/dir/x/"}, 201}, {"COPY", "/in/x/", []string{"Destination: /in/dir/x/"}, 204},
+		{"COPY", "/in/x/", []string{"Destination: " + deep + "/z"}, 403}, {"MOVE", "/in/dir/", []string{"Destination: " + deep + "/z"}, 201},
 	} {
 		if a := ask(t, srv, tc.method, tc.target, "", tc.header...); a.StatusCode != tc.want {
 			t.Errorf("%s %s %q: %d %q, want %d", tc.method, tc.target, tc.header, a.StatusCode, a.body, tc.want)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(root, deep, "z/x"+strings.Repeat("/x", maxUploadDepth-1), "y")); err != nil {
+		t.Errorf("the copy is not whole: %v", err)
 	}
 }
 
@@ -571,7 +575,7 @@ func TestDAVListsAreBounded(t *testing.T) {
 	for i := range listingBatch {
 		write(t, root, fmt.Sprintf("small/%d", i), "")
 	}
-	write(t, root, "few/a", "", "in/", "")
+	write(t, root, "few/a", "", "in/big/old", "")
 	h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: true})
 	held := &h.serve.(*folder).held
 	for _, tc := range []struct {
@@ -581,7 +585,7 @@ func TestDAVListsAreBounded(t *testing.T) {
 		entries        int64 // that are counted meanwhile
 	}{
 		{"PROPFIND", "/big/", 0, 207, files - listingBatch}, {"PROPFIND", "/small/", 0, 207, 0}, {"PROPFIND", "/small/", maxHeld, 207, 0}, {"PROPFIND", "/big/", maxHeld, 503, 0},
-		{"COPY", "/few/", maxHeld, 201, 0}, {"COPY", "/big/", maxHeld, 503, 0}, {"COPY", "/big/", 0, 204, 0},
+		{"COPY", "/few/", 0, 201, 0}, {"COPY", "/few/", maxHeld, 503, 0}, {"COPY", "/big/", maxHeld, 503, 0}, {"COPY", "/big/", maxHeld - 1, 204, 0},
 	} {
 		held.Store(tc.before)
 		r := httptest.NewRequest(tc.method, tc.target, nil)
@@ -602,6 +606,10 @@ func TestDAVListsAreBounded(t *testing.T) {
 		if n := held.Load(); n != tc.before {
 			t.Errorf("%s %s: %d entries are held at the end, %d before", tc.method, tc.target, n, tc.before)
 		}
+		// A copy that finds no room leaves what it was to replace.
+		if _, err := os.Stat(filepath.Join(root, "in/big/old")); err == nil != (tc.want != 204) {
+			t.Errorf("%s %s: %d, and of what was there: %v", tc.method, tc.target, tc.want, err)
+		}
 	}
 }
 
@@ -614,7 +622,7 @@ func TestDAVListAlone(t *testing.T) {
 		{0, 2 * maxHeld, false}, {1, maxHeld, false}, {1, maxHeld + 1, true}, {maxHeld + 1, maxHeld + 1, false}, {2 * maxHeld, 2 * maxHeld, false},
 		{2 * maxHeld, 2*maxHeld + 1, true},
 	} {
-		if got := crowded(tc.own, tc.all); got != tc.want {
+		if got := crowded(tc.own, tc.all, maxHeld); got != tc.want {
 			t.Errorf("with %d of %d entries a list is one too many: %t, want %t", tc.own, tc.all, got, tc.want)
 		}
 	}

@@ -279,7 +279,10 @@ func (f *davFile) Close() error {
 // it is the caller's to give back.
 func (f *davFile) list() (list []os.FileInfo, err error) {
 	op, d, served := opOf(f.ctx), f.t.d, f.info.(*davInfo).served
-	var own int64
+	own, most := int64(0), int64(maxHeld)
+	if op.method == "COPY" {
+		most *= 2 // what it replaces is gone already, so it goes on where none may begin
+	}
 	defer func() {
 		if err != nil {
 			d.held.Add(-own)
@@ -301,7 +304,7 @@ func (f *davFile) list() (list []os.FileInfo, err error) {
 			return list, nil
 		case err != nil:
 			return list, err
-		case crowded(own, all):
+		case crowded(own, all, most):
 			return list, errListsFull
 		case f.ctx.Err() != nil:
 			return list, f.ctx.Err()
@@ -309,9 +312,10 @@ func (f *davFile) list() (list []os.FileInfo, err error) {
 	}
 }
 
-// crowded tells whether all that is held is too much for the list that has own of it.
-// It is not if nobody else has any: a folder may be larger than what all may hold.
-func crowded(own, all int64) bool { return own > 0 && all > max(maxHeld, own) }
+// crowded tells whether all that is held is too much for the list that has own of it,
+// and with which it may be most. It is not if nobody else has any: a folder may be
+// larger than what all may hold.
+func crowded(own, all, most int64) bool { return own > 0 && all > max(most, own) }
 
 // errListsFull is a folder for whose list there is no room in memory now.
 var errListsFull = errors.New("too many entries of folders are in memory")

@@ -26,8 +26,9 @@ const (
 	// maxFormHead bounds what a form may say between two files.
 	maxFormHead = 32 << 10
 
-	// maxUploadDepth bounds the folders that the path of an upload may make, and
-	// how deep WebDAV makes one.
+	// maxUploadDepth bounds the folders that the path of an upload may make, and how deep
+	// WebDAV's MKCOL makes one. What is copied or moved has the depth that it has: the
+	// copy would end in its midst, when what it replaces is gone.
 	maxUploadDepth = 32
 )
 

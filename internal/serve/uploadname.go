@@ -102,10 +102,9 @@ func cutName(name string) string {
 
 // mayMake tells whether something may be made under that name where names are
 // kept to the letter. That of a file must not deceive: look like another, or be
-// an option for a shell. That of a folder is one that an upload would get too, and
-// no deeper; it may end in dots, where they are letters like others.
+// an option for a shell. That of a folder is one that an upload would get too; it
+// may end in dots, where they are letters like others.
 func (d *folder) mayMake(name string, isFolder bool) bool {
-	deep := strings.Count(name, "/") >= maxUploadDepth
 	name = path.Base(name)
 	if d.dotfiles {
 		name = strings.TrimPrefix(name, ".")
@@ -114,5 +113,5 @@ func (d *folder) mayMake(name string, isFolder bool) bool {
 		return !strings.HasPrefix(name, "-") && shown(name) == name && utf8.ValidString(name)
 	}
 	safe := safeName(name)
-	return !deep && safe != "" && (name == safe || os.PathSeparator == '/' && strings.TrimRight(name, ".") == safe)
+	return safe != "" && (name == safe || os.PathSeparator == '/' && strings.TrimRight(name, ".") == safe)
 }
