@@ -95,6 +95,8 @@ func TestLimits(t *testing.T) {
 		{"serve", "dialTimeout", "time to connect to it", duration},
 		{"serve", "maxServiceHeader", "head of its answer", size},
 		{"serve", "maxServiceLines", "lines of that head", count},
+		{"serve", "maxCalls", "calls about files that the disk has not answered, of all origins together", count},
+		{"serve", "maxUploadCalls", "calls about files that the disk has not answered, of all origins together", count},
 		{"serve", "bodyIdle", "an upload that sends nothing", duration},
 		{"serve", "diskKeep", "room that uploads leave on the disk", size},
 		{"serve", "filesKeep", "files that uploads leave to the disk", count},

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ const DefaultUploadMax = serve.DefaultUploadMax
 type Origin struct {
 	Name string // "": the default origin
 
-	// Serve says what to serve. Its Logger is Config's.
+	// Serve says what to serve. Its Logger is Config's, its Places are those of all origins.
 	Serve serve.Config
 }
 
@@ -171,6 +172,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Stdout == nil {
 		cfg.Stdout = io.Discard
+	}
+	cfg.Origins = slices.Clone(cfg.Origins) // the caller's stay as they are
+	places := serve.NewPlaces()
+	for i := range cfg.Origins {
+		cfg.Origins[i].Serve.Places = places
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger, handedOver: make(chan struct{})}
 	var err error

@@ -5,11 +5,26 @@ import (
 	"os"
 )
 
-// maxCalls is how many calls of the system about files are under way at once. Each holds
-// a thread until the disk answers, and a disk or a network's file system may not for
-// long: a process that may have no more threads dies. They are more than the requests of
-// one visitor that a p lets through, who could have all others wait behind one folder.
-const maxCalls = 2048
+const (
+	// maxCalls is how many calls of the system about files are under way at once. Each
+	// holds a thread until the disk answers, and a disk or a network's file system may
+	// not for long: a process that may have no more threads dies. They are more than the
+	// requests of one visitor that a p lets through, who could have all others wait
+	// behind one folder.
+	maxCalls = 2048
+	// maxUploadCalls is how many there are beside about what is in an upload folder. It
+	// may be on another disk, a slow one, which is not to stop downloads.
+	maxUploadCalls = 1024
+)
+
+// Places are those of calls of the system about files. As the threads that they hold are
+// the process's, one is enough for all its handlers.
+type Places struct{ root, upload calls }
+
+// NewPlaces returns the places that a process has.
+func NewPlaces() *Places {
+	return &Places{root: make(calls, maxCalls), upload: make(calls, maxUploadCalls)}
+}
 
 // calls are those under way: each has its place among them, and waits for one. Nobody who
 // has a place waits for another one, for a visitor, or for a lock under which one is

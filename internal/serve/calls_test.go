@@ -21,14 +21,14 @@ import (
 
 // fill takes all places.
 func (c calls) fill() {
-	for range maxCalls {
+	for range cap(c) {
 		c.begin()
 	}
 }
 
 // empty gives back what fill took, but for kept.
 func (c calls) empty(kept int) {
-	for range maxCalls - kept {
+	for range cap(c) - kept {
 		c.end()
 	}
 }
@@ -256,8 +256,9 @@ func TestStalledDisk(t *testing.T) {
 				d := h.serve.(*folder)
 				// The clock of a bubble is behind that of the files.
 				d.now = func() time.Time { return time.Now().AddDate(100, 0, 0) }
-				all := d.root.calls
-				all.fill()
+				read, write := d.root.calls, d.uploads.dir.calls
+				read.fill()
+				write.fill()
 				rows := slices.Concat(reads, tc.rows)
 				answered := make(chan string, len(rows))
 				for _, row := range rows {
@@ -279,18 +280,64 @@ func TestStalledDisk(t *testing.T) {
 				for n := len(answered); n > 0; n-- {
 					t.Errorf("%s has an answer from a disk that gives none", <-answered)
 				}
-				all.end()
+				read.end()
+				write.end()
 				synctest.Wait()
 				if n := len(answered); n != len(rows) {
-					t.Errorf("with one place %d of %d have an answer", n, len(rows))
+					t.Errorf("with one place each %d of %d have an answer", n, len(rows))
 				}
-				if n := len(all); n != maxCalls-1 {
-					t.Errorf("%d places are taken at the end, want %d", n, maxCalls-1)
+				for _, c := range []calls{read, write} {
+					if len(c) != cap(c)-1 {
+						t.Errorf("%d places are taken at the end, want %d", len(c), cap(c)-1)
+					}
+					c.empty(1)
 				}
-				all.empty(1)
 				synctest.Wait()
 			})
 		})
+	}
+}
+
+// A disk of uploads that does not answer keeps nobody from what is served.
+func TestStalledUploads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := t.TempDir()
+		write(t, root, "a.txt", "alpha", "large.bin", strings.Repeat("x", 1<<20))
+		h := newHandler(t, Config{Root: root, Upload: t.TempDir()})
+		d := h.serve.(*folder)
+		d.uploads.dir.calls.fill()
+		if n := len(d.root.calls); n != 0 {
+			t.Fatalf("uploads have taken %d places of what is served", n)
+		}
+		kept := make(chan int, 1)
+		// Ends when the disk of uploads answers; waited for below.
+		go func() {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader("hello")))
+			kept <- w.Code
+		}()
+		synctest.Wait()
+		for _, target := range []string{"/a.txt", "/large.bin", "/", "/?archive=tar"} {
+			if status, _ := getFile(h, target); status != 200 {
+				t.Errorf("GET %s: %d, want 200", target, status)
+			}
+		}
+		d.uploads.dir.calls.empty(0)
+		if code := <-kept; code != 201 {
+			t.Errorf("an upload when the disk answers again: %d, want 201", code)
+		}
+	})
+}
+
+// The threads are the process's: handlers that share places have no more together.
+func TestHandlersSharePlaces(t *testing.T) {
+	places := NewPlaces()
+	var of [2]*folder
+	for i := range of {
+		of[i] = newHandler(t, Config{Root: t.TempDir(), Upload: t.TempDir(), Places: places}).serve.(*folder)
+	}
+	if of[0].root.calls != of[1].root.calls || of[0].uploads.dir.calls != of[1].uploads.dir.calls {
+		t.Error("two handlers have places of their own, want the same")
 	}
 }
 
@@ -302,6 +349,7 @@ func TestCloseOnStalledDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.serve.(*folder).root.calls.fill()
+		h.serve.(*folder).uploads.dir.calls.fill()
 		if err := h.Close(); err != nil {
 			t.Error(err)
 		}

@@ -33,8 +33,8 @@ type tree struct {
 }
 
 // newTree takes root, which was opened as dir, and owns it.
-func newTree(root *os.Root, dir string, follow bool, log *slog.Logger) *tree {
-	t := &tree{raw: root, follow: follow, log: log, calls: make(calls, maxCalls)}
+func newTree(root *os.Root, dir string, follow bool, log *slog.Logger, calls calls) *tree {
+	t := &tree{raw: root, follow: follow, log: log, calls: calls}
 	if place, err := resolve(dir); err == nil {
 		t.place = place
 	}

@@ -78,6 +78,10 @@ type Config struct {
 	// Empty: none. It goes with Root only.
 	Fallback string
 
+	// Places are those of calls about files, shared by the handlers of a process, or
+	// they may hold too many threads together. nil: the handler has its own.
+	Places *Places
+
 	// Logger takes what the person who runs C should know: a service that
 	// does not answer, an upload that failed. nil: nothing is logged.
 	Logger *slog.Logger
@@ -115,6 +119,9 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.UploadMax == 0 {
 		cfg.UploadMax = DefaultUploadMax
 	}
+	if cfg.Places == nil {
+		cfg.Places = NewPlaces()
+	}
 	h := new(Handler)
 	limit := loglimit.New(cfg.Logger, 1)
 	h.close = append(h.close, func() error { limit.Close(); return nil })
@@ -132,7 +139,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h.close = append(h.close, root.Close)
 	d := &folder{
-		root: newTree(root, cfg.Root, cfg.FollowLinks, cfg.Logger), dotfiles: cfg.Dotfiles, noListing: cfg.NoListing,
+		root: newTree(root, cfg.Root, cfg.FollowLinks, cfg.Logger, cfg.Places.root), dotfiles: cfg.Dotfiles, noListing: cfg.NoListing,
 		log: cfg.Logger, limit: limit, now: time.Now,
 	}
 	if cfg.DAV {
@@ -157,7 +164,7 @@ func New(cfg Config) (*Handler, error) {
 		h.Close()
 		return nil, fmt.Errorf("--upload %q: what is in %s speaks for the whole host; name another folder", cfg.Upload, wellKnown)
 	}
-	d.uploads, err = newUploads(uploadRoot{dir, d.root.calls}, cfg.UploadMax, at, cfg.Logger, limit)
+	d.uploads, err = newUploads(uploadRoot{dir, cfg.Places.upload}, cfg.UploadMax, at, cfg.Logger, limit)
 	if err != nil {
 		h.Close()
 		return nil, fmt.Errorf("--upload %q: no file can be made there (%w); change its mode or owner, or name another folder", cfg.Upload, reason(err))
