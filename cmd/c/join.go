@@ -97,12 +97,26 @@ func (o *options) invitation(p *cli.Process) (*invitation.Invitation, error) {
 		}
 		code = line
 	}
-	in, err := invitation.Parse(code)
+	in, err := parse(code)
 	if err != nil {
 		return nil, fmt.Errorf("--join: %w", err)
 	}
 	o.join = in.Code() // what was read is not there a second time
 	return in, nil
+}
+
+// parse reads an invitation: all of the text, or the first line, where more follows it.
+func parse(text string) (*invitation.Invitation, error) {
+	in, err := invitation.Parse(text)
+	if err == nil {
+		return in, nil
+	}
+	if line, bad := firstLine(strings.NewReader(text)); bad == nil {
+		if first, bad := invitation.Parse(line); bad == nil {
+			return first, nil
+		}
+	}
+	return nil, err
 }
 
 // warnReadable warns of the files that an invitation is in, if others may read them.

@@ -109,6 +109,14 @@ func TestJoinFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	from("file with the line broken", true, "--join", "@"+mailed)
+	second := invite(t, p, func(in *invitation.Invitation) { in.Name = "other" })
+	for name, after := range map[string]string{"a second invitation": second, "a signature": "-- \nJane"} {
+		longer := filepath.Join(dir, "longer")
+		if err := os.WriteFile(longer, []byte(code+"\n"+after+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		from("file with "+name+" behind it", true, "--join", "@"+longer)
+	}
 	credentials := filepath.Join(dir, "credentials")
 	if err := os.MkdirAll(credentials, 0o700); err != nil {
 		t.Fatal(err)
