@@ -31,8 +31,8 @@ const (
 	// sent into such a close is lost. A new connection costs little on one machine.
 	serviceIdle = 4 * time.Second
 
-	// maxServiceIdle is how many of those are kept, and how many connections go on being
-	// made whose requests have ended.
+	// maxServiceIdle is how many of those are kept, and beside them how many connections
+	// go on being made whose requests have ended.
 	maxServiceIdle = 256
 
 	// maxServiceHeader bounds in bytes the headers of an answer: a frame with
@@ -111,7 +111,7 @@ func newService(cfg Config, limit *loglimit.Logger) (*service, error) {
 		// No Proxy: the service is the one that was named, whatever the environment says.
 		// No MaxConnsPerHost: requests would wait for one in no order of visitors. P
 		// shares out the streams that C takes, and each has one connection at most;
-		// maxServiceIdle are there beside.
+		// twice maxServiceIdle are there beside.
 		DialContext:            s.dialPlain,
 		DialTLSContext:         s.dialTLS,
 		TLSClientConfig:        secure,
