@@ -52,7 +52,7 @@ type Source struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	daily  *time.Timer // looks how many days are left; nil before Start
+	timer  *time.Timer // of the next look at what ends; nil before Start
 	closed bool
 }
 
@@ -62,7 +62,7 @@ type Certificate struct {
 	From     string    // "file" or "acme"
 	File     string    // of From "file"
 	NotAfter time.Time // zero: there is none yet
-	EndsSoon bool      // it should have been renewed; not of one that is wanted no more
+	RenewBy  time.Time // when it should have been renewed; zero: there is none, or it is wanted no more
 	Err      error     // why it could not be got, or renewed, at the last try; nil: nothing was wrong
 	NextTry  time.Time // with Err
 }
@@ -184,7 +184,7 @@ func (s *Source) Lacks(host string) bool {
 func (s *Source) Reload() error {
 	err := s.readFiles()
 	if err == nil {
-		s.warnOfEnds()
+		s.look()
 	}
 	if s.manager != nil {
 		s.manager.again()
@@ -222,7 +222,7 @@ func (s *Source) ofFiles() (list []Certificate) {
 
 // OfFile returns what there is to know of a certificate that a file holds.
 func OfFile(file string, names []string, leaf *x509.Certificate) Certificate {
-	return Certificate{Names: names, From: "file", File: file, NotAfter: leaf.NotAfter, EndsSoon: endsSoon(leaf, time.Now())}
+	return Certificate{Names: names, From: "file", File: file, NotAfter: leaf.NotAfter, RenewBy: renewBy(leaf)}
 }
 
 func namesOf(leaf *x509.Certificate) []string {
@@ -237,24 +237,27 @@ func namesOf(leaf *x509.Certificate) []string {
 // to ask for what is not there. Call it when the ports listen.
 func (s *Source) Start(ports Ports) {
 	s.warnOfEnds()
+	next := s.nextLook()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
 	// Ends at Close.
-	s.daily = time.AfterFunc(warnEvery, s.lookDaily)
+	s.timer = time.AfterFunc(next, s.look)
 	if s.manager != nil {
 		s.manager.start(ports)
 	}
 }
 
-func (s *Source) lookDaily() {
+// look says what ends, and when the next look is.
+func (s *Source) look() {
 	s.warnOfEnds()
+	next := s.nextLook()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closed {
-		s.daily.Reset(warnEvery)
+	if s.timer != nil && !s.closed {
+		s.timer.Reset(next)
 	}
 }
 
@@ -276,8 +279,8 @@ func (s *Source) Finish(ctx context.Context) {
 func (s *Source) Close() {
 	s.mu.Lock()
 	s.closed = true
-	if s.daily != nil {
-		s.daily.Stop()
+	if s.timer != nil {
+		s.timer.Stop()
 	}
 	s.mu.Unlock()
 	if s.manager != nil {

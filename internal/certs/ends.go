@@ -19,7 +19,7 @@ const (
 func (s *Source) warnOfEnds() {
 	now := time.Now()
 	for _, c := range s.ofFiles() {
-		if c.EndsSoon {
+		if c.EndsSoon() {
 			s.lines.Log("ends "+c.File, slog.LevelWarn, "certificate "+left(c.NotAfter, now)+": put a new one in its place and send SIGHUP",
 				slog.String("file", c.File), slog.Time("until", c.NotAfter))
 		}
@@ -28,7 +28,7 @@ func (s *Source) warnOfEnds() {
 		return
 	}
 	for _, e := range s.manager.snapshot() {
-		if !e.EndsSoon {
+		if !e.EndsSoon() {
 			continue
 		}
 		s.lines.Log("ends", slog.LevelWarn, "certificate "+left(e.NotAfter, now)+" and was not renewed: "+reason(e.Err),
@@ -36,9 +36,24 @@ func (s *Source) warnOfEnds() {
 	}
 }
 
-// endsSoon reports whether a certificate should have been renewed, or has ended.
-func endsSoon(leaf *x509.Certificate, now time.Time) bool {
-	return leaf.NotAfter.Sub(now) <= min(warnBefore, leaf.NotAfter.Sub(leaf.NotBefore)/6)
+// renewBy returns when a certificate should have been renewed at the latest.
+func renewBy(leaf *x509.Certificate) time.Time {
+	return leaf.NotAfter.Add(-min(warnBefore, leaf.NotAfter.Sub(leaf.NotBefore)/6))
+}
+
+// EndsSoon reports whether it should have been renewed.
+func (c *Certificate) EndsSoon() bool { return !c.RenewBy.IsZero() && time.Since(c.RenewBy) >= 0 }
+
+// nextLook returns how long there is until the next look at what ends: one that is good
+// for a day may begin to end soon, and have ended, between two that are a day apart.
+func (s *Source) nextLook() time.Duration {
+	wait := warnEvery
+	for _, c := range s.Snapshot() {
+		if d := time.Until(c.RenewBy); d > 0 {
+			wait = min(wait, d)
+		}
+	}
+	return wait
 }
 
 func reason(err error) string {

@@ -110,7 +110,7 @@ func TestFilesThatAreNot(t *testing.T) {
 	}
 }
 
-// A certificate that ends within 14 days is said, when it is read and once a day.
+// A certificate that ends within 14 days is said, when it is read, when those begin, and once a day.
 func TestDaysLeft(t *testing.T) {
 	ca, dir := controltest.NewCA(t), t.TempDir()
 	p := pair(t, ca, dir, "p", "example.test")

@@ -499,7 +499,6 @@ func (m *manager) sayFailed(name string, cert *tls.Certificate, err error, next,
 func (m *manager) snapshot() []Certificate {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	now := time.Now()
 	var all []Certificate
 	for _, h := range m.hosts {
 		if h.cert == nil && !h.wanted {
@@ -507,7 +506,10 @@ func (m *manager) snapshot() []Certificate {
 		}
 		c := Certificate{Names: []string{h.Host}, From: "acme"}
 		if h.cert != nil {
-			c.NotAfter, c.EndsSoon = h.cert.Leaf.NotAfter, h.wanted && endsSoon(h.cert.Leaf, now)
+			c.NotAfter = h.cert.Leaf.NotAfter
+			if h.wanted {
+				c.RenewBy = renewBy(h.cert.Leaf)
+			}
 		}
 		if h.err != nil {
 			c.Err, c.NextTry = errors.New(problemOf(h.err).words), h.next

@@ -127,7 +127,7 @@ func openOf(records func(max int) iter.Seq2[*front.Record, string], f inspect.Fi
 func (s source) Certificates() []admin.Certificate {
 	var list []admin.Certificate
 	for _, c := range s.p.certs.Snapshot() {
-		one := admin.Certificate{From: cmp.Or(c.File, c.From), NotAfter: c.NotAfter, EndsSoon: c.EndsSoon}
+		one := admin.Certificate{From: cmp.Or(c.File, c.From), NotAfter: c.NotAfter, EndsSoon: c.EndsSoon()}
 		if len(c.Names) > 0 {
 			one.Name = c.Names[0]
 		}
