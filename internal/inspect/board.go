@@ -215,6 +215,7 @@ type entry struct {
 	gone           time.Time // since when there is none; the zero Time: there never was one
 	why            string
 	revoked        bool
+	unnamed        bool      // no token has named it since it was revoked
 	refused        time.Time // when it was refused first since it was there, and is not there now
 	refusal        *Refusal  // the last one, nil if there was none
 	trend          *trend    // nil before its first request
@@ -363,24 +364,23 @@ func (b *Board) Ended(r *Request) {
 func (b *Board) Named(names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := make(map[*entry]bool)
 	for _, e := range b.entries {
-		if e.named {
-			before[e], e.named = true, false
-		}
+		e.named = false
 	}
 	for _, name := range names {
 		if b.entries[name] != nil || len(b.entries) < maxNames {
 			e := b.entryLocked(name)
 			e.named = true
-			if e.revoked && !before[e] {
-				e.revoked, e.why = false, "" // its credential is there again
+			if e.unnamed {
+				// Its token is there again: what its C was refused without it is past, too.
+				e.revoked, e.unnamed, e.why, e.refused = false, false, "", time.Time{}
 				b.stale.Store(true)
 				b.changedLocked(name, Absent, "")
 			}
 		}
 	}
 	for _, e := range b.entries {
+		e.unnamed = e.revoked && !e.named
 		// What a visitor asked of one that never came is no reason to keep it.
 		if !e.named && e.up.IsZero() && e.gone.IsZero() {
 			b.dropLocked(e)
@@ -419,7 +419,7 @@ func (b *Board) servedLocked(origin string, e *entry) {
 		b.changedLocked(origin, Connected, "")
 	}
 	e.serving = true
-	e.revoked, e.refused, e.refusal, e.why = false, time.Time{}, nil, ""
+	e.revoked, e.unnamed, e.refused, e.refusal, e.why = false, false, time.Time{}, nil, ""
 }
 
 // SessionLeaves notes that one takes no more requests, or that it was closed because

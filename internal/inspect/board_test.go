@@ -119,8 +119,8 @@ func TestStates(t *testing.T) {
 	})
 }
 
-// One whose credential is gone and there again waits for its C; one that another token
-// names all along has lost its own.
+// One whose token is gone and there again waits for its C; one that another token names,
+// all along or since then, has lost its own.
 func TestTokenIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newThere(Config{})
@@ -130,17 +130,24 @@ func TestTokenIsBack(t *testing.T) {
 				t.Errorf("%s: it is %s (%s), want %s (%s)", when, s, w, state, why)
 			}
 		}
-		x.Named([]string{"film"})
-		x.SessionStarted("film")
+		x.SessionStarted("film") // with a token for each name
 		x.SessionLeaves("film", false, true, "")
 		x.SessionEnded("film", false, "")
 		want("without its token", Revoked, "its token is gone")
-		x.Named([]string{"film"})
-		want("with another's", Revoked, "its token is gone")
+		for range 2 {
+			x.Named([]string{"film"})
+			want("with another's", Revoked, "its token is gone")
+		}
 		x.Named(nil)
 		want("with none", Revoked, "its token is gone")
+		refusal := Refusal{Origin: "film", Status: 401, Kind: "token", Why: "no token"}
+		x.Refused(refusal)
 		x.Named([]string{"film"})
 		want("with its token", Absent, "")
+		if !x.Refused(refusal) {
+			t.Error("that it is refused with its token there is nothing new")
+		}
+		want("with its token, and another at its C", Refused, "no token")
 	})
 }
 
