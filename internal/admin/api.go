@@ -380,7 +380,7 @@ func (p *Port) apiDisconnect(w http.ResponseWriter, r *http.Request) {
 	name := p.Source.Name(r.PathValue("name"))
 	n := p.Source.Disconnect(name)
 	switch {
-	case strings.Contains(r.Header.Get("Accept"), "text/html"): // of the page, without its script
+	case wantsPage(r): // of the page, without its script
 		http.Redirect(w, r, "/origins/"+url.PathEscape(name), http.StatusSeeOther)
 	case n == 0:
 		fail(w, http.StatusNotFound, "no session of this origin takes requests")
@@ -435,14 +435,17 @@ func (p *Port) apiRequests(w http.ResponseWriter, r *http.Request) {
 // answer sends v as JSON.
 func answer(w http.ResponseWriter, v any) { answerWith(w, http.StatusOK, v) }
 
-// refuse sends an error in the form of the path that was asked for.
+// refuse sends an error in the form of the path that was asked for, or as text where a
+// browser shows it.
 func refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
-	if isAPI(r) {
+	if isAPI(r) && !wantsPage(r) {
 		fail(w, status, why)
 	} else {
 		http.Error(w, why, status)
 	}
 }
+
+func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
 
 func isAPI(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/v1/") }
 

@@ -65,6 +65,7 @@ func TestToken(t *testing.T) {
 		{"a change", with, "POST", disconnect, bearer, 200},
 		{"of our own page", with, "POST", disconnect, add("Sec-Fetch-Site", "same-origin", "Accept", "text/html"), 303},
 		{"of our own page, to an address that no browser trusts", with, "POST", disconnect, add("Origin", "http://localhost:1445", "Accept", "text/html"), 303},
+		{"of our own page, without the token's file", without, "POST", disconnect, add("Accept", "text/html"), 403},
 		{"of a page that hides where it is", with, "POST", disconnect, add("Origin", "null"), 403},
 		{"of nobody", with, "POST", "/api/v1/origins/nobody/disconnect", bearer, 404},
 	} {
@@ -83,6 +84,9 @@ func TestToken(t *testing.T) {
 		}
 		if changed := len(f.disconnected) > 0; changed != (c.method == "POST" && (c.status == 200 || c.status == 303 || c.status == 404)) {
 			t.Errorf("%s: something was changed: %v", c.name, changed)
+		}
+		if json := strings.HasPrefix(w.Body.String(), "{"); json && r.Header.Get("Accept") == "text/html" {
+			t.Errorf("%s: a person is shown %s", c.name, w.Body)
 		}
 		if strings.Contains(w.Body.String(), secret) {
 			t.Errorf("%s: the answer has the token", c.name)
