@@ -151,10 +151,13 @@ func (c *cluster) reload() error {
 	if id.ID() != c.cfg.ID {
 		return fmt.Errorf("the cluster's certificate %s is of the node %q, and this is %q", c.cfg.CertFile, id.ID(), c.cfg.ID)
 	}
-	c.identity.Store(id)
+	// The bus first: it reads them itself, and what it cannot take the links do not either.
 	if c.cfg.ReloadBus != nil {
-		return c.cfg.ReloadBus()
+		if err := c.cfg.ReloadBus(); err != nil {
+			return err
+		}
 	}
+	c.identity.Store(id)
 	return nil
 }
 

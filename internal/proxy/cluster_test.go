@@ -556,14 +556,38 @@ func TestClusterCertificateEnds(t *testing.T) {
 func TestClusterReload(t *testing.T) {
 	f := newFiles(t)
 	read := 0
+	var wrong error
 	n := startNodesOf(t, f, "p1", func(c *proxy.Config) {
-		c.Cluster.ReloadBus = func() error { read++; return nil }
+		c.Cluster.ReloadBus = func() error { read++; return wrong }
 	})
+	shown := func() (serial string) {
+		conf := &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
+			serial = s.PeerCertificates[0].SerialNumber.String()
+			return nil
+		}}
+		if conn, err := tls.Dial("tcp", n.peers["p1"], conf); err == nil {
+			conn.Close()
+		}
+		return serial
+	}
 	x, was := n.byID["p1"], read
 	x.Reload()
 	if read != was+1 {
 		t.Errorf("the bus has read its files %d times, want once", read-was)
 	}
+	old := shown()
+	f.leaf("p1", n.ca, "p1")
+	wrong = errors.New("replaced meanwhile")
+	x.Reload()
+	if got := shown(); got != old || old == "" {
+		t.Errorf("the bus could not read them, and the links show the certificate %s, want %s", got, old)
+	}
+	wrong = nil
+	x.Reload()
+	if got := shown(); got == old {
+		t.Error("the links show the old certificate")
+	}
+	was = read - 1
 	f.leaf("p1", n.ca, "p9")
 	x.Reload()
 	if x.log.wait(`is of the node \"p9\"`, 1); read != was+1 {
