@@ -130,6 +130,9 @@ func busy() *fake {
 			{Name: "day.example.org", NotAfter: now.Add(20 * time.Hour)},
 			{Name: "late.example.org", NotAfter: now.Add(2 * time.Hour), EndsSoon: true},
 			{Name: "new.example.org"},
+			{Name: "two.example.org", From: "acme"},
+			{Name: "two.example.org", NotAfter: time.Unix(2e9, 0), EndsSoon: true},
+			{Name: "two.example.org", NotAfter: time.Unix(1e9, 0)},
 		},
 	})
 	f.board.SessionStarted("gone")

@@ -277,11 +277,12 @@ func (s *state) gatherProxy(fs *families) {
 	dropped.set(float64(f.TraceDropped), labels{label("kind", "trace")})
 	fs.one("config_last_reload_successful", "1 if the last reading of certificates, tokens and passwords went well.", flag[!f.ReloadFailed])
 	fs.one("config_last_reload_success_timestamp_seconds", "When they were last read and all went well.", seconds(f.Reloaded))
-	ends, soon := map[string]float64{}, map[string]bool{} // of several of one name, the first that ends
+	ends, soon := map[string]float64{}, map[string]bool{} // of several of one name, one that ends soon, else the first that ends
 	for _, c := range s.source.Certificates() {
 		name := strings.ToValidUTF8(c.Name, "?")
 		at := max(0, seconds(c.NotAfter)) // 0: there is none yet
-		if first, ok := ends[name]; !ok || at < first {
+		first, ok := ends[name]
+		if !ok || c.EndsSoon && !soon[name] || c.EndsSoon == soon[name] && at < first {
 			ends[name], soon[name] = at, c.EndsSoon
 		}
 	}

@@ -112,6 +112,8 @@ func TestMetrics(t *testing.T) {
 		`spdy_proxy_log_dropped_total{kind="log"} 3`,
 		`spdy_proxy_log_dropped_total{kind="trace"} 40`,
 		`spdy_proxy_certificate_expiry_timestamp_seconds{name="new.example.org"} 0`,
+		`spdy_proxy_certificate_expiry_timestamp_seconds{name="two.example.org"} 2e+09`,
+		`spdy_proxy_certificate_ends_soon{name="two.example.org"} 1`,
 	} {
 		wantLine(t, text, line)
 	}
