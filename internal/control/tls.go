@@ -129,7 +129,11 @@ func inCheckout(file string) string {
 	if filepath.Dir(file) != "certs" {
 		return ""
 	}
-	return ", or in a checkout run make to prepare one for development"
+	mend := ", or in a checkout run make to prepare one for development"
+	if name := filepath.Base(file); name == "p.pem" || name == "p.key" {
+		mend = " with --cert and --key, or give --acme-email" + mend // whose default nobody may have heard of
+	}
+	return mend
 }
 
 // unreadable words the error of reading a file.
