@@ -338,6 +338,7 @@ func (r *Registry) tick() {
 			r.forget(id, n)
 		} else if n.linked && !n.said && n.quiet() {
 			n.said = true
+			// One kind for all: where this node's own bus is away, it is each of them.
 			r.lines.Log("quiet", slog.LevelWarn, "cluster: nothing is heard of a node by the bus, though there is a link to it: what is new there is unknown here", slog.String("node", id))
 		}
 	}
