@@ -405,17 +405,18 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	p.certs.Stop()
 	limit, cancel := context.WithTimeout(now, drain)
 	defer cancel()
-	if n := p.handler.InFlight(); n > 0 {
-		p.log.Info("p is stopping, open requests finish", "open", n, "limit", drain.Round(time.Millisecond))
-	} else {
-		p.log.Info("p is stopping")
-	}
 	// No new connection of either kind. Who comes to a port that others have, too, is
 	// not taken, and waits for them; at the control port anybody else gets 503.
 	if p.cfg.Kept("control") {
 		p.controlLn.pause()
 	}
 	p.control.Stop()
+	// It is said when it is so: who reads it may start the next one, or another C.
+	if n := p.handler.InFlight(); n > 0 {
+		p.log.Info("p is stopping, open requests finish", "open", n, "limit", drain.Round(time.Millisecond))
+	} else {
+		p.log.Info("p is stopping")
+	}
 	p.handler.Leave()
 	var closing sync.WaitGroup
 	// Those who ask before they hear of the end are served.

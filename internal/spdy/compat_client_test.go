@@ -102,7 +102,7 @@ func upstreamDo(t *testing.T) {
 			w.Header().Set("Content-Length", fmt.Sprint(3<<20))
 			w.Write(bytesOf(3 << 20))
 		case "/huge": // so it says
-			w.Header().Set("Content-Length", fmt.Sprint(math.MaxInt64))
+			w.Header().Set("Content-Length", fmt.Sprint(int64(math.MaxInt64)))
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 			givenUp <- true
