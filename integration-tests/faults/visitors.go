@@ -307,11 +307,12 @@ func (v *visitors) socket(ctx, going context.Context) {
 		}
 		if err == nil {
 			count.end(nil)
+			// The connection may break in the pause, and that is seen after it.
+			count = v.tally.begin(socket)
 			if pause(going, 200*time.Millisecond) != nil {
 				c.Close(websocket.StatusNormalClosure, "")
 				return
 			}
-			count = v.tally.begin(socket)
 		}
 	}
 	if judge(err) == visible && errors.Is(context.Cause(open), errHung) {
