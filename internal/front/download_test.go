@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/amahi/spdy-proxy/internal/testabort"
 )
 
 // steps is a ResponseWriter that notes what is done with it.
@@ -100,7 +102,7 @@ func TestBufferOfShortBody(t *testing.T) {
 			w := &steps{h: make(http.Header)}
 			body := &measured{Reader: strings.NewReader(strings.Repeat("x", int(c.has)))}
 			r := httptest.NewRequest("GET", "/", nil)
-			whole := !aborts(func() {
+			whole := !testabort.Aborts(func() {
 				e := h.begin(w, r)
 				defer e.end()
 				e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: c.announced, Body: body})
@@ -186,7 +188,7 @@ func TestBufferOfFailedWrite(t *testing.T) {
 	const most = 2 * largeAfter
 	for name, room := range map[string]int{"at once": 0, "after much": most - largeBuffer} {
 		w := &keeper{steps: steps{h: make(http.Header)}, room: room}
-		if !aborts(func() { deliver(h, w, io.NopCloser(strings.NewReader(strings.Repeat("mine", most/4)))) }) {
+		if !testabort.Aborts(func() { deliver(h, w, io.NopCloser(strings.NewReader(strings.Repeat("mine", most/4)))) }) {
 			t.Fatalf("%s: what was cut looks whole", name)
 		}
 		want := copyBuffer

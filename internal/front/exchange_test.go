@@ -15,6 +15,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/testabort"
 )
 
 // In HTTP/1.0 a body of unknown length ends where the connection does.
@@ -125,7 +127,7 @@ func TestDoneBeforeReset(t *testing.T) {
 	})
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Proto, r.ProtoMinor = "HTTP/1.0", 0
-	if !aborts(func() { s.h.ServeHTTP(w, r) }) {
+	if !testabort.Aborts(func() { s.h.ServeHTTP(w, r) }) {
 		t.Fatal("an answer that was cut looks whole")
 	}
 	n := len(w.done)

@@ -16,6 +16,7 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
+	"github.com/amahi/spdy-proxy/internal/testabort"
 )
 
 // freed is a ResponseWriter that counts how often it was let go, and takes headers.
@@ -111,7 +112,7 @@ func TestLetGo(t *testing.T) {
 			var seen string
 			serve := func(h *Handler, r *http.Request) *freed {
 				w := &freed{ResponseRecorder: httptest.NewRecorder()}
-				aborts(func() { h.ServeHTTP(w, r) })
+				testabort.Aborts(func() { h.ServeHTTP(w, r) })
 				return w
 			}
 			// last makes a plain request, and returns all that can be seen of it.

@@ -19,6 +19,7 @@ import (
 	"github.com/amahi/spdy/spdytest"
 
 	"github.com/amahi/spdy-proxy/internal/origin"
+	"github.com/amahi/spdy-proxy/internal/testabort"
 )
 
 // patience bounds each wait of a test that would otherwise hang.
@@ -324,21 +325,8 @@ func serveIn(t *testing.T, h *Handler, r *http.Request) (w *httptest.ResponseRec
 	t.Helper()
 	w = httptest.NewRecorder()
 	start := time.Now()
-	aborts(func() { h.ServeHTTP(w, r) })
+	testabort.Aborts(func() { h.ServeHTTP(w, r) })
 	return w, time.Since(start)
-}
-
-// aborts reports whether f breaks an answer off. Any other panic goes on.
-func aborts(f func()) (aborted bool) {
-	defer func() {
-		if v := recover(); v == http.ErrAbortHandler {
-			aborted = true
-		} else if v != nil {
-			panic(v)
-		}
-	}()
-	f()
-	return false
 }
 
 func newIn(t *testing.T, edit func(*Config)) (*Handler, *origin.Table) {

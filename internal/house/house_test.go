@@ -102,6 +102,7 @@ var arrows = map[string][]string{
 	"internal/upgrade/upgradetest":    nil,
 	"internal/originserver/proxytest": {"internal/control", "internal/control/controltest", "internal/spdy"},
 	"internal/testlog":                nil,
+	"internal/testabort":              nil,
 
 	"integration-tests/process":  nil,
 	"integration-tests/relay":    nil,

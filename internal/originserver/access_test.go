@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/amahi/spdy-proxy/internal/accesslog"
+	"github.com/amahi/spdy-proxy/internal/testabort"
 )
 
 // A line tells of its own request alone, though what counts for it is used again: not where
@@ -51,7 +52,7 @@ func TestLinesOfRequestsInTurn(t *testing.T) {
 		if test.body != "" {
 			r = httptest.NewRequest("POST", test.path, strings.NewReader(test.body))
 		}
-		if aborted := aborts(h, &discards{make(http.Header)}, r); aborted != (test.path == "/broken") {
+		if aborted := testabort.Aborts(func() { h.ServeHTTP(&discards{make(http.Header)}, r) }); aborted != (test.path == "/broken") {
 			t.Errorf("%s: aborted %t", test.path, aborted)
 		}
 		if got := lines.String(); !strings.Contains(got, test.want) {
@@ -64,20 +65,6 @@ func TestLinesOfRequestsInTurn(t *testing.T) {
 	if len(writers) > 60 {
 		t.Errorf("100 requests in turn had %d writers, want few", len(writers)) // a pool may lose some
 	}
-}
-
-// aborts serves a request, and reports whether its answer was broken off. Any other panic
-// goes on.
-func aborts(h http.Handler, w http.ResponseWriter, r *http.Request) (aborted bool) {
-	defer func() {
-		if v := recover(); v == http.ErrAbortHandler {
-			aborted = true
-		} else if v != nil {
-			panic(v)
-		}
-	}()
-	h.ServeHTTP(w, r)
-	return false
 }
 
 // discards is a ResponseWriter that keeps nothing.

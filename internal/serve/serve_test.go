@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/testabort"
 )
 
 // start serves cfg over HTTP/1.1 until the test ends. What is logged goes to the test's output.
@@ -35,17 +37,9 @@ func startAged(t *testing.T, cfg Config) *httptest.Server {
 }
 
 // aborts serves a request, and reports whether its answer was broken off, as it is for a
-// visitor who has left. Any other panic goes on.
-func aborts(h http.Handler, w http.ResponseWriter, r *http.Request) (aborted bool) {
-	defer func() {
-		if v := recover(); v == http.ErrAbortHandler {
-			aborted = true
-		} else if v != nil {
-			panic(v)
-		}
-	}()
-	h.ServeHTTP(w, r)
-	return false
+// visitor who has left.
+func aborts(h http.Handler, w http.ResponseWriter, r *http.Request) bool {
+	return testabort.Aborts(func() { h.ServeHTTP(w, r) })
 }
 
 func newHandler(t *testing.T, cfg Config) *Handler {
