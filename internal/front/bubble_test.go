@@ -164,6 +164,24 @@ func (quiet) End() <-chan struct{} { return nil }
 func (quiet) Written() uint32      { return 0 }
 func (quiet) Broken() bool         { return false }
 
+// spdy returns a visitor that speaks SPDY, under cfg at P. end ends it, and waits for its
+// session.
+func (b *bubble) spdy(from string, cfg *spdy.Config) (peer *spdytest.Peer, end func()) {
+	near, far := spdytest.Pipe(spdytest.PipeConfig{})
+	conn := pipeConn{far, netip.MustParseAddr(from), b.conn}
+	session := cfg.NewServerSession(conn, &http.Server{Handler: b.h, ConnContext: b.context})
+	served := make(chan error, 1)
+	// Ends with the connection; waited for by end.
+	go func() { served <- session.Serve() }()
+	peer = spdytest.NewPeer(b, near)
+	peer.WantPreface()
+	return peer, func() {
+		peer.Close()
+		session.Close()
+		<-served
+	}
+}
+
 // h2 is a visitor that speaks h2 and gives the windows it is told to.
 type h2 struct {
 	b    *bubble

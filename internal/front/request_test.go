@@ -70,13 +70,7 @@ func TestNoTarget(t *testing.T) {
 	inBubble(t, 100, nil, func(w http.ResponseWriter, r *http.Request) { seen.Add(1) }, func(b *bubble) {
 		v := b.h2("192.0.2.1", 65535)
 		defer v.conn.Close()
-		near, far := spdytest.Pipe(spdytest.PipeConfig{})
-		session := new(spdy.Config).NewServerSession(pipeConn{far, netip.MustParseAddr("192.0.2.2"), nil}, &http.Server{Handler: b.h})
-		served := make(chan error, 1)
-		// Ends with the connection; waited for below.
-		go func() { served <- session.Serve() }()
-		peer := spdytest.NewPeer(b, near)
-		peer.WantPreface()
+		peer, end := b.spdy("192.0.2.2", new(spdy.Config))
 		id := uint32(1)
 		spdy := func(method, path string) (status string) {
 			peer.Send(spdytest.SynStream(id, spdytest.Fin, spdytest.Request(method, path)...))
@@ -120,9 +114,7 @@ func TestNoTarget(t *testing.T) {
 		if a, b := h2("OPTIONS", "*"), spdy("GET", "/é?\"<>^`{|}"); a != "200" || b != "200" {
 			t.Errorf("those that are good: %s, %s; want 200", a, b)
 		}
-		peer.Close()
-		session.Close()
-		<-served
+		end()
 	})
 }
 
@@ -336,13 +328,7 @@ func TestNoHeaderName(t *testing.T) {
 	var seen atomic.Int32
 	logged := func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
 	inBubble(t, 100, logged, func(w http.ResponseWriter, r *http.Request) { seen.Add(1) }, func(b *bubble) {
-		near, far := spdytest.Pipe(spdytest.PipeConfig{})
-		session := new(spdy.Config).NewServerSession(pipeConn{far, netip.MustParseAddr("192.0.2.2"), nil}, &http.Server{Handler: b.h})
-		served := make(chan error, 1)
-		// Ends with the connection; waited for below.
-		go func() { served <- session.Serve() }()
-		peer := spdytest.NewPeer(b, near)
-		peer.WantPreface()
+		peer, end := b.spdy("192.0.2.2", new(spdy.Config))
 		peer.Send(spdytest.SynStream(1, spdytest.Fin, append(spdytest.Request("GET", "/"), spdytest.Pair{Name: "a(b", Value: "1"})...))
 		f := peer.Next("an answer")
 		if status, _ := f.Get(":status"); !strings.HasPrefix(status, "400") {
@@ -355,8 +341,6 @@ func TestNoHeaderName(t *testing.T) {
 		if log.Len() > 0 || seen.Load() > 0 {
 			t.Errorf("the log: %q; C has seen %d requests; want none", log.String(), seen.Load())
 		}
-		peer.Close()
-		session.Close()
-		<-served
+		end()
 	})
 }

@@ -3,12 +3,9 @@ package front
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -147,13 +144,7 @@ func TestStallSPDY(t *testing.T) {
 	for _, path := range []string{"/film", "/small"} {
 		t.Run(path, func(t *testing.T) {
 			inBubble(t, 100, nil, endless(gone), func(b *bubble) {
-				near, far := spdytest.Pipe(spdytest.PipeConfig{})
-				session := new(spdy.Config).NewServerSession(pipeConn{far, netip.MustParseAddr("192.0.2.1"), nil}, &http.Server{Handler: b.h})
-				served := make(chan error, 1)
-				// Ends with the connection; waited for below.
-				go func() { served <- session.Serve() }()
-				peer := spdytest.NewPeer(b, near)
-				peer.WantPreface()
+				peer, end := b.spdy("192.0.2.1", new(spdy.Config))
 				peer.Send(spdytest.Settings(spdytest.SettingInitialWindowSize, 0),
 					spdytest.SynStream(1, spdytest.Fin, spdytest.Request("GET", path)...))
 				if f := peer.Next("the response's headers"); f.Type != spdytest.TypeSynReply || f.Flags != 0 {
@@ -170,9 +161,7 @@ func TestStallSPDY(t *testing.T) {
 				if path == "/film" {
 					b.wantGone(gone)
 				}
-				peer.Close()
-				session.Close()
-				<-served
+				end()
 			})
 		})
 	}
@@ -348,16 +337,9 @@ func TestBodyBehindAnother(t *testing.T) {
 func TestMuteBodySPDY(t *testing.T) {
 	read := make(chan error, 1)
 	inBubble(t, 100, nil, uploaded(read), func(b *bubble) {
-		near, far := spdytest.Pipe(spdytest.PipeConfig{})
-		conn := pipeConn{far, netip.MustParseAddr("192.0.2.1"), &fakeConn{}}
-		conn.conn.received.Store(1 << 20) // TLS's handshake, say
-		server := &http.Server{Handler: b.h, ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return WithConn(ctx, conn.conn) }}
-		session := (&spdy.Config{KeepAlive: 15 * time.Second}).NewServerSession(conn, server)
-		served := make(chan error, 1)
-		// Ends with the connection; waited for below.
-		go func() { served <- session.Serve() }()
-		peer := spdytest.NewPeer(b, near)
-		peer.WantPreface()
+		b.conn = &fakeConn{}
+		b.conn.received.Store(1 << 20) // TLS's handshake, say
+		peer, end := b.spdy("192.0.2.1", &spdy.Config{KeepAlive: 15 * time.Second})
 		peer.Send(spdytest.SynStream(1, 0, spdytest.Request("POST", "/")...), spdytest.Data(1, "x", 0))
 		var f spdytest.Frame
 		var err error
@@ -375,9 +357,7 @@ func TestMuteBodySPDY(t *testing.T) {
 			b.Errorf("got %v, %v want 408", f, err)
 		}
 		b.wantMute(http.StatusRequestTimeout, read)
-		peer.Close()
-		session.Close()
-		<-served
+		end()
 	})
 }
 
