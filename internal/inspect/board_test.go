@@ -223,7 +223,7 @@ func TestHideValues(t *testing.T) {
 		"http://a@b:pw@host": "http://*@host", "/http://a@b/": "/http://a@b/",
 		"/a?b=c?d&&x=y": "/a?b=*&&x=*",
 	} {
-		if got := HideValues(target); got != want {
+		if got := hideValues(target); got != want {
 			t.Errorf("%s: got %s, want %s", target, got, want)
 		}
 	}

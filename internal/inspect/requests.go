@@ -22,7 +22,7 @@ type Request struct {
 	Method string
 	Scheme string
 	Host   string
-	Target string // the request target; see HideValues
+	Target string // the request target; see Cut
 	Proto  string
 	Agent  string // User-Agent
 
@@ -78,10 +78,10 @@ func (r *Request) Class() string { return Classes[r.class()] }
 // ones, and those with a digit, may be one themselves.
 const maxBare = 8
 
-// HideValues puts an asterisk in the place of each value in a target's query: links
+// hideValues puts an asterisk in the place of each value in a target's query: links
 // that let somebody in have their secret there. The name and the password before the host
 // of a whole URL, which is no target to be served, go as well.
-func HideValues(target string) string {
+func hideValues(target string) string {
 	path, query, ok := strings.Cut(target, "?")
 	path = hideUser(path)
 	if !ok {
@@ -132,7 +132,7 @@ var maxText = [texts]int{128, 64, 24, 255, 512, 160, 255, 200, 12, 8}
 // Cut has r as it is remembered when it has ended: without the values in its query, and of
 // each text no more than the beginning.
 func (r *Request) Cut() {
-	r.Target = HideValues(r.Target[:min(len(r.Target), 4*maxText[4])])
+	r.Target = hideValues(r.Target[:min(len(r.Target), 4*maxText[4])])
 	for i, s := range r.texts() {
 		if len(*s) > maxText[i] {
 			*s = (*s)[:maxText[i]] + "..."
