@@ -19,21 +19,24 @@ const (
 	largeBuffer = 64<<10 - 512
 	largeAfter  = 1 << 20
 
-	// h2Piece is the most that is written to an h2 visitor at once: with the header of
-	// its frame (RFC 9113, 4.1) it fills a record of TLS (RFC 8446, 5.1). A longer write
-	// is sent in frames of 16 KiB, each of which takes a record of 9 bytes more, and a
-	// system call for that.
-	h2Piece = 16<<10 - 9
+	// frameBuffer is for a visitor whose connection has frames: with a frame's header (RFC
+	// 9113, 4.1; SPDY/3.1, 2.2.2) it fills a record of TLS (RFC 8446, 5.1). A longer write
+	// is sent in frames of 16 KiB, the last of which takes a record and a system call for
+	// a few bytes; and what does not fit into a visitor's window is held meanwhile, by
+	// thousands of streams at once.
+	frameBuffer = 16<<10 - 9
 )
 
 // buffers are for the bodies that are under way.
-type buffers struct{ small, usual, large sync.Pool }
+type buffers struct{ small, frame, usual, large sync.Pool }
 
-// get returns one of smallBuffer, copyBuffer or largeBuffer bytes.
+// get returns one of smallBuffer, frameBuffer, copyBuffer or largeBuffer bytes.
 func (b *buffers) get(size int) []byte {
 	switch size {
 	case smallBuffer:
 		return take[[smallBuffer]byte](&b.small)[:]
+	case frameBuffer:
+		return take[[frameBuffer]byte](&b.frame)[:]
 	case largeBuffer:
 		return take[[largeBuffer]byte](&b.large)[:]
 	}
@@ -51,6 +54,8 @@ func (b *buffers) put(buf []byte) {
 	switch len(buf) {
 	case smallBuffer:
 		b.small.Put((*[smallBuffer]byte)(buf))
+	case frameBuffer:
+		b.frame.Put((*[frameBuffer]byte)(buf))
 	case largeBuffer:
 		b.large.Put((*[largeBuffer]byte)(buf))
 	default:

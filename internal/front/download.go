@@ -48,10 +48,6 @@ func (d *download) begin(e *exchange, req *http.Request, resp *http.Response) {
 // deliver sends the body to A, all that has come at once and without a wait for
 // more. Its error means that A has not all of it.
 func (d *download) deliver() error {
-	size := copyBuffer
-	if d.want >= 0 && d.want <= smallBuffer {
-		size = smallBuffer
-	}
 	var buf []byte // nil while nothing is there to be read
 	failed := false
 	defer func() {
@@ -75,20 +71,13 @@ func (d *download) deliver() error {
 				src.Await()
 			}
 		}
-		if d.got >= largeAfter && d.e.in.ProtoMajor == 1 {
-			size = largeBuffer
-		}
-		if len(buf) != size {
+		if size := d.piece(); len(buf) != size {
 			if buf != nil {
 				d.e.h.buffers.put(buf)
 			}
 			buf = d.e.h.buffers.get(size)
 		}
-		room := buf
-		if d.e.in.ProtoMajor == 2 {
-			room = buf[:min(len(buf), h2Piece)]
-		}
-		n, err := d.src.Read(room)
+		n, err := d.src.Read(buf)
 		if d.want >= 0 && int64(n) > d.want-d.got {
 			n, err = int(d.want-d.got), errLong
 		}
@@ -106,6 +95,19 @@ func (d *download) deliver() error {
 			return err
 		}
 	}
+}
+
+// piece is how much is read and written at once.
+func (d *download) piece() int {
+	switch {
+	case d.want >= 0 && d.want <= smallBuffer:
+		return smallBuffer
+	case !d.e.http1:
+		return frameBuffer
+	case d.got >= largeAfter:
+		return largeBuffer
+	}
+	return copyBuffer
 }
 
 // ended is called when src has ended with err. If it reports more, src is another

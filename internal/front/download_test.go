@@ -63,25 +63,38 @@ func deliver(h *Handler, w http.ResponseWriter, body io.ReadCloser) {
 	e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: -1, Body: body})
 }
 
-// An h2 visitor's frame and its header are one record of TLS, however much has come.
-func TestPieceOfH2(t *testing.T) {
+// stream is what a SPDY visitor's stream is beside.
+type stream struct{ steps }
+
+func (*stream) WaitSent() error { return nil }
+
+// A frame of an h2 or SPDY visitor and its header are one record of TLS, however much has
+// come.
+func TestPieceOfFrames(t *testing.T) {
 	h, _ := newIn(t, nil)
-	for _, c := range []struct{ major, piece int }{{2, h2Piece}, {1, largeBuffer}} {
-		w := &steps{h: make(http.Header)}
+	h1, h2, spdy := new(steps), new(steps), new(stream)
+	for _, c := range []struct {
+		name  string
+		w     http.ResponseWriter
+		steps *steps
+		major int
+		piece int
+	}{{"HTTP/1", h1, h1, 1, largeBuffer}, {"h2", h2, h2, 2, frameBuffer}, {"SPDY", spdy, &spdy.steps, 1, frameBuffer}} {
+		c.steps.h = make(http.Header)
 		r := httptest.NewRequest("GET", "/", nil)
 		r.ProtoMajor, r.ProtoMinor = c.major, 2-c.major
-		e := h.begin(w, r)
+		e := h.begin(c.w, r)
 		e.respond(r, &http.Response{StatusCode: 200, Header: make(http.Header), ContentLength: 2 * largeAfter,
 			Body: io.NopCloser(strings.NewReader(strings.Repeat("x", 2*largeAfter)))})
 		e.end()
 		most, all := 0, 0
-		for _, step := range w.done {
+		for _, step := range c.steps.done {
 			if strings.HasPrefix(step, "x") {
 				most, all = max(most, len(step)), all+len(step)
 			}
 		}
 		if most != c.piece || all != 2*largeAfter {
-			t.Errorf("HTTP/%d: %d bytes came, at most %d at once; want %d, and %d", c.major, all, most, 2*largeAfter, c.piece)
+			t.Errorf("%s: %d bytes came, at most %d at once; want %d, and %d", c.name, all, most, 2*largeAfter, c.piece)
 		}
 	}
 }
@@ -199,7 +212,7 @@ func TestBufferOfFailedWrite(t *testing.T) {
 			t.Errorf("%s: the longest Write has %d bytes, want %d", name, w.longest, want)
 		}
 		for range 10 {
-			for _, size := range []int{smallBuffer, copyBuffer, largeBuffer} {
+			for _, size := range []int{smallBuffer, frameBuffer, copyBuffer, largeBuffer} {
 				if buf := h.buffers.get(size); &buf[0] == &w.kept[0] {
 					t.Fatalf("%s: the buffer of a failed Write is used again", name)
 				}

@@ -117,9 +117,9 @@ func TestSlowReaderH2(t *testing.T) {
 		v.status(id)
 		for range 20 {
 			time.Sleep(50 * time.Second)
-			v.WriteWindowUpdate(id, copyBuffer+4<<10)
+			v.WriteWindowUpdate(id, frameBuffer+4<<10)
 			synctest.Wait()
-			for got := 0; got < copyBuffer+4<<10; {
+			for got := 0; got < frameBuffer+4<<10; {
 				f, ok := v.within(time.Second).(*http2.DataFrame)
 				if !ok {
 					b.Fatal("the stream was ended")
