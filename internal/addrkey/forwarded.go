@@ -5,6 +5,21 @@ import (
 	"strings"
 )
 
+// ParseForwarded reads an address in a list of X-Forwarded-For. Some proxies write the
+// port behind it, which is another with each connection.
+func ParseForwarded(s string) (netip.Addr, error) {
+	s = strings.TrimSpace(s)
+	ip, err := netip.ParseAddr(s)
+	if err != nil {
+		ap, notEither := netip.ParseAddrPort(s)
+		if notEither != nil {
+			return netip.Addr{}, err
+		}
+		ip = ap.Addr()
+	}
+	return ip.Unmap().WithZone(""), nil
+}
+
 // Forwarded returns in whose name a request is counted that came with these values
 // of X-Forwarded-For: the last address of the list that pass does not pass over, or
 // the first one, as Addr has it. What is no address stands for itself, and a request
@@ -24,11 +39,10 @@ func Forwarded(values []string, pass func(hop int, ip netip.Addr) bool) string {
 		if i < 0 && strings.IndexByte(last, ':') < 0 {
 			return last // most often, and no allocation
 		}
-		ip, err := netip.ParseAddr(last)
+		ip, err := ParseForwarded(last)
 		if err != nil {
 			return last
 		}
-		ip = ip.Unmap().WithZone("")
 		if i < 0 || !pass(hop, ip) {
 			return Addr(ip).String()
 		}

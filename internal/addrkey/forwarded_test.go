@@ -21,6 +21,10 @@ func TestForwarded(t *testing.T) {
 		{[]string{"192.0.2.1, ::ffff:10.0.0.1"}, "192.0.2.1"},
 		{[]string{"192.0.2.1, not an address, 10.0.0.1"}, "not an address"},
 		{[]string{"192.0.2.1, 2001:db8:1:2::3%eth0"}, "2001:db8:1:2::"},
+		{[]string{"192.0.2.1:4711"}, "192.0.2.1"},
+		{[]string{"192.0.2.1:4711, 10.0.0.1:80"}, "192.0.2.1"},
+		{[]string{"[2001:db8:1:2::3]:4711, 10.0.0.1"}, "2001:db8:1:2::"},
+		{[]string{"192.0.2.1:port, 10.0.0.1"}, "192.0.2.1:port"},
 		{[]string{","}, ""},
 	} {
 		if got := Forwarded(test.values, private); got != test.want {

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 )
 
 // peerOf returns the address that a request came from.
@@ -35,11 +37,11 @@ func (h *Handler) clientOf(r *http.Request, peer netip.Addr) netip.Addr {
 	addr := peer
 	chain := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for i := len(chain) - 1; i >= 0 && h.trusts(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(chain[i]))
+		next, err := addrkey.ParseForwarded(chain[i])
 		if err != nil {
 			break
 		}
-		addr = next.Unmap().WithZone("")
+		addr = next
 	}
 	return addr
 }

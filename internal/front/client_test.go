@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -62,8 +63,8 @@ func FuzzForwardedFor(f *testing.F) {
 			// It stands in the list, and all behind it are trusted.
 			list := strings.Split(strings.ReplaceAll(values, "\n", ","), ",")
 			i := slices.IndexFunc(list, func(s string) bool {
-				a, err := netip.ParseAddr(strings.TrimSpace(s))
-				return err == nil && a.Unmap().WithZone("") == client
+				a, err := addrkey.ParseForwarded(s)
+				return err == nil && a == client
 			})
 			if name != "X-Forwarded-For" || i < 0 {
 				t.Fatalf("%s: %q makes the client %v", name, values, client)

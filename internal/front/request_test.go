@@ -207,6 +207,12 @@ func TestTrustedProxy(t *testing.T) {
 			t.Errorf("record: client %v, peer %v; want the last address that is not trusted, and 127.0.0.1", rec.Client, rec.Peer)
 		}
 		r = v.request(t, "GET", "/", nil)
+		r.Header = http.Header{"X-Forwarded-For": {"192.0.2.8:4711, 10.1.2.3:80"}}
+		v.do(t, r).seen(t)
+		if rec := s.record(t); rec.Client != netip.MustParseAddr("192.0.2.8") {
+			t.Errorf("a list with ports: client %v, want 192.0.2.8", rec.Client)
+		}
+		r = v.request(t, "GET", "/", nil)
 		r.Header = http.Header{"X-Request-Id": {"a\"b"}, "X-Forwarded-Proto": {"gopher"}, "X-Forwarded-For": {"no address"}}
 		got = v.do(t, r).seen(t)
 		if id := got.Header.Get("X-Request-Id"); strings.Contains(id, `"`) {

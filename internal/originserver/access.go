@@ -10,6 +10,7 @@ import (
 	"github.com/amahi/spdy"
 
 	"github.com/amahi/spdy-proxy/internal/accesslog"
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/tap"
 )
 
@@ -77,8 +78,8 @@ func (l *logged) fill(rec *accesslog.Record, r *http.Request) {
 // zero Addr.
 func visitor(list string) (client, peer netip.Addr) {
 	addr := func(hop string) netip.Addr {
-		ip, _ := netip.ParseAddr(strings.TrimSpace(hop))
-		return ip.Unmap()
+		ip, _ := addrkey.ParseForwarded(hop)
+		return ip
 	}
 	i := strings.LastIndexByte(list, ',')
 	peer = addr(list[i+1:])
