@@ -414,9 +414,9 @@ func (s *Server) HandOver(start func(id string, ports map[string]net.Listener) (
 	return nil
 }
 
-// Reload reads the token and the certificates again, for the connections to come, and
-// opens the access log anew, last: its disk may not answer for a while. What cannot be
-// read stays as it was; there is a line about it.
+// Reload reads the token and the certificates again, for the connections to come, those
+// to services among them, and opens the access log anew, last: its disk may not answer
+// for a while. What cannot be read stays as it was; there is a line about it.
 func (s *Server) Reload() {
 	s.loadAnew()
 	if err := s.access.Reopen(); err != nil {
@@ -425,12 +425,23 @@ func (s *Server) Reload() {
 }
 
 func (s *Server) loadAnew() {
+	var failed []error
 	if err := s.load(); err != nil {
-		s.log.Error("reload failed, what was read before stays in use", "err", err)
-		return
+		failed = append(failed, err)
+	} else {
+		for _, p := range s.parts {
+			p.agent.Reload() // takes what was loaded
+		}
 	}
 	for _, p := range s.parts {
-		p.agent.Reload() // takes what was loaded
+		if err := p.handler.Reload(); err != nil {
+			failed = append(failed, err)
+		}
 	}
-	s.log.Info("token and certificates were read again")
+	for _, err := range failed {
+		s.log.Error("reload failed, what was read before stays in use", "err", err)
+	}
+	if len(failed) == 0 {
+		s.log.Info("token and certificates were read again")
+	}
 }

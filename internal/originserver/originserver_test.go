@@ -169,6 +169,26 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// What a service's certificate is verified against is read again, and does not keep a
+// token from being.
+func TestReloadReadsTheServicesCA(t *testing.T) {
+	p := proxytest.Start(t)
+	var log testlog.Buffer
+	cfg := config(p, &log)
+	ca := controltest.NewCA(t).WriteCA(t, t.TempDir(), "service.pem")
+	cfg.Origins[0].Serve = serve.Config{To: "https://localhost:1", ToCA: ca, UploadMax: 1}
+	s, stop := start(t, cfg)
+	<-p.Registrations
+	if err := os.Remove(ca); err != nil {
+		t.Fatal(err)
+	}
+	s.Reload()
+	stop()
+	if log.Count("reload failed, what was read before stays in use") != 1 || log.Count(ca) != 1 || log.Count("were read again") != 0 {
+		t.Errorf("the log\n%s\nwants a failure that names the service's CA", &log)
+	}
+}
+
 // The access log comes last: its disk may hold up who reads a new token.
 func TestReloadOpensTheAccessLogLast(t *testing.T) {
 	p := proxytest.Start(t)

@@ -37,21 +37,35 @@ func (s *service) particular(cfg Config) (*tls.Config, error) {
 		// this one, and answers 421 where the two differ.
 		conf.ServerName = u.Hostname()
 	}
-	if s.ca == "" {
-		return conf, nil
-	}
-	if s.target.Scheme != "https" {
+	if s.ca != "" && s.target.Scheme != "https" {
 		return nil, fmt.Errorf("--to-ca goes with a service that is https, and --to is %s: leave it out", cfg.To)
+	}
+	return conf, s.loadCA()
+}
+
+// loadCA reads the file of the service's CA, if there is one. After an error the CA that
+// was read before stays.
+func (s *service) loadCA() error {
+	if s.ca == "" {
+		return nil
 	}
 	pem, err := os.ReadFile(s.ca)
 	if err != nil {
-		return nil, fmt.Errorf("--to-ca %q cannot be read: %w", s.ca, reason(err))
+		return fmt.Errorf("--to-ca %q cannot be read: %w", s.ca, reason(err))
 	}
-	conf.RootCAs = x509.NewCertPool()
-	if !conf.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--to-ca %q: there is no certificate in PEM form in it", s.ca)
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("--to-ca %q: there is no certificate in PEM form in it", s.ca)
 	}
-	return conf, nil
+	s.roots.Store(roots)
+	return nil
+}
+
+// tlsConfig is what TLS to the service is now, for one connection.
+func (s *service) tlsConfig() *tls.Config {
+	conf := s.transport.TLSClientConfig.Clone()
+	conf.RootCAs = s.roots.Load()
+	return conf
 }
 
 // mendCertificate says what would have the service's certificate accepted, which was

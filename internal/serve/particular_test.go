@@ -185,6 +185,40 @@ func TestToCA(t *testing.T) {
 	}
 }
 
+// A service that has got another certificate is served after a Reload, and a file that
+// is none leaves things as they are.
+func TestToCAIsReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	ca, other := controltest.NewCA(t), controltest.NewCA(t)
+	file := other.WriteCA(t, dir, "ca.pem")
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "served") }))
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "wiki.home")}}
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	h := open(t, serve.Config{To: srv.URL, ToHost: "wiki.home", ToCA: file, Logger: slog.New(slog.DiscardHandler)})
+	s := visit(t, h)
+	if resp, body := ask(t, s, "photos.example.org", "/"); resp.StatusCode != 502 {
+		t.Fatalf("with another CA: %d %q, want 502", resp.StatusCode, body)
+	}
+	ca.WriteCA(t, dir, "ca.pem")
+	if err := h.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Reload(); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file without a certificate: %v, want an error that names it", err)
+	}
+	if resp, body := ask(t, s, "photos.example.org", "/"); resp.StatusCode != 200 || body != "served" {
+		t.Errorf("after a Reload: %d %q, want what the service says", resp.StatusCode, body)
+	}
+	if err := h.Probe(t.Context()); err != nil {
+		t.Errorf("Probe: %v", err)
+	}
+}
+
 // Vite's development server refuses a host that it does not know; with --to-host it
 // serves, and its WebSocket says that it is connected.
 func TestVite(t *testing.T) {

@@ -22,7 +22,7 @@ func (h *Handler) Probe(ctx context.Context) error {
 	if err == nil {
 		defer c.Close()
 		if s.target.Scheme == "https" {
-			_, err = secure(ctx, c, s.target.Hostname(), s.transport.TLSClientConfig.Clone())
+			_, err = secure(ctx, c, s.target.Hostname(), s.tlsConfig())
 		}
 	}
 	if err == nil {

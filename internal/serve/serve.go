@@ -214,6 +214,15 @@ func reason(err error) error {
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve.ServeHTTP(w, r) }
 
+// Reload reads again what a service's certificate is verified against, for the
+// connections to come. After an error, of one line, what was read before stays.
+func (h *Handler) Reload() error {
+	if s, ok := h.serve.(*service); ok {
+		return s.loadCA()
+	}
+	return nil
+}
+
 // Close gives back what New opened. Requests that still run may fail.
 func (h *Handler) Close() error {
 	var errs []error

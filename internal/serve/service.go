@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +78,8 @@ type service struct {
 
 	limit *loglimit.Logger // for what any number of requests can cause
 
-	orphans atomic.Int64 // connections being made for requests that have ended
+	roots   atomic.Pointer[x509.CertPool] // of ca, as it was read last; nil: the system's
+	orphans atomic.Int64                  // connections being made for requests that have ended
 
 	mu sync.Mutex
 	// Guarded by mu.

@@ -40,7 +40,7 @@ func TestServiceOverTLS(t *testing.T) {
 		h := newHandler(t, Config{To: backend.URL})
 		pool := x509.NewCertPool()
 		pool.AddCert(backend.Certificate())
-		h.serve.(*service).transport.TLSClientConfig.RootCAs = pool
+		h.serve.(*service).roots.Store(pool)
 		visitor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.NewResponseController(w).EnableFullDuplex()
 			h.ServeHTTP(w, r)

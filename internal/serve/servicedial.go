@@ -32,7 +32,7 @@ func (s *service) dialTLS(ctx context.Context, network, addr string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	conf := s.transport.TLSClientConfig.Clone()
+	conf := s.tlsConfig()
 	if ctx.Value(askingKey{}).(asking).http1 {
 		conf.NextProtos = nil
 	}
