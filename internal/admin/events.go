@@ -101,6 +101,9 @@ func (p *Port) serveEvents(w http.ResponseWriter, r *http.Request, tick func(s *
 		case <-p.stopped:
 			return
 		}
+		if p.Token != nil && !p.Token.admits(r) {
+			return // another one was read since
+		}
 	}
 }
 

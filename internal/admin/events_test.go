@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -100,6 +101,38 @@ func TestPageOfAForgottenOrigin(t *testing.T) {
 	f.board.Named(nil)
 	for data := ""; !strings.Contains(data, "No origin has this name here any more"); {
 		data = next(t, events, "main") // fails the test if there is none
+	}
+}
+
+// Who follows events with a token that is taken back learns nothing more.
+func TestEventsEndWithTheToken(t *testing.T) {
+	file := tokenFile(t, secret)
+	token, err := LoadToken(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := busy()
+	url := serve(t, Handler(Config{Source: f, Board: f.board, Addr: "localhost:1445", Token: token}))
+	show := map[string]string{"Authorization": "Bearer " + secret}
+	limited, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	events := follow(limited, t, url+"/api/v1/events", show)
+	next(t, events, "status")
+	if err := token.Reload(); err != nil { // the same one
+		t.Fatal(err)
+	}
+	next(t, events, "status")
+	next(t, events, "status")
+	if err := os.WriteFile(file, []byte("another-"+secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := token.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	for range events {
+	}
+	if limited.Err() != nil {
+		t.Error("the events go on, though the token is another")
 	}
 }
 
