@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +71,10 @@ func inWorld(t *testing.T, change func(w *world), f func(w *world)) {
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello "+r.URL.Path) }),
 			Drain:   30 * time.Second,
 			Logger:  slog.New(slog.NewTextHandler(w.log, nil)),
-			DialContext: func(context.Context, string, string) (net.Conn, error) {
+			DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
+				if !slices.Contains(w.cfg.Proxies, addr) {
+					t.Errorf("C dials %s, want P by its name each time, so that it is looked up anew", addr)
+				}
 				w.mu.Lock()
 				w.dials = append(w.dials, time.Now())
 				n, dial := len(w.dials), w.dial

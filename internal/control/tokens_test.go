@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -272,6 +273,9 @@ func TestFiles(t *testing.T) {
 				}
 				if cfg.MinVersion < tls.VersionTLS12 || !cfg.DynamicRecordSizingDisabled || cfg.InsecureSkipVerify {
 					t.Errorf("the configuration is not hardened: %+v", cfg)
+				}
+				if want := []string{"spdy-proxy-control/1", "http/1.1"}; !slices.Equal(cfg.NextProtos, want) {
+					t.Errorf("ALPN is %q, want %q", cfg.NextProtos, want)
 				}
 				return
 			}
