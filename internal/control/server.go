@@ -499,10 +499,17 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 	tc.SetDeadline(time.Now().Add(s.timeout()))
 	limit.left = 8 * maxBody // chunks have their own overhead
 	if err := readBody(tc, req); err != nil {
+		told := Refusal{RemoteAddr: addr, Name: reg.Name, Named: true, Kind: cmp.Or(crowded(ctx), "no_request"), Reason: err.Reason}
 		if limit.err != nil {
 			s.logFailure(ctx, "control port: the request's body did not come", addr, limit.err)
+			told.Reason = limit.err.Error()
+			s.refusedOne(told)
 			return nil, nil, limit.err
 		}
+		if told.Status = err.Status; err == errTooLarge {
+			told.Kind = kinds[err.Status]
+		}
+		s.refusedOne(told)
 		return nil, nil, s.refuse(tc, err)
 	}
 	// From here on it can be dropped no more: what it has shown is worth the

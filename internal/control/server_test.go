@@ -332,6 +332,8 @@ func TestTold(t *testing.T) {
 		{put("/a_b", anyToken), Refusal{Status: 400, Kind: "name"}},
 		{"GET /films HTTP/1.1\r\nHost: p\r\n\r\n", Refusal{Name: "films", Status: 405, Kind: "method"}},
 		{"PUT / HTTP/1.1\r\nHost: p\r\n" + auth + "Content-Length: 99999\r\n\r\n", Refusal{Named: true, Status: 413, Kind: "too_large"}},
+		{"PUT / HTTP/1.1\r\nHost: p\r\n" + auth + "Transfer-Encoding: chunked\r\n\r\n2000\r\n" + strings.Repeat("x", 0x2000) + "\r\n0\r\n\r\n", Refusal{Named: true, Status: 413, Kind: "too_large"}},
+		{"PUT /films HTTP/1.1\r\nHost: p\r\n" + auth + "Transfer-Encoding: chunked\r\n\r\nnonsense\r\n", Refusal{Name: "films", Named: true, Status: 400, Kind: "no_request"}},
 		{"nonsense\r\n\r\n", Refusal{Kind: "no_request"}},
 	} {
 		p.ask(t, c.request)
@@ -360,6 +362,12 @@ func TestTold(t *testing.T) {
 	silent.Close()
 	if r := <-told; r.Kind != "tls" || r.Reason != "it left before TLS was complete" {
 		t.Errorf("one that leaves: told %+v", r)
+	}
+	leaving := p.dialTLS(t)
+	io.WriteString(leaving, "PUT /films HTTP/1.1\r\nHost: p\r\n"+auth+"Content-Length: 12\r\n\r\nHello")
+	leaving.Close()
+	if r := <-told; r.Kind != "no_request" || r.Name != "films" || r.Reason == "" {
+		t.Errorf("one that leaves within its body: told %+v", r)
 	}
 	if !strings.Contains(p.log.String(), `origin=films answer="401 Unauthorized`) {
 		t.Errorf("the log does not say whose 401 it was:\n%s", p.log.String())

@@ -405,6 +405,7 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	p.certs.Stop()
 	limit, cancel := context.WithTimeout(now, drain)
 	defer cancel()
+	began := time.Now()
 	// No new connection of either kind. Who comes to a port that others have, too, is
 	// not taken, and waits for them; at the control port anybody else gets 503.
 	if p.cfg.Kept("control") {
@@ -446,7 +447,8 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	defer over()
 	defer context.AfterFunc(limit, func() { time.AfterFunc(front.LastAnswer, over) })()
 	if err := p.handler.Shutdown(limit); err != nil {
-		p.log.Warn("open requests were cut off", "limit", drain.Round(time.Millisecond))
+		// After a second signal it is less than the limit.
+		p.log.Warn("open requests were cut off", "after", time.Since(began).Round(time.Millisecond))
 		closing.Wait()
 		// A visitor that has its last answer closes the connection. To close it before,
 		// while something comes by it that nobody reads, would take the answer back.
