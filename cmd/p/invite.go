@@ -196,6 +196,9 @@ func (o *options) address(p *cli.Process, given string, domains originname.Domai
 		addr, flag = o.Control, "--control"
 	}
 	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port) // of a URL without one, it is what follows the colon
+	}
 	if err != nil || port == "" || port == "0" {
 		return "", fmt.Errorf("%s %q: give the control port's HOST:PORT as the other machine reaches it with --address", flag, addr)
 	}

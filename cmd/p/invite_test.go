@@ -61,6 +61,8 @@ func TestInvite(t *testing.T) {
 		{"every address", []string{"photos", "--control", "0.0.0.0:1444"}, nil, "--address"},
 		{"a domain that is not in the certificate", []string{"photos", "--control", ":99", "--domain", "example.org"}, nil, "example.org"},
 		{"no port", []string{"photos", "--address", "example.test"}, nil, "HOST:PORT"},
+		{"a URL", []string{"photos", "--address", "https://example.test"}, nil, "HOST:PORT"},
+		{"no such port", []string{"photos", "--address", "example.test:65536"}, nil, "HOST:PORT"},
 		{"a host that is not in the certificate", []string{"photos", "--address", "example.org:1444"}, nil, "example.org"},
 		{"a CA that is not there", []string{"photos", "--ca", "none.pem"}, nil, "certificate none.pem is missing: name yours"},
 		{"another CA", []string{"photos", "--ca", "system"}, nil, "--ca"},

@@ -140,7 +140,11 @@ func New(cfg Config) (*Agent, error) {
 		return nil, errors.New("no proxy to connect to: give --proxy HOST:PORT")
 	}
 	for _, addr := range cfg.Proxies {
-		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
+		host, port, err := net.SplitHostPort(addr)
+		if err == nil && host != "" && port != "" {
+			_, err = net.LookupPort("tcp", port) // of a URL without one, it is what follows the colon
+		}
+		if err != nil || host == "" || port == "" {
 			return nil, fmt.Errorf("--proxy %q is not the address of a control port: give HOST:PORT, such as localhost:1444", addr)
 		}
 	}

@@ -770,6 +770,8 @@ func TestNewErrors(t *testing.T) {
 		{"no port", Config{Proxies: []string{"localhost"}}, "HOST:PORT"},
 		{"no host", Config{Proxies: []string{":1444"}}, "HOST:PORT"},
 		{"a URL", Config{Proxies: []string{"https://localhost:1444"}}, "HOST:PORT"},
+		{"a URL without a port", Config{Proxies: []string{"https://localhost"}}, "HOST:PORT"},
+		{"no such port", Config{Proxies: []string{"localhost:65536"}}, "HOST:PORT"},
 		{"too many", Config{Proxies: []string{"p:1"}, Connections: 65}, "--connections"},
 		{"less than none", Config{Proxies: []string{"p:1"}, Connections: -1}, "--connections"},
 		{"a name", Config{Proxies: []string{"p:1"}, Name: "a_b"}, "--name"},
