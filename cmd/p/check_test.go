@@ -41,7 +41,7 @@ func TestCheck(t *testing.T) {
 			"--access-log", none + "/x", "--pid-file", none + "/x"}, "soon", 2, []string{
 			"SPDY_PROXY_HOLD", "--front", "--drain", "--trusted-proxy", "certificate", "token file", none, "access log", "--pid-file"}},
 		{"nobody named a certificate", []string{"--token-file", token}, "", 2, []string{
-			"certificate certs/p.pem is missing: name yours with --cert and --key, or give --acme-email, or in a checkout run make"}},
+			"certificate certs/p.pem is missing: name yours with --cert and --key, or by --config the file that does, or give --acme-email, or in a checkout run make"}},
 		{"files beside ACME are not there", []string{"--cert", none, "--key", none, "--token-file", token, "-t", "--domain", "example.test", "--acme-email", "a@example.test"}, "", 2, []string{
 			"certificate " + none + " is missing: name yours; or leave cert and key out"}},
 		{"all is right with a file", []string{"--cert", cert, "--key", key, "--token-file", token, "--config", good}, "", 0, []string{

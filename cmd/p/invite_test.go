@@ -64,7 +64,7 @@ func TestInvite(t *testing.T) {
 		{"a URL", []string{"photos", "--address", "https://example.test"}, nil, "HOST:PORT"},
 		{"no such port", []string{"photos", "--address", "example.test:65536"}, nil, "HOST:PORT"},
 		{"a host that is not in the certificate", []string{"photos", "--address", "example.org:1444"}, nil, "example.org"},
-		{"a CA that is not there", []string{"photos", "--ca", "none.pem"}, nil, "certificate none.pem is missing: name yours"},
+		{"a CA that is not there", []string{"photos", "--ca", "none.pem"}, nil, "certificate none.pem is missing: name yours with --ca"},
 		{"another CA", []string{"photos", "--ca", "system"}, nil, "--ca"},
 		{"a CA that C does not know", []string{"photos", "--address", "acme.test:1444", "--acme-email", "a@acme.test", "--acme-ca-root", caFile, "--ca", ""}, nil, "--ca"},
 		{"no tokens", []string{"photos", "--no-auth"}, nil, "--no-auth"},

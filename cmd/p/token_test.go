@@ -84,6 +84,17 @@ func TestTokenRemoveByHost(t *testing.T) {
 	}
 }
 
+// Who forgot where p's file is named hears of --config.
+func TestTokenFileElsewhere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "certs", "token")
+	for _, args := range [][]string{{"list"}, {"add", "photos"}, {"remove", "photos"}} {
+		status, _, said := tokens(t, file, args...)
+		if status != 2 || strings.Count(said, "\n") != 1 || !strings.Contains(said, "--token-file") || !strings.Contains(said, "--config") {
+			t.Errorf("%q: status %d, %q; want 2, and the flags in a line", args, status, said)
+		}
+	}
+}
+
 // A p whose id is known is told.
 func TestTokenTellsTheRunningP(t *testing.T) {
 	dir := t.TempDir()

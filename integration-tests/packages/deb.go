@@ -115,7 +115,7 @@ func (l *lab) put(name, text string) error {
 
 // configure does what the comments of the configuration say.
 func (l *lab) configure() {
-	l.check("p check says what is missing", l.says("certificate certs/p.pem is missing: name yours with --cert and --key, or give --acme-email", "p", "check"))
+	l.check("p check says what is missing", l.says("certificate certs/p.pem is missing: name yours with --cert and --key, or by --config the file that does, or give --acme-email", "p", "check"))
 	shown := l.read("etc/spdy-proxy/p.toml")
 	toml := strings.NewReplacer(`#front = ":443"`, `front = "127.0.0.1:80"`, `#domain = ["example.org"]`, `domain = ["localhost"]`, "#cert", "cert", "#key", "key").Replace(shown)
 	err := l.put("/etc/spdy-proxy/p.toml", toml)

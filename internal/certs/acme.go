@@ -106,7 +106,7 @@ func (a *ACME) Check() error {
 		}
 	}
 	if a.RootFile != "" {
-		if _, err := control.Pool(a.RootFile); err != nil {
+		if _, err := control.Pool(a.RootFile, "--acme-ca-root"); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func (a *ACME) authority(lines *loglimit.Logger) (_ *magic, err error) {
 	m := &magic{acme: *a, log: zap.New(zapCore{to: lines.Handler()}), byDNS: make(chan struct{}, 1)}
 	m.acme.CA = cmp.Or(a.CA, certmagic.LetsEncryptProductionCA)
 	if a.RootFile != "" {
-		if m.roots, err = control.Pool(a.RootFile); err != nil {
+		if m.roots, err = control.Pool(a.RootFile, "--acme-ca-root"); err != nil {
 			return nil, err
 		}
 	}

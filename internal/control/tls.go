@@ -21,7 +21,7 @@ func (f ServerTLS) Load() (*tls.Config, error) {
 	cfg := &tls.Config{GetCertificate: f.GetCertificate}
 	if f.ClientCAFile != "" {
 		var err error
-		if cfg.ClientCAs, err = Pool(f.ClientCAFile); err != nil {
+		if cfg.ClientCAs, err = Pool(f.ClientCAFile, "--client-ca"); err != nil {
 			return nil, err
 		}
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
@@ -59,7 +59,7 @@ func (f ClientTLS) Load() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the system's CA certificates: %w; name a file instead", err)
 		}
-	} else if cfg.RootCAs, err = Pool(f.CAFile); err != nil {
+	} else if cfg.RootCAs, err = Pool(f.CAFile, `--ca ("system": the system's roots)`); err != nil {
 		return nil, err
 	}
 	switch {
@@ -96,11 +96,11 @@ func harden(cfg *tls.Config) *tls.Config {
 func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
-		return tls.Certificate{}, unreadable("certificate", certFile, err)
+		return tls.Certificate{}, unreadable("certificate", certFile, "", err)
 	}
 	keyPEM, err := os.ReadFile(keyFile)
 	if err != nil {
-		return tls.Certificate{}, unreadable("private key", keyFile, err)
+		return tls.Certificate{}, unreadable("private key", keyFile, "", err)
 	}
 	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
@@ -110,11 +110,11 @@ func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
 }
 
 // Pool reads certificates of authorities, in PEM. Its error is one line that says what
-// would mend it.
-func Pool(file string) (*x509.CertPool, error) {
+// would mend it, by flag.
+func Pool(file, flag string) (*x509.CertPool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, unreadable("CA certificate", file, err)
+		return nil, unreadable("CA certificate", file, " with "+flag, err)
 	}
 	p := x509.NewCertPool()
 	if !p.AppendCertsFromPEM(data) {
@@ -131,18 +131,18 @@ func inCheckout(file string) string {
 	}
 	mend := ", or in a checkout run make to prepare one for development"
 	if name := filepath.Base(file); name == "p.pem" || name == "p.key" {
-		mend = " with --cert and --key, or give --acme-email" + mend // whose default nobody may have heard of
+		mend = " with --cert and --key, or by --config the file that does, or give --acme-email" + mend // whose default nobody may have heard of
 	}
 	return mend
 }
 
-// unreadable words the error of reading a file.
-func unreadable(what, file string, err error) error {
+// unreadable words the error of reading a file; with says how another one is named.
+func unreadable(what, file, with string, err error) error {
 	if file == "" {
 		return fmt.Errorf("no %s was named", what)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s %s is missing: name yours%s", what, file, inCheckout(file))
+		return fmt.Errorf("%s %s is missing: name yours%s%s", what, file, with, inCheckout(file))
 	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

@@ -366,7 +366,7 @@ func (s TokenSource) load(bare bool) (*Tokens, error) {
 			}
 			return nil, fmt.Errorf("token file %s is missing: %s%s", s.File, mend, inCheckout(s.File))
 		}
-		return nil, unreadable("token file", s.File, err)
+		return nil, unreadable("token file", s.File, "", err)
 	}
 	t, err := parseTokens(bytes.NewReader(data), bare)
 	if err != nil {

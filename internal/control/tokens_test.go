@@ -253,12 +253,13 @@ func TestFiles(t *testing.T) {
 		{"P, no key", server(certFile, none, ""), []string{none, "name yours"}},
 		{"P, key of another", server(certFile, otherKey, ""), []string{certFile, otherKey}},
 		{"P, junk", server(junk, junk, ""), []string{junk}},
+		{"P, no client CA", server(certFile, keyFile, none), []string{none, "name yours with --client-ca"}},
 		{"P, junk as client CA", server(certFile, keyFile, junk), []string{junk}},
 		{"P, a folder", server(dir, keyFile, ""), []string{dir}},
 		{"C", client(ClientTLS{CAFile: caFile}), nil},
 		{"C, the system's", client(ClientTLS{CAFile: SystemCA}), nil},
 		{"C with a certificate", client(ClientTLS{CAFile: caFile, CertFile: certFile, KeyFile: keyFile}), nil},
-		{"C, no CA", client(ClientTLS{CAFile: none}), []string{none, "name yours"}},
+		{"C, no CA", client(ClientTLS{CAFile: none}), []string{none, "name yours with --ca (\"system\": the system's roots)"}},
 		{"C, CA not named", client(ClientTLS{}), []string{"CA certificate"}},
 		{"C, certificate without key", client(ClientTLS{CAFile: caFile, CertFile: certFile}), []string{"both"}},
 		{"C, key without certificate", client(ClientTLS{CAFile: caFile, KeyFile: keyFile}), []string{"both"}},
@@ -297,7 +298,7 @@ func TestMissingInCheckout(t *testing.T) {
 		_, ofP := TokenSource{File: file}.Load()
 		_, ofC := TokenSource{File: file}.First()
 		_, pair := KeyPair(file, file)
-		_, pool := Pool(file)
+		_, pool := Pool(file, "--ca")
 		return []error{ofP, ofC, pair, pool}
 	}
 	for file, want := range map[string]bool{"certs/none": true, "./certs/none": true, filepath.Join(t.TempDir(), "none"): false} {

@@ -30,13 +30,13 @@ func Given(caFile string) (ca [][]byte, err error) {
 	if caFile == "" || caFile == System {
 		return nil, nil
 	}
-	list, err := read(caFile)
+	list, err := read(caFile, byCA)
 	return raw(list), err
 }
 
 // authority is Authority with roots for the system's, nil for those.
 func authority(certFile, host, caFile string, system *x509.CertPool) ([][]byte, error) {
-	chain, err := read(certFile)
+	chain, err := read(certFile, "p's with --cert, or the file that names it with --config")
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func authority(certFile, host, caFile string, system *x509.CertPool) ([][]byte, 
 		return verifies(roots)
 	}
 	if caFile != "" && caFile != System {
-		list, err := read(caFile)
+		list, err := read(caFile, byCA)
 		if err == nil {
 			if err = verifiesBy(list); err != nil {
 				err = fmt.Errorf("certificate %s is not verified by the CA in %s: %w; name the right one with --ca", certFile, caFile, err)
@@ -81,7 +81,7 @@ func authority(certFile, host, caFile string, system *x509.CertPool) ([][]byte, 
 		}
 	}
 	beside := filepath.Join(filepath.Dir(certFile), "ca.pem")
-	if list, err := read(beside); err == nil && verifiesBy(list) == nil {
+	if list, err := read(beside, byCA); err == nil && verifiesBy(list) == nil {
 		return raw(list), nil
 	}
 	return nil, fmt.Errorf("certificate %s is not verified by the system's CAs (%w): name its CA's certificate with --ca", certFile, bySystem)
@@ -94,11 +94,15 @@ func raw(list []*x509.Certificate) (ders [][]byte) {
 	return ders
 }
 
-// read returns the certificates in a file, at least one.
-func read(file string) (list []*x509.Certificate, err error) {
+// byCA is how the CA's certificate is named.
+const byCA = "yours with --ca"
+
+// read returns the certificates in a file, at least one. mend says what to name in its
+// place.
+func read(file, mend string) (list []*x509.Certificate, err error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("certificate %s is missing: name yours", file)
+		return nil, fmt.Errorf("certificate %s is missing: name %s", file, mend)
 	}
 	if err != nil {
 		if pe, ok := errors.AsType[*fs.PathError](err); ok {

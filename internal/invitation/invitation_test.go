@@ -138,7 +138,7 @@ func TestAuthority(t *testing.T) {
 		{what: "not the system's", cert: cert, host: "example.org", ca: System, says: "--ca"},
 		{what: "another CA", cert: cert, host: "example.org", ca: otherFile, says: otherFile},
 		{what: "another name", cert: cert, host: "example.com", ca: caFile, says: "--server-name"},
-		{what: "no file", cert: filepath.Join(dir, "none"), host: "example.org", says: "none"},
+		{what: "no file", cert: filepath.Join(dir, "none"), host: "example.org", says: "none is missing: name p's with --cert, or the file that names it with --config"},
 		{what: "nothing in it", cert: filepath.Join(dir, "empty.pem"), host: "example.org", says: "empty.pem"},
 	} {
 		roots := other.Pool()

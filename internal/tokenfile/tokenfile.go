@@ -183,7 +183,7 @@ func Read(file string) (*File, error) {
 	}
 	data, _, err := readFile(file, flags)
 	if err != nil {
-		return nil, fmt.Errorf("token file %s cannot be read: %w; name yours with --token-file", file, reason(err))
+		return nil, fmt.Errorf("token file %s cannot be read: %w; name yours with --token-file, or by --config the file that does", file, reason(err))
 	}
 	return parse(string(data)), nil
 }
@@ -202,7 +202,7 @@ func Edit(file string, change func(*File) error) error {
 		return fmt.Errorf("%s is there: another edit is under way, or was cut off; if none is, remove that file", next)
 	}
 	if err != nil {
-		return fmt.Errorf("token file %s cannot be replaced: %w; its folder must be writable", file, reason(err))
+		return fmt.Errorf("token file %s cannot be replaced: %w; its folder must be there and writable; --token-file, or the file of --config, names another", file, reason(err))
 	}
 	renamed := false
 	defer func() {
