@@ -174,5 +174,9 @@ func hangUp(pidFile string) (pid int, err error) {
 		return pid, err
 	}
 	defer process.Release()
-	return pid, process.Signal(syscall.SIGHUP)
+	err = process.Signal(syscall.SIGHUP)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = fmt.Errorf("%s names process %d, which has ended", pidFile, pid)
+	}
+	return pid, err
 }

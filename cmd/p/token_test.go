@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -116,6 +117,14 @@ func TestTokenTellsTheRunningP(t *testing.T) {
 	}
 	if status, _, said := tokens(t, file, "add", "films", "--pid-file", pidFile+".none"); status != 0 || !strings.Contains(said, "reads it when it starts") {
 		t.Errorf("of a p that does not run yet: status %d, %q", status, said)
+	}
+	over := exec.Command(os.Args[0], "-test.run=^$")
+	if err := over.Run(); err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(pidFile, []byte(strconv.Itoa(over.Process.Pid)), 0o600)
+	if status, _, said := tokens(t, file, "add", "blog", "--pid-file", pidFile); status != 0 || !strings.Contains(said, "which has ended") {
+		t.Errorf("of a p that was killed: status %d, %q", status, said)
 	}
 	os.WriteFile(pidFile, []byte("-1"), 0o600)
 	if status, _, said := tokens(t, file, "add", "wiki", "--pid-file", pidFile); status != 0 || !strings.Contains(said, "could not be sent") {
