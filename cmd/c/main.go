@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Each:     map[string]func() *pflag.FlagSet{"origin": o.table},
 		Run:      o.run,
 		Book:     handbook.Book{},
+		Stray:    "a folder goes behind --root, a web service behind --to, an invitation behind --join",
 		Remarks:  o.remarks,
 		Commands: []*cli.Command{o.check()},
 	}

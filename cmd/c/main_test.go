@@ -218,6 +218,8 @@ func TestBadStart(t *testing.T) {
 		{"token missing", []string{"--token-file", none}, []string{none, "missing"}},
 		{"token file is a folder", []string{"--token-file", p.Dir}, []string{p.Dir}},
 		{"certificate without key", []string{"--client-cert", none}, []string{"client certificate"}},
+		{"proxy that is a URL", []string{"--proxy", "https://example.org"}, []string{"--proxy", "HOST:PORT"}},
+		{"a folder without its flag", []string{p.Dir}, []string{"is not a command of c: a folder goes behind --root, ", "c --help"}},
 		{"proxy without port", []string{"--proxy", "localhost"}, []string{"--proxy", "HOST:PORT"}},
 		{"name", []string{"--name", "a_b"}, []string{"--name"}},
 		{"connections", []string{"--connections", "0"}, []string{"--connections"}},

@@ -77,6 +77,10 @@ type Program struct {
 	// Each program has version, help, completion and man, too.
 	Commands []*Command
 
+	// Stray is said of a word where a command was expected that is like none: where such
+	// words go. "": nothing.
+	Stray string
+
 	// Book is what its help shows beside commands. Nil: nothing.
 	Book Book
 

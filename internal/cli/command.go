@@ -153,8 +153,11 @@ func (in *invocation) unknown(c *cobra.Command, word string) error {
 	if len(names(c)) == 0 {
 		return Usagef("unexpected argument %q%s", word, in.hint(c, "flags"))
 	}
-	return Usagef("%q is not a command of %s%s%s", word, c.CommandPath(), nearest.Hint(word, names(c), func(w string) string { return fmt.Sprintf("%q", w) }),
-		in.hint(c, "commands"))
+	mend := nearest.Hint(word, names(c), func(w string) string { return fmt.Sprintf("%q", w) })
+	if stray := in.program.Stray; mend == "" && stray != "" && !c.HasParent() {
+		mend = ": " + stray
+	}
+	return Usagef("%q is not a command of %s%s%s", word, c.CommandPath(), mend, in.hint(c, "commands"))
 }
 
 func (in *invocation) hint(c *cobra.Command, what string) string {

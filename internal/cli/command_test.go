@@ -100,6 +100,25 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// A word that is like no command's is told where it goes; one that is, which command.
+func TestStray(t *testing.T) {
+	for word, want := range map[string]string{
+		"./films": `"./films" is not a command of x: a folder goes behind --dir; x --help`,
+		"chekc":   `"chekc" is not a command of x; did you mean "check"?; x --help`,
+		"list ad": `"ad" is not a command of x list; did you mean "add"?`,
+		"list xx": `"xx" is not a command of x list; x list --help`,
+	} {
+		var v values
+		var ran []string
+		p := withCommands(&v, &ran)
+		p.Stray = "a folder goes behind --dir"
+		var stderr bytes.Buffer
+		if status := p.Main(t.Context(), strings.Fields(word), io.Discard, &stderr); status != ExitUsage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: status %d, %q; want %q", word, status, stderr.String(), want)
+		}
+	}
+}
+
 // output runs the program, which is to succeed, and returns what it printed.
 func output(t *testing.T, p *Program, args ...string) string {
 	t.Helper()
