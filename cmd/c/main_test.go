@@ -196,6 +196,21 @@ func TestConfigFile(t *testing.T) {
 	}
 }
 
+// A port that another program has is free later, which another start may find: status 1.
+func TestInspectorsPortInUse(t *testing.T) {
+	p := proxytest.Start(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var stderr testlog.Buffer
+	status := run(t.Context(), []string{"--proxy", p.Addr, "--ca", p.CAFile, "--token-file", p.TokenFile, "--root", p.Dir, "--inspect", ln.Addr().String()}, io.Discard, &stderr)
+	if text := stderr.String(); status != 1 || strings.Count(text, "\n") != 1 || !strings.Contains(text, "another program listens there") {
+		t.Errorf("status %d, standard error %q; want 1 and one line", status, text)
+	}
+}
+
 func TestBadStart(t *testing.T) {
 	p := proxytest.Start(t)
 	good := []string{"--ca", p.CAFile, "--token-file", p.TokenFile, "--root", p.Dir}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -165,7 +167,9 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		}
 		return life.Started(ctx)
 	}
-	if server, err = originserver.New(cfg); err != nil {
+	if server, err = originserver.New(cfg); errors.Is(err, syscall.EADDRINUSE) {
+		return err // which another try may mend
+	} else if err != nil {
 		return cli.Usage(err)
 	}
 	p.OnReload(func() { life.Reload(server.Reload) })
