@@ -35,11 +35,18 @@ func (o *options) invited(p *cli.Process, cfg *originserver.Config) error {
 		if o.join != "" {
 			return cli.Usagef("--join and --proxy exclude each other: an invitation says which proxy it is of")
 		}
+		if in, _ := o.invitation(p); in != nil {
+			p.Log.Info("the invitation is left aside: --proxy is given", "file", o.from)
+			o.from = ""
+		}
 		return nil
 	}
 	in, err := o.invitation(p)
 	if in == nil || err != nil {
 		return cli.Usage(err)
+	}
+	if err := o.mayKeep(p, in); err != nil {
+		return err
 	}
 	cfg.Proxies = []string{in.Address}
 	if p.Source("ca") == cli.Default {
@@ -142,6 +149,19 @@ func firstLine(r io.Reader) (string, error) {
 		}
 	}
 	return "", lines.Err()
+}
+
+// mayKeep refuses an invitation of a flag --join that would replace the one of another
+// name: the c that serves by that would come back with this one's name at its next start.
+func (o *options) mayKeep(p *cli.Process, in *invitation.Invitation) error {
+	if o.join == "" || p.Source("join") != cli.Flag {
+		return nil // nothing is kept
+	}
+	if kept, err := invitation.Load(o.state); err == nil && kept != nil && kept.Name != in.Name {
+		return cli.Usagef("--join: an invitation for the name %q is kept in %s: give the one for %q a folder of its own with --state, or remove that file",
+			cmp.Or(kept.Name, "@"), invitation.File(o.state), cmp.Or(in.Name, "@"))
+	}
+	return nil
 }
 
 // keepInvitation keeps the invitation of a flag --join, so that c alone will do from

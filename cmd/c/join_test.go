@@ -231,6 +231,41 @@ func TestJoinRefused(t *testing.T) {
 	}
 }
 
+// An invitation does not take the place of one for another name, whose c would come back
+// under this name at its next start; one for the same name does.
+func TestJoinBesideAnother(t *testing.T) {
+	p := proxytest.Start(t)
+	state := t.TempDir()
+	in, err := invitation.Parse(invite(t, p, func(in *invitation.Invitation) { in.Token = "before" }))
+	if err == nil {
+		err = in.Save(state)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := invite(t, p, func(in *invitation.Invitation) { in.Name = "wiki" })
+	for _, command := range [][]string{nil, {"check"}} {
+		var stdout, stderr bytes.Buffer
+		// A start that is not refused ends with the context, with status 0.
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		status := run(ctx, append(command, "--state", state, "-r", p.Dir, "--join", other), &stdout, &stderr)
+		text := stderr.String()
+		if status != 2 || strings.Count(text, "\n") != 1 || !strings.Contains(text, `an invitation for the name "films" is kept in `+invitation.File(state)) || !strings.Contains(text, "--state") {
+			t.Errorf("%q: status %d, %q; want 2, and where the other one is", command, status, text)
+		}
+	}
+	if kept, err := invitation.Load(state); err != nil || kept.Code() != in.Code() {
+		t.Errorf("the one before was replaced: %v, %v", kept, err)
+	}
+	if r := registers(t, p, "--state", state, "-r", p.Dir, "--join", invite(t, p, nil)); r.Name != "films" {
+		t.Errorf("a new one of the same name: registered as %q, want films", r.Name)
+	}
+	if kept, err := invitation.Load(state); err != nil || kept.Token != proxytest.Token {
+		t.Errorf("a new one of the same name was not kept: %v, %v", kept, err)
+	}
+}
+
 // A proxy that is away does not keep one from joining.
 func TestJoinWithTheProxyAway(t *testing.T) {
 	p := proxytest.Start(t)
@@ -258,7 +293,16 @@ func TestInvitationAndAnotherProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := registers(t, p, "--state", state, "-r", p.Dir, "--proxy", p.Addr, "--ca", p.CAFile, "--token-file", p.TokenFile); r.Name != "" {
+	asked := []string{"--state", state, "-r", p.Dir, "--proxy", p.Addr, "--ca", p.CAFile}
+	if r := registers(t, p, append(asked, "--token-file", p.TokenFile)...); r.Name != "" {
 		t.Errorf("registered as %q, want the default origin", r.Name)
+	}
+	// Whose token is missing then hears why the one of the invitation is not taken.
+	for _, args := range [][]string{asked, append([]string{"check"}, asked...)} {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), append(args, "--token-file", filepath.Join(state, "none")), &stdout, &stderr)
+		if text := stderr.String(); status != 2 || !strings.Contains(text, `msg="the invitation is left aside: --proxy is given" file=`+invitation.File(state)+"\n") {
+			t.Errorf("%q: status %d, %q; want 2 and that the invitation is left aside", args, status, text)
+		}
 	}
 }
