@@ -22,7 +22,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Short: "a reader of one URL that is slow on purpose",
 		About: "Fetches URL (default " + defaultURL + ") slowly, and says on standard error how many bytes were received.",
 		Flags: func(fs *cli.Flags) {
-			fs.Int64Var(&o.rate, "rate", 16384, "read this many `BYTES/S`")
+			fs.Int64Var(&o.rate, "rate", 16384, "read no more than these `BYTES/S`")
 			fs.StringVarP(&o.output, "output", "o", "", "write to `FILE` (default: standard output)")
 		},
 		Run: func(ctx context.Context, p *cli.Process) error {
