@@ -15,6 +15,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/net/webdav"
 
@@ -34,8 +35,8 @@ const (
 // GET, HEAD and POST stay what they are.
 //
 // The protocol is x/net/webdav's. Here is what it leaves to others: who may
-// write where, that a file is replaced whole or not at all, that nothing is
-// deleted for a MOVE that cannot be made, bounds, and statuses that say why.
+// write where, that files and folders are replaced whole or not at all, bounds,
+// and statuses that say why.
 type dav struct {
 	// Fixed when it is made.
 	d       *folder
@@ -115,24 +116,21 @@ func (v *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	default:
 		if code, text := v.mayWrite(r, served, name, writable); code != 0 {
-			switch code {
-			case http.StatusMethodNotAllowed:
+			if code == http.StatusMethodNotAllowed {
 				w.Header().Set("Allow", davMethods)
-			case http.StatusServiceUnavailable:
-				w.Header().Set("Retry-After", "1")
 			}
 			http.Error(w, fmt.Sprintf("%d: %s", code, text), code)
 			return
 		}
 	}
-	v.pass(w, r)
+	v.pass(w, r, served)
 }
 
 // mayWrite tells why r must not write, or 0.
 func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (code int, text string) {
 	const elsewhere = "only what is in the upload folder can be changed, and nothing whose name begins with a dot"
-	// What is to be replaced is deleted first, and would hold the source; what is
-	// copied into itself has no end.
+	// What is replaced would take the source with it; what is copied into itself has
+	// no end.
 	const itself = "a folder cannot be copied or moved into itself, nor over what it is in"
 	switch {
 	case v.d.uploads == nil:
@@ -147,8 +145,8 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 		return http.StatusForbidden, "the upload folder itself stays"
 	case r.Method == http.MethodPut:
 		return v.mayPut(r, served)
-	case r.Method == "MKCOL" && strings.Count(name, "/") >= maxUploadDepth:
-		return http.StatusForbidden, fmt.Sprintf("folders are made %d deep at most", maxUploadDepth)
+	case r.Method == "MKCOL" && depthOf(name) > maxUploadDepth:
+		return http.StatusForbidden, errTooDeep.Error()
 	case r.Method == "COPY" || r.Method == "MOVE":
 		to, err := url.Parse(r.Header.Get("Destination"))
 		if err != nil || to.Path == "" {
@@ -162,7 +160,6 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 		case within(target, served), within(served, target):
 			return http.StatusForbidden, itself
 		}
-		// Found out before what is at the destination is deleted.
 		switch info, err := v.d.root.Stat(served); {
 		case err != nil:
 			return http.StatusNotFound, "there is no such file here"
@@ -170,25 +167,31 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 			return http.StatusForbidden, itself
 		case !v.d.mayMake(into, info.IsDir()):
 			return http.StatusForbidden, errBadName.Error()
-		case r.Method == "COPY" && info.IsDir() && v.d.held.Load() >= maxHeld:
-			return http.StatusServiceUnavailable, textListsFull
 		}
 	}
 	return 0, ""
 }
 
-// textListsFull is what is said where [errListsFull] is the reason.
-const textListsFull = "too many large folders are listed at once; try again soon"
-
 // overlap tells whether the source, which is served and has that info, holds the
-// target or the other way round, whatever links or letters their names lead there by.
+// target or the other way round, whatever links or letters their names lead there by;
+// or is a link to it, which in its place would lead to itself.
 func (v *dav) overlap(served string, info fs.FileInfo, target string) bool {
 	root := v.d.root
 	if root.isIn(path.Dir(target), info) {
 		return true
 	}
 	replaced, err := root.Stat(target)
-	return err == nil && root.isIn(served, replaced)
+	return err == nil && (root.isIn(served, replaced) || os.SameFile(info, replaced) && v.isLink(served))
+}
+
+// isLink tells whether what has the name served is a link that can be moved.
+func (v *dav) isLink(served string) bool {
+	name, ok := v.d.writable(served)
+	if !ok {
+		return false
+	}
+	info, err := v.d.uploads.dir.Lstat(name)
+	return err == nil && info.Mode().Type() == fs.ModeSymlink
 }
 
 // within tells whether name is folder or in it.
@@ -213,10 +216,13 @@ func (v *dav) mayPut(r *http.Request, served string) (code int, text string) {
 	match, noneMatch := r.Header["If-Match"], r.Header["If-None-Match"]
 	if match != nil && !(err == nil && (httpfield.HasToken(match, "*") || hasTag(match, tag))) ||
 		noneMatch != nil && err == nil && (httpfield.HasToken(noneMatch, "*") || hasTag(noneMatch, tag)) {
-		return http.StatusPreconditionFailed, "the file is not the one that was meant"
+		return http.StatusPreconditionFailed, errNotMeant.Error()
 	}
 	return 0, ""
 }
+
+// errNotMeant is a file of which a condition of the request does not hold.
+var errNotMeant = errors.New("the file is not the one that was meant")
 
 // hasTag tells whether the lists name a strong tag, to the letter (RFC 9110,
 // 8.8.3.2). Ours have no comma in them.
@@ -231,10 +237,10 @@ func hasTag(lists []string, tag string) bool {
 	return false
 }
 
-// pass lets the library answer r.
-func (v *dav) pass(w http.ResponseWriter, r *http.Request) {
+// pass lets the library answer r, which is about what has the name served.
+func (v *dav) pass(w http.ResponseWriter, r *http.Request, served string) {
 	handler := v.handler
-	op := &davOp{method: r.Method}
+	op := &davOp{method: r.Method, served: served, flat: r.Header.Get("Depth") == "0"}
 	r = r.WithContext(context.WithValue(r.Context(), davOpKey{}, op))
 	if r.Method == "LOCK" {
 		r.Header = r.Header.Clone()
@@ -242,6 +248,7 @@ func (v *dav) pass(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodPut {
 		op.body = &formReader{received: newReceived(w, r), allow: math.MaxInt64}
+		op.isNew = httpfield.HasToken(r.Header["If-None-Match"], "*")
 		r.Body = io.NopCloser(op.body)
 	} else if r.Body != nil && r.Body != http.NoBody {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDAVBody))
@@ -321,11 +328,14 @@ func undeclares(document []byte) bool {
 // A davOp is what a request has come to.
 type davOp struct {
 	method   string
+	served   string        // the name in the root of what it is about
+	flat     bool          // a COPY of a folder without what is in it
 	body     *formReader   // of a PUT
+	isNew    bool          // a PUT that is to replace nothing
 	list     []os.FileInfo // of a PROPFIND: what is in the folder
 	err      error         // the first that the library has no status for
 	replaced bool          // a file was replaced by another
-	spared   string        // the file in the upload folder that is to be replaced
+	replaces string        // the name in the upload folder of what is to be replaced
 	shared   bool          // a LOCK that asks for a shared lock
 }
 
@@ -340,11 +350,32 @@ func opOf(ctx context.Context) *davOp {
 // would call a file that is not there. It returns the error for the library: one
 // that it does not take for a file to be left out of a list.
 func (op *davOp) note(err error) error {
-	if err == nil || !(errors.Is(err, errDiskFull) || errors.Is(err, errFilesFull) || errors.Is(err, errTooLong) || errors.Is(err, errBadName) || errors.Is(err, errListsFull) || diskFull(err) ||
-		errors.Is(err, context.Canceled) || status(err) == http.StatusServiceUnavailable || status(err) == http.StatusInternalServerError ||
-		op.body != nil && op.body.err != nil) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errListsFull), errors.Is(err, context.Canceled),
+		status(err) == http.StatusServiceUnavailable, status(err) == http.StatusInternalServerError,
+		status(err) == http.StatusForbidden && op.method != "PROPFIND":
+		return op.fail(err)
 	}
+	return err
+}
+
+// failed remembers what is wrong with a change that was tried, but for a name that is
+// taken where that is all: the library says it. It returns the error for the library.
+func (op *davOp) failed(err error) error {
+	switch {
+	case err == nil, errors.Is(err, fs.ErrExist):
+		return err
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		err = errBadName
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), escapes(err):
+		err = errNoFolder
+	}
+	return op.fail(err)
+}
+
+func (op *davOp) fail(err error) error {
 	if op.err == nil {
 		op.err = err
 	}
@@ -371,7 +402,7 @@ func (w *davWriter) WriteHeader(code int) {
 	switch {
 	case w.op.err != nil && w.r.Context().Err() != nil:
 		panic(http.ErrAbortHandler) // nobody is there to hear
-	case w.op.err != nil && code >= 400:
+	case w.op.err != nil && (code >= 400 || w.op.method != "PROPFIND"):
 		code, text = w.problem()
 	case w.op.replaced && code == http.StatusCreated && w.op.method == http.MethodPut:
 		code, w.mute = http.StatusNoContent, true
@@ -409,7 +440,13 @@ func (w *davWriter) problem() (code int, text string) {
 	switch {
 	case errors.Is(err, errListsFull):
 		w.Header().Set("Retry-After", "1")
-		return http.StatusServiceUnavailable, textListsFull
+		return http.StatusServiceUnavailable, "too many large folders are listed at once; try again soon"
+	case w.op.method != "PROPFIND" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoFolder)):
+		return http.StatusConflict, davText(w.op.method, http.StatusConflict)
+	case errors.Is(err, errNotMeant):
+		return http.StatusPreconditionFailed, err.Error()
+	case w.op.method != "PROPFIND" && errors.Is(err, fs.ErrPermission):
+		return http.StatusForbidden, "c may not read or change this"
 	case d.uploads != nil && w.op.method != "PROPFIND":
 		return d.uploads.problem(w.ResponseWriter, err, w.op.body != nil && w.op.body.err != nil)
 	case status(err) == http.StatusServiceUnavailable:

@@ -81,11 +81,17 @@ func patchDeadProps(f file, patches []webdav.Proppatch) ([]webdav.Propstat, erro
 	return []webdav.Propstat{stat}, nil
 }
 
-// copyDeadProps gives to the properties of from, as far as that can be.
-func copyDeadProps(to, from file) {
-	if data, err := from.attribute(); err == nil && len(data) > 0 {
-		to.setAttribute(data)
+// copyDeadProps gives to the properties of from, as far as its file system can have
+// them. It fails if that has no room for them now.
+func copyDeadProps(to, from file) error {
+	data, err := from.attribute()
+	if err != nil || len(data) == 0 {
+		return nil
 	}
+	if err := to.setAttribute(data); diskFull(err) {
+		return err
+	}
+	return nil
 }
 
 // DeadProps implements webdav.DeadPropsHolder.

@@ -45,36 +45,36 @@ func (t *davTree) target(name string) (string, error) {
 	return to, nil
 }
 
+// Mkdir implements webdav.FileSystem. The folder that a COPY makes is made with all
+// that is in it.
 func (t *davTree) Mkdir(ctx context.Context, name string, _ os.FileMode) error {
 	to, err := t.target(name)
 	if err != nil {
 		return err
 	}
 	op, u := opOf(ctx), t.d.uploads
-	if !t.d.mayMake(to, true) {
-		return op.note(errBadName)
+	switch {
+	case !t.d.mayMake(to, true):
+		return op.failed(errBadName)
+	case op.method == "COPY":
+		return op.failed(t.copyFolder(ctx, op, to))
 	}
-	if op.spared == to {
-		u.dir.Remove(to)
-	}
-	return op.note(u.room.create(func() error { return u.dir.Mkdir(to, uploadFolderMode) }))
+	return op.failed(u.makeDir(to))
 }
 
-// RemoveAll implements webdav.FileSystem. A file that is going to be replaced is
-// left until then: what was there is not lost to a copy that fails.
+// RemoveAll implements webdav.FileSystem. What is going to be replaced is left until
+// then: it is not lost to a copy that fails.
 func (t *davTree) RemoveAll(ctx context.Context, name string) error {
 	to, err := t.target(name)
 	if err != nil {
 		return err
 	}
-	op, dir := opOf(ctx), t.d.uploads.dir
+	op := opOf(ctx)
 	if op.method != http.MethodDelete {
-		if info, err := dir.Lstat(to); err == nil && info.Mode().IsRegular() {
-			op.spared = to
-			return nil
-		}
+		op.replaces = to
+		return nil
 	}
-	return op.note(dir.RemoveAll(to))
+	return op.failed(t.d.uploads.dir.RemoveAll(to))
 }
 
 func (t *davTree) Rename(ctx context.Context, oldName, newName string) error {
@@ -86,16 +86,18 @@ func (t *davTree) Rename(ctx context.Context, oldName, newName string) error {
 	if err != nil {
 		return err
 	}
-	op, dir := opOf(ctx), t.d.uploads.dir
-	if info, err := dir.Lstat(from); err == nil && info.IsDir() {
+	op, u := opOf(ctx), t.d.uploads
+	if info, err := u.dir.Lstat(from); err == nil && info.IsDir() {
 		if !t.d.mayMake(to, true) {
-			return op.note(errBadName) // what is moved is another than was looked at
+			return op.failed(errBadName) // what is moved is another than was looked at
 		}
-		if op.spared == to {
-			dir.Remove(to)
+		if depthOf(to) > depthOf(from) {
+			if err := u.fitsBelow(ctx, from, maxUploadDepth-depthOf(to)); err != nil {
+				return op.failed(err)
+			}
 		}
 	}
-	return op.note(dir.Rename(from, to))
+	return op.failed(u.put(from, to, op.replaces == to))
 }
 
 // Stat implements webdav.FileSystem. What is not served is not there.
@@ -123,7 +125,7 @@ func (t *davTree) OpenFile(ctx context.Context, name string, flag int, _ os.File
 	op := opOf(ctx)
 	if flag&os.O_CREATE != 0 {
 		f, err := t.create(op, name)
-		return f, op.note(err)
+		return f, op.failed(err)
 	}
 	info, err := t.Stat(ctx, name)
 	if err != nil {
@@ -149,27 +151,34 @@ func (t *davTree) create(op *davOp, name string) (webdav.File, error) {
 		return nil, err
 	}
 	u := t.d.uploads
-	// Opened first: what cannot be kept in the end need not come.
-	parent, err := u.dir.OpenFile(path.Dir(to), os.O_RDONLY|openNonblock, 0)
+	parent, old, err := u.openParent(to)
 	if err != nil {
 		return nil, err
 	}
-	f := &davNewFile{t: t, op: op, to: to, parent: parent}
-	f.old, err = u.dir.Lstat(to)
+	f := &davNewFile{t: t, op: op, to: to, parent: parent, old: old}
 	switch {
-	case err == nil && !f.old.Mode().IsRegular():
-		err = fs.ErrPermission // a folder, or a link that the owner made
-	case err != nil && !t.d.mayMake(to, false):
+	case old != nil && !old.Mode().IsRegular() && op.replaces != to:
+		err = errInTheWay
+	case old == nil && !t.d.mayMake(to, false):
 		err = errBadName
-	case err == nil || os.IsNotExist(err):
+	default:
 		f.part, err = u.newPart()
 	}
 	if err != nil {
 		parent.Close()
 		return nil, err
 	}
+	if op.method == "LOCK" {
+		// The library does not hear what Close says, and would lock what is not there.
+		return davLockedFile{f}, f.Close()
+	}
 	return f, nil
 }
+
+// A davLockedFile was made for a lock, and needs no end.
+type davLockedFile struct{ *davNewFile }
+
+func (davLockedFile) Close() error { return nil }
 
 // A davInfo tells of a file what the library would find out in another way.
 type davInfo struct {
@@ -218,7 +227,6 @@ type davFile struct {
 	ctx  context.Context
 	t    *davTree
 	info os.FileInfo
-	held int64 // of maxHeld, for the list of it
 }
 
 func (f *davFile) Stat() (os.FileInfo, error) { return f.info, nil }
@@ -240,49 +248,14 @@ func (f *davFile) Read(p []byte) (int, error) {
 func (f *davFile) Write([]byte) (int, error)      { return 0, fs.ErrPermission }
 func (f *davFile) Seek(int64, int) (int64, error) { return 0, fs.ErrInvalid }
 
-// copied tells whether the entry e of a folder, which has the name served, goes
-// with a copy of that.
-func (t *davTree) copied(served string, e dirEntry) bool {
-	info, err := t.d.root.Stat(served)
-	switch {
-	case !t.d.changeable(e.Name()):
-		return false // nor could it be written
-	case err != nil:
-		// What is gone or leads out would be the end of the copy; what else there is, is.
-		return status(err) != http.StatusNotFound
-	case info.IsDir():
-		return e.Type() != fs.ModeSymlink // it may lead to where we are
-	}
-	return info.Mode().IsRegular()
-}
-
-// Readdir lists what is served. It takes no count: the library asks for all. What
-// PROPFIND has was read before its answer began.
-func (f *davFile) Readdir(int) ([]os.FileInfo, error) {
-	op := opOf(f.ctx)
-	if op.method == "PROPFIND" {
-		return op.list, nil
-	}
-	list, err := f.list()
-	f.held += heldOf(len(list))
-	return list, err
-}
-
-// Close implements io.Closer. The library forgets the list of a folder then.
-func (f *davFile) Close() error {
-	f.t.d.held.Add(-f.held)
-	f.held = 0
-	return f.file.Close()
-}
+// Readdir lists what is served, as it was read before the answer of a PROPFIND began.
+// There is nothing left for a COPY to do, which Mkdir has made whole.
+func (f *davFile) Readdir(int) ([]os.FileInfo, error) { return opOf(f.ctx).list, nil }
 
 // list reads the folder. The room that the entries take in memory is claimed;
 // it is the caller's to give back.
 func (f *davFile) list() (list []os.FileInfo, err error) {
-	op, d, served := opOf(f.ctx), f.t.d, f.info.(*davInfo).served
-	own, most := int64(0), int64(maxHeld)
-	if op.method == "COPY" {
-		most *= 2 // what it replaces is gone already, so it goes on where none may begin
-	}
+	op, d, own := opOf(f.ctx), f.t.d, int64(0)
 	defer func() {
 		if err != nil {
 			d.held.Add(-own)
@@ -292,7 +265,7 @@ func (f *davFile) list() (list []os.FileInfo, err error) {
 	for {
 		entries, err := f.file.ReadDir(listingBatch)
 		for _, e := range entries {
-			if d.visible(e.Name()) && (op.method != "COPY" || f.t.copied(path.Join(served, e.Name()), e)) {
+			if d.visible(e.Name()) {
 				list = append(list, davName(e.Name()))
 			}
 		}
@@ -304,7 +277,7 @@ func (f *davFile) list() (list []os.FileInfo, err error) {
 			return list, nil
 		case err != nil:
 			return list, err
-		case crowded(own, all, most):
+		case crowded(own, all):
 			return list, errListsFull
 		case f.ctx.Err() != nil:
 			return list, f.ctx.Err()
@@ -312,10 +285,9 @@ func (f *davFile) list() (list []os.FileInfo, err error) {
 	}
 }
 
-// crowded tells whether all that is held is too much for the list that has own of it,
-// and with which it may be most. It is not if nobody else has any: a folder may be
-// larger than what all may hold.
-func crowded(own, all, most int64) bool { return own > 0 && all > max(most, own) }
+// crowded tells whether all that is held is too much for the list that has own of it.
+// It is not if nobody else has any: a folder may be larger than what all may hold.
+func crowded(own, all int64) bool { return own > 0 && all > max(maxHeld, own) }
 
 // errListsFull is a folder for whose list there is no room in memory now.
 var errListsFull = errors.New("too many entries of folders are in memory")
@@ -346,11 +318,11 @@ type davNewFile struct {
 func (f *davNewFile) Write(p []byte) (int, error) {
 	if f.op.body != nil {
 		if f.written += int64(len(p)); f.written > f.t.d.uploads.max {
-			return 0, f.op.note(errTooLong)
+			return 0, f.op.failed(errTooLong)
 		}
 	}
 	n, err := f.part.Write(p)
-	return n, f.op.note(err)
+	return n, f.op.failed(err)
 }
 
 // Close implements io.Closer. A request that failed leaves what was there.
@@ -364,7 +336,7 @@ func (f *davNewFile) Close() error {
 		f.op.err = cmpErr(body.err, io.ErrUnexpectedEOF)
 		return f.op.err
 	}
-	return f.op.note(f.commit())
+	return f.op.failed(f.commit())
 }
 
 func (f *davNewFile) commit() error {
@@ -372,18 +344,43 @@ func (f *davNewFile) commit() error {
 	if f.old != nil && f.op.body != nil {
 		f.part.file.Chmod(f.old.Mode().Perm())
 		if old, err := dir.OpenFile(f.to, os.O_RDONLY|openNonblock, 0); err == nil {
-			copyDeadProps(f.part.file, old) // RFC 4918, 9.7.1: they stay
+			err = copyDeadProps(f.part.file, old) // RFC 4918, 9.7.1: they stay
 			old.Close()
+			if err != nil {
+				return err
+			}
 		}
 	}
 	if err := f.part.file.Sync(); err != nil {
 		return err
 	}
-	if err := dir.Rename(f.part.name, f.to); err != nil {
+	if err := f.takePlace(); err != nil {
 		return err
 	}
 	f.op.replaced = f.old != nil
 	return f.parent.syncFolder()
+}
+
+// takePlace gives the part its name.
+func (f *davNewFile) takePlace() error {
+	u := f.t.d.uploads
+	switch {
+	case f.op.method == "LOCK":
+		// Somebody may have been faster: what is there is locked then.
+		if err := f.part.place(f.to); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
+	case f.op.isNew:
+		err := f.part.place(f.to)
+		if errors.Is(err, fs.ErrExist) {
+			err = errNotMeant
+		}
+		return err
+	case f.op.body != nil:
+		return u.dir.Rename(f.part.name, f.to)
+	}
+	return u.put(f.part.name, f.to, f.op.replaces == f.to)
 }
 
 // Stat tells of the file in its place.

@@ -31,7 +31,7 @@ type folder struct {
 
 	small    smallFiles    // has its own lock
 	restless restlessFiles // has its own lock
-	held     atomic.Int64  // of maxHeld, by all listings, lists and copies
+	held     atomic.Int64  // of maxHeld, by all listings and lists
 	nested   atomic.Int64  // folders that archives hold open, beyond the first usualDepth of each
 }
 

@@ -171,5 +171,8 @@ func (t *tree) warn(name string) {
 // to. It has no type, but whatever the system says has one.
 func escapes(err error) bool {
 	var errno syscall.Errno
+	if !errors.As(err, new(*fs.PathError)) && !errors.As(err, new(*os.LinkError)) {
+		return false
+	}
 	return !errors.As(err, &errno) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrClosed) && !errors.Is(err, errNotFound)
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
@@ -27,8 +28,7 @@ const (
 	maxFormHead = 32 << 10
 
 	// maxUploadDepth bounds the folders that the path of an upload may make, and how deep
-	// WebDAV's MKCOL makes one. What is copied or moved has the depth that it has: the
-	// copy would end in its midst, when what it replaces is gone.
+	// WebDAV makes one, or moves one deeper than it was.
 	maxUploadDepth = 32
 )
 
@@ -158,7 +158,7 @@ func (u *uploads) makeFolder(name string) (string, error) {
 		return "", err
 	}
 	name = path.Join(parent, last)
-	err = u.room.create(func() error { return u.dir.Mkdir(name, uploadFolderMode) })
+	err = u.makeDir(name)
 	if errors.Is(err, fs.ErrExist) {
 		err = u.isFolder(name) // made for an earlier upload, or somebody was faster
 	}
@@ -179,6 +179,13 @@ func (u *uploads) isFolder(name string) error {
 
 // errNoFolder is something that stands where the path of an upload has a folder.
 var errNoFolder = errors.New("there is no such folder, and none can be made")
+
+// errTooDeep is a folder that would be deeper than any may be made.
+var errTooDeep = fmt.Errorf("folders are made %d deep at most", maxUploadDepth)
+
+// errInTheWay is something that has a name, and that nothing replaces: a folder, or a
+// link that the owner made.
+var errInTheWay = errors.New("something that is not replaced has this name")
 
 // errBadName is a name that nothing is to have in the upload folder.
 var errBadName = errors.New("nothing may be given this name here")
@@ -329,7 +336,7 @@ func (u *uploads) problem(w http.ResponseWriter, err error, broken bool) (code i
 		return http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are kept", u.max)
 	case errors.Is(err, errNoFolder), errors.Is(err, fs.ErrNotExist):
 		return http.StatusConflict, errNoFolder.Error()
-	case errors.Is(err, errBadName):
+	case errors.Is(err, errBadName), errors.Is(err, errTooDeep), errors.Is(err, errInTheWay):
 		return http.StatusForbidden, err.Error()
 	case broken && errors.Is(err, os.ErrDeadlineExceeded):
 		return http.StatusRequestTimeout, fmt.Sprintf("nothing of the body came for %v", bodyIdle)
@@ -346,6 +353,9 @@ func (u *uploads) problem(w http.ResponseWriter, err error, broken bool) (code i
 		return http.StatusServiceUnavailable, "too many files are open; try again soon"
 	}
 	u.limit.Log("upload", slog.LevelError, "an upload could not be kept", slog.String("folder", u.dir.Name()), slog.Any("error", err))
+	if errors.Is(err, syscall.EXDEV) {
+		return http.StatusForbidden, "this folder is on another disk than the upload folder; nothing can be kept there"
+	}
 	return http.StatusInternalServerError, "the body could not be kept"
 }
 

@@ -33,8 +33,9 @@ const (
 //
 // A body is written to a file whose name begins with partPrefix, synced, given
 // its name by a link (which never replaces a file), and then loses the first
-// name. A part that a crash left behind is removed at the next start; a lock
-// on it, which ends with the process, tells it from one that is still written.
+// name. A part that a crash left behind is removed at the next start, and what is
+// beside it settled (see replace.go); a lock on it, which ends with the process,
+// tells it from one that is still written.
 type uploads struct {
 	// Fixed when it is made.
 	dir   uploadRoot
@@ -85,7 +86,7 @@ func (u *uploads) clean() error {
 	for {
 		entries, err := d.ReadDir(1000)
 		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), partPrefix) {
+			if strings.HasPrefix(e.Name(), partPrefix) && !besidePart(e.Name()) {
 				u.cleanPart(e.Name())
 			}
 		}
@@ -109,6 +110,10 @@ func (u *uploads) cleanPart(name string) {
 	}
 	defer f.Close()
 	if err := f.lock(false); err != nil {
+		return
+	}
+	if err := u.settleBeside(name, f); err != nil {
+		u.logUnsettled(name, err)
 		return
 	}
 	if err := u.dir.Remove(name); err == nil {

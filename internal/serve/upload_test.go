@@ -465,6 +465,65 @@ func TestUploadFolderIsCleanedAtStart(t *testing.T) {
 	}
 }
 
+// What was being replaced when c was killed is put back, and what was being made goes.
+func TestReplacingIsSettledAtStart(t *testing.T) {
+	dir := t.TempDir()
+	const part = partPrefix + "abc"
+	for _, tc := range []struct {
+		name string
+		left []string // before, and after
+		want []string
+	}{
+		{"before the first rename", []string{part, "a/b", "a/b/x", "old", part + newSuffix + "/x", "new"}, []string{"a/b/x", "old"}},
+		{"between the two, a folder", []string{part, "a/b", "a/", "", part + oldSuffix + "/x", "old"}, []string{"a/b/x", "old"}},
+		{"between the two, a file", []string{part, "a/b", "a/", "", part + oldSuffix, "old"}, []string{"a/b", "old"}},
+		{"after the second", []string{part, "a/b", "a/b/x", "new", part + oldSuffix + "/x", "old"}, []string{"a/b/x", "new"}},
+		{"an upload, and nothing beside it", []string{part, "a/b"}, nil},
+	} {
+		write(t, dir, tc.left...)
+		newHandler(t, Config{Root: t.TempDir(), Upload: dir})
+		for i := 0; i < len(tc.want); i += 2 {
+			if got, err := os.ReadFile(filepath.Join(dir, tc.want[i])); err != nil || string(got) != tc.want[i+1] {
+				t.Errorf("%s: %s holds %q, %v, want %q", tc.name, tc.want[i], got, err, tc.want[i+1])
+			}
+		}
+		if got := strings.Join(namesIn(t, dir), " "); strings.Contains(got, partPrefix) {
+			t.Errorf("%s: it left %s", tc.name, got)
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Of a process that still runs all stays.
+	busy := newHandler(t, Config{Root: t.TempDir(), Upload: dir}).serve.(*folder).uploads
+	p, err := busy.newPart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, p.name+oldSuffix+"/x", "old", p.name+newSuffix+"/x", "new")
+	newHandler(t, Config{Root: t.TempDir(), Upload: dir})
+	if got := namesIn(t, dir); len(got) != 3 {
+		t.Errorf("of three that are in use %q are there", got)
+	}
+	p.discard()
+}
+
+// A replacing that fails leaves what was there.
+func TestSwapThatFails(t *testing.T) {
+	dir := t.TempDir()
+	u := newHandler(t, Config{Root: t.TempDir(), Upload: dir}).serve.(*folder).uploads
+	write(t, dir, "a/x", "old")
+	if err := u.swap("none", "a"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v, want that there is no such file", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "a/x")); err != nil || string(got) != "old" {
+		t.Errorf("what was there holds %q, %v", got, err)
+	}
+	if got := namesIn(t, dir); len(got) != 1 {
+		t.Errorf("it left %q", got)
+	}
+}
+
 // A part that is taken for a leftover before it is locked must not be lost.
 func TestUploadsAndCleaningAtOnce(t *testing.T) {
 	dir := t.TempDir()

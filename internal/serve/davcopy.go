@@ -1,0 +1,145 @@
+package serve
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+)
+
+// A davCopy makes a copy of a folder. It has what an archive of that has, but for what
+// could not be written.
+type davCopy struct {
+	// Fixed when it is made.
+	ctx context.Context
+	t   *davTree
+	buf []byte
+}
+
+// copyFolder makes a copy of the folder that op is about, which gets the name to when
+// it is whole.
+func (t *davTree) copyFolder(ctx context.Context, op *davOp, to string) error {
+	u := t.d.uploads
+	parent, old, err := u.openParent(to)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	if old != nil && op.replaces != to {
+		return errInTheWay
+	}
+	p, err := u.newPart()
+	if err != nil {
+		return err
+	}
+	defer p.discard()
+	made := p.name + newSuffix
+	defer u.dir.RemoveAll(made)
+	c := &davCopy{ctx: ctx, t: t, buf: make([]byte, copySize)}
+	if op.flat {
+		err = c.make(made, depthOf(to))
+	} else {
+		err = c.folder(op.served, made, depthOf(to))
+	}
+	if err == nil {
+		err = u.put(made, to, op.replaces == to)
+	}
+	if err == nil {
+		err = parent.syncFolder()
+	}
+	return err
+}
+
+// make makes a folder that will be so deep.
+func (c *davCopy) make(to string, depth int) error {
+	if depth > maxUploadDepth {
+		return errTooDeep
+	}
+	return c.t.d.uploads.makeDir(to)
+}
+
+// folder copies the folder that has the name from in the root.
+func (c *davCopy) folder(from, to string, depth int) error {
+	if err := c.make(to, depth); err != nil {
+		return err
+	}
+	f, _, err := c.t.d.open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		entries, err := f.ReadDir(listingBatch)
+		for _, e := range entries {
+			if err := c.entry(path.Join(from, e.Name()), path.Join(to, e.Name()), e, depth+1); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	made, err := c.t.d.uploads.dir.OpenFile(to, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer made.Close()
+	return made.syncFolder()
+}
+
+// entry copies what a folder has as e, if it is served and can be written.
+func (c *davCopy) entry(from, to string, e dirEntry, depth int) error {
+	d := c.t.d
+	if !d.visible(e.Name()) || !d.changeable(e.Name()) {
+		return nil
+	}
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	info, err := d.root.Stat(from)
+	switch {
+	case err != nil && status(err) == http.StatusNotFound:
+		return nil // it is gone, or leads out
+	case err != nil:
+		return err
+	case info.IsDir() && e.Type() == fs.ModeSymlink, !info.IsDir() && !info.Mode().IsRegular():
+		return nil // it may lead to where we are
+	case !d.mayMake(to, info.IsDir()):
+		return errBadName
+	case info.IsDir():
+		return c.folder(from, to, depth)
+	}
+	return c.file(from, to)
+}
+
+// file copies the file that has the name from in the root.
+func (c *davCopy) file(from, to string) error {
+	f, info, err := c.t.d.open(from)
+	if err != nil {
+		return err
+	}
+	source := &davFile{file: f, ctx: c.ctx, t: c.t, info: info}
+	defer source.Close()
+	u := c.t.d.uploads
+	p := &part{u: u, name: to}
+	err = u.room.create(func() (err error) {
+		p.file, err = u.dir.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, uploadMode)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer p.file.Close()
+	if _, err := io.CopyBuffer(p, source, c.buf); err != nil {
+		return err
+	}
+	if err := copyDeadProps(p.file, f); err != nil {
+		return err
+	}
+	return p.file.Sync()
+}
