@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -14,11 +15,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
 
 	"golang.org/x/net/webdav"
+
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // davServer serves a root with an upload folder "in" and a file in each.
@@ -455,6 +459,65 @@ func TestDAVMoveOfALinkOntoItsTarget(t *testing.T) {
 			a := ask(t, srv, tc.method, tc.from, "", "Destination: "+tc.to, "Overwrite: "+overwrite)
 			if after := snapshot(t, filepath.Join(root, "in")); a.StatusCode != want || !maps.Equal(before, after) {
 				t.Errorf("%s %s to %s: %d %q, want %d; the folder holds %q", tc.method, tc.from, tc.to, a.StatusCode, a.body, want, after)
+			}
+		}
+	}
+}
+
+// What the system says of a change is told to the visitor as what it is, and to the
+// owner in one line where it is his to mend.
+func TestDAVFailuresOfTheSystem(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want int
+		line string
+	}{
+		{syscall.EACCES, 403, ""}, {syscall.EPERM, 403, ""}, {syscall.ENAMETOOLONG, 403, ""}, {syscall.ENOENT, 409, ""}, {syscall.ENOTDIR, 409, ""}, {syscall.ELOOP, 409, ""},
+		{errors.New("path escapes from parent"), 409, ""}, {syscall.ENOSPC, 507, "an upload was refused"}, {syscall.EDQUOT, 507, "an upload was refused"},
+		{syscall.EMFILE, 503, "no more files can be opened"}, {syscall.EXDEV, 403, "an upload could not be kept"}, {syscall.EBUSY, 403, "an upload could not be kept"},
+		{syscall.EROFS, 500, "an upload could not be kept"}, {syscall.EIO, 500, "an upload could not be kept"},
+	} {
+		var book testlog.Buffer
+		root := t.TempDir()
+		write(t, root, "in/", "")
+		h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: true, Logger: book.Logger(slog.LevelInfo)})
+		for _, method := range []string{"PUT", "MKCOL", "DELETE", "MOVE", "COPY", "LOCK", "PROPPATCH"} {
+			op := &davOp{method: method}
+			op.failed(&os.PathError{Op: "renameat", Path: "a", Err: tc.err})
+			answer := httptest.NewRecorder()
+			w := &davWriter{ResponseWriter: answer, v: h.serve.(*folder).dav, r: httptest.NewRequest(method, "/in/a", nil), op: op}
+			w.WriteHeader(http.StatusMethodNotAllowed) // as the library says for most
+			if answer.Code != tc.want || !strings.HasPrefix(answer.Body.String(), fmt.Sprintf("%d: ", tc.want)) {
+				t.Errorf("%s, %v: %d %q, want %d", method, tc.err, answer.Code, answer.Body, tc.want)
+			}
+		}
+		if lines := book.Lines(); tc.line == "" && len(lines) != 0 || tc.line != "" && (len(lines) != 1 || !strings.Contains(lines[0], tc.line)) {
+			t.Errorf("%v: logged %q, want %q once", tc.err, lines, tc.line)
+		}
+	}
+}
+
+// Where c may not write, the answer says so: 405 for MKCOL would mean that the folder is there.
+func TestDAVWhereNothingMayBeWritten(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	srv, root := davServer(t, Config{Upload: "in"})
+	write(t, root, "in/closed/x.txt", "x")
+	if err := os.Chmod(filepath.Join(root, "in/closed"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(filepath.Join(root, "in/closed"), 0o755) })
+	before := snapshot(t, filepath.Join(root, "in"))
+	for _, tc := range []struct{ method, target, to, body string }{
+		{"MKCOL", "/in/closed/new/", "", ""}, {"PUT", "/in/closed/new", "", "x"}, {"PUT", "/in/closed/x.txt", "", "x"}, {"DELETE", "/in/closed/x.txt", "", ""},
+		{"MOVE", "/in/closed/x.txt", "/in/x", ""}, {"MOVE", "/in/old.txt", "/in/closed/x", ""}, {"COPY", "/in/old.txt", "/in/closed/x", ""},
+		{"COPY", "/in/dir/", "/in/closed/d/", ""}, {"LOCK", "/in/closed/new", "", lockInfo("exclusive")},
+	} {
+		for range 2 { // a LOCK that is refused holds none
+			a := ask(t, srv, tc.method, tc.target, tc.body, "Destination: "+tc.to, "Overwrite: T")
+			if after := snapshot(t, filepath.Join(root, "in")); a.StatusCode != 403 || !maps.Equal(before, after) {
+				t.Errorf("%s %s: %d %q, want 403; the folder holds %q", tc.method, tc.target, a.StatusCode, a.body, after)
 			}
 		}
 	}
