@@ -128,10 +128,13 @@ func (v *dav) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // mayWrite tells why r must not write, or 0.
 func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (code int, text string) {
-	const elsewhere = "only what is in the upload folder can be changed, and nothing whose name begins with a dot"
-	// What is replaced would take the source with it; what is copied into itself has
-	// no end.
-	const itself = "a folder cannot be copied or moved into itself, nor over what it is in"
+	const (
+		elsewhere = "only what is in the upload folder can be changed, and nothing whose name begins with a dot"
+		lockedIn  = "somebody has locked something in it"
+		// What is replaced would take the source with it; what is copied into itself has
+		// no end.
+		itself = "a folder cannot be copied or moved into itself, nor over what it is in"
+	)
 	switch {
 	case v.d.uploads == nil:
 		return http.StatusMethodNotAllowed, "nothing can be changed here"
@@ -143,6 +146,8 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 		return http.StatusForbidden, elsewhere
 	case name == "." && (r.Method == http.MethodDelete || r.Method == "MOVE"):
 		return http.StatusForbidden, "the upload folder itself stays"
+	case (r.Method == http.MethodDelete || r.Method == "MOVE") && v.locks.lockedIn(r.URL.Path, r.Header.Get("If")):
+		return http.StatusLocked, lockedIn
 	case r.Method == http.MethodPut:
 		return v.mayPut(r, served)
 	case r.Method == "MKCOL" && depthOf(name) > maxUploadDepth:
@@ -165,6 +170,8 @@ func (v *dav) mayWrite(r *http.Request, served, name string, writable bool) (cod
 			return http.StatusNotFound, "there is no such file here"
 		case v.overlap(served, info, target):
 			return http.StatusForbidden, itself
+		case v.locks.lockedIn(to.Path, r.Header.Get("If")):
+			return http.StatusLocked, lockedIn
 		case !v.d.mayMake(into, info.IsDir()):
 			return http.StatusForbidden, errBadName.Error()
 		}

@@ -747,6 +747,22 @@ func TestDAVLocks(t *testing.T) {
 	do("MOVE", "/in/dir/new.txt", 201, "Destination: /in/out.txt", "If: (<"+tokens[0]+">)")
 	do("UNLOCK", "/in/dir/", 204, "Lock-Token: <"+tokens[0]+">")
 
+	// What holds something that is locked stays, and is not replaced.
+	tokens = nil
+	lock("/in/dir/x.txt", "shared", 200)
+	lock("/in/dir/x.txt", "shared", 200)
+	do("MKCOL", "/in/other/", 201)
+	do("DELETE", "/in/dir/", 423)
+	do("MOVE", "/in/dir/", 423, "Destination: /in/moved/")
+	do("COPY", "/in/other/", 423, "Destination: /in/dir/")
+	do("MOVE", "/in/other/", 423, "Destination: /in/dir/", "Overwrite: T")
+	do("COPY", "/in/dir/", 204, "Destination: /in/other/") // from it may be copied
+	do("DELETE", "/in/other/", 204)
+	do("MOVE", "/in/dir/", 201, "Destination: /in/moved/", "If: <http://example.test/in/dir/x.txt> (<"+tokens[0]+">)")
+	do("DELETE", "/in/moved/", 204) // locks do not move (RFC 4918, 7.5)
+	do("MKCOL", "/in/dir/", 201)
+	do("PUT", "/in/dir/x.txt", 201)
+
 	setClock(srv.Config.Handler.(*Handler), time.Hour) // or there is no tag to name
 	tag := ask(t, srv, "GET", "/in/dir/x.txt", "").Header.Get("Etag")
 	do("PUT", "/in/dir/x.txt", 412, `If: (["another"])`)

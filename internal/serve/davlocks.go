@@ -81,6 +81,28 @@ func (l *davLocks) full() bool {
 	return len(l.locks) >= maxDAVLocks
 }
 
+// lockedIn tells whether something in the folder that has the path is locked, and no
+// token of that is in the If header: then the folder stays where it is, as it is (RFC
+// 4918, 7.4). The library asks for the folder's own locks alone.
+func (l *davLocks) lockedIn(name, ifHeader string) bool {
+	name = lockPath(name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(time.Now())
+	mine := make(map[string]bool) // by path: whether one of its tokens is there
+	for token, lock := range l.locks {
+		if !lock.ends.IsZero() && under(lock.Root, name) {
+			mine[lock.Root] = mine[lock.Root] || strings.Contains(ifHeader, "<"+token+">")
+		}
+	}
+	for _, is := range mine {
+		if !is {
+			return true
+		}
+	}
+	return false
+}
+
 // forget drops the locks of what was deleted or moved away (RFC 4918, 9.6 and 7.5).
 func (l *davLocks) forget(name string) {
 	name = lockPath(name)
