@@ -54,6 +54,7 @@ type node struct {
 	failures int       // since the last success
 	skewed   int       // hellos in a row whose clock is off
 	said     bool      // that it is quiet, since its last hello
+	lost     time.Time // when the last link to it went down, zero if none has
 }
 
 // receive takes a message from the bus.
@@ -149,6 +150,14 @@ func (r *Registry) helloFrom(id string, h *helloMessage) {
 		r.log.Info("cluster: a node is about to stop", "node", id)
 	}
 	n.PeerAddr, n.ControlAddr, n.Site, n.Version = h.Peer, h.Control, h.Site, h.Version
+	if n.quiet() {
+		// The bus is back, so that what has failed without it says nothing of the next
+		// attempt.
+		n.failures = 0
+		if !n.due.IsZero() {
+			n.ask(0)
+		}
+	}
 	n.Draining, n.Load, n.Sessions, n.Heard = drains, h.Load, h.Entries, time.Now()
 	n.said = false
 	if h.State == stateGone {
@@ -180,6 +189,12 @@ func (n *node) synced() bool {
 
 // quiet reports whether a node that is there has said nothing for a while.
 func (n *node) quiet() bool { return time.Since(n.Heard) >= quietFor }
+
+// missed reports whether a node is to be forgotten. Where it is the bus that is away, its
+// silence is older than the loss of a link, which is being made again.
+func (n *node) missed() bool {
+	return !n.linked && time.Since(n.Heard) >= silentFor && time.Since(n.lost) >= silentFor
+}
 
 // newRun begins with a node that was not known, or has started again.
 func (r *Registry) newRun(id string, n *node, h *helloMessage) {
@@ -258,7 +273,7 @@ func (r *Registry) linkDown(id string) {
 	for _, e := range n.entries {
 		r.down(e)
 	}
-	n.linked, n.Linked = false, false
+	n.linked, n.Linked, n.lost = false, false, time.Now()
 }
 
 // up says that requests may be sent to e, whose node is linked.

@@ -43,7 +43,7 @@ const (
 	// heardWithin is how long a node waits for the others before it counts itself as
 	// alone, see Heard.
 	heardWithin = 3 * time.Second
-	// silentFor is how long a node without a link may say nothing until it is
+	// silentFor is how long a node may have no link and say nothing until it is
 	// forgotten; silentEpoch how long until another run of it may have an epoch that
 	// is before the last one's, because somebody has set its clock.
 	silentFor   = 30 * time.Second
@@ -334,7 +334,7 @@ func (r *Registry) tick() {
 	r.tellLoads()
 	r.hello(stateReady)
 	for id, n := range r.nodes {
-		if !n.linked && time.Since(n.Heard) >= silentFor {
+		if n.missed() {
 			r.forget(id, n)
 		} else if n.linked && !n.said && n.quiet() {
 			n.said = true

@@ -475,6 +475,51 @@ func TestBusDown(t *testing.T) {
 	})
 }
 
+// While the bus is down, a link that is lost and made again a moment later is no reason
+// to forget the node: nothing else would say that it is there.
+func TestBusDownAndLinkBack(t *testing.T) {
+	inCluster(t, 1, func(c *cluster) {
+		p1, p2 := c.start("p1"), c.start("p2")
+		p1.add("films", "a.0")
+		time.Sleep(time.Second)
+		c.hub.Cut(func(string, string) bool { return true })
+		time.Sleep(5 * time.Minute)
+		p2.unlink("p1")
+		time.Sleep(10 * time.Second)
+		p2.mu.Lock()
+		if len(p2.entries) > 0 {
+			t.Error("there are entries without a link")
+		}
+		p2.mu.Unlock()
+		p2.link("p1")
+		c.wantAll("with the link back")
+		p2.unlink("p1")
+		time.Sleep(time.Minute)
+		c.wantNodes(p2, 0)
+		c.hub.Cut(nil)
+		time.Sleep(2 * time.Second)
+		c.wantAll("with the bus back")
+	})
+}
+
+// However often a table was asked for in vain while the bus was down, it is here soon
+// after.
+func TestBusDownAndAsked(t *testing.T) {
+	for away := range 12 {
+		inCluster(t, 1, func(c *cluster) {
+			p1, p2 := c.start("p1"), c.start("p2")
+			time.Sleep(time.Second)
+			c.hub.Cut(func(string, string) bool { return true })
+			p1.add("films", "a.0")
+			p2.Stale("p1")
+			time.Sleep(5*time.Minute + time.Duration(away)*time.Second)
+			c.hub.Cut(nil)
+			time.Sleep(4 * time.Second) // a hello, and the end of an attempt that was under way
+			c.wantAll(fmt.Sprintf("with the bus back after %d s more", away))
+		})
+	}
+}
+
 // Sites that were parted serve their own, and have one table soon after they meet.
 func TestPartedSites(t *testing.T) {
 	inCluster(t, 1, func(c *cluster) {
