@@ -68,13 +68,16 @@ func (o *clusterOptions) config(control string) (*bus.Config, *proxy.ClusterConf
 	}
 	cfg := o.ClusterConfig
 	if cfg.PeerAdvertise == "" {
-		if !named(cfg.Peer) {
+		if _, _, err := net.SplitHostPort(cfg.Peer); err == nil && !named(cfg.Peer) {
 			return nil, nil, fmt.Errorf("--peer %s does not say under which address other nodes reach this one: give --peer-advertise HOST:PORT", cfg.Peer)
 		}
 		cfg.PeerAdvertise = cfg.Peer
 	}
 	if cfg.PublicControl == "" && named(control) {
 		cfg.PublicControl = control
+	}
+	if err := cfg.CheckAddrs(); err != nil {
+		return nil, nil, err
 	}
 	b := &bus.Config{Addr: o.addr, Join: o.join, URL: o.url, CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile}
 	var err error
@@ -84,9 +87,7 @@ func (o *clusterOptions) config(control string) (*bus.Config, *proxy.ClusterConf
 		if !named(addr) {
 			addr = cfg.PeerAdvertise
 		}
-		if b.Advertise, _, err = net.SplitHostPort(addr); err != nil {
-			return nil, nil, fmt.Errorf("--peer-advertise %q is not HOST:PORT", addr)
-		}
+		b.Advertise, _, _ = net.SplitHostPort(addr)
 	}
 	cfg.ID, err = b.ID()
 	return b, &cfg, err
@@ -128,6 +129,11 @@ func named(addr string) bool {
 	return err != nil || !ip.IsUnspecified()
 }
 
+func isPort(s string) bool {
+	_, err := net.LookupPort("tcp", s)
+	return s != "" && err == nil
+}
+
 func (o *clusterOptions) check() error {
 	if o.url != "" {
 		if o.addr != "" || len(o.join) > 0 {
@@ -147,7 +153,7 @@ func (o *clusterOptions) check() error {
 		}
 	}
 	if o.addr != "" {
-		if _, port, err := net.SplitHostPort(o.addr); err != nil || port == "" {
+		if _, port, err := net.SplitHostPort(o.addr); err != nil || !isPort(port) {
 			return fmt.Errorf("--cluster %q: give HOST:PORT, such as 10.0.0.1:1446", o.addr)
 		}
 	}

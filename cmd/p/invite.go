@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,6 +80,9 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	}
 	host, _, _ := net.SplitHostPort(address)
 	if i.serverName != "" {
+		if i.serverName, err = hostName(i.serverName); err != nil {
+			return cli.Usagef("--server-name: %w; give the name or address that p's certificate bears", err)
+		}
 		host = i.serverName
 	}
 	in := &invitation.Invitation{Address: address, ServerName: i.serverName, Token: tokenfile.New()}
@@ -196,17 +200,29 @@ func (o *options) address(p *cli.Process, given string, domains originname.Domai
 		addr, flag = o.Control, "--control"
 	}
 	host, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port) // of a URL without one, it is what follows the colon
-	}
-	if err != nil || port == "" || port == "0" {
+	number, wrong := net.LookupPort("tcp", port)
+	if err != nil || wrong != nil || number == 0 {
 		return "", fmt.Errorf("%s %q: give the control port's HOST:PORT as the other machine reaches it with --address", flag, addr)
 	}
+	port = strconv.Itoa(number) // the other machine may know no names of ports
 	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
-		return addr, nil
+		if host, err = hostName(host); err != nil {
+			return "", fmt.Errorf("%s %q: %w; give HOST:PORT as the other machine reaches it with --address", flag, addr, err)
+		}
+		return net.JoinHostPort(host, port), nil
 	}
 	if len(domains) == 0 {
 		return "", fmt.Errorf("%s %q names no host: give HOST:PORT as the other machine reaches it with --address", flag, addr)
 	}
 	return net.JoinHostPort(domains[0], port), nil
+}
+
+// hostName returns a host as another machine is told of it: an address, or a name as it
+// is and not as it was typed.
+func hostName(s string) (string, error) {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return s, nil
+	}
+	name, err := originname.ParseNamed(strings.TrimSuffix(s, "."))
+	return string(name), err
 }

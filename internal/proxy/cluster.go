@@ -53,6 +53,24 @@ type ClusterConfig struct {
 	CAFile, CertFile, KeyFile string // PEM; the CA is the cluster's own
 }
 
+// CheckAddrs finds what is no address, or none by which others reach this node. Its error
+// is a *ConfigError.
+func (c *ClusterConfig) CheckAddrs() error {
+	if err := checkAddr(c.Peer); err != nil {
+		return configErrorf("--peer %q: %w; give HOST:PORT, such as 10.0.0.1:1447", c.Peer, err)
+	}
+	if err := checkReached(c.PeerAdvertise); err != nil {
+		return configErrorf("--peer-advertise %q: %w; give the peer port's HOST:PORT as the other nodes reach it", c.PeerAdvertise, err)
+	}
+	if c.PublicControl == "" {
+		return nil
+	}
+	if err := checkReached(c.PublicControl); err != nil {
+		return configErrorf("--public-control %q: %w; give the control port's HOST:PORT as origin servers reach it", c.PublicControl, err)
+	}
+	return nil
+}
+
 func (c *ClusterConfig) files() peer.Files {
 	return peer.Files{CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile}
 }
@@ -104,10 +122,8 @@ func (p *Proxy) newCluster() (*cluster, error) {
 		sent: make(map[string]time.Time), back: make(map[string]struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	for _, a := range []struct{ flag, addr string }{{"peer", c.cfg.Peer}, {"peer-advertise", c.cfg.PeerAdvertise}} {
-		if err := checkAddr(a.addr); err != nil {
-			return nil, configErrorf("--%s %q: %w; give HOST:PORT", a.flag, a.addr, err)
-		}
+	if err := c.cfg.CheckAddrs(); err != nil {
+		return nil, err
 	}
 	if err := c.reload(); err != nil {
 		return nil, &ConfigError{err}

@@ -477,6 +477,13 @@ func TestClusterConfig(t *testing.T) {
 		"no port":             func(c *proxy.ClusterConfig) { c.Peer = "127.0.0.1" },
 		"nothing to tell":     func(c *proxy.ClusterConfig) { c.PeerAdvertise = "" },
 		"a site that is none": func(c *proxy.ClusterConfig) { c.Site = "a\nb" },
+		"nobody's address":    func(c *proxy.ClusterConfig) { c.PeerAdvertise = ":1447" },
+		"everybody's address": func(c *proxy.ClusterConfig) { c.PeerAdvertise = "[::]:1447" },
+		"any port":            func(c *proxy.ClusterConfig) { c.PeerAdvertise = "p1.example:0" },
+		"no port for Cs":      func(c *proxy.ClusterConfig) { c.PublicControl = "p1.example" },
+		"a URL for Cs":        func(c *proxy.ClusterConfig) { c.PublicControl = "https://p1.example:1444" },
+		"no host for Cs":      func(c *proxy.ClusterConfig) { c.PublicControl = "0.0.0.0:1444" },
+		"no such port for Cs": func(c *proxy.ClusterConfig) { c.PublicControl = "p1.example:99999" },
 	} {
 		cfg := proxy.Config{
 			Front: "127.0.0.1:0", Control: "127.0.0.1:0", CertFiles: []string{f.path("p.pem")}, KeyFiles: []string{f.path("p.key")}, NoAuth: true,

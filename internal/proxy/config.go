@@ -222,6 +222,21 @@ func checkAddr(addr string) error {
 	return nil
 }
 
+// checkReached is checkAddr for what is told to others: they have to find somebody there.
+func checkReached(addr string) error {
+	if err := checkAddr(addr); err != nil {
+		return err
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	if n, _ := net.LookupPort("tcp", port); n == 0 {
+		return fmt.Errorf("nobody is reached at port %s", port)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		return errors.New("it names no host")
+	}
+	return nil
+}
+
 func checkALPN(list []string) error {
 	if len(list) == 0 {
 		return errors.New("--alpn: the list is empty; give some of " + strings.Join(alpnSpoken, ","))

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 )
@@ -47,10 +48,18 @@ func CheckJoin(s string) error {
 	if err != nil || host == "" || port == "" {
 		return errors.New("give HOST:PORT of another node's --cluster, or dns:NAME:PORT for each address that NAME has")
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
-		return fmt.Errorf("%q is not a port", port)
+	if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
+		return fmt.Errorf("%q is not a port: give that of another node's --cluster", port)
+	}
+	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsFunc(host, notInName) {
+		return fmt.Errorf("%q is not a name: give one of letters, digits and . - _, or an address", host)
 	}
 	return nil
+}
+
+// notInName reports whether no host's name has c in it, as it is looked up.
+func notInName(c rune) bool {
+	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(".-_", c))
 }
 
 // identity is what the files hold.

@@ -170,7 +170,7 @@ func checkText(what, s string) error {
 	}
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' || s[i] == ';' || s[i] == '=' || s[i] == '"' || s[i] == ',' {
-			return fmt.Errorf("the %s %.70q has a character that may not stand in it", what, s)
+			return fmt.Errorf("the %s %.70q has a character that may not stand in it: take no space, none of ; = , and \", and ASCII alone", what, s)
 		}
 	}
 	return nil
