@@ -77,7 +77,8 @@ func (p *Proxy) startCerts() {
 func (p *Proxy) Certificates() []certs.Certificate { return p.certs.Snapshot() }
 
 // certNames returns the hosts beside the domains that are to have a certificate: of
-// the names that the token file has, and of those that are connected.
+// the names that the token file has, and of those that are connected, here or at another
+// node, whose visitors come here as well.
 func (p *Proxy) certNames() (names []certs.Name) {
 	add := func(id control.Credential, name string) {
 		if strings.HasPrefix(name, "*") {
@@ -88,9 +89,15 @@ func (p *Proxy) certNames() (names []certs.Name) {
 		}
 	}
 	p.auth.Named(add)
+	unwritten := p.auth.Unwritten()
 	for _, o := range p.origins.Snapshot() {
 		for _, s := range o.Sessions {
-			if id, ok := s.Credential().(control.Credential); ok {
+			id, ok := s.Credential().(control.Credential)
+			if !ok {
+				// A node does not say by which token: it counts for one that could be it.
+				id, ok = unwritten(string(o.Name))
+			}
+			if ok {
 				add(id, string(o.Name))
 			}
 		}

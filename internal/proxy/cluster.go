@@ -358,6 +358,7 @@ func (c *cluster) EntryUp(e registry.Entry) {
 	c.remote[remoteID{e.Node, e.SID}] = remoteSession{r, m}
 	c.mu.Unlock()
 	c.p.board.Attached(e.Name.String())
+	c.p.certs.Changed()
 }
 
 // EntryDown implements registry.Events.
@@ -372,6 +373,7 @@ func (c *cluster) EntryDown(node string, sid uint64) {
 		r.Withdraw()
 		name := r.member.Name()
 		c.p.board.Detached(name.String(), c.p.origins.Connected(name))
+		c.p.certs.Changed()
 	}
 }
 

@@ -269,6 +269,30 @@ func TestClusterLosesC(t *testing.T) {
 	same(t, "a download over the loss of C", append(head, tail...), content)
 }
 
+// A name whose origin another node has gets its certificate here as well, if a token
+// could be of it: its visitors come to all nodes.
+func TestClusterCertificates(t *testing.T) {
+	n := startNodes(t, "p1 p2", func(c *proxy.Config) {
+		c.Domains = []string{"example.test"}
+		c.NoAuth, c.Tokens.File = false, c.Cluster.CertFile+".token"
+		tokens := "good-token *\n"
+		if c.Cluster.ID == "p1" {
+			tokens = "other-token film\nthird-token *.example.org\ngood-token music *\n"
+		}
+		if err := os.WriteFile(c.Tokens.File, []byte(tokens), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	x := n.byID["p1"]
+	startC(t, n.byID["p2"], hello("c"), func(c *agent.Config) { c.Name = "photos" })
+	waitFor(t, "p1 knows of photos", func() bool { return x.Connected("photos") })
+	hosts := x.CertHosts()
+	slices.Sort(hosts)
+	if want := []string{"film.example.test", "music.example.test", "photos.example.test"}; !slices.Equal(hosts, want) {
+		t.Errorf("got %q, want %q", hosts, want)
+	}
+}
+
 // A WebSocket goes through two nodes.
 func TestClusterWebSocket(t *testing.T) {
 	n := startNodes(t, "p1 p2", nil)

@@ -64,6 +64,14 @@ func (p *Proxy) Linked() (n int) {
 	return n
 }
 
+// CertHosts returns the hosts that are to have a certificate beside the domains.
+func (p *Proxy) CertHosts() (hosts []string) {
+	for _, n := range p.certNames() {
+		hosts = append(hosts, n.Host)
+	}
+	return hosts
+}
+
 // Revoked returns how many tokens this node tells others of.
 func (p *Proxy) Revoked() int {
 	p.cluster.mu.Lock()
