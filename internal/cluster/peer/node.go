@@ -188,7 +188,7 @@ func (n *node) serve(s *spdy.Session) (next *spdy.Session, left bool) {
 	n.link = nil
 	n.mu.Unlock()
 	err := s.Err()
-	if se, ok := errors.AsType[*spdy.SessionError](err); ok && se.Status == spdy.GoAwayOK && errors.Is(err, spdy.ErrGoingAway) {
+	if saysGoodbye(err) {
 		n.l.line(n.id, slog.LevelInfo, "a node takes no more requests")
 		err, left = nil, true
 	} else if err != nil {
@@ -198,6 +198,13 @@ func (n *node) serve(s *spdy.Session) (next *spdy.Session, left bool) {
 	}
 	n.l.cfg.Down(n.id, err)
 	return next, left
+}
+
+// saysGoodbye reports whether err of a link's session is that its node takes no more
+// requests, and finishes those that it has.
+func saysGoodbye(err error) bool {
+	se, ok := errors.AsType[*spdy.SessionError](err)
+	return ok && se.Status == spdy.GoAwayOK && errors.Is(err, spdy.ErrGoingAway)
 }
 
 // finish ends s when what is open on it has ended, or may not go on: that is limited

@@ -345,11 +345,17 @@ func TestShutdownTakesItsTime(t *testing.T) {
 				time.Sleep(5 * time.Second)
 			}
 		})
-		r, _ := p1.know("p2", x)
+		r, m := p1.know("p2", x)
 		done := make(chan answer)
 		go func() { done <- c.read(r.RoundTrip(c.request("GET", "/", nil))) }()
 		synctest.Wait()
 		p1.log.Take()
+		time.AfterFunc(time.Minute, func() {
+			r.Withdraw() // as the registry has it, whose link is down
+			if !m.Leaves() {
+				t.Errorf("a session whose node has said goodbye does not leave: %v", r.Err())
+			}
+		})
 		ctx, cancel := context.WithTimeout(c.Context(), 10*time.Minute)
 		defer cancel()
 		if err := p2.links.Shutdown(ctx); err != nil {

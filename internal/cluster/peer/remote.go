@@ -220,11 +220,15 @@ func (r *Remote) Err() error {
 }
 
 func (r *Remote) unavailable() error {
-	if r.link != nil && r.link.session.Err() == nil {
+	if r.link != nil && !lost(r.link.session.Err()) {
 		return &spdy.SessionError{Remote: true, Cause: spdy.ErrGoingAway, NotProcessed: true}
 	}
 	return &spdy.SessionError{Status: spdy.GoAwayInternalError, Cause: fmt.Errorf("%w: there is no link to its node", spdy.ErrLost), NotProcessed: true}
 }
+
+// lost reports whether a link whose session's error is err has ended without its node's
+// goodbye.
+func lost(err error) bool { return err != nil && !saysGoodbye(err) }
 
 // MaxStreams returns how many streams C takes at once, as its node has said.
 func (r *Remote) MaxStreams() int { return r.max }
