@@ -688,7 +688,8 @@ func TestToShed(t *testing.T) {
 		{1000, []int{590}, 5},           // more
 		{1000, []int{1000, 0}, 5},       // one has just started
 		{99, []int{0, 0}, 0},            // too few to matter
-		{100, []int{0}, 0},              // one in 200 is none
+		{100, []int{0}, 1},              // one at least
+		{199, []int{199, 0}, 1},         // the same
 		{10_000, []int{0, 0, 0, 0}, 50}, // 0.5 %
 	} {
 		if got := proxy.ToShed(test.own, test.others...); got != test.want {
@@ -766,7 +767,7 @@ func TestClusterSheds(t *testing.T) {
 			n = x.Shed(0)
 			sent += n
 		}
-		if left := many - len(gone()); sent != many-left || left < 100 {
+		if left := many - len(gone()); sent != many-left || left < 99 {
 			t.Errorf("again and again: got %d sent away and %d left", sent, left)
 		}
 		x.cancel()

@@ -9,8 +9,9 @@ import (
 
 const (
 	// A node with more than shedAbove of what the nodes have on average, and shedLeast
-	// sessions, sends one in shedPart of them to others each shedEvery: a node that was
-	// started again gets its part of the Cs within minutes, and nobody sees it.
+	// sessions, sends one in shedPart of them to others each shedEvery, and one at least:
+	// a node that was started again gets its part of the Cs within minutes, and nobody
+	// sees it.
 	shedAbove = 1.25
 	shedLeast = 100
 	shedPart  = 200
@@ -33,7 +34,7 @@ func toShed(own int, others []int) int {
 	if len(others) == 0 || own < shedLeast || float64(own) <= shedAbove*mean {
 		return 0
 	}
-	return own / shedPart
+	return max(1, own/shedPart)
 }
 
 // balance sends Cs to nodes that have fewer, until ctx ends.
