@@ -30,6 +30,26 @@ func TestSilentIsDroppedAtRegistration(t *testing.T) {
 	})
 }
 
+// A registration at another node has those that were here before asked, too.
+func TestProbe(t *testing.T) {
+	run(t, Config{}, func(b *bench) {
+		dead := newFake("dead")
+		dead.silent = true
+		b.register("films", "x.0", dead)
+		b.register("music", "x.1", newFake("other"))
+		b.log.reset()
+		for _, name := range []Name{"films", "films", "music", "nobody's"} {
+			b.Table.Probe(name)
+		}
+		time.Sleep(2*time.Second - 1)
+		b.log.want(t)
+		time.Sleep(time.Nanosecond)
+		b.log.want(t, "dead: origin dropped, it does not answer (0)", "dead: origin disconnected (0)")
+		b.Table.Stop()
+		b.Table.Probe("music")
+	})
+}
+
 func TestSilentIsDroppedWhenReplaced(t *testing.T) {
 	run(t, Config{}, func(b *bench) {
 		dead := newFake("dead")

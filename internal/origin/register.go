@@ -95,13 +95,7 @@ func (t *Table) Register(r Registration) (*Member, error) {
 	t.credentials.add(r.Credential, r.Name)
 
 	var replaced []*Member
-	var before []*Member
-	for _, old := range slices.Concat(e.leaving, e.serving) {
-		if !old.asked {
-			old.asked = true
-			before = append(before, old)
-		}
-	}
+	before := e.toAsk()
 	for _, old := range slices.Clone(e.serving) {
 		switch {
 		case old.goingAway():

@@ -357,6 +357,9 @@ func (c *cluster) EntryUp(e registry.Entry) {
 	c.mu.Lock()
 	c.remote[remoteID{e.Node, e.SID}] = remoteSession{r, m}
 	c.mu.Unlock()
+	if e.New {
+		c.p.origins.Probe(e.Name)
+	}
 	c.p.board.Attached(e.Name.String())
 	c.p.certs.Changed()
 }

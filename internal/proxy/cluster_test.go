@@ -441,6 +441,17 @@ func TestClusterNodeIsLost(t *testing.T) {
 	}
 }
 
+// A C that was lost without a word and is back at another node leaves nothing behind at
+// the first one, whose visitors would be sent there.
+func TestClusterDropsSilent(t *testing.T) {
+	n := startNodes(t, "p1 p2", func(c *proxy.Config) { c.KeepAlive = time.Minute })
+	register(t, n.byID["p1"], "", "lost.0") // and says nothing
+	waitFor(t, "p2 knows of it", func() bool { return n.byID["p2"].Connected("@") })
+	startC(t, n.byID["p2"], hello("c"), nil)
+	n.byID["p1"].log.wait("origin dropped, it does not answer", 1)
+	want(t, "a visitor of the first node's", n.byID["p1"].get("/"), 200, "c GET / 0")
+}
+
 // Visitors of a node that stops at once, and those of another whose C is there, are told.
 func TestClusterNodeStopsAtOnce(t *testing.T) {
 	n := startNodes(t, "p1 p2", nil)

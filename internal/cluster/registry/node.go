@@ -261,7 +261,7 @@ func (r *Registry) linkUp(id string) {
 	}
 	n.linked, n.Linked = true, true
 	for _, e := range n.entries {
-		r.up(e)
+		r.up(e, false)
 	}
 }
 
@@ -277,9 +277,9 @@ func (r *Registry) linkDown(id string) {
 }
 
 // up says that requests may be sent to e, whose node is linked.
-func (r *Registry) up(e *entry) {
+func (r *Registry) up(e *entry, fresh bool) {
 	r.byName[e.Name] = append(r.byName[e.Name], e)
-	r.cfg.Events.EntryUp(Entry{e.node.ID, e.SID, e.Name, e.Instance, e.Max, time.UnixMicro(e.Since)})
+	r.cfg.Events.EntryUp(Entry{e.node.ID, e.SID, e.Name, e.Instance, e.Max, time.UnixMicro(e.Since), fresh})
 	if e.load > 0 {
 		r.cfg.Events.Load(e.node.ID, e.SID, e.load)
 	}
@@ -321,8 +321,8 @@ func (r *Registry) supersedes(e *entry, own *wireEntry) bool {
 	return cmp.Or(cmp.Compare(e.Since, own.Since), strings.Compare(e.node.ID, r.cfg.ID)) > 0
 }
 
-// set puts a session into the copy of n's table.
-func (r *Registry) set(n *node, w wireEntry) {
+// set puts a session into the copy of n's table. fresh: its event says so.
+func (r *Registry) set(n *node, w wireEntry, fresh bool) {
 	if old := n.entries[w.SID]; old != nil {
 		if old.wireEntry == w {
 			return
@@ -337,7 +337,7 @@ func (r *Registry) set(n *node, w wireEntry) {
 	n.entries[w.SID] = e
 	n.sum += w.sum()
 	if n.linked {
-		r.up(e)
+		r.up(e, fresh)
 	}
 }
 
@@ -399,7 +399,7 @@ func (r *Registry) follow(n *node) {
 		case m.Seq <= n.seq:
 		case m.Seq == n.seq+1:
 			for _, w := range m.Up {
-				r.set(n, w)
+				r.set(n, w, true)
 			}
 			for _, sid := range m.Down {
 				r.unset(n, sid)
@@ -583,7 +583,7 @@ func (r *Registry) install(f fetched) {
 		}
 	}
 	for _, w := range f.entries {
-		r.set(n, w)
+		r.set(n, w, false)
 	}
 	r.setLoads(n, f.loads)
 	n.known, n.seq = true, f.seq

@@ -71,6 +71,7 @@ type Entry struct {
 	Instance string // "" if C does not say
 	Max      int    // how many streams it may have open
 	Since    time.Time
+	New      bool // it came a moment ago: it is not one that was learned of late, or again
 }
 
 // Own is a session of this node. SID is not 0, and greater than those before.

@@ -48,6 +48,7 @@ type member struct {
 	yielded map[uint64]int
 	linked  map[string]bool
 	ups     int
+	fresh   int // of those
 	wrong   []string
 }
 
@@ -164,6 +165,9 @@ func (m *member) EntryUp(e registry.Entry) {
 	}
 	m.entries[k] = e
 	m.ups++
+	if e.New {
+		m.fresh++
+	}
 }
 
 // EntryDown implements registry.Events.
@@ -425,6 +429,29 @@ func (c *cluster) wantNodes(m *member, n int) {
 	if got := m.Nodes(); len(got) != n {
 		c.t.Errorf("%s sees %v, want %d nodes", m.id, got, n)
 	}
+}
+
+// A session that has come is told from one that is learned of late, or again.
+func TestNew(t *testing.T) {
+	inCluster(t, 1, func(c *cluster) {
+		p1, p2 := c.start("p1"), c.start("p2")
+		fresh := func(when string, m *member, ups, fresh int) {
+			t.Helper()
+			time.Sleep(time.Second)
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if m.ups != ups || m.fresh != fresh {
+				t.Errorf("%s: %d were up, %d of them new; want %d and %d", when, m.ups, m.fresh, ups, fresh)
+			}
+		}
+		time.Sleep(time.Second)
+		p1.add("films", "a.0")
+		fresh("one has come", p2, 1, 1)
+		fresh("one was there", c.start("p3"), 1, 0)
+		p2.unlink("p1")
+		p2.link("p1")
+		fresh("the link was lost", p2, 2, 1)
+	})
 }
 
 // One that is killed has no entries when the link is down; without a word it is
