@@ -174,8 +174,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Stdout = io.Discard
 	}
 	cfg.Origins = slices.Clone(cfg.Origins) // the caller's stay as they are
-	places := serve.NewPlaces()
-	for i := range cfg.Origins {
+	for i, places := range serve.NewPlaces(len(cfg.Origins)) {
 		cfg.Origins[i].Serve.Places = places
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger, handedOver: make(chan struct{})}

@@ -8,23 +8,38 @@ import (
 const (
 	// maxCalls is how many calls of the system about files are under way at once. Each
 	// holds a thread until the disk answers, and a disk or a network's file system may
-	// not for long: a process that may have no more threads dies. They are more than the
-	// requests of one visitor that a p lets through, who could have all others wait
-	// behind one folder.
+	// not for long: a process that may have no more threads dies. Those that a few
+	// origins may have are more than the requests of one visitor that a p lets through,
+	// who could have all others wait behind one folder.
 	maxCalls = 2048
 	// maxUploadCalls is how many there are beside about what is in an upload folder. It
 	// may be on another disk, a slow one, which is not to stop downloads.
 	maxUploadCalls = 1024
 )
 
-// Places are those of calls of the system about files. As the threads that they hold are
-// the process's, one is enough for all its handlers.
+// Places are those of calls of the system about files that one handler has.
 type Places struct{ root, upload calls }
 
-// NewPlaces returns the places that a process has.
-func NewPlaces() *Places {
-	return &Places{root: make(calls, maxCalls), upload: make(calls, maxUploadCalls)}
+// NewPlaces returns the places of a process, for each of n handlers. The threads that they
+// hold are the process's: half of them are for whoever comes, and of the others each
+// handler has its part, which no other's disk can take.
+func NewPlaces(n int) []*Places {
+	list := make([]*Places, n)
+	root, upload := make(places, maxCalls/2), make(places, maxUploadCalls/2)
+	for i := range list {
+		list[i] = &Places{root: calls{oneOf(n, root), root}, upload: calls{oneOf(n, upload), upload}}
+	}
+	return list
 }
+
+// oneOf returns one of n parts of as many places as all has, one at least.
+func oneOf(n int, all places) places { return make(places, max(1, cap(all)/n)) }
+
+// places are taken by what is sent to them.
+type places chan struct{}
+
+// end gives one back.
+func (p places) end() { <-p }
 
 // calls are those under way: each has its place among them, and waits for one. Nobody who
 // has a place waits for another one, for a visitor, or for a lock under which one is
@@ -32,22 +47,32 @@ func NewPlaces() *Places {
 //
 // A request reaches the disk by a [tree], an [uploadRoot], a [file] or a [dirEntry] alone:
 // nothing else calls the system, or uses what they have in raw.
-type calls chan struct{}
+type calls struct{ own, shared places }
 
-func (c calls) begin() { c <- struct{}{} }
-func (c calls) end()   { <-c }
+// begin waits for a place, and returns where it has one: it is to be ended there.
+func (c calls) begin() places {
+	select {
+	case c.own <- struct{}{}:
+		return c.own
+	default:
+	}
+	select {
+	case c.own <- struct{}{}:
+		return c.own
+	case c.shared <- struct{}{}:
+		return c.shared
+	}
+}
 
 // do calls f in a place.
 func (c calls) do(f func() error) error {
-	c.begin()
-	defer c.end()
+	defer c.begin().end()
 	return f()
 }
 
 // call calls f in a place among c.
 func call[T any](c calls, f func() (T, error)) (T, error) {
-	c.begin()
-	defer c.end()
+	defer c.begin().end()
 	return f()
 }
 
@@ -122,8 +147,7 @@ func (f file) ReadAt(p []byte, at int64) (int, error) {
 // readAndLook is ReadAt and then, if that has succeeded, Stat: in one place, as it is what
 // most requests for files wait for.
 func (f file) readAndLook(p []byte, at int64) (n int, after fs.FileInfo, err error) {
-	f.calls.begin()
-	defer f.calls.end()
+	defer f.calls.begin().end()
 	if n, err = f.raw.ReadAt(p, at); err == nil {
 		after, err = f.raw.Stat()
 	}

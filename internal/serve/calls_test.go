@@ -21,15 +21,20 @@ import (
 
 // fill takes all places.
 func (c calls) fill() {
-	for range cap(c) {
+	for range cap(c.own) + cap(c.shared) {
 		c.begin()
 	}
 }
 
-// empty gives back what fill took, but for kept.
-func (c calls) empty(kept int) {
-	for range cap(c) - kept {
-		c.end()
+// taken is how many are.
+func (c calls) taken() int { return len(c.own) + len(c.shared) }
+
+// empty gives back those that are taken.
+func (c calls) empty() {
+	for _, p := range []places{c.own, c.shared} {
+		for range len(p) {
+			p.end()
+		}
 	}
 }
 
@@ -43,7 +48,7 @@ func TestCallsHavePlaces(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer raw.Close()
-		all := make(calls, maxCalls)
+		all := NewPlaces(1)[0].root
 		tree, dir := &tree{raw: raw, calls: all}, uploadRoot{raw, all}
 		open := func(name string, flag int) file {
 			f, err := dir.OpenFile(name, flag, 0)
@@ -113,12 +118,12 @@ func TestCallsHavePlaces(t *testing.T) {
 		for len(called) > 0 {
 			t.Errorf("%s has not waited", <-called)
 		}
-		all.empty(0)
+		all.empty()
 		synctest.Wait()
 		if n := len(called); n != len(rows) {
 			t.Errorf("%d of %d have ended", n, len(rows))
 		}
-		if n := len(all); n != 0 {
+		if n := all.taken(); n != 0 {
 			t.Errorf("%d calls are under way at the end", n)
 		}
 	})
@@ -280,17 +285,17 @@ func TestStalledDisk(t *testing.T) {
 				for n := len(answered); n > 0; n-- {
 					t.Errorf("%s has an answer from a disk that gives none", <-answered)
 				}
-				read.end()
-				write.end()
+				read.shared.end()
+				write.shared.end()
 				synctest.Wait()
 				if n := len(answered); n != len(rows) {
 					t.Errorf("with one place each %d of %d have an answer", n, len(rows))
 				}
 				for _, c := range []calls{read, write} {
-					if len(c) != cap(c)-1 {
-						t.Errorf("%d places are taken at the end, want %d", len(c), cap(c)-1)
+					if all := cap(c.own) + cap(c.shared); c.taken() != all-1 {
+						t.Errorf("%d places are taken at the end, want %d", c.taken(), all-1)
 					}
-					c.empty(1)
+					c.empty()
 				}
 				synctest.Wait()
 			})
@@ -306,7 +311,7 @@ func TestStalledUploads(t *testing.T) {
 		h := newHandler(t, Config{Root: root, Upload: t.TempDir()})
 		d := h.serve.(*folder)
 		d.uploads.dir.calls.fill()
-		if n := len(d.root.calls); n != 0 {
+		if n := d.root.calls.taken(); n != 0 {
 			t.Fatalf("uploads have taken %d places of what is served", n)
 		}
 		kept := make(chan int, 1)
@@ -322,23 +327,53 @@ func TestStalledUploads(t *testing.T) {
 				t.Errorf("GET %s: %d, want 200", target, status)
 			}
 		}
-		d.uploads.dir.calls.empty(0)
+		d.uploads.dir.calls.empty()
 		if code := <-kept; code != 201 {
 			t.Errorf("an upload when the disk answers again: %d, want 201", code)
 		}
 	})
 }
 
-// The threads are the process's: handlers that share places have no more together.
+// The threads are the process's: handlers that share places have no more together, however
+// many they are, and the disks of some that do not answer leave the others theirs.
 func TestHandlersSharePlaces(t *testing.T) {
-	places := NewPlaces()
-	var of [2]*folder
-	for i := range of {
-		of[i] = newHandler(t, Config{Root: t.TempDir(), Upload: t.TempDir(), Places: places}).serve.(*folder)
-	}
-	if of[0].root.calls != of[1].root.calls || of[0].uploads.dir.calls != of[1].uploads.dir.calls {
-		t.Error("two handlers have places of their own, want the same")
-	}
+	const handlers = 5
+	synctest.Test(t, func(t *testing.T) {
+		var of []*Handler
+		for _, places := range NewPlaces(handlers) {
+			root := t.TempDir()
+			write(t, root, "a.txt", "alpha", "large.bin", strings.Repeat("x", 1<<20))
+			of = append(of, newHandler(t, Config{Root: root, Upload: t.TempDir(), Places: places}))
+		}
+		last := of[handlers-1]
+		for what, test := range map[string]struct {
+			of   func(*folder) calls
+			most int
+			ask  func() int
+		}{
+			"downloads": {func(d *folder) calls { return d.root.calls }, maxCalls, func() int { status, _ := getFile(last, "/large.bin"); return status }},
+			"uploads": {func(d *folder) calls { return d.uploads.dir.calls }, maxUploadCalls, func() int {
+				w := httptest.NewRecorder()
+				last.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader("hello")))
+				return w.Code - 1
+			}},
+		} {
+			taken := 0
+			for _, h := range of[:handlers-1] {
+				c := test.of(h.serve.(*folder))
+				for range cap(c.own) + cap(c.shared) - len(c.shared) {
+					c.begin()
+					taken++
+				}
+			}
+			if status := test.ask(); status != 200 {
+				t.Errorf("%s: %d where the disks of the others do not answer", what, status)
+			}
+			if taken += cap(test.of(last.serve.(*folder)).own); taken > test.most || taken < test.most-handlers {
+				t.Errorf("%s: %d calls may be under way, want %d", what, taken, test.most)
+			}
+		}
+	})
 }
 
 // A handler comes to its end though the disk does not answer.

@@ -43,8 +43,7 @@ func newTree(root *os.Root, dir string, follow bool, log *slog.Logger, calls cal
 
 // Stat is os.Root's, but for links as above.
 func (t *tree) Stat(name string) (fs.FileInfo, error) {
-	t.calls.begin()
-	defer t.calls.end()
+	defer t.calls.begin().end()
 	info, err := t.raw.Stat(name)
 	if err == nil || !escapes(err) {
 		return info, err
@@ -62,8 +61,7 @@ func (t *tree) Stat(name string) (fs.FileInfo, error) {
 // open opens a file or folder for reading, without waiting for what is behind it, and
 // looks at what it has opened.
 func (t *tree) open(name string) (file, fs.FileInfo, error) {
-	t.calls.begin()
-	defer t.calls.end()
+	defer t.calls.begin().end()
 	f, err := t.openRaw(name)
 	if err != nil {
 		return file{}, nil, err
@@ -124,8 +122,7 @@ func (t *tree) isIn(name string, folder fs.FileInfo) bool {
 	if !folder.IsDir() || t.place == "" {
 		return false
 	}
-	t.calls.begin()
-	defer t.calls.end()
+	defer t.calls.begin().end()
 	real, err := filepath.EvalSymlinks(filepath.Join(t.place, name))
 	if err != nil {
 		return false

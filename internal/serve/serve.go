@@ -78,8 +78,8 @@ type Config struct {
 	// Empty: none. It goes with Root only.
 	Fallback string
 
-	// Places are those of calls about files, shared by the handlers of a process, or
-	// they may hold too many threads together. nil: the handler has its own.
+	// Places are those of calls about files, from NewPlaces for all handlers of a process,
+	// or they may hold too many threads together. nil: it is the only one.
 	Places *Places
 
 	// Logger takes what the person who runs C should know: a service that
@@ -120,7 +120,7 @@ func New(cfg Config) (*Handler, error) {
 		cfg.UploadMax = DefaultUploadMax
 	}
 	if cfg.Places == nil {
-		cfg.Places = NewPlaces()
+		cfg.Places = NewPlaces(1)[0]
 	}
 	h := new(Handler)
 	limit := loglimit.New(cfg.Logger, 1)

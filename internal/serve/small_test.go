@@ -171,7 +171,7 @@ func TestSmallFileIsKeptOnlyAtRest(t *testing.T) {
 			t.Fatal(err)
 		}
 		var s smallFiles
-		got := s.read(tc.file, file{f, make(calls, 1)}, info, entity{size: info.Size()}, stampOf(info).inodeChanged.Add(tc.age))
+		got := s.read(tc.file, file{f, NewPlaces(1)[0].root}, info, entity{size: info.Size()}, stampOf(info).inodeChanged.Add(tc.age))
 		if (got != nil) != tc.want || len(s.files) > 0 != tc.want {
 			t.Errorf("%s: kept %t, %d in memory, want %t", tc.name, got != nil, len(s.files), tc.want)
 		}
@@ -191,7 +191,7 @@ func TestSmallFileIsKeptOnlyAtRest(t *testing.T) {
 			t.Fatal(err)
 		}
 		var s smallFiles
-		if s.read("a.txt", file{f, make(calls, 1)}, info, entity{size: info.Size()}, time.Now().Add(time.Hour)) != nil || len(s.files) > 0 {
+		if s.read("a.txt", file{f, NewPlaces(1)[0].root}, info, entity{size: info.Size()}, time.Now().Add(time.Hour)) != nil || len(s.files) > 0 {
 			t.Errorf("a file of 5 bytes that has %d now was kept", size)
 		}
 	}
