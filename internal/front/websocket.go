@@ -97,16 +97,18 @@ func (e *exchange) switchProtocols(resp *http.Response) {
 	e.duplex.Close()
 	e.ctx.End(nil) // nobody waits for the turn of bytes that are for nobody
 	passing.Wait()
+	e.duplex.turn.Wait()
 }
 
 // duplex is the connection to C after a 101.
 type duplex struct {
 	io.ReadWriteCloser
-	e       *exchange    // paces it; fixed
-	in, out atomic.Int64 // bytes from A and to A
-	meter   Meter        // nil: nobody counts
-	since   time.Time    // when it was made; fixed
-	last    atomic.Int64 // when something was passed, a time.Duration after since
+	e       *exchange      // paces it; fixed
+	turn    sync.WaitGroup // of what was written last, as it is waited for
+	in, out atomic.Int64   // bytes from A and to A
+	meter   Meter          // nil: nobody counts
+	since   time.Time      // when it was made; fixed
+	last    atomic.Int64   // when something was passed, a time.Duration after since
 }
 
 func (d *duplex) Read(p []byte) (int, error) {
@@ -119,13 +121,19 @@ func (d *duplex) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write waits for the turn of what was written before. Meanwhile the next piece is read
+// from A, and so its end is seen.
 func (d *duplex) Write(p []byte) (int, error) {
+	d.turn.Wait()
 	n, err := d.ReadWriteCloser.Write(p)
 	d.passed(&d.in, n)
 	if d.meter != nil {
 		d.meter.In(n)
 	}
-	d.e.paceAll(true, n)
+	if d.e.policy != nil {
+		// Ends with the turn, or with the exchange; waited for above, and at the end.
+		d.turn.Go(func() { d.e.paceAll(true, n) })
+	}
 	return n, err
 }
 

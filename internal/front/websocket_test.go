@@ -114,19 +114,60 @@ func (notYet) Pace(ctx context.Context, toOrigin bool, n int, _ func()) int {
 	return n
 }
 
-// One whose visitor is seen to have gone, as the service writes to it, does not wait for the
-// turn of what it has sent.
+// One whose visitor has gone does not wait for the turn of what it has sent, whether the
+// service writes to it or is silent.
 func TestPacedUpgradeEnds(t *testing.T) {
-	s := newSocket(func(_ context.Context, r io.Reader, w io.Writer) { io.Copy(w, r) })
+	for _, test := range []struct {
+		name    string
+		service func(ctx context.Context, r io.Reader, w io.Writer)
+		within  time.Duration
+	}{
+		{"an echo", func(_ context.Context, r io.Reader, w io.Writer) { io.Copy(w, r) }, 0},
+		{"silence", func(_ context.Context, r io.Reader, w io.Writer) { io.Copy(io.Discard, r) }, 0},
+		{"silence, and the service stays", func(ctx context.Context, r io.Reader, w io.Writer) { <-ctx.Done() }, upgradeGrace},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSocket(test.service)
+			inBubble(t, 100, func(c *Config) {
+				c.Policy = func(origin.Name, netip.Addr, bool) Policy { return notYet{} }
+			}, s.ServeHTTP, func(b *bubble) {
+				conn, _ := b.webSocket()
+				io.WriteString(conn, "echo")
+				synctest.Wait()
+				conn.Close()
+				time.Sleep(test.within)
+				synctest.Wait()
+				if n := b.h.InFlight(); n != 0 {
+					b.Errorf("%d in flight after the visitor has gone", n)
+				}
+			})
+		})
+	}
+}
+
+// What a visitor sends has its turn, piece by piece, before more of it is passed on.
+func TestPacedUpgradeWaits(t *testing.T) {
+	got := make(chan string, 10)
+	s := newSocket(func(_ context.Context, r io.Reader, _ io.Writer) {
+		for p := make([]byte, 10); ; {
+			n, err := r.Read(p)
+			if err != nil {
+				return
+			}
+			got <- string(p[:n])
+		}
+	})
 	inBubble(t, 100, func(c *Config) {
 		c.Policy = func(origin.Name, netip.Addr, bool) Policy { return notYet{} }
 	}, s.ServeHTTP, func(b *bubble) {
 		conn, _ := b.webSocket()
-		io.WriteString(conn, "echo")
-		conn.Close()
-		synctest.Wait()
-		if n := b.h.InFlight(); n != 0 {
-			b.Errorf("%d in flight after the visitor has gone", n)
+		defer conn.Close()
+		for _, word := range []string{"one", "two"} {
+			io.WriteString(conn, word)
+			synctest.Wait()
+		}
+		if n := len(got); n != 1 {
+			b.Errorf("%d pieces have passed before the turn of the first, want that alone", n)
 		}
 	})
 }
