@@ -28,8 +28,14 @@ type Logger struct {
 
 	mu sync.Mutex
 	// Guarded by mu, which is not held while a line is written.
-	kinds  map[string]*kind
+	kinds  map[key]*kind
 	closed bool
+}
+
+// key is by what a kind is known.
+type key struct {
+	whose any // see HandlerOf
+	name  string
 }
 
 // kind is what is known of one kind of lines. Guarded by Logger.mu.
@@ -43,6 +49,7 @@ type kind struct {
 type line struct {
 	to     slog.Handler
 	record slog.Record
+	times  int // how many it stands for, if it was counted
 }
 
 // New returns a Logger that writes to log, nil: nowhere. burst is how many lines
@@ -52,57 +59,78 @@ func New(log *slog.Logger, burst int) *Logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Logger{to: log.Handler(), burst: max(burst, 1), kinds: make(map[string]*kind)}
+	return &Logger{to: log.Handler(), burst: max(burst, 1), kinds: make(map[key]*kind)}
 }
 
 // Log writes a line, or counts it: the last of those that were counted in a
 // minute is written at its end, with their number as "times". At the level debug
 // each is written as it comes all the same.
 func (l *Logger) Log(kindOf string, level slog.Level, msg string, attrs ...slog.Attr) {
-	if !l.to.Enabled(context.Background(), level) {
+	l.LogTo(l.to, kindOf, level, msg, attrs...)
+}
+
+// LogTo is Log of lines that are written to another handler, such as that of a Logger
+// which bounds what of many kinds has one cause.
+func (l *Logger) LogTo(to slog.Handler, kindOf string, level slog.Level, msg string, attrs ...slog.Attr) {
+	if !to.Enabled(context.Background(), level) {
 		return
 	}
 	r := slog.NewRecord(time.Now(), level, msg, 0)
 	r.AddAttrs(attrs...)
-	l.handle(kindOf, line{l.to, r})
+	l.handle(key{name: kindOf}, line{to: to, record: r})
 }
 
 // Handler returns a handler for another's lines; each message is a kind.
-func (l *Logger) Handler() slog.Handler { return handler{l.to, l} }
+func (l *Logger) Handler() slog.Handler { return l.HandlerOf(nil) }
+
+// HandlerOf returns one for the lines of one of many, who is comparable: each message is a
+// kind of its own.
+func (l *Logger) HandlerOf(whose any) slog.Handler { return handler{l.to, l, whose} }
 
 type handler struct {
 	slog.Handler // where lines go
 	l            *Logger
+	whose        any
 }
 
 func (h handler) Handle(_ context.Context, r slog.Record) error {
-	h.l.handle(r.Message, line{h.Handler, r.Clone()})
+	h.l.handle(key{h.whose, r.Message}, line{to: h.Handler, record: r.Clone()})
 	return nil
 }
 
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handler{h.Handler.WithAttrs(attrs), h.l}
+	return handler{h.Handler.WithAttrs(attrs), h.l, h.whose}
 }
 
 func (h handler) WithGroup(name string) slog.Handler {
-	return handler{h.Handler.WithGroup(name), h.l}
+	return handler{h.Handler.WithGroup(name), h.l, h.whose}
 }
 
-func (l *Logger) handle(name string, ln line) {
-	if l.count(name, ln) {
+func (l *Logger) handle(of key, ln line) {
+	if l.count(of, ln) {
 		ln.record.Level = slog.LevelDebug
 	}
 	ln.write()
 }
 
 func (ln line) write() {
-	if ctx := context.Background(); ln.to.Enabled(ctx, ln.record.Level) {
-		ln.to.Handle(ctx, ln.record)
+	ctx := context.Background()
+	if !ln.to.Enabled(ctx, ln.record.Level) {
+		return
 	}
+	if h, ok := ln.to.(handler); ok {
+		h.l.handle(key{h.whose, ln.record.Message}, line{h.Handler, ln.record, ln.times})
+		return
+	}
+	if ln.times > 0 {
+		ln.record = ln.record.Clone()
+		ln.record.AddAttrs(slog.Int("times", ln.times))
+	}
+	ln.to.Handle(ctx, ln.record)
 }
 
 // count reports whether ln is one that was only counted.
-func (l *Logger) count(name string, ln line) bool {
+func (l *Logger) count(of key, ln line) bool {
 	if ln.record.Level <= slog.LevelDebug {
 		return false
 	}
@@ -111,53 +139,53 @@ func (l *Logger) count(name string, ln line) bool {
 	if l.closed {
 		return true
 	}
-	k := l.kinds[name]
+	k := l.kinds[of]
 	if k == nil && len(l.kinds) >= maxKinds {
-		name = ""
-		k = l.kinds[name]
+		of = key{}
+		k = l.kinds[of]
 	}
 	if k == nil {
-		k, name = &kind{}, strings.Clone(name) // a piece of something larger, perhaps
+		k, of.name = &kind{}, strings.Clone(of.name) // a piece of something larger, perhaps
 		// Ends with the kind, in tell or Close.
-		k.timer = time.AfterFunc(interval, func() { l.tell(name, k) })
-		l.kinds[name] = k
+		k.timer = time.AfterFunc(interval, func() { l.tell(of, k) })
+		l.kinds[of] = k
 	}
 	if k.written < l.burst {
 		k.written++
 		return false
 	}
-	k.left++
+	k.left += max(1, ln.times)
 	k.last = ln
 	return true
 }
 
 // tell writes what was counted of a kind in the last minute. A kind of which
 // nothing came is forgotten.
-func (l *Logger) tell(name string, k *kind) {
+func (l *Logger) tell(of key, k *kind) {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return
 	}
-	ln, times := k.last, k.left
-	k.last, k.left, k.written = line{}, 0, l.burst
-	if times == 0 {
-		delete(l.kinds, name)
+	ln := k.summaryLocked()
+	k.written = l.burst
+	if ln.times == 0 {
+		delete(l.kinds, of)
 	} else {
 		k.timer.Reset(interval)
 	}
 	l.mu.Unlock()
-	ln.summary(times)
+	if ln.times > 0 {
+		ln.write()
+	}
 }
 
-func (ln line) summary(times int) {
-	if times == 0 {
-		return
-	}
-	ln.record = ln.record.Clone()
-	ln.record.Time = time.Now()
-	ln.record.AddAttrs(slog.Int("times", times))
-	ln.write()
+// summaryLocked takes what was counted, as a line that says how many there were.
+func (k *kind) summaryLocked() line {
+	ln := k.last
+	ln.times, ln.record.Time = k.left, time.Now()
+	k.last, k.left = line{}, 0
+	return ln
 }
 
 // Close writes what is counted and not yet written. Lines after it are for
@@ -166,11 +194,15 @@ func (l *Logger) Close() {
 	l.mu.Lock()
 	kinds := l.kinds
 	l.kinds, l.closed = nil, true
+	var left []line
 	for _, k := range kinds {
 		k.timer.Stop()
+		if k.left > 0 {
+			left = append(left, k.summaryLocked())
+		}
 	}
 	l.mu.Unlock()
-	for _, k := range kinds {
-		k.last.summary(k.left)
+	for _, ln := range left {
+		ln.write()
 	}
 }

@@ -108,6 +108,28 @@ func TestHandler(t *testing.T) {
 	})
 }
 
+// Lines of many kinds that have one cause are bounded by that, too, and so are their counts.
+func TestKindsOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o out
+		all := New(o.Logger(slog.LevelInfo), 3)
+		l := New(o.Logger(slog.LevelInfo), 1)
+		for n := range 5 {
+			for range 2 {
+				l.LogTo(all.HandlerOf(7), fmt.Sprint("kind ", n), slog.LevelInfo, "come", slog.Int("n", n))
+			}
+		}
+		l.LogTo(all.HandlerOf(8), "kind", slog.LevelInfo, "come", slog.String("by", "another"))
+		want(t, "at once", o.take(), "level=INFO msg=come n=0\n", "level=INFO msg=come n=1\n", "level=INFO msg=come n=2\n", "level=INFO msg=come by=another\n")
+		l.Close()
+		want(t, "the counts of each kind", o.take())
+		all.Close()
+		if got := o.take(); !strings.HasSuffix(got, " times=7\n") || strings.Count(got, "times=") != 1 {
+			t.Errorf("the count of all: got\n%swant one of 7", got)
+		}
+	})
+}
+
 func TestKindsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out

@@ -84,6 +84,10 @@ func (e *Event) State() string {
 // must not fill it.
 const eventBurst = 20
 
+// CredentialBurst is the same of one kind and credential: who may register any name could
+// have lines of ever new ones. It is as many as one has at once, who may all come back.
+const CredentialBurst = defaultPerCredential
+
 // framesBurst is how often the last frames of a session are logged as they come, of
 // all origins together, before it is once a minute; connections that were lost and
 // sessions that ended for another reason are counted by themselves.
@@ -94,7 +98,7 @@ const framesBurst = 3
 // ended in an error has a second line with its last frames. end comes after the last
 // event, and writes what was counted and not written yet.
 func LogEvents(log *slog.Logger) (note func(Event), end func()) {
-	lines, frames := loglimit.New(log, eventBurst), loglimit.New(log, framesBurst)
+	lines, all, frames := loglimit.New(log, eventBurst), loglimit.New(log, CredentialBurst), loglimit.New(log, framesBurst)
 	note = func(e Event) {
 		if e.Kind == Ended && e.Told {
 			return
@@ -121,7 +125,7 @@ func LogEvents(log *slog.Logger) (note func(Event), end func()) {
 		if e.Kind == Dropped || e.Kind == Revoked || e.Kind == Ended && e.Err != nil {
 			level = slog.LevelWarn
 		}
-		lines.Log(name+" "+e.Kind.String(), level, e.Kind.String(), attrs...)
+		lines.LogTo(all.HandlerOf(e.Member.Credential()), name+" "+e.Kind.String(), level, e.Kind.String(), attrs...)
 		if len(e.Frames) > 0 {
 			kind := "faults"
 			if errors.Is(e.Err, spdy.ErrLost) || errors.Is(e.Err, spdy.ErrDead) || e.Kind == Dropped {
@@ -131,5 +135,5 @@ func LogEvents(log *slog.Logger) (note func(Event), end func()) {
 				slog.Any("frames", e.Frames))
 		}
 	}
-	return note, func() { lines.Close(); frames.Close() }
+	return note, func() { lines.Close(); all.Close(); frames.Close() }
 }

@@ -66,6 +66,26 @@ func TestLogOfAFlappingOrigin(t *testing.T) {
 	})
 }
 
+// Whoever may register any name does not fill the log with ever new ones, nor keep others
+// out of it; as many as may be there at once have their lines.
+func TestLogOfEverNewNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := logged(func(log func(Event)) {
+			for i := range 10_000 {
+				m := &Member{name: Name(fmt.Sprint("o", i)), credential: 1}
+				log(Event{Kind: Connected, Member: m})
+				log(Event{Kind: Ended, Member: m})
+			}
+			log(Event{Kind: Connected, Member: &Member{name: "books", credential: 2}})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		})
+		if n := strings.Count(got, "\n"); n != 2*(CredentialBurst+1)+1 || strings.Count(got, fmt.Sprint(" times=", 10_000-CredentialBurst)) != 2 || strings.Count(got, "origin=books") != 1 {
+			t.Errorf("%d lines, want %d and two that say how many there were", n, 2*(CredentialBurst+1)+1)
+		}
+	})
+}
+
 // What was counted in the last minute is not lost when the program ends.
 func TestLogOfTheLastMinute(t *testing.T) {
 	got := logged(func(log func(Event)) {

@@ -74,6 +74,7 @@ type Proxy struct {
 	events    func(origin.Event) // writes them to the log
 	endEvents func()             // after the last of them
 	unheard   *loglimit.Logger   // of origins that no visitor can reach
+	unheardOf *loglimit.Logger   // of those of one token
 	cluster   *cluster           // nil without Config.Cluster
 
 	tls   atomic.Pointer[tls.Config] // the control port's configuration of now
@@ -109,7 +110,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		cfg: cfg, log: cfg.Logger, started: time.Now(), probe: rand.Text(), unheard: loglimit.New(cfg.Logger, 1),
+		cfg: cfg, log: cfg.Logger, started: time.Now(), probe: rand.Text(), unheard: loglimit.New(cfg.Logger, 1), unheardOf: loglimit.New(cfg.Logger, origin.CredentialBurst),
 		handedOver: make(chan map[*origin.Member]bool, 1),
 	}
 	p.events, p.endEvents = origin.LogEvents(cfg.Logger)
@@ -467,6 +468,7 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	}
 	p.origins.Shutdown(limit)
 	p.unheard.Close()
+	p.unheardOf.Close()
 	p.endEvents()
 	// After this nobody registers any more: sessions only go.
 	p.control.Close()
@@ -512,7 +514,7 @@ func (p *Proxy) register(reg *control.Registration) (serve func(), err error) {
 		if len(reg.URLs) > 0 {
 			msg, state = "an origin that not every visitor reaches is connected", inspect.Connected
 		}
-		p.unheard.Log(name.String(), slog.LevelWarn, msg,
+		p.unheard.LogTo(p.unheardOf.HandlerOf(reg.Credential), name.String(), slog.LevelWarn, msg,
 			slog.String("origin", name.String()), slog.String("state", state), slog.String("reason", reg.Warning))
 	}
 	return func() {
