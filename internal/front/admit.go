@@ -99,10 +99,10 @@ func (h *Handler) admit(e *exchange) *failure {
 	if !served {
 		return unavailable(name, origin.ErrNotConnected)
 	}
-	if f := e.enter(); f != nil {
+	if f := h.place(e); f != nil {
 		return f
 	}
-	return h.place(e)
+	return e.enter()
 }
 
 // lastHop is the answer of the last that may answer (RFC 9110, 7.6.2).
@@ -112,10 +112,12 @@ func lastHop() *failure {
 
 // place takes one of the places that an origin has, when it is A's turn.
 func (h *Handler) place(e *exchange) *failure {
-	turn, err := h.shares.enter(e.name, e.who, h.room(e.name))
+	turn, err := h.shares.enter(e.name, e.who, h.room(e.name), e.maxRequests())
 	switch {
 	case errors.Is(err, errShareUsed):
 		return e.overShare(false)
+	case errors.Is(err, errTableFull):
+		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: errTableFull.Error(), retry: time.Second, refuse: RefusedInFlight}
 	case err != nil:
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: err.Error(), retry: retryAfter, refuse: RefusedInFlight}
 	case turn == nil:

@@ -156,6 +156,40 @@ func TestOverShare(t *testing.T) {
 	})
 }
 
+// few is a Policy by which four requests may be in flight.
+type few struct{ notYet }
+
+func (few) MaxRequests() int { return 4 }
+
+// One address cannot take all that a table allows.
+func TestOverShareOfTable(t *testing.T) {
+	inBubble(t, 1000, func(c *Config) {
+		c.Policy = func(origin.Name, netip.Addr, bool) Policy { return few{} }
+	}, endless(make(chan string, 10)), func(b *bubble) {
+		v := b.h2("192.0.2.1", 0)
+		defer v.conn.Close()
+		for _, want := range []string{"200", "200", "429"} {
+			if status, _ := v.status(v.get("/film")); status != want {
+				b.Errorf("one address got %s, want %s", status, want)
+			}
+		}
+		for _, want := range []string{"200", "503"} {
+			other := b.h2("192.0.2.2", 0)
+			defer other.conn.Close()
+			if status, _ := other.status(other.get("/film")); status != want {
+				b.Errorf("another got %s, want %s", status, want)
+			}
+		}
+		local := b.h2("127.0.0.1", 0)
+		defer local.conn.Close()
+		for _, want := range []string{"200", "503"} {
+			if status, _ := local.status(local.get("/film")); status != want {
+				b.Errorf("one in nobody's share got %s, want %s", status, want)
+			}
+		}
+	})
+}
+
 // This machine's own two addresses have no bounds, others of 127.0.0.0/8 have;
 // behind a trusted proxy it is the client that counts.
 func TestWhoShares(t *testing.T) {

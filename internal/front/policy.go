@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -19,9 +20,14 @@ type Policy interface {
 	// if it may go on.
 	Visit(now time.Time) (early time.Duration)
 
-	// Enter counts a request that is about to be sent to the origin. If it is not too
-	// early, and there is room, it is in flight until Leave.
-	Enter(now time.Time) (early time.Duration, room bool)
+	// MaxRequests is how many requests the origin may have in flight; 0: what
+	// Config.MaxRequests says holds.
+	MaxRequests() int
+
+	// Enter counts a request that is about to be sent to the origin, of who's share, which
+	// is the zero Addr if it is nobody's. It returns how much too early it is; if it may go
+	// on, it is in flight until Leave.
+	Enter(who netip.Addr, now time.Time) (early time.Duration)
 	Leave()
 
 	// Pace waits until some of n bytes of bodies, but for P's own answers, may pass to the origin, or from it,
@@ -52,24 +58,27 @@ func (e *exchange) visit() *failure {
 	return nil
 }
 
-// enter applies the rest of it, to who has shown a password if one is needed: what
-// others ask for costs the origin nothing.
+// enter applies the rest of it, to who has shown a password if one is needed, and has a
+// place: what others ask for costs the origin nothing.
 func (e *exchange) enter() *failure {
 	if e.policy == nil {
 		return nil
 	}
-	early, room := e.policy.Enter(e.rec.Time)
-	switch {
-	case early > 0:
+	if early := e.policy.Enter(e.who, e.rec.Time); early > 0 {
 		return tooEarly(RefusedRate, "too many requests to this origin", early)
-	case !room:
-		return &failure{
-			status: http.StatusServiceUnavailable, reason: reasonLimit, detail: "this origin has as many requests in flight as it may", retry: time.Second,
-			refuse: RefusedInFlight,
-		}
 	}
 	e.entered = true
 	return nil
+}
+
+// maxRequests is how many requests the origin may have in flight by its policy.
+func (e *exchange) maxRequests() int {
+	if e.policy != nil {
+		if n := e.policy.MaxRequests(); n > 0 {
+			return n
+		}
+	}
+	return e.h.cfg.MaxRequests
 }
 
 func tooEarly(refuse, detail string, early time.Duration) *failure {

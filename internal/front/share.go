@@ -14,6 +14,10 @@ const (
 	// sharePart: one visitor's address gets one part in so many.
 	sharePart = 8
 
+	// tablePart is the same of what a [Policy] says: that may be few, of which one
+	// page wants many. An IPv6 site has no more than one address.
+	tablePart = 2
+
 	// headBytes is what the heads of the requests in flight may take on
 	// average, where one address has its whole share of them.
 	headBytes = 8 << 10
@@ -24,6 +28,7 @@ const (
 
 var (
 	errOriginFull = errors.New("too many requests to this origin")
+	errTableFull  = errors.New("this origin has as many requests in flight as it may")
 	errShareUsed  = errors.New("this address has as many requests open as one may have")
 )
 
@@ -96,7 +101,8 @@ type crowd struct {
 	served  int // of those, the ones that do not wait here
 	room    int // streams that the origin has, at the last look
 	tallies map[netip.Addr]*tally
-	waiting queue // the tallies with waiters
+	wide    map[netip.Addr]int // requests in flight of each IPv6 site
+	waiting queue              // the tallies with waiters
 	turn    uint64
 }
 
@@ -116,42 +122,84 @@ type waiter struct {
 }
 
 // fits reports whether one who has n of what there is, of which used is taken
-// by all, may have one more: less than 1/(sharePart-1) of what is left, which
-// makes 1/sharePart of it all for one that is alone.
-func fits(n, used, all int) bool { return n*(sharePart-1) < all-used }
+// by all, may have one more: less than 1/(part-1) of what is left, which makes
+// 1/part of it all for one that is alone. Who has nothing may always.
+func fits(n, used, all, part int) bool { return n == 0 || n*(part-1) < all-used }
 
-// enter takes a place at an origin that lets P open room streams in all. If the
-// request has to wait for its turn, it returns a waiter, and the place is taken
-// when that says so. The error is one of errOriginFull and errShareUsed.
-func (s *shares) enter(name origin.Name, who netip.Addr, room int) (*waiter, error) {
+// add counts d requests in flight of who's.
+func (c *crowd) add(who netip.Addr, d int) {
+	c.open += d
+	if !who.Is6() {
+		return
+	}
+	site := addrkey.Site(who)
+	if c.wide[site] += d; c.wide[site] == 0 {
+		delete(c.wide, site)
+	}
+}
+
+// ofSite returns how many requests in flight who's site has; n are who's.
+func (c *crowd) ofSite(who netip.Addr, n int) int {
+	if who.Is6() {
+		return c.wide[addrkey.Site(who)]
+	}
+	return n
+}
+
+// refuses returns why who, who has n requests in flight, may not have one more, where
+// table is how many the origin may have by its policy.
+func (s *shares) refuses(c *crowd, who netip.Addr, n, table int) error {
+	switch {
+	case c.open >= s.most:
+		return errOriginFull
+	case c.open >= table:
+		return errTableFull
+	case !who.IsValid():
+		return nil
+	case !fits(n, c.open, s.most, sharePart):
+		if n >= s.most/sharePart {
+			return errShareUsed
+		}
+		return errOriginFull
+	}
+	if m := c.ofSite(who, n); table < s.most && !fits(m, c.open, table, tablePart) {
+		if m >= table/tablePart {
+			return errShareUsed
+		}
+		return errTableFull
+	}
+	return nil
+}
+
+// enter takes a place at an origin that lets P open room streams in all, and may have
+// table requests in flight by its policy. If the request has to wait for its turn, it
+// returns a waiter, and the place is taken when that says so. The error is one of
+// errOriginFull, errTableFull and errShareUsed.
+func (s *shares) enter(name origin.Name, who netip.Addr, room, table int) (*waiter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.crowds[name]
 	if c == nil {
-		c = &crowd{tallies: make(map[netip.Addr]*tally)}
+		c = &crowd{tallies: make(map[netip.Addr]*tally), wide: make(map[netip.Addr]int)}
 		s.crowds[name] = c
 	}
 	c.room = room
-	if c.open >= s.most {
-		return nil, errOriginFull
+	t, n := c.tallies[who], 0
+	if t != nil {
+		n = t.served + len(t.waiters)
 	}
+	if err := s.refuses(c, who, n, table); err != nil {
+		return nil, err
+	}
+	c.add(who, 1)
 	if !who.IsValid() {
-		c.open++
 		c.served++
 		return nil, nil
 	}
-	t := c.tallies[who]
 	if t == nil {
 		t = s.newTally(who)
 		c.tallies[who] = t
 	}
-	if n := t.served + len(t.waiters); n > 0 && !fits(n, c.open, s.most) {
-		if n >= s.most/sharePart {
-			return nil, errShareUsed
-		}
-		return nil, errOriginFull
-	}
-	c.open++
 	if len(t.waiters) == 0 && s.hasTurn(c, t) || s.stopped {
 		t.served++
 		c.served++
@@ -169,7 +217,7 @@ func (s *shares) enter(name origin.Name, who netip.Addr, room int) (*waiter, err
 // hasTurn reports whether t may have one more of c's streams. One it may have
 // in any case: the session lets it wait there.
 func (s *shares) hasTurn(c *crowd, t *tally) bool {
-	return t.served == 0 || fits(t.served, c.served, min(c.room, s.most))
+	return fits(t.served, c.served, min(c.room, s.most), sharePart)
 }
 
 // leave gives a place back. It reports whether others wait for one: admit then.
@@ -177,7 +225,7 @@ func (s *shares) leave(name origin.Name, who netip.Addr) (waiting bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.crowds[name]
-	c.open--
+	c.add(who, -1)
 	c.served--
 	if t := c.tallies[who]; t != nil {
 		t.served--
@@ -208,7 +256,7 @@ func (s *shares) giveUp(name origin.Name, who netip.Addr, w *waiter) bool {
 			break
 		}
 	}
-	c.open--
+	c.add(who, -1)
 	if len(t.waiters) == 0 {
 		heap.Remove(&c.waiting, t.index)
 	} else {
@@ -268,7 +316,7 @@ func (s *shares) stop() {
 	for _, c := range s.crowds {
 		for _, t := range c.waiting {
 			for _, w := range t.waiters {
-				c.open--
+				c.add(t.who, -1)
 				close(w.ready)
 			}
 			t.waiters = nil

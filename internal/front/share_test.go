@@ -18,7 +18,7 @@ func address(n int) netip.Addr {
 // take enters as often as it can without waiting, and says why it ended.
 func (s *shares) take(who netip.Addr, room int) (n int, w *waiter, err error) {
 	for {
-		if w, err = s.enter("o", who, room); w != nil || err != nil {
+		if w, err = s.enter("o", who, room, s.most); w != nil || err != nil {
 			return n, w, err
 		}
 		n++
@@ -65,6 +65,43 @@ func TestRoomForAnother(t *testing.T) {
 	}
 }
 
+// Of what a policy allows an origin one address has half, and where others have much, half
+// of what they leave; so has an IPv6 site.
+func TestShareOfTable(t *testing.T) {
+	local := netip.Addr{}
+	ip := netip.MustParseAddr
+	type from struct {
+		who  netip.Addr
+		want int   // places that it gets
+		err  error // then
+	}
+	for _, test := range []struct {
+		name  string
+		table int
+		have  []from
+	}{
+		{"IPv4", 10, []from{{address(1), 5, errShareUsed}, {address(2), 3, errTableFull}, {address(3), 1, errTableFull}, {address(4), 1, errTableFull}, {address(5), 0, errTableFull}}},
+		{"an IPv6 site", 10, []from{
+			{ip("2001:db8::"), 5, errShareUsed}, {ip("2001:db8:0:1::"), 0, errShareUsed}, {ip("2001:db8:1::"), 3, errTableFull}, {address(1), 1, errTableFull},
+		}},
+		{"in nobody's share", 10, []from{{local, 10, errTableFull}, {address(1), 0, errTableFull}}},
+		{"three", 3, []from{{address(1), 2, errShareUsed}, {address(2), 1, errTableFull}}},
+		{"one", 1, []from{{address(1), 1, errTableFull}}},
+		{"more than there are", 1 << 20, []from{{address(1), 100, errShareUsed}, {address(2), 88, errOriginFull}}},
+	} {
+		s := newShares(800)
+		for _, f := range test.have {
+			n, err := 0, error(nil)
+			for ; err == nil; n++ {
+				_, err = s.enter("o", f.who, 1<<20, test.table)
+			}
+			if n--; n != f.want || err != f.err {
+				t.Errorf("%s: %v got %d places, then %v; want %d, then %v", test.name, f.who, n, err, f.want, f.err)
+			}
+		}
+	}
+}
+
 // An origin that lets P open few streams: an address has a part of them at once,
 // and waits with the rest. Who has least has its turn first.
 func TestTurn(t *testing.T) {
@@ -91,7 +128,7 @@ func TestTurn(t *testing.T) {
 		t.Fatal("who waits was let go without a place")
 	}
 	// Somebody who has nothing has room at once.
-	if w, err := s.enter("o", c, room); w != nil || err != nil {
+	if w, err := s.enter("o", c, room, s.most); w != nil || err != nil {
 		t.Fatalf("one that has nothing: %v, %v", w, err)
 	}
 	for range 2 { // the other has taken a part of what this one left
@@ -132,7 +169,7 @@ func TestNoRoom(t *testing.T) {
 func TestWaitingIsBounded(t *testing.T) {
 	s := newShares(80)
 	for i := 0; ; i++ {
-		if _, err := s.enter("o", address(1), 8); err != nil {
+		if _, err := s.enter("o", address(1), 8, s.most); err != nil {
 			if i != 10 || !errors.Is(err, errShareUsed) {
 				t.Errorf("after %d requests: %v, want %v after 10", i, err, errShareUsed)
 			}
@@ -149,7 +186,7 @@ func TestStopSharing(t *testing.T) {
 	if s.giveUp("o", address(1), w) {
 		t.Error("who was sent away has a place")
 	}
-	if w, err := s.enter("o", address(1), 8); w != nil || err != nil {
+	if w, err := s.enter("o", address(1), 8, s.most); w != nil || err != nil {
 		t.Errorf("after the stop: %v, %v; want no wait", w, err)
 	}
 	s.leave("o", address(1))
@@ -244,11 +281,14 @@ func TestSharesAddUp(t *testing.T) {
 			continue
 		}
 		h := held{name: origin.Name(fmt.Sprint("o", random.IntN(3)))}
-		if n := random.IntN(12); n > 0 {
+		switch n := random.IntN(12); {
+		case n > 9:
+			h.who = netip.AddrFrom16([16]byte{0x20, 1, 7: byte(n)})
+		case n > 0:
 			h.who = address(n)
 		}
 		var err error
-		if h.w, err = s.enter(h.name, h.who, random.IntN(100)); err == nil {
+		if h.w, err = s.enter(h.name, h.who, random.IntN(100), 50+random.IntN(400)); err == nil {
 			open = append(open, h)
 		}
 	}
@@ -279,7 +319,7 @@ func TestSharesAddUp(t *testing.T) {
 		leave(i)
 	}
 	for name, c := range s.crowds {
-		if c.open != 0 || c.served != 0 || len(c.tallies) != 0 || len(c.waiting) != 0 {
+		if c.open != 0 || c.served != 0 || len(c.tallies)+len(c.wide) != 0 || len(c.waiting) != 0 {
 			t.Errorf("%s: left over: %+v", name, c)
 		}
 	}

@@ -99,13 +99,14 @@ func TestStalledUpgrade(t *testing.T) {
 // notYet is a Policy by which the turn of what goes to the origin does not come.
 type notYet struct{}
 
-func (notYet) Allows() bool                          { return true }
-func (notYet) Auth() *Htpasswd                       { return nil }
-func (notYet) Visit(time.Time) time.Duration         { return 0 }
-func (notYet) Enter(time.Time) (time.Duration, bool) { return 0, true }
-func (notYet) Leave()                                {}
-func (notYet) Header() http.Header                   { return nil }
-func (notYet) Page() []byte                          { return nil }
+func (notYet) Allows() bool                              { return true }
+func (notYet) Auth() *Htpasswd                           { return nil }
+func (notYet) Visit(time.Time) time.Duration             { return 0 }
+func (notYet) MaxRequests() int                          { return 0 }
+func (notYet) Enter(netip.Addr, time.Time) time.Duration { return 0 }
+func (notYet) Leave()                                    {}
+func (notYet) Header() http.Header                       { return nil }
+func (notYet) Page() []byte                              { return nil }
 func (notYet) Pace(ctx context.Context, toOrigin bool, n int, _ func()) int {
 	if toOrigin {
 		<-ctx.Done()

@@ -65,7 +65,7 @@ func TestLimits(t *testing.T) {
 		{"front", "maxGuesses", "passwords that one address has checked, or waiting", count},
 		{"front", "upgradeGrace", "a WebSocket whose one side has ended", duration},
 		{"front", "upgradeIdle", "a WebSocket at a stop, if nothing was said for", duration},
-		{"policy", "maxVisitors", "addresses whose rates by a table's `visitor-requests-per-second` are told apart", count},
+		{"policy", "maxVisitors", "addresses whose rates by the tables are told apart, of all origins", count},
 		{"proxy", "maxBalancerWaits", "load balancers' connections without a PROXY header yet", count},
 		{"proxy", "balancerTime", "time for a PROXY header", duration},
 		{"proxy", "maxHTTPVisitors", "connections to the port of `--http`", count},

@@ -58,22 +58,19 @@ func (t *tables) of(name string) *rules {
 	return t.rules[anyName]
 }
 
-// visitor is whose requests are counted together, at one origin; wide is of an IPv6 site.
+// visitor is whose requests are counted together, at one origin; wide is of an IPv6 site,
+// and inAll of the rate that the origin has in all.
 type visitor struct {
-	origin string
-	addr   netip.Addr
-	wide   bool
+	origin      string
+	addr        netip.Addr
+	wide, inAll bool
 }
 
 // counts is what is counted of one origin.
 type counts struct {
-	to, from line // of bodies
-
-	mu sync.Mutex
-	// Guarded by mu.
-	all bucket
-
-	flight atomic.Int64 // requests; mu is held where it becomes more
+	to, from line         // of bodies
+	all      bucket       // guarded by Policies.mu
+	flight   atomic.Int64 // requests; Policies.mu is held where it becomes more
 }
 
 // New returns policies without a table. checks bounds how many passwords are checked at
@@ -116,7 +113,7 @@ func (p *Policies) Set(list []Table) error {
 	}
 	p.current.Store(next)
 	for name, c := range p.origins {
-		c.apply(next.of(name))
+		c.applyLocked(next.of(name))
 	}
 	return nil
 }
@@ -144,16 +141,15 @@ func (p *Policies) Hosts() (hosts []string) {
 	return hosts
 }
 
-// apply sets the limits that r says; those that do not change keep what is counted.
-func (c *counts) apply(r *rules) {
+// applyLocked sets the limits that r says; those that do not change keep what is counted.
+// Policies.mu is held.
+func (c *counts) applyLocked(r *rules) {
 	if r == nil {
 		r = new(rules)
 	}
 	now := time.Now()
 	c.to.set(r.bytes, now)
 	c.from.set(r.bytes, now)
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.all.set(r.all, now)
 }
 
@@ -190,7 +186,7 @@ func (p *Policies) countsOf(name string) *counts {
 		}
 	}
 	c = new(counts)
-	c.apply(p.current.Load().of(name))
+	c.applyLocked(p.current.Load().of(name))
 	p.origins[name] = c
 	return c
 }
@@ -210,13 +206,14 @@ func (v *request) Allows() bool          { return v.rules.allows(v.client) }
 func (v *request) Auth() *front.Htpasswd { return v.auth }
 func (v *request) Header() http.Header   { return v.rules.header }
 func (v *request) Page() []byte          { return v.rules.page }
+func (v *request) MaxRequests() int      { return v.rules.most }
 
 func (v *request) Visit(now time.Time) time.Duration {
 	r := v.rules.visitor
 	if v.counts == nil || r.perSecond == 0 {
 		return 0
 	}
-	who := visitor{v.origin, addrkey.Addr(v.client), false}
+	who := visitor{origin: v.origin, addr: addrkey.Addr(v.client)}
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
 	one := v.p.visitorLocked(who, r, now)
@@ -225,7 +222,7 @@ func (v *request) Visit(now time.Time) time.Duration {
 	}
 	if who.addr.Is6() {
 		// An IPv6 site has many such addresses.
-		who = visitor{v.origin, addrkey.Site(v.client), true}
+		who = visitor{origin: v.origin, addr: addrkey.Site(v.client), wide: true}
 		r.perSecond, r.burst = r.perSecond*addrkey.SiteFactor, min(r.burst, math.MaxInt/addrkey.SiteFactor)*addrkey.SiteFactor
 		site := v.p.visitorLocked(who, r, now)
 		if early := site.early(1, now); early > 0 {
@@ -271,25 +268,47 @@ func (p *Policies) forgetLocked(now time.Time) {
 	}
 }
 
-func (v *request) Enter(now time.Time) (early time.Duration, room bool) {
+func (v *request) Enter(who netip.Addr, now time.Time) time.Duration {
 	c := v.counts
 	if c == nil {
-		return 0, false // there is no origin that could answer
+		return 0 // there is no origin that could answer
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if v.rules.most > 0 && c.flight.Load() >= int64(v.rules.most) {
-		return 0, false
-	}
-	if early = c.all.early(1, now); early > 0 {
-		return early, true
+	v.p.mu.Lock()
+	defer v.p.mu.Unlock()
+	if early := v.earlyLocked(who, now); early > 0 {
+		return early
 	}
 	c.all.take(1)
 	c.flight.Add(1)
-	return 0, true
+	return 0
 }
 
-func (v *request) Leave() { v.counts.flight.Add(-1) }
+// earlyLocked returns how much too early who's request is by the origin's rate in all. If
+// it is not, it has taken who's part. While half of the burst is not there, an IPv6 site or
+// IPv4 address has half of the rate alone, so that none can take all.
+func (v *request) earlyLocked(who netip.Addr, now time.Time) time.Duration {
+	all := &v.counts.all
+	if !who.IsValid() {
+		return all.early(1, now)
+	}
+	half := all.rate.burst - all.rate.burst/2
+	plenty := all.early(1+half, now)
+	if plenty == 0 {
+		return 0
+	}
+	part := v.p.visitorLocked(visitor{origin: v.origin, addr: addrkey.Site(who), inAll: true}, rate{all.rate.perSecond / 2, half}, now)
+	if early := max(part.early(1, now), all.early(1, now)); early > 0 {
+		return min(early, plenty)
+	}
+	part.take(1)
+	return 0
+}
+
+func (v *request) Leave() {
+	if v.counts != nil {
+		v.counts.flight.Add(-1)
+	}
+}
 
 func (v *request) Pace(ctx context.Context, toOrigin bool, n int, waits func()) int {
 	switch {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/front"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
@@ -112,43 +113,101 @@ func TestVisitorsAreBounded(t *testing.T) {
 	}
 }
 
-// The rate of all, and how many may be in flight.
+// The rate of all, of who is in nobody's share, and how many are in flight.
 func TestEnter(t *testing.T) {
 	p := with(t, Table{RequestsPerSecond: 10, Burst: 3, MaxRequests: 2})
-	enter := func(at time.Duration) (front.Policy, time.Duration, bool) {
+	enter := func(at time.Duration) (front.Policy, time.Duration) {
 		v := p.For("a", client, true)
-		early, room := v.Enter(start.Add(at))
-		return v, early, room
+		return v, v.Enter(netip.Addr{}, start.Add(at))
 	}
-	one, early, room := enter(0)
-	if early != 0 || !room {
-		t.Fatal("the first one may not")
+	var in []front.Policy
+	for i := range 3 {
+		v, early := enter(0)
+		if early != 0 {
+			t.Fatalf("request %d of the burst is early by %v", i, early)
+		}
+		in = append(in, v)
 	}
-	two, _, _ := enter(0)
-	if _, _, room := enter(0); room {
-		t.Error("there is room for a third in flight")
+	if n := in[0].MaxRequests(); n != 2 {
+		t.Errorf("%d may be in flight, want 2", n)
 	}
-	one.Leave()
-	three, early, room := enter(0)
-	if early != 0 || !room {
-		t.Errorf("after one has left: early by %v, room %t", early, room)
+	if _, early := enter(0); early != 100*time.Millisecond {
+		t.Errorf("beyond the burst: early by %v", early)
 	}
-	three.Leave()
-	if _, early, room := enter(0); early != 100*time.Millisecond || !room {
-		t.Errorf("beyond the burst: early by %v, room %t", early, room)
-	}
-	if v, early, room := enter(100 * time.Millisecond); early != 0 || !room {
+	v, early := enter(100 * time.Millisecond)
+	if early != 0 {
 		t.Error("not even after that")
-	} else {
+	}
+	for _, v := range append(in, v) {
 		v.Leave()
 	}
-	two.Leave()
 	if n := p.origins["a"].flight.Load(); n != 0 {
 		t.Errorf("%d are in flight at the end", n)
 	}
 	// Another origin has its own.
-	if early, room := p.For("b", client, true).Enter(start); early != 0 || !room {
+	if early := p.For("b", client, true).Enter(netip.Addr{}, start); early != 0 {
 		t.Error("another origin has none of its own")
+	}
+}
+
+// One address, or IPv6 site, that asks without end has what others leave, and they have
+// half of the rate; where nobody else asks, it has the whole.
+func TestShareOfRate(t *testing.T) {
+	greedy := func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i) }
+	for _, test := range []struct {
+		name                      string
+		table                     Table
+		one                       func(i int) string
+		theirs                    int // what others ask for a second
+		wantOne, wantOthers, slip int // in a minute
+	}{
+		{"alone", Table{RequestsPerSecond: 20}, func(int) string { return "192.0.2.1" }, 0, 1200, 0, 20},
+		{"beside others", Table{RequestsPerSecond: 20}, func(int) string { return "192.0.2.1" }, 10, 600, 600, 30},
+		{"beside many", Table{RequestsPerSecond: 20}, func(int) string { return "192.0.2.1" }, 100, 600, 600, 30},
+		{"an IPv6 site", Table{RequestsPerSecond: 20}, greedy, 10, 600, 600, 30},
+		{"a burst of one", Table{RequestsPerSecond: 1}, func(int) string { return "192.0.2.1" }, 20, 30, 30, 3},
+	} {
+		p := with(t, test.table)
+		enter := func(ip string, at time.Duration) int {
+			who := netip.MustParseAddr(ip)
+			if p.For("a", who, true).Enter(addrkey.Addr(who), start.Add(at)) > 0 {
+				return 0
+			}
+			return 1
+		}
+		one, others := 0, 0
+		for i := range 60 * 1000 {
+			at := time.Duration(i) * time.Millisecond
+			one += enter(test.one(i), at)
+			if test.theirs > 0 && i%(1000/test.theirs) == 0 {
+				others += enter(fmt.Sprintf("198.51.100.%d", i%250), at)
+			}
+		}
+		near := func(got, want int) bool { return got >= want-test.slip && got <= want+test.slip }
+		if !near(one, test.wantOne) || !near(others, test.wantOthers) {
+			t.Errorf("%s: %d of the one passed, %d of others; want %d and %d, or %d more or less", test.name, one, others, test.wantOne, test.wantOthers, test.slip)
+		}
+	}
+}
+
+// A burst is anybody's who comes first, and who comes too early is told when not to be.
+func TestBurstOfOne(t *testing.T) {
+	p := with(t, Table{RequestsPerSecond: 10, Burst: 30})
+	passed := 0
+	for range 100 {
+		if p.For("a", client, true).Enter(client, start) == 0 {
+			passed++
+		}
+	}
+	if passed != 30 {
+		t.Errorf("%d of 30 passed at once", passed)
+	}
+	early := p.For("a", client, true).Enter(client, start)
+	if early != 200*time.Millisecond {
+		t.Errorf("early by %v, want 200ms: half of the rate", early)
+	}
+	if early := p.For("a", client, true).Enter(client, start.Add(early)); early != 0 {
+		t.Errorf("then it is early by %v", early)
 	}
 }
 
@@ -156,7 +215,7 @@ func TestEnter(t *testing.T) {
 func TestRatesOutOfOrder(t *testing.T) {
 	p := with(t, Table{RequestsPerSecond: 1, Burst: 10, VisitorRequestsPerSecond: 1, VisitorBurst: 10})
 	for what, ask := range map[string]func(at time.Time) time.Duration{
-		"in all":       func(at time.Time) time.Duration { early, _ := p.For("a", client, true).Enter(at); return early },
+		"in all":       func(at time.Time) time.Duration { return p.For("a", client, true).Enter(client, at) },
 		"of a visitor": p.For("a", client, true).Visit,
 		"of an IPv6 one": func(at time.Time) time.Duration {
 			return p.For("a", netip.MustParseAddr("2001:db8::1"), true).Visit(at)
@@ -179,26 +238,22 @@ func TestRatesOutOfOrder(t *testing.T) {
 // Who comes too early counts for nothing, and many at once are told in one order.
 func TestEnterAtOnce(t *testing.T) {
 	p := with(t, Table{RequestsPerSecond: 1, Burst: 50, MaxRequests: 100})
-	var passed, early, full atomic.Int32
+	var passed, early atomic.Int32
 	var all sync.WaitGroup
 	for i := range 64 {
 		all.Go(func() {
 			for range 20 {
-				d, room := p.For("a", client, true).Enter(start.Add(time.Duration(i%8) * time.Millisecond))
-				switch {
-				case !room:
-					full.Add(1)
-				case d > 0:
+				if p.For("a", client, true).Enter(client, start.Add(time.Duration(i%8)*time.Millisecond)) > 0 {
 					early.Add(1)
-				default:
+				} else {
 					passed.Add(1)
 				}
 			}
 		})
 	}
 	all.Wait()
-	if passed.Load() != 50 || full.Load() != 0 || early.Load() != 64*20-50 {
-		t.Errorf("%d passed, %d were early, %d had no room; want 50, the others, and none", passed.Load(), early.Load(), full.Load())
+	if passed.Load() != 50 || early.Load() != 64*20-50 {
+		t.Errorf("%d passed, %d were early; want 50, and the others", passed.Load(), early.Load())
 	}
 	if n := p.origins["a"].flight.Load(); n != 50 {
 		t.Errorf("%d are in flight, want 50", n)
@@ -209,13 +264,13 @@ func TestEnterAtOnce(t *testing.T) {
 func TestSetAgain(t *testing.T) {
 	p := with(t, Table{VisitorRequestsPerSecond: 1, VisitorBurst: 2, RequestsPerSecond: 1, Burst: 1, MaxRequests: 5})
 	visits(p, "a", "192.0.2.1", 0, 9)
-	p.For("a", client, true).Enter(start)
+	p.For("a", client, true).Enter(client, start)
 	set1(t, p, Table{VisitorRequestsPerSecond: 1, VisitorBurst: 2, RequestsPerSecond: 1, Burst: 1, MaxRequests: 1})
 	if got := visits(p, "a", "192.0.2.1", 0, 1); got != 0 {
 		t.Error("the visitor began anew")
 	}
-	if _, room := p.For("a", client, true).Enter(start.Add(time.Hour)); room {
-		t.Error("what is in flight was forgotten")
+	if n := p.For("a", client, true).MaxRequests(); n != 1 {
+		t.Errorf("%d may be in flight, want 1", n)
 	}
 	set1(t, p, Table{VisitorRequestsPerSecond: 100})
 	visits(p, "a", "192.0.2.1", time.Second, 9)
@@ -226,7 +281,7 @@ func TestSetAgain(t *testing.T) {
 	set1(t, p, Table{RequestsPerSecond: 1, Burst: 3})
 	now := time.Now()
 	for i := range 4 {
-		if early, _ := p.For("a", client, true).Enter(now); (early > 0) != (i == 3) {
+		if early := p.For("a", client, true).Enter(netip.Addr{}, now); (early > 0) != (i == 3) {
 			t.Errorf("request %d is early by %v", i, early)
 		}
 	}
@@ -286,10 +341,10 @@ func TestPace(t *testing.T) {
 func TestOriginsAreBounded(t *testing.T) {
 	p := with(t, Table{RequestsPerSecond: 1})
 	busy := p.For("busy", client, true)
-	busy.Enter(start)
+	busy.Enter(client, start)
 	for i := range 2 * maxIdle {
 		v := p.For(origin.Name(fmt.Sprint("o", i)), client, true)
-		v.Enter(start)
+		v.Enter(client, start)
 		v.Leave()
 	}
 	if n := len(p.origins); n > maxIdle+1 || p.origins["busy"] == nil {
