@@ -80,7 +80,7 @@ func ofOnesOwn(l *lab) error {
 	if err := l.curls(ca); err != nil {
 		return err
 	}
-	if err := l.renewsWithoutGap(ca, x, "photos.example.test", 2); err != nil {
+	if err := l.renewsWithoutGap(ca, "photos.example.test", 2); err != nil {
 		return err
 	}
 	if strings.Contains(x.Log(), "level=ERROR") || strings.Contains(x.Log(), "level=WARN") {
@@ -114,7 +114,7 @@ func ofOnesOwn(l *lab) error {
 	if err := l.signal(x, syscall.SIGHUP); err != nil {
 		return err
 	}
-	if err := l.renewsWithoutGap(ca, x, "photos.example.test", 1); err != nil {
+	if err := l.renewsWithoutGap(ca, "photos.example.test", 1); err != nil {
 		return err
 	}
 	return l.curls(ca)
@@ -268,7 +268,7 @@ func (l *lab) curls(ca *ownCA) error {
 
 // renewsWithoutGap asks for name until its certificate was renewed n times: each one
 // that is shown must verify, and none may be left to its end.
-func (l *lab) renewsWithoutGap(ca *ownCA, x *proxy, name string, n int) error {
+func (l *lab) renewsWithoutGap(ca *ownCA, name string, n int) error {
 	serials := map[string]bool{}
 	least := claimed
 	var bad error

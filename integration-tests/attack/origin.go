@@ -309,8 +309,8 @@ func (t *target) evilVisitors(ctx context.Context, n int) {
 
 // hostileAnswers is a c that answers each request in one of several bad ways.
 func hostileAnswers(ctx context.Context, t *target) {
-	reply := func(c *spdyConn, id uint32, flags byte, more ...string) []byte {
-		return controlFrame(nil, spdySynReply, flags, u32(id), c.of(append([]string{":status", "200", ":version", "HTTP/1.1"}, more...)...))
+	reply := func(c *spdyConn, id uint32, more ...string) []byte {
+		return controlFrame(nil, spdySynReply, 0, u32(id), c.of(append([]string{":status", "200", ":version", "HTTP/1.1"}, more...)...))
 	}
 	bad := []func(c *spdyConn, id uint32) []byte{
 		func(c *spdyConn, id uint32) []byte { return controlFrame(nil, spdyRstStream, 0, u32(id, 3)) }, // REFUSED_STREAM: may be sent again
@@ -318,16 +318,16 @@ func hostileAnswers(ctx context.Context, t *target) {
 		func(c *spdyConn, id uint32) []byte { return controlFrame(nil, spdyGoAway, 0, u32(0, 0)) }, // none was acted on
 		func(c *spdyConn, id uint32) []byte { c.Close(); return nil },
 		func(c *spdyConn, id uint32) []byte {
-			return dataFrame(reply(c, id, 0, "content-length", "10"), id, spdyFin, []byte("short"))
+			return dataFrame(reply(c, id, "content-length", "10"), id, spdyFin, []byte("short"))
 		},
 		func(c *spdyConn, id uint32) []byte {
-			return dataFrame(reply(c, id, 0, "content-length", "1"), id, spdyFin, []byte("long"))
+			return dataFrame(reply(c, id, "content-length", "1"), id, spdyFin, []byte("long"))
 		},
 		func(c *spdyConn, id uint32) []byte {
-			return controlFrame(reply(c, id, 0), spdyHeaders, spdyFin, u32(id), c.of("x", strings.Repeat("y", 1<<16)))
+			return controlFrame(reply(c, id), spdyHeaders, spdyFin, u32(id), c.of("x", strings.Repeat("y", 1<<16)))
 		},
-		func(c *spdyConn, id uint32) []byte { return reply(c, id, 0, "x", strings.Repeat("y", 1<<20)) },
-		func(c *spdyConn, id uint32) []byte { return append(reply(c, id, 0), reply(c, id, 0)...) },
+		func(c *spdyConn, id uint32) []byte { return reply(c, id, "x", strings.Repeat("y", 1<<20)) },
+		func(c *spdyConn, id uint32) []byte { return append(reply(c, id), reply(c, id)...) },
 		func(c *spdyConn, id uint32) []byte {
 			return controlFrame(nil, spdySynReply, 0, u32(id), c.of(":status", "101 Switching Protocols", ":version", "HTTP/1.1"))
 		},
@@ -335,7 +335,7 @@ func hostileAnswers(ctx context.Context, t *target) {
 			return controlFrame(nil, spdySynReply, 0, u32(id), c.of(":status", "99999", ":version", "HTTP/1.1"))
 		},
 		func(c *spdyConn, id uint32) []byte {
-			b := reply(c, id, 0)
+			b := reply(c, id)
 			for range 100 {
 				b = controlFrame(b, spdyHeaders, 0, u32(id), c.of("x", "y"))
 			}

@@ -124,11 +124,11 @@ func (s *site) make(ctx context.Context, a attack) error {
 	if s.tls {
 		s.p.Args = append(s.p.Args, "-t")
 	}
-	return s.connect(ctx)
+	return s.connect()
 }
 
 // connect fills in where c dials p.
-func (s *site) connect(ctx context.Context) error {
+func (s *site) connect() error {
 	to := s.control
 	if s.line != nil {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

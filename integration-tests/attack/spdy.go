@@ -83,8 +83,8 @@ func (b *blocks) of(pairs ...string) []byte {
 	return b.raw(text)
 }
 
-func (b *blocks) request(method, path string, more ...string) []byte {
-	return b.of(append([]string{":method", method, ":path", path, ":version", "HTTP/1.1", ":host", "localhost", ":scheme", "https"}, more...)...)
+func (b *blocks) request(method, path string) []byte {
+	return b.of(":method", method, ":path", path, ":version", "HTTP/1.1", ":host", "localhost", ":scheme", "https")
 }
 
 // spdyConn is one connection of an attacker.
@@ -112,10 +112,10 @@ func (c *spdyConn) send(b []byte) error {
 }
 
 // open appends a request.
-func (c *spdyConn) open(b []byte, flags byte, method, path string, more ...string) []byte {
+func (c *spdyConn) open(b []byte, flags byte, method, path string) []byte {
 	id := c.next
 	c.next += 2
-	return controlFrame(b, spdySynStream, flags, u32(id, 0), []byte{0, 0}, c.request(method, path, more...))
+	return controlFrame(b, spdySynStream, flags, u32(id, 0), []byte{0, 0}, c.request(method, path))
 }
 
 // spdyFrame is what an attacker looks at of a frame that p sent.

@@ -22,7 +22,6 @@ type sample []float64
 // A workload is what is measured.
 type workload struct {
 	name    string
-	about   string
 	far     bool // through the relay
 	figures []figure
 	run     func(ctx context.Context, b *bench, y yardstick, s *setup) (sample, error)
@@ -72,22 +71,25 @@ const (
 
 func workloads() []workload {
 	return []workload{
-		{name: "small", about: "1 KiB GET over 64 keep-alive connections", run: small, figures: []figure{
+		// 1 KiB GET over 64 keep-alive connections.
+		{name: "small", run: small, figures: []figure{
 			{title: "1 KiB GET, 64 connections", unit: "req/s"},
 			{title: "its CPU, both sides", unit: "us/req", less: true},
 			{title: "CPU, public side", unit: "us/req", less: true, more: true},
 			{title: "CPU, origin", unit: "us/req", less: true, more: true},
 			{title: "p99", unit: "ms", less: true, more: true},
 		}},
-		{name: "bulk1", about: "one download of 512 MiB", run: bulk(1, bigFile), figures: bulkFigures("one 512 MiB download")},
-		{name: "bulk4", about: "four of 256 MiB at once", run: bulk(4, halfFile), figures: bulkFigures("four of 256 MiB at once")},
-		{name: "beside", about: "1 KiB GET at 50/s beside four endless downloads", run: beside, figures: []figure{
+		{name: "bulk1", run: bulk(1, bigFile), figures: bulkFigures("one 512 MiB download")},
+		{name: "bulk4", run: bulk(4, halfFile), figures: bulkFigures("four of 256 MiB at once")},
+		// 1 KiB GET at 50/s beside four endless downloads.
+		{name: "beside", run: beside, figures: []figure{
 			{title: "1 KiB GET beside four downloads, p99", unit: "ms", less: true},
 			{title: "p50", unit: "ms", less: true, more: true},
 			{title: "unanswered", unit: "", less: true, more: true},
 			{title: "the downloads meanwhile", unit: "MB/s", more: true},
 		}},
-		{name: "slow", about: "500 readers at 16 KiB/s with receive buffers of 64 KiB, and a GET of 1 KiB on a fresh connection ten times a second", run: slow, figures: []figure{
+		// 500 readers at 16 KiB/s with receive buffers of 64 KiB, and a GET of 1 KiB on a fresh connection ten times a second.
+		{name: "slow", run: slow, figures: []figure{
 			{title: "500 slow readers: memory of the public side", unit: "MB", less: true},
 			{title: "p99 of a fresh GET beside them", unit: "ms", less: true},
 			{title: "fresh GETs not answered in 20 s", unit: "", less: true},
@@ -97,10 +99,11 @@ func workloads() []workload {
 			{title: "readers that got a byte", unit: "", more: true},
 			{title: "readers behind their rate", unit: "", less: true, more: true},
 		}},
-		{name: "rtt", about: "one download of 256 MiB where the two sides are 50 ms apart", far: true, run: far, figures: []figure{
+		// One download of 256 MiB where the two sides are 50 ms apart.
+		{name: "rtt", far: true, run: far, figures: []figure{
 			{title: "one download over 50 ms", unit: "MB/s"},
 		}},
-		{name: "upload", about: "one POST of 256 MiB", run: upload, figures: []figure{
+		{name: "upload", run: upload, figures: []figure{
 			{title: "256 MiB upload", unit: "MB/s"},
 			{title: "CPU, both sides", unit: "s/GiB", less: true, more: true},
 		}},

@@ -114,11 +114,11 @@ func expire(ctx context.Context, l *lab) error {
 		return err
 	}
 	// Who is connected stays so: the control port's visitors are asked at the door.
-	before := l.tally.count(once, right)
+	before := l.tally.right(once)
 	if err := pause(ctx, time.Second); err != nil {
 		return err
 	}
-	if !l.variant.tls && l.tally.count(once, right) == before {
+	if !l.variant.tls && l.tally.right(once) == before {
 		l.failf("a certificate that ended cost connections that were there")
 	}
 	l.wire.cut(true)

@@ -250,7 +250,7 @@ func (l *lab) up(ctx context.Context) error {
 			return err
 		}
 	}
-	return l.ready(ctx, comeback)
+	return l.ready(ctx)
 }
 
 // until asks again and again until there is no error, or limit is over.
@@ -268,10 +268,10 @@ func until(ctx context.Context, limit time.Duration, ask func() error) error {
 	}
 }
 
-// ready returns when each origin has answered as it should.
-func (l *lab) ready(ctx context.Context, limit time.Duration) error {
+// ready returns when each origin has answered as it should, within comeback.
+func (l *lab) ready(ctx context.Context) error {
 	probe := &visitors{lab: l, tally: newTally(nil), fresh: l.visits.fresh, seeds: l.visits.seeds}
-	err := until(ctx, limit, func() error {
+	err := until(ctx, comeback, func() error {
 		for _, d := range l.daemons() {
 			if d.ended() {
 				return fmt.Errorf("%s: %w", d.name, process.ErrEnded)
@@ -281,7 +281,7 @@ func (l *lab) ready(ctx context.Context, limit time.Duration) error {
 			return errors.New("the files are not answered for")
 		}
 		probe.once(ctx, probe.fresh)
-		if probe.tally.count(once, right) == 0 {
+		if probe.tally.right(once) == 0 {
 			return errors.New("the service is not answered for")
 		}
 		return nil

@@ -109,7 +109,7 @@ func noMemory(which func(*lab) *daemon) func(context.Context, *lab) error {
 			return err
 		}
 		// It bore it, has ended, or is about to.
-		if err := l.ready(ctx, comeback); !errors.Is(err, process.ErrEnded) {
+		if err := l.ready(ctx); !errors.Is(err, process.ErrEnded) {
 			return err
 		}
 		l.notef("%s ended: %s", d.name, firstFatal(d.now().Log()))
@@ -146,7 +146,7 @@ func limit(d *daemon, resource int, n uint64) (lift func() error, err error) {
 }
 
 func smallFiles(ctx context.Context, l *lab) error {
-	kept := l.tally.count(upload, right)
+	kept := l.tally.right(upload)
 	lift, err := limit(l.c, unix.RLIMIT_FSIZE, 300_000)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func smallFiles(ctx context.Context, l *lab) error {
 		return err
 	}
 	// Those that were under way when it was set may have been through.
-	if n := l.tally.count(upload, right) - kept; n > 4 {
+	if n := l.tally.right(upload) - kept; n > 4 {
 		l.failf("%d uploads were kept that there was no room for", n)
 	}
 	return lift()

@@ -90,7 +90,7 @@ func killP(ctx context.Context, l *lab) error {
 	}
 	l.tally.spare(get, true)
 	defer l.tally.spare(get, false)
-	return l.ready(ctx, comeback)
+	return l.ready(ctx)
 }
 
 // still stops programs for a time, as a machine that swaps or is moved does.

@@ -97,7 +97,7 @@ func (l *lab) suffer(ctx context.Context, f fault) error {
 		return err
 	}
 	over := time.Now()
-	if err := l.ready(ctx, comeback); err != nil {
+	if err := l.ready(ctx); err != nil {
 		return fmt.Errorf("it does not come back: %w", err)
 	}
 	l.back = max(l.back, time.Since(over))
@@ -123,7 +123,7 @@ func (l *lab) level(ctx context.Context) (err error) {
 			}
 		}
 	}
-	return l.ready(ctx, comeback)
+	return l.ready(ctx)
 }
 
 // compare holds what each daemon uses against what it used before.

@@ -147,12 +147,12 @@ func (t *tally) sum() (sum [outcomes]int) {
 	return sum
 }
 
-// count is how many of a kind had an outcome.
-func (t *tally) count(k kind, o outcome) int {
+// right is how many of a kind were.
+func (t *tally) right(k kind) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n := t.n[k]; n != nil {
-		return n[o]
+		return n[right]
 	}
 	return 0
 }

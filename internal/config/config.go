@@ -239,7 +239,7 @@ func (d *document) walk() {
 				d.fault(line, "%q is no value: write [[%[1]s]]", key[0])
 			case table == "" && d.isTable(key[0]): // decode's
 			default:
-				d.value(&p, fs, table, key, e.Value(), line)
+				d.value(fs, table, key, e.Value(), line)
 			}
 		case unstable.Table, unstable.ArrayTable:
 			table, fs = key[0], nil
@@ -326,7 +326,7 @@ func (d *document) isTable(name string) bool { return slices.Contains(d.tables()
 
 // value gives a flag of fs its value, unless it has one of those that win. table is
 // where the key stands.
-func (d *document) value(p *unstable.Parser, fs *pflag.FlagSet, table string, key []string, v *unstable.Node, line int) {
+func (d *document) value(fs *pflag.FlagSet, table string, key []string, v *unstable.Node, line int) {
 	name := strings.Join(key, ".")
 	f := fs.Lookup(name)
 	top := table == ""

@@ -44,9 +44,7 @@ func (r *release) content(ctx context.Context, s system) (c content, err error) 
 			return c, err
 		}
 	}
-	if c.licences, err = licenceTexts(linked); err != nil {
-		return c, err
-	}
+	c.licences = licenceTexts(linked)
 	c.list, err = r.billOfMaterials(s, linked)
 	return c, err
 }

@@ -204,9 +204,9 @@ func TestLinkedIn(t *testing.T) {
 		if len(tt.want) > 0 {
 			t.Errorf("%s: missing, or with another licence: %v", tt.system, tt.want)
 		}
-		text, err := licenceTexts(linked)
-		if err != nil || len(text) < 10_000 || !bytes.Contains(text, []byte("github.com/spf13/cobra ")) {
-			t.Errorf("%s: %d bytes of licences, %v", tt.system, len(text), err)
+		text := licenceTexts(linked)
+		if len(text) < 10_000 || !bytes.Contains(text, []byte("github.com/spf13/cobra ")) {
+			t.Errorf("%s: %d bytes of licences, or without cobra", tt.system, len(text))
 		}
 	}
 }

@@ -177,16 +177,12 @@ func printLicences(ctx context.Context, name string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	text, err := licenceTexts(linked)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(text)
+	_, err = w.Write(licenceTexts(linked))
 	return err
 }
 
 // licenceTexts is one text of all that modules want handed on.
-func licenceTexts(linked []module) ([]byte, error) {
+func licenceTexts(linked []module) []byte {
 	var b bytes.Buffer
 	b.WriteString("The programs p, c and a are under the AGPL-3.0: see LICENSE. Linked into them is what follows,\n" +
 		"each under a licence of its own, whose text is below its name.\n\n")
@@ -198,5 +194,5 @@ func licenceTexts(linked []module) ([]byte, error) {
 			fmt.Fprintf(&b, "\n%s\n%s %s: %s\n%[1]s\n\n%s\n", strings.Repeat("=", 80), m.Path, m.Version, name, bytes.TrimSpace(m.texts[name]))
 		}
 	}
-	return b.Bytes(), nil
+	return b.Bytes()
 }
