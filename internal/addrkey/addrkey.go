@@ -8,6 +8,7 @@ package addrkey
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // SiteFactor is how many times what an address has, as Addr counts, a site may
@@ -40,14 +41,24 @@ func Text(ip netip.Addr) string {
 	}
 }
 
+// plain returns an address without what does not count: see the package.
+func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
+
 func first(ip netip.Addr, bits4, bits6 int) netip.Addr {
-	ip = ip.Unmap().WithZone("")
+	ip = plain(ip)
 	bits := bits4
 	if ip.Is6() {
 		bits = bits6
 	}
 	p, _ := ip.Prefix(bits) // fails for none, and for more bits than there are
 	return p.Addr()
+}
+
+// In reports whether an address is in one of several networks, as ParseNetwork returns
+// them.
+func In(ip netip.Addr, networks []netip.Prefix) bool {
+	ip = plain(ip)
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // ParseNetwork reads a network such as 10.0.0.0/8, or a single address. Its error is

@@ -17,7 +17,7 @@ func ParseForwarded(s string) (netip.Addr, error) {
 		}
 		ip = ap.Addr()
 	}
-	return ip.Unmap().WithZone(""), nil
+	return plain(ip), nil
 }
 
 // Forwarded returns in whose name a request is counted that came with these values

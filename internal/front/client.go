@@ -3,7 +3,6 @@ package front
 import (
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
@@ -29,7 +28,7 @@ func peerText(remote string, peer netip.Addr) string {
 
 // trusts reports whether what addr claims is believed.
 func (h *Handler) trusts(addr netip.Addr) bool {
-	return slices.ContainsFunc(h.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+	return addrkey.In(addr, h.cfg.TrustedProxies)
 }
 
 // clientOf follows X-Forwarded-For back from the peer as far as it is believed.

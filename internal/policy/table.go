@@ -228,14 +228,5 @@ func readPage(file string) ([]byte, error) {
 
 // allows reports whether ip, the zero Addr for one that is not known, is let in.
 func (r *rules) allows(ip netip.Addr) bool {
-	in := func(ps []netip.Prefix) bool {
-		for _, p := range ps {
-			if p.Contains(ip) {
-				return true
-			}
-		}
-		return false
-	}
-	ip = ip.Unmap().WithZone("")
-	return !in(r.deny) && (len(r.allow) == 0 || in(r.allow))
+	return !addrkey.In(ip, r.deny) && (len(r.allow) == 0 || addrkey.In(ip, r.allow))
 }

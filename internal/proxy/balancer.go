@@ -13,6 +13,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"github.com/amahi/spdy-proxy/internal/addrkey"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
@@ -102,7 +103,7 @@ func (b *balanced) run() {
 // balances reports whether a header has to come from addr.
 func (b *balanced) balances(addr net.Addr) bool {
 	tcp, ok := addr.(*net.TCPAddr)
-	return ok && slices.ContainsFunc(b.from, func(p netip.Prefix) bool { return p.Contains(tcp.AddrPort().Addr().Unmap().WithZone("")) })
+	return ok && addrkey.In(tcp.AddrPort().Addr(), b.from)
 }
 
 // begin reads the header of a connection.

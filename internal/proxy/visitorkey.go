@@ -3,7 +3,6 @@ package proxy
 import (
 	"net/http"
 	"net/netip"
-	"slices"
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
 )
@@ -15,6 +14,6 @@ import (
 // which proxies are trusted: see agent.Visitor.
 func (p *Proxy) visitorKey(r *http.Request) string {
 	return addrkey.Forwarded(r.Header["X-Forwarded-For"], func(_ int, ip netip.Addr) bool {
-		return slices.ContainsFunc(p.trusted, func(t netip.Prefix) bool { return t.Contains(ip) })
+		return addrkey.In(ip, p.trusted)
 	})
 }

@@ -61,15 +61,8 @@ type visitors struct {
 func newVisitors(what string, ln net.Listener, log *slog.Logger, trusted []netip.Prefix, stall, unread time.Duration) *visitors {
 	v := &visitors{
 		Listener: ln, what: what, log: log, lines: loglimit.New(log, 1), stall: stall, unread: unread,
-		unlimited: func(ip netip.Addr) bool {
-			for _, p := range trusted {
-				if p.Contains(ip) {
-					return true
-				}
-			}
-			return front.Local(ip)
-		},
-		closing: make(chan struct{}), over: make(chan struct{}),
+		unlimited: func(ip netip.Addr) bool { return addrkey.In(ip, trusted) || front.Local(ip) },
+		closing:   make(chan struct{}), over: make(chan struct{}),
 		places: places{
 			max: visitorPlaces(fileLimit()), maxOne: maxVisitorsPerAddr,
 			addrs: map[netip.Addr]*tally{}, nets: map[netip.Addr]*tally{},
