@@ -2,6 +2,7 @@ package front
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -18,9 +19,7 @@ const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 // the service for failures are not to be alarmed by one visitor.
 func (e *exchange) overShare(silent bool) *failure {
 	e.rec.OverShare = true
-	if n := e.h.overShare.happened(e.rec.Time); n > 0 {
-		e.h.log.Warn("a visitor has as many requests open as one may have, more are refused", "client", e.who.String(), "refused", n)
-	}
+	e.h.lines.Log("over share", slog.LevelWarn, "a visitor has as many requests open as one may have, more are refused", slog.String("client", e.who.String()))
 	return &failure{
 		status: http.StatusTooManyRequests, reason: reasonLimit, detail: errShareUsed.Error(), retry: time.Second,
 		refuse: RefusedShare, bare: true, left: silent,

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/amahi/spdy-proxy/internal/accesslog"
+	"github.com/amahi/spdy-proxy/internal/loglimit"
 	"github.com/amahi/spdy-proxy/internal/origin"
 	"github.com/amahi/spdy-proxy/internal/originname"
 )
@@ -102,7 +103,8 @@ type Config struct {
 	Probe func(*http.Request) bool
 
 	// Logger gets a line for what an operator should look at, such as an answer
-	// of C's that HTTP forbids. Nil: none.
+	// of C's that HTTP forbids, and one a minute with a count if there are more of
+	// the same kind. Nil: none.
 	Logger *slog.Logger
 }
 
@@ -123,11 +125,9 @@ type Meter interface {
 
 // Handler serves the front port. Make one with New.
 type Handler struct {
-	cfg        Config
-	log        *slog.Logger
-	shares     *shares
-	overShare  rare // requests above a share
-	badAnswers rare // answers that were refused
+	cfg    Config
+	lines  *loglimit.Logger // what visitors can cause; closed by Shutdown
+	shares *shares
 
 	buffers buffers
 	spare   sync.Pool // of *exchange
@@ -153,15 +153,12 @@ func New(c Config) (*Handler, error) {
 		return nil, errors.New("front: no Origins")
 	}
 	h := &Handler{
-		cfg: c, log: c.Logger,
+		cfg: c, lines: loglimit.New(c.Logger, 1),
 		leaving: make(chan struct{}),
 	}
 	h.cfg.TrustedProxies = slices.Clone(c.TrustedProxies)
 	h.cfg.MaxRequests = cmp.Or(c.MaxRequests, defaultMaxRequests)
 	h.shares = newShares(h.cfg.MaxRequests)
-	if h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
-	}
 	return h, nil
 }
 

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -77,10 +78,9 @@ func (e *exchange) failed(err error) {
 // logRefused logs that an answer of C's was not passed on because of err. A visitor
 // can ask for it as often as it likes.
 func (h *Handler) logRefused(e *exchange, err error) {
-	if n := h.badAnswers.happened(time.Now()); n > 0 {
-		why := err.Error()
-		h.log.Warn("answer of the origin refused", "origin", e.rec.Origin, "request", e.rec.RequestID, "reason", why[:min(len(why), 300)], "times", n)
-	}
+	why := err.Error()
+	h.lines.Log("bad answer", slog.LevelWarn, "answer of the origin refused",
+		slog.String("origin", e.rec.Origin), slog.String("request", e.rec.RequestID), slog.String("reason", why[:min(len(why), 300)]))
 }
 
 // respond passes a response on. A body that ends before its time breaks A's

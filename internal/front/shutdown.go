@@ -54,6 +54,7 @@ func (h *Handler) Stop() {
 // while it waits is waited for.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.Stop()
+	defer h.lines.Close()
 	h.mu.Lock()
 	if h.idle == nil {
 		h.idle = make(chan struct{})
