@@ -29,13 +29,13 @@ import (
 
 // The exit statuses.
 const (
-	ExitOK    = 0 // help, version, the work is done, or a requested stop
-	ExitRun   = 1 // running failed: a port in use, say
-	ExitUsage = 2 // a bad flag, file or address
+	exitOK    = 0 // help, version, the work is done, or a requested stop
+	exitRun   = 1 // running failed: a port in use, say
+	exitUsage = 2 // a bad flag, file or address
 )
 
-// EnvPrefix begins the name of every environment variable that is read.
-const EnvPrefix = "SPDY_PROXY_"
+// envPrefix begins the name of every environment variable that is read.
+const envPrefix = "SPDY_PROXY_"
 
 // Program describes a program. Name and Run are needed.
 type Program struct {
@@ -202,7 +202,7 @@ func (p *Process) Token() string {
 	if p.Source("token-file") >= Environment {
 		return ""
 	}
-	return os.Getenv(EnvPrefix + "TOKEN")
+	return os.Getenv(envPrefix + "TOKEN")
 }
 
 // Main runs the program with the arguments args (without the program's name)
@@ -250,10 +250,10 @@ func (in *invocation) work(what task, flags *pflag.FlagSet, args []string) int {
 	defer sig.stop()
 	process.Now, process.reload, process.handOver = sig.now, &sig.reload, &sig.handOver
 	err = what.run(sig.graceful, process)
-	if err != nil && !IsUsage(err) && daemon && in.logs.json() {
+	if err != nil && !isUsage(err) && daemon && in.logs.json() {
 		// Whoever reads the log as JSON must be able to read its last line.
 		process.Log.Error(in.program.Name + ": " + oneline.Clean(err.Error()))
-		return ExitRun
+		return exitRun
 	}
 	return in.fail(err)
 }
@@ -267,24 +267,24 @@ func more(n int, p *Program) string {
 }
 
 // fail says what went wrong, each of [LineErrors] in a line, and returns the exit
-// status for it; ExitOK without a word if nothing did. Where a file is what is
+// status for it; exitOK without a word if nothing did. Where a file is what is
 // wrong, it helps to know that another was not read.
 func (in *invocation) fail(err error) int {
 	if err == nil {
-		return ExitOK
+		return exitOK
 	}
 	lines := []error{err}
 	if faults, ok := errors.AsType[LineErrors](err); ok {
 		lines = faults
 	}
-	if last := len(lines) - 1; in.unread != nil && IsUsage(err) {
+	if last := len(lines) - 1; in.unread != nil && isUsage(err) {
 		lines = append(slices.Clone(lines[:last]), fmt.Errorf("%w; %w", lines[last], in.unread))
 	}
 	for _, line := range lines {
 		fmt.Fprintf(in.stderr, "%s: %s\n", in.program.Name, oneline.Clean(line.Error()))
 	}
-	if IsUsage(err) {
-		return ExitUsage
+	if isUsage(err) {
+		return exitUsage
 	}
-	return ExitRun
+	return exitRun
 }

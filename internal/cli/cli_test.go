@@ -67,7 +67,7 @@ func TestFlagsAndEnvironment(t *testing.T) {
 			var ran bool
 			p := &Program{Name: "x", Daemon: true, Flags: got.flags, Run: func(context.Context, *Process) error { ran = true; return nil }}
 			var stderr bytes.Buffer
-			if status := p.Main(t.Context(), tt.args, io.Discard, &stderr); status != ExitOK || !ran {
+			if status := p.Main(t.Context(), tt.args, io.Discard, &stderr); status != exitOK || !ran {
 				t.Fatalf("status %d, ran %v, stderr %q", status, ran, stderr.String())
 			}
 			if got.addr != tt.want.addr || got.hold != tt.want.hold || got.n != tt.want.n || got.tls != tt.want.tls ||
@@ -153,7 +153,7 @@ func TestHelpAndVersion(t *testing.T) {
 		p := &Program{Name: "x", About: "Does it.", Daemon: true, Flags: v.flags,
 			Run: func(context.Context, *Process) error { t.Error("it ran"); return nil }}
 		var stdout, stderr bytes.Buffer
-		if status := p.Main(t.Context(), tt.args, &stdout, &stderr); status != ExitOK || stderr.Len() != 0 {
+		if status := p.Main(t.Context(), tt.args, &stdout, &stderr); status != exitOK || stderr.Len() != 0 {
 			t.Errorf("%v: status %d, stderr %q", tt.args, status, stderr.String())
 		}
 		for _, want := range tt.want {
@@ -176,7 +176,7 @@ func TestNoDaemon(t *testing.T) {
 	if v.n != 3 || !v.tls || len(args) != 1 || args[0] != "u" {
 		t.Errorf("n %d, tls %v, arguments %q; want 3, true, u", v.n, v.tls, args)
 	}
-	if status := p.Main(t.Context(), []string{"--log-level=info"}, io.Discard, io.Discard); status != ExitUsage {
+	if status := p.Main(t.Context(), []string{"--log-level=info"}, io.Discard, io.Discard); status != exitUsage {
 		t.Errorf("--log-level: status %d, want 2", status)
 	}
 	for _, command := range []string{"version --json", "help", "completion bash", "man"} {
@@ -230,7 +230,7 @@ func signalled(t *testing.T, run func(ctx context.Context, p *Process, send chan
 	send := make(chan os.Signal)
 	p := &Program{Name: "x", Daemon: true, Signals: send,
 		Run: func(ctx context.Context, p *Process) error { run(ctx, p, send); return nil }}
-	if status := p.Main(t.Context(), nil, io.Discard, io.Discard); status != ExitOK {
+	if status := p.Main(t.Context(), nil, io.Discard, io.Discard); status != exitOK {
 		t.Errorf("status %d after a requested stop, want 0", status)
 	}
 }
@@ -260,7 +260,7 @@ func TestContextEnds(t *testing.T) {
 		}
 		return nil
 	}}
-	if status := p.Main(ctx, nil, io.Discard, io.Discard); status != ExitOK {
+	if status := p.Main(ctx, nil, io.Discard, io.Discard); status != exitOK {
 		t.Errorf("status %d, want 0", status)
 	}
 }

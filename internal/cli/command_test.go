@@ -113,7 +113,7 @@ func TestStray(t *testing.T) {
 		p := withCommands(&v, &ran)
 		p.Stray = "a folder goes behind --dir"
 		var stderr bytes.Buffer
-		if status := p.Main(t.Context(), strings.Fields(word), io.Discard, &stderr); status != ExitUsage || !strings.Contains(stderr.String(), want) {
+		if status := p.Main(t.Context(), strings.Fields(word), io.Discard, &stderr); status != exitUsage || !strings.Contains(stderr.String(), want) {
 			t.Errorf("%s: status %d, %q; want %q", word, status, stderr.String(), want)
 		}
 	}
@@ -123,7 +123,7 @@ func TestStray(t *testing.T) {
 func output(t *testing.T, p *Program, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	if status := p.Main(t.Context(), args, &stdout, &stderr); status != ExitOK || stderr.Len() > 0 {
+	if status := p.Main(t.Context(), args, &stdout, &stderr); status != exitOK || stderr.Len() > 0 {
 		t.Errorf("%q: status %d, standard error %q", args, status, stderr.String())
 	}
 	return stdout.String()
@@ -230,7 +230,7 @@ func TestTopics(t *testing.T) {
 		"__complete help n": "names\n", "__complete help li": "list\n",
 	} {
 		var stdout bytes.Buffer
-		if status := with().Main(t.Context(), strings.Fields(args), &stdout, io.Discard); status != ExitOK || !strings.Contains(stdout.String(), want) {
+		if status := with().Main(t.Context(), strings.Fields(args), &stdout, io.Discard); status != exitOK || !strings.Contains(stdout.String(), want) {
 			t.Errorf("%s: status %d, printed %q, want %q in it", args, status, stdout.String(), want)
 		}
 	}
@@ -240,7 +240,7 @@ func TestTopics(t *testing.T) {
 		"help list names": `"names" is not a command of x list`,
 	} {
 		var stderr bytes.Buffer
-		if status := with().Main(t.Context(), strings.Fields(args), io.Discard, &stderr); status != ExitUsage || !strings.Contains(stderr.String(), want) {
+		if status := with().Main(t.Context(), strings.Fields(args), io.Discard, &stderr); status != exitUsage || !strings.Contains(stderr.String(), want) {
 			t.Errorf("%s: status %d, %q, want %q in it", args, status, stderr.String(), want)
 		}
 	}
@@ -262,7 +262,7 @@ func TestCompletion(t *testing.T) {
 	} {
 		words := append([]string{"__complete"}, strings.Split(args, " ")...)
 		var stdout bytes.Buffer
-		if status := p.Main(t.Context(), words, &stdout, io.Discard); status != ExitOK {
+		if status := p.Main(t.Context(), words, &stdout, io.Discard); status != exitOK {
 			t.Errorf("%q: status %d", args, status)
 		}
 		var got []string

@@ -9,21 +9,21 @@ import (
 	"github.com/amahi/spdy-proxy/internal/nearest"
 )
 
-// UsageError says that the program was started wrongly: a bad flag, file or
+// usageError says that the program was started wrongly: a bad flag, file or
 // address. It becomes exit status 2.
-type UsageError struct{ Err error }
+type usageError struct{ Err error }
 
-func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *usageError) Error() string { return e.Err.Error() }
 
 // Unwrap returns what was wrong.
-func (e *UsageError) Unwrap() error { return e.Err }
+func (e *usageError) Unwrap() error { return e.Err }
 
-// Usage makes err a [UsageError]; nil stays nil.
+// Usage makes err a [usageError]; nil stays nil.
 func Usage(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &UsageError{err}
+	return &usageError{err}
 }
 
 // Usagef is Usage of fmt.Errorf. The text says what is wrong and what mends it,
@@ -32,9 +32,9 @@ func Usagef(format string, a ...any) error {
 	return Usage(fmt.Errorf(format, a...))
 }
 
-// IsUsage reports whether err is, or wraps, a [UsageError].
-func IsUsage(err error) bool {
-	_, ok := errors.AsType[*UsageError](err)
+// isUsage reports whether err is, or wraps, a [usageError].
+func isUsage(err error) bool {
+	_, ok := errors.AsType[*usageError](err)
 	return ok
 }
 

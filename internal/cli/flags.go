@@ -45,5 +45,5 @@ func group(f *pflag.Flag) string { return strings.Join(f.Annotations[noteGroup],
 // envName returns the environment variable of a flag: --log-level is
 // SPDY_PROXY_LOG_LEVEL.
 func envName(flag string) string {
-	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }

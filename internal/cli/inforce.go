@@ -46,8 +46,8 @@ func (s *settings) write(w io.Writer) error {
 	if s.file != "" {
 		fmt.Fprintf(w, "# with %s (%v)\n", s.file, s.source["config"])
 	}
-	if os.Getenv(EnvPrefix+"TOKEN") != "" && s.source["token-file"] < Environment {
-		fmt.Fprintf(w, "# %sTOKEN is set, and stands for token-file\n", EnvPrefix)
+	if os.Getenv(envPrefix+"TOKEN") != "" && s.source["token-file"] < Environment {
+		fmt.Fprintf(w, "# %sTOKEN is set, and stands for token-file\n", envPrefix)
 	}
 	for _, g := range groups(flagsOf(s.flags)) {
 		fmt.Fprintf(w, "\n# %s\n", g.title)

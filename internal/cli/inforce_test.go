@@ -88,14 +88,14 @@ func TestConfigCommandFaults(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	status := tabled(&v).Main(t.Context(), []string{"config", "--config", file}, &stdout, &stderr)
 	lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-	if status != ExitUsage || len(lines) != 3 || !strings.HasPrefix(lines[0], "x: SPDY_PROXY_HOLD") ||
+	if status != exitUsage || len(lines) != 3 || !strings.HasPrefix(lines[0], "x: SPDY_PROXY_HOLD") ||
 		!strings.Contains(lines[1], ":1: max-n") || !strings.Contains(lines[2], `:2: unknown key "nonsense"`) {
 		t.Errorf("status %d, %q", status, lines)
 	}
 	if !strings.Contains(stdout.String(), "tls = true  # file") {
 		t.Errorf("what is in effect is not said:\n%s", stdout.String())
 	}
-	if status := tabled(&v).Main(t.Context(), []string{"--config", file}, io.Discard, &stderr); status != ExitUsage {
+	if status := tabled(&v).Main(t.Context(), []string{"--config", file}, io.Discard, &stderr); status != exitUsage {
 		t.Errorf("status %d of what is to run, want 2", status)
 	}
 }

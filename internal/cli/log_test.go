@@ -127,7 +127,7 @@ func TestStandardErrorThatStandsStill(t *testing.T) {
 			close(let)
 		}
 	}
-	if got := <-status; got != ExitRun {
+	if got := <-status; got != exitRun {
 		t.Errorf("status %d, want 1", got)
 	}
 	if len(last) != 3 || !strings.Contains(last[0], "level=WARN") || !strings.Contains(last[1], "a line after them") || last[2] != "x: the last line" {
@@ -153,7 +153,7 @@ func TestEndWithAStandardErrorThatIsNeverRead(t *testing.T) {
 	}()
 	select {
 	case got := <-status:
-		if got != ExitOK {
+		if got != exitOK {
 			t.Errorf("status %d, want 0", got)
 		}
 	case <-time.After(20 * time.Second):

@@ -149,7 +149,7 @@ func warnUnknown(log *slog.Logger, flags *pflag.FlagSet, environ []string) {
 	}
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(known, name) {
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(known, name) {
 			continue
 		}
 		log.Warn("a variable in the environment has no effect: " + name + " is no flag's" + nearest.Hint(name, known[:own], strings.Clone))

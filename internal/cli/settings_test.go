@@ -48,7 +48,7 @@ func TestSources(t *testing.T) {
 		return nil
 	}}
 	var stderr bytes.Buffer
-	if status := p.Main(t.Context(), []string{"--addr", "flag:1"}, io.Discard, &stderr); status != ExitOK || stderr.Len() > 0 {
+	if status := p.Main(t.Context(), []string{"--addr", "flag:1"}, io.Discard, &stderr); status != exitOK || stderr.Len() > 0 {
 		t.Errorf("status %d, %q", status, stderr.String())
 	}
 	if v.addr != "flag:1" || v.n != 8 || v.hold != time.Minute || !v.tls || strings.Join(v.list, " ") != "p q" {
@@ -70,7 +70,7 @@ func TestBadConfig(t *testing.T) {
 		var stderr bytes.Buffer
 		p := &Program{Name: "x", Daemon: true, Flags: v.flags, Run: func(context.Context, *Process) error { t.Error("it ran"); return nil }}
 		status := p.Main(t.Context(), []string{"--config", file}, io.Discard, &stderr)
-		if text := stderr.String(); status != ExitUsage || !strings.Contains(text, want) || strings.Count(text, "\n") != 1 {
+		if text := stderr.String(); status != exitUsage || !strings.Contains(text, want) || strings.Count(text, "\n") != 1 {
 			t.Errorf("status %d, %q; want 2 and %q", status, text, want)
 		}
 	}
@@ -102,7 +102,7 @@ func TestReadTables(t *testing.T) {
 		return nil
 	}}
 	var stderr bytes.Buffer
-	if status := p.Main(t.Context(), []string{"--config", file}, io.Discard, &stderr); status != ExitOK {
+	if status := p.Main(t.Context(), []string{"--config", file}, io.Discard, &stderr); status != exitOK {
 		t.Errorf("status %d, %q", status, stderr.String())
 	}
 }
@@ -221,7 +221,7 @@ func TestPackagedConfig(t *testing.T) {
 		}}
 		var stderr bytes.Buffer
 		status := p.Main(t.Context(), tt.args, io.Discard, &stderr)
-		if want := "x: what is wrong" + tt.says + "\n"; status != ExitUsage || v.n != tt.n || stderr.String() != want {
+		if want := "x: what is wrong" + tt.says + "\n"; status != exitUsage || v.n != tt.n || stderr.String() != want {
 			t.Errorf("%s: status %d, max-n %d, %q; want 2, %d and %q", tt.what, status, v.n, stderr.String(), tt.n, want)
 		}
 	}

@@ -6,10 +6,10 @@ import "strings"
 // minPrefix is how many letters of a word are enough to mean it.
 const minPrefix = 3
 
-// Word returns the one of words that written was most likely meant to be: the
+// word returns the one of words that written was most likely meant to be: the
 // first of those that differ from it in the fewest letters, at most a third of its
 // own, else the first that it is the beginning of. "" if there is none.
-func Word(written string, words []string) string {
+func word(written string, words []string) string {
 	best, least := "", max(1, len(written)/3)+1
 	for _, w := range words {
 		if d := distance(written, w); d < least {
@@ -27,10 +27,10 @@ func Word(written string, words []string) string {
 	return ""
 }
 
-// Hint is what an error says of [Word]: "; did you mean WORD?", as format writes
+// Hint is what an error says of [word]: "; did you mean WORD?", as format writes
 // the word. "" if there is none.
 func Hint(written string, words []string, format func(word string) string) string {
-	w := Word(written, words)
+	w := word(written, words)
 	if w == "" {
 		return ""
 	}

@@ -13,7 +13,7 @@ func TestWord(t *testing.T) {
 		"max-header": "max-header-bytes", "max-heder-byte": "max-header-bytes",
 		"tsl": "tls", "conf": "config", "nonsense": "", "x": "", "": "", "fr": "",
 	} {
-		if got := Word(written, words); got != want {
+		if got := word(written, words); got != want {
 			t.Errorf("%q: got %q, want %q", written, got, want)
 		}
 	}

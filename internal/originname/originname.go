@@ -44,11 +44,11 @@ func Parse(s string) (Name, error) {
 	return ParseNamed(s)
 }
 
-// ParseNamed reads a label as ParseLabel takes it, or a full host name as ParseHost
+// ParseNamed reads a label as ParseLabel takes it, or a full host name as parseHost
 // does: what has a dot.
 func ParseNamed(s string) (Name, error) {
 	if strings.Contains(s, ".") {
-		return ParseHost(s)
+		return parseHost(s)
 	}
 	return ParseLabel(s)
 }
@@ -64,9 +64,9 @@ func ParseLabel(s string) (Name, error) {
 	return Name(label), nil
 }
 
-// ParseHost reads a full host name: two labels or more, 253 bytes at most. Its
+// parseHost reads a full host name: two labels or more, 253 bytes at most. Its
 // error is one line.
-func ParseHost(s string) (Name, error) {
+func parseHost(s string) (Name, error) {
 	host, err := asciiHost(s)
 	if err == nil && !strings.Contains(host, ".") {
 		err = errors.New("a host name has a dot within")

@@ -39,7 +39,7 @@ func TestDefault(t *testing.T) {
 		if got, err := Parse(in); err != nil || got != "" {
 			t.Errorf("Parse(%q) = %q, %v; want the default origin", in, got, err)
 		}
-		for what, parse := range map[string]func(string) (Name, error){"ParseLabel": ParseLabel, "ParseHost": ParseHost, "ParseNamed": ParseNamed} {
+		for what, parse := range map[string]func(string) (Name, error){"ParseLabel": ParseLabel, "parseHost": parseHost, "ParseNamed": ParseNamed} {
 			if got, err := parse(in); err == nil {
 				t.Errorf("%s(%q) = %q, want an error", what, in, got)
 			}

@@ -21,10 +21,10 @@ const readyTimeout = 30 * time.Second
 type Handover struct {
 	// Ports are handed over, by their names. They stay this process's as well.
 	Ports map[string]net.Listener
-	// State is for Inherited.State.
+	// State is for inherited.State.
 	State string
 
-	kept    []string      // Inherited.Kept
+	kept    []string      // inherited.Kept
 	timeout time.Duration // for tests; zero: readyTimeout
 }
 

@@ -17,8 +17,8 @@ type Life struct {
 	pidFile   string
 	works     func(context.Context) error
 	log       *slog.Logger
-	inherited *Inherited
-	notifier  *Notifier
+	inherited *inherited
+	notifier  *notifier
 
 	watching sync.WaitGroup // the goroutine of the watchdog
 
@@ -58,14 +58,14 @@ func Begin(o Options) (*Life, error) {
 	if l.works == nil {
 		l.works = func(context.Context) error { return nil }
 	}
-	err := CheckPIDFile(o.PIDFile)
+	err := checkPIDFile(o.PIDFile)
 	if err != nil {
 		return nil, err
 	}
-	if l.inherited, err = Inherit(o.Ports...); err != nil {
+	if l.inherited, err = inherit(o.Ports...); err != nil {
 		return nil, err
 	}
-	l.notifier = NewNotifier(l.log)
+	l.notifier = newNotifier(l.log)
 	return l, nil
 }
 
@@ -89,7 +89,7 @@ func (l *Life) Started(ctx context.Context) error {
 	if err := l.inherited.Ready(ctx.Done()); err != nil {
 		return err
 	}
-	if err := WritePIDFile(l.pidFile); err != nil {
+	if err := writePIDFile(l.pidFile); err != nil {
 		if !l.inherited.TakesOver() {
 			return err
 		}
@@ -196,6 +196,6 @@ func (l *Life) End() {
 	}
 	l.watching.Wait()
 	if state != handedOver { // since when the file is the successor's, which may be about to write it
-		RemovePIDFile(l.pidFile)
+		removePIDFile(l.pidFile)
 	}
 }

@@ -41,7 +41,7 @@ func TestTakesOverWithoutPIDFile(t *testing.T) {
 func TestEndLeavesTheSuccessorsPIDFile(t *testing.T) {
 	for state, left := range map[state]bool{starting: false, running: false, handedOver: true} {
 		file := filepath.Join(t.TempDir(), "pid")
-		if err := WritePIDFile(file); err != nil {
+		if err := writePIDFile(file); err != nil {
 			t.Fatal(err)
 		}
 		l := &Life{pidFile: file, state: state, log: slog.New(slog.DiscardHandler)}

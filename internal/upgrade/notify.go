@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// Notifier tells systemd how the program does (sd_notify(3)). A nil one tells
+// notifier tells systemd how the program does (sd_notify(3)). A nil one tells
 // nobody.
-type Notifier struct {
+type notifier struct {
 	socket   *net.UnixAddr
 	watchdog time.Duration // systemd ends a program that says nothing for so long; 0: it does not
 	log      *slog.Logger
 }
 
-// NewNotifier returns nil if the environment names nobody to tell.
-func NewNotifier(log *slog.Logger) *Notifier {
+// newNotifier returns nil if the environment names nobody to tell.
+func newNotifier(log *slog.Logger) *notifier {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" || name[0] != '/' && name[0] != '@' {
 		return nil
 	}
-	n := &Notifier{socket: &net.UnixAddr{Name: name, Net: "unixgram"}, log: log}
-	// Inherit has judged whom WATCHDOG_PID names: a successor is not in it.
+	n := &notifier{socket: &net.UnixAddr{Name: name, Net: "unixgram"}, log: log}
+	// inherit has judged whom WATCHDOG_PID names: a successor is not in it.
 	if us, err := strconv.ParseUint(os.Getenv("WATCHDOG_USEC"), 10, 50); err == nil {
 		n.watchdog = time.Duration(us) * time.Microsecond
 	}
@@ -34,26 +34,26 @@ func NewNotifier(log *slog.Logger) *Notifier {
 }
 
 // Ready says that the program has started, or has ended a reload.
-func (n *Notifier) Ready() { n.send("READY=1") }
+func (n *notifier) Ready() { n.send("READY=1") }
 
 // Reloading says that a reload or a hand-over has begun: Ready, or Successor, says
 // that it has ended.
-func (n *Notifier) Reloading() {
+func (n *notifier) Reloading() {
 	n.send("RELOADING=1", "MONOTONIC_USEC="+strconv.FormatInt(monotonic(), 10))
 }
 
 // Successor says that the process pid is the program from now on.
-func (n *Notifier) Successor(pid int) { n.send("MAINPID="+strconv.Itoa(pid), "READY=1") }
+func (n *notifier) Successor(pid int) { n.send("MAINPID="+strconv.Itoa(pid), "READY=1") }
 
 // Stopping says that the program has begun to stop.
-func (n *Notifier) Stopping() { n.send("STOPPING=1") }
+func (n *notifier) Stopping() { n.send("STOPPING=1") }
 
 // sendTime is how long systemd is waited for. With nobody at the other end who reads, or
 // none in time, the queue is full, and a write would wait for good.
 const sendTime = 2 * time.Second
 
 // send is best effort: nobody can be told that systemd does not listen.
-func (n *Notifier) send(lines ...string) {
+func (n *notifier) send(lines ...string) {
 	if n == nil {
 		return
 	}
@@ -71,7 +71,7 @@ func (n *Notifier) send(lines ...string) {
 // Watch tells systemd's watchdog until ctx ends that the program works, each time
 // that works says so, not at once: of a process that has just taken over systemd
 // may not know yet. works is to give up when its context ends.
-func (n *Notifier) Watch(ctx context.Context, works func(context.Context) error) {
+func (n *notifier) Watch(ctx context.Context, works func(context.Context) error) {
 	if n == nil || n.watchdog <= 0 {
 		return
 	}

@@ -36,7 +36,7 @@ func TestWatch(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "60000")
 	var log testlog.Buffer
-	n := NewNotifier(slog.New(slog.NewTextHandler(&log, nil)))
+	n := newNotifier(slog.New(slog.NewTextHandler(&log, nil)))
 	var broken atomic.Bool
 	looked := make(chan struct{}, 100)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -131,7 +131,7 @@ func TestNobodyReads(t *testing.T) {
 func TestNobodyIsTold(t *testing.T) {
 	for _, addr := range []string{"", "vsock:2:1234", "relative"} {
 		t.Setenv("NOTIFY_SOCKET", addr)
-		n := NewNotifier(nil)
+		n := newNotifier(nil)
 		if n != nil {
 			t.Errorf("%q: a notifier", addr)
 		}
@@ -144,7 +144,7 @@ func TestNobodyIsTold(t *testing.T) {
 	// One that has gone does no harm.
 	var log testlog.Buffer
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "gone"))
-	NewNotifier(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))).Ready()
+	newNotifier(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))).Ready()
 	if !strings.Contains(log.String(), "READY=1") || strings.Count(log.String(), "\n") != 1 {
 		t.Errorf("the log has %q, want one line", &log)
 	}

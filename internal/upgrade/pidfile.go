@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// CheckPIDFile returns an error, one line that says what would mend it, if file
+// checkPIDFile returns an error, one line that says what would mend it, if file
 // could not be written. It leaves it as it is: it may be another process's yet.
-func CheckPIDFile(file string) error {
+func checkPIDFile(file string) error {
 	if file == "" {
 		return nil
 	}
@@ -24,10 +24,10 @@ func CheckPIDFile(file string) error {
 	return os.Remove(tmp.Name())
 }
 
-// CheckPIDFileLater is CheckPIDFile of a program that does not start now. A folder below
+// CheckPIDFileLater is checkPIDFile of a program that does not start now. A folder below
 // /run may not be there yet: systemd makes it as it starts a unit (RuntimeDirectory=).
 func CheckPIDFileLater(file string) error {
-	err := CheckPIDFile(file)
+	err := checkPIDFile(file)
 	if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(filepath.ToSlash(filepath.Clean(file)), "/run/") {
 		return nil
 	}
@@ -38,9 +38,9 @@ func badPIDFile(file string, err error) error {
 	return fmt.Errorf("--pid-file %s cannot be written: %w; name a file in a folder where this program may write", file, err)
 }
 
-// WritePIDFile puts this process's id into file, whole or not at all. "" is no
+// writePIDFile puts this process's id into file, whole or not at all. "" is no
 // file. Its error is one line that says what would mend it.
-func WritePIDFile(file string) error {
+func writePIDFile(file string) error {
 	if file == "" {
 		return nil
 	}
@@ -64,9 +64,9 @@ func WritePIDFile(file string) error {
 	return nil
 }
 
-// RemovePIDFile removes file if this process's id is in it: not if a successor's
+// removePIDFile removes file if this process's id is in it: not if a successor's
 // is.
-func RemovePIDFile(file string) {
+func removePIDFile(file string) {
 	if file == "" {
 		return
 	}

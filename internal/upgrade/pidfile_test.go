@@ -12,7 +12,7 @@ import (
 func TestPIDFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "pid")
-	if err := WritePIDFile(file); err != nil {
+	if err := writePIDFile(file); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(file); err != nil || string(b) != fmt.Sprintln(os.Getpid()) {
@@ -21,26 +21,26 @@ func TestPIDFile(t *testing.T) {
 	if names, _ := os.ReadDir(dir); len(names) != 1 {
 		t.Errorf("there are %d files, want one", len(names))
 	}
-	RemovePIDFile(file)
+	removePIDFile(file)
 	if _, err := os.Stat(file); err == nil {
 		t.Error("it is still there")
 	}
 	if err := os.WriteFile(file, []byte("1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	RemovePIDFile(file)
+	removePIDFile(file)
 	if _, err := os.Stat(file); err != nil {
 		t.Error("another process's is gone")
 	}
-	RemovePIDFile(filepath.Join(dir, "never"))
-	err := WritePIDFile(filepath.Join(dir, "no-folder", "pid"))
+	removePIDFile(filepath.Join(dir, "never"))
+	err := writePIDFile(filepath.Join(dir, "no-folder", "pid"))
 	if err == nil || !strings.Contains(err.Error(), "--pid-file") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("no folder: %v, want one line", err)
 	}
-	if WritePIDFile("") != nil {
+	if writePIDFile("") != nil {
 		t.Error("no file is an error")
 	}
-	RemovePIDFile("")
+	removePIDFile("")
 }
 
 // What is looked at before systemd makes the folder is not at fault. Any other folder is.
@@ -54,7 +54,7 @@ func TestCheckPIDFileLater(t *testing.T) {
 			t.Errorf("%q: %v", file, err)
 		}
 	}
-	if CheckPIDFile("/run/none-of-this-name/pid") == nil {
+	if checkPIDFile("/run/none-of-this-name/pid") == nil {
 		t.Error("who starts now is told nothing")
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 // handedTo returns what a process inherits that takes over, and the other's ends of
 // its pipes.
-func handedTo(t *testing.T) (in *Inherited, heard, tell *os.File) {
+func handedTo(t *testing.T) (in *inherited, heard, tell *os.File) {
 	t.Helper()
 	var files [4]*os.File
 	for i := 0; i < len(files); i += 2 {
@@ -32,7 +32,7 @@ func handedTo(t *testing.T) (in *Inherited, heard, tell *os.File) {
 			f.Close()
 		}
 	})
-	in = new(Inherited)
+	in = new(inherited)
 	for _, end := range []struct {
 		of *os.File
 		to **os.File

@@ -42,9 +42,9 @@ const (
 // successor needs, too.
 var envSystemd = []string{"LISTEN_PID", "LISTEN_FDS", envNames, "WATCHDOG_PID"}
 
-// Inherited is what a process was started with by systemd or by the process whose
+// inherited is what a process was started with by systemd or by the process whose
 // work it takes over. A nil one is a process that was started with nothing.
-type Inherited struct {
+type inherited struct {
 	// State is Handover.State of the process before.
 	State string
 	// Kept are the names of the sockets that systemd has, too.
@@ -54,13 +54,13 @@ type Inherited struct {
 	from, to *os.File            // the process before; nil if there is none
 }
 
-// Inherit returns what this process was started with, and takes it out of the
+// inherit returns what this process was started with, and takes it out of the
 // environment: what the process starts by itself is not to take it for its own.
 // names are those of the sockets that the program can use. Call it once, before
 // the process opens any file. Its error is one line that says what would mend it.
-func Inherit(names ...string) (*Inherited, error) {
+func inherit(names ...string) (*inherited, error) {
 	handover, ours := os.LookupEnv(envHandover)
-	in := &Inherited{State: os.Getenv(envState), ports: make(map[string]*os.File)}
+	in := &inherited{State: os.Getenv(envState), ports: make(map[string]*os.File)}
 	pid, fds, given := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv(envNames)
 	if watched := os.Getenv("WATCHDOG_PID"); !ours && watched != "" && watched != strconv.Itoa(os.Getpid()) {
 		os.Unsetenv("WATCHDOG_USEC") // of another process, which has started this one
@@ -126,7 +126,7 @@ func file(fd int, name string) *os.File {
 
 // Listener returns the socket of that name, nil if there is none, or if it was
 // taken before.
-func (in *Inherited) Listener(name string) (net.Listener, error) {
+func (in *inherited) Listener(name string) (net.Listener, error) {
 	if in == nil || in.ports[name] == nil {
 		return nil, nil
 	}
@@ -141,12 +141,12 @@ func (in *Inherited) Listener(name string) (net.Listener, error) {
 }
 
 // TakesOver reports whether another process hands its work over to this one.
-func (in *Inherited) TakesOver() bool { return in != nil && in.to != nil }
+func (in *inherited) TakesOver() bool { return in != nil && in.to != nil }
 
 // Ready tells the process before that this one could take over, and returns when
 // it shall; stop, when it is closed, ends the wait, with an error. Without such a
 // process it returns at once. Sockets that were not taken are closed.
-func (in *Inherited) Ready(stop <-chan struct{}) error {
+func (in *inherited) Ready(stop <-chan struct{}) error {
 	if in == nil {
 		return nil
 	}

@@ -141,9 +141,9 @@ func checkEntries(list []wireEntry) error {
 	return nil
 }
 
-// CheckID reports what is wrong with the id of a node: it is up to 64 of letters,
+// checkID reports what is wrong with the id of a node: it is up to 64 of letters,
 // digits and . _ - with none of those three at either end, nor two dots together.
-func CheckID(id string) error {
+func checkID(id string) error {
 	if id == "" || strings.Trim(id, "._-") != id || strings.Contains(id, "..") {
 		return fmt.Errorf("%q is not the id of a node: letters and digits are wanted, with . _ - between them", id)
 	}
@@ -194,7 +194,7 @@ func (h *helloMessage) check() error {
 		return fmt.Errorf("a hello with %d nodes", len(h.Linked))
 	}
 	for _, id := range h.Linked {
-		if err := CheckID(id); err != nil {
+		if err := checkID(id); err != nil {
 			return err
 		}
 	}

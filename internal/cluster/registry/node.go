@@ -100,7 +100,7 @@ func (r *Registry) receive(m Message) {
 func cutSubject(subject string) (kind, id string, ok bool) {
 	for _, kind := range []string{subjectHello, subjectEvent, subjectLoad} {
 		if id, ok := strings.CutPrefix(subject, kind); ok {
-			return kind, id, CheckID(id) == nil
+			return kind, id, checkID(id) == nil
 		}
 	}
 	return "", "", false

@@ -120,7 +120,7 @@ type Events interface {
 
 // Config is what a Registry is told. ID, PeerAddr, Bus and Events are needed.
 type Config struct {
-	ID          string // of this node, see CheckID
+	ID          string // of this node, see checkID
 	PeerAddr    string // where others reach its peer port, HOST:PORT
 	ControlAddr string // what Cs are told of it; "": nothing
 	Site        string
@@ -190,7 +190,7 @@ const (
 
 // New returns a Registry. Its error is one line.
 func New(cfg Config) (*Registry, error) {
-	if err := CheckID(cfg.ID); err != nil {
+	if err := checkID(cfg.ID); err != nil {
 		return nil, err
 	}
 	for _, f := range []struct{ what, s string }{{"peer address", cfg.PeerAddr}, {"control address", cfg.ControlAddr}, {"site", cfg.Site}} {
