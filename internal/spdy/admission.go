@@ -2,6 +2,7 @@ package spdy
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -124,7 +125,7 @@ func (s *Session) placeLocked(ctx context.Context) error {
 	if err := s.unavailableLocked(); err != nil {
 		return err
 	}
-	if len(s.admission.waiters) == 0 && (s.admission.peerMax < 0 || int64(len(s.streams)+s.admission.reserved) < s.admission.peerMax) {
+	if len(s.admission.waiters) == 0 && s.placeFreeLocked() {
 		return nil
 	}
 	w := &waiter{ready: make(chan struct{})}
@@ -147,21 +148,21 @@ func (s *Session) placeLocked(ctx context.Context) error {
 		}
 		return nil
 	}
-	for i, x := range s.admission.waiters {
-		if x == w {
-			s.admission.waiters = append(s.admission.waiters[:i], s.admission.waiters[i+1:]...)
-			break
-		}
-	}
+	s.admission.waiters = slices.DeleteFunc(s.admission.waiters, func(x *waiter) bool { return x == w })
 	if err := s.unavailableLocked(); err != nil {
 		return err
 	}
 	return &StreamError{Status: Cancel, Cause: context.Cause(ctx)}
 }
 
+// placeFreeLocked reports whether the peer lets us have one more stream open.
+func (s *Session) placeFreeLocked() bool {
+	return s.admission.peerMax < 0 || int64(len(s.streams)+s.admission.reserved) < s.admission.peerMax
+}
+
 // admitLocked gives free places to those that wait longest for one.
 func (s *Session) admitLocked() {
-	for len(s.admission.waiters) > 0 && s.err == nil && (s.admission.peerMax < 0 || int64(len(s.streams)+s.admission.reserved) < s.admission.peerMax) {
+	for len(s.admission.waiters) > 0 && s.err == nil && s.placeFreeLocked() {
 		w := s.admission.waiters[0]
 		s.admission.waiters[0] = nil
 		s.admission.waiters = s.admission.waiters[1:]

@@ -293,10 +293,7 @@ type deadline struct {
 }
 
 func (d *deadline) set(t time.Time, mu sync.Locker, cond *sync.Cond) {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
+	d.stop()
 	d.at = t
 	if !t.IsZero() {
 		d.timer = time.AfterFunc(time.Until(t), func() {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -92,9 +93,7 @@ func (a *alpnServer) configure(srv *http.Server) error {
 	srv.TLSConfig = config
 
 	next := make(map[string]func(*http.Server, *tls.Conn, http.Handler))
-	for proto, serve := range srv.TLSNextProto {
-		next[proto] = serve
-	}
+	maps.Copy(next, srv.TLSNextProto)
 	if srv.Protocols == nil {
 		p := new(http.Protocols)
 		p.SetHTTP1(slices.Contains(config.NextProtos, "http/1.1"))
@@ -175,10 +174,7 @@ func (a *alpnServer) remove(s *Session) {
 func (a *alpnServer) stop() {
 	a.mu.Lock()
 	a.stopping = true
-	sessions := make([]*Session, 0, len(a.sessions))
-	for s := range a.sessions {
-		sessions = append(sessions, s)
-	}
+	sessions := slices.Collect(maps.Keys(a.sessions))
 	a.mu.Unlock()
 	for _, s := range sessions {
 		s.goAway()

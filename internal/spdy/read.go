@@ -36,8 +36,8 @@ type reader struct {
 func (s *Session) readLoop() {
 	for !s.closing.ended.Load() {
 		if err := s.readFrame(); err != nil {
-			var se *SessionError
-			if !errors.As(err, &se) {
+			se, ok := errors.AsType[*SessionError](err)
+			if !ok {
 				se = lost(err)
 			}
 			s.end(se)

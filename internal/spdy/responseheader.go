@@ -1,7 +1,6 @@
 package spdy
 
 import (
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -55,7 +54,7 @@ func (w *responseWriter) holdReply() {
 	st, s := w.st, w.st.s
 	if err := s.checkBlock(p); err != nil {
 		freePairs(p)
-		s.log(slog.LevelWarn, "headers of a response are too large to be sent", "stream", st.id)
+		s.cfg.Logger.Warn("headers of a response are too large to be sent", "stream", st.id)
 		s.reset(st, FrameTooLarge, err)
 		return
 	}
@@ -68,21 +67,12 @@ func (w *responseWriter) holdReply() {
 	st.send.reply, st.send.hold = p, true
 }
 
-func (w *responseWriter) declared(key string) bool {
-	for _, d := range w.declare {
-		if d == key {
-			return true
-		}
-	}
-	return false
-}
-
 // trailers returns what the handler set after it declared it, or nil.
 func (w *responseWriter) trailers() *pairs {
 	var h http.Header
 	for key, values := range w.header {
 		name, prefixed := strings.CutPrefix(key, http.TrailerPrefix)
-		if !prefixed && !w.declared(key) {
+		if !prefixed && !slices.Contains(w.declare, key) {
 			continue
 		}
 		name = http.CanonicalHeaderKey(name)

@@ -3,7 +3,6 @@ package spdy
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"slices"
@@ -52,7 +51,7 @@ func (w *responseWriter) WriteHeader(code int) {
 		panic(fmt.Sprintf("spdy: WriteHeader with status %d", code))
 	}
 	if w.status != 0 || w.hijacked {
-		w.st.s.log(slog.LevelWarn, "superfluous WriteHeader", "stream", w.st.id, "status", code)
+		w.st.s.cfg.Logger.Warn("superfluous WriteHeader", "stream", w.st.id, "status", code)
 		return
 	}
 	if code < 200 && code != http.StatusSwitchingProtocols {

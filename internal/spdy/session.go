@@ -4,9 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -252,10 +253,7 @@ func (s *Session) Stats() Stats {
 	st.PingRTT, st.PingTime = s.ping.last, s.ping.at
 	st.MinRTT = s.ping.least
 	st.RecvWindow = s.receive.window.size
-	open := make([]*Stream, 0, len(s.streams))
-	for _, x := range s.streams {
-		open = append(open, x)
-	}
+	open := slices.AppendSeq(make([]*Stream, 0, len(s.streams)), maps.Values(s.streams))
 	s.unlock()
 	for _, x := range open {
 		x.recv.buf.mu.Lock()
@@ -263,8 +261,4 @@ func (s *Session) Stats() Stats {
 		x.recv.buf.mu.Unlock()
 	}
 	return st
-}
-
-func (s *Session) log(level slog.Level, msg string, args ...any) {
-	s.cfg.Logger.Log(context.Background(), level, msg, args...)
 }
