@@ -118,6 +118,17 @@ func (s *Session) drainedLocked() bool {
 	return s.err == nil && (s.closing.sent || s.closing.got) && len(s.streams) == 0 && s.admission.reserved == 0
 }
 
+// drainedErrorLocked is the end of such a session.
+func (s *Session) drainedErrorLocked() *SessionError {
+	switch {
+	case s.usedUpLocked():
+		return &SessionError{Status: s.closing.gotStatus, Cause: errNoMoreIDs}
+	case s.closing.got && s.closing.gotStatus != GoAwayOK:
+		return &SessionError{Status: s.closing.gotStatus, Remote: true, Cause: errPeerStatus}
+	}
+	return &SessionError{Status: s.closing.gotStatus, Remote: s.closing.got, Cause: ErrGoingAway}
+}
+
 // endSending ends all that a client session sends, for a write that failed with err.
 // What the peer has answered may be here, and be whole: a connection that was reset
 // still gives what it had received. So the reader goes on to its end, for closeTimeout

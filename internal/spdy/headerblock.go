@@ -1,11 +1,13 @@
 package spdy
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -125,45 +127,26 @@ func (p *pairs) addValues(values []string, lenient bool) bool {
 // upgrade, whose stream stays open both ways. The caller's Header is not
 // changed.
 func (p *pairs) addRequest(req *http.Request, hasBody bool) (upgrade bool, err error) {
-	method := req.Method
-	if method == "" {
-		method = http.MethodGet
-	}
+	method := cmp.Or(req.Method, http.MethodGet)
 	if !isToken(method) {
 		return false, fmt.Errorf("invalid method %q", method)
 	}
 	if req.URL == nil {
 		return false, errors.New("request has no URL")
 	}
-	path := req.URL.Opaque
-	if strings.HasPrefix(path, "/") {
-		if req.URL.ForceQuery || req.URL.RawQuery != "" {
-			path += "?" + req.URL.RawQuery
-		}
-	} else {
-		path = req.URL.RequestURI()
+	path, err := requestPath(req.URL)
+	if err != nil {
+		return false, err
 	}
-	for i := range len(path) {
-		if path[i] <= ' ' || path[i] == 0x7f {
-			return false, fmt.Errorf("invalid path %q", path)
-		}
-	}
-	host := req.Host
-	if host == "" {
-		host = req.URL.Host
-	}
+	host := cmp.Or(req.Host, req.URL.Host)
 	if !validHost(host) {
 		return false, fmt.Errorf("invalid host %q", host)
-	}
-	scheme := req.URL.Scheme
-	if scheme == "" {
-		scheme = "http"
 	}
 	p.add(nameMethod, method)
 	p.add(namePath, path)
 	p.add(nameVersion, "HTTP/1.1")
 	p.add(nameHost, host)
-	p.add(nameScheme, scheme)
+	p.add(nameScheme, cmp.Or(req.URL.Scheme, "http"))
 
 	// With a body the stream's bytes are that body's, and cannot be another
 	// protocol's as well.
@@ -171,16 +154,8 @@ func (p *pairs) addRequest(req *http.Request, hasBody bool) (upgrade bool, err e
 	if req.ContentLength > 0 || req.ContentLength == 0 && !hasBody && sendsZeroLength(method) {
 		p.add("content-length", strconv.FormatInt(req.ContentLength, 10))
 	}
-	if len(req.Trailer) > 0 {
-		names := make([]string, 0, len(req.Trailer))
-		for k := range req.Trailer {
-			if isToken(k) && !forbiddenTrailer(textproto.CanonicalMIMEHeaderKey(k)) {
-				names = append(names, k)
-			}
-		}
-		if len(names) > 0 {
-			p.add("trailer", strings.Join(names, ", "))
-		}
+	if names := trailerNames(req.Trailer); len(names) > 0 {
+		p.add("trailer", strings.Join(names, ", "))
 	}
 	err = p.addHeader(req.Header, false, func(key string) bool {
 		switch key {
@@ -192,6 +167,32 @@ func (p *pairs) addRequest(req *http.Request, hasBody bool) (upgrade bool, err e
 		return key[:min(1, len(key))] == ":"
 	})
 	return upgrade, err
+}
+
+// requestPath returns the ":path" of a request to u.
+func requestPath(u *url.URL) (string, error) {
+	path := u.Opaque
+	if !strings.HasPrefix(path, "/") {
+		path = u.RequestURI()
+	} else if u.ForceQuery || u.RawQuery != "" {
+		path += "?" + u.RawQuery
+	}
+	for i := range len(path) {
+		if path[i] <= ' ' || path[i] == 0x7f {
+			return "", fmt.Errorf("invalid path %q", path)
+		}
+	}
+	return path, nil
+}
+
+// trailerNames returns the names of trailer that may be announced.
+func trailerNames(trailer http.Header) (names []string) {
+	for name := range trailer {
+		if isToken(name) && !forbiddenTrailer(textproto.CanonicalMIMEHeaderKey(name)) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // sendsZeroLength: methods whose lack of a body is worth saying (RFC 9110, 8.6).

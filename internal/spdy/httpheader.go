@@ -18,6 +18,9 @@ const (
 	nameStatus  = ":status"
 )
 
+// requestNames are what each request has (draft 3.1, 3.2.1).
+var requestNames = [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme}
+
 // forbidden names are never sent and are dropped when received (draft 3.1,
 // 3.2.1): they speak of one HTTP/1.1 connection. The argument is in lower case.
 func forbidden(name string) bool {

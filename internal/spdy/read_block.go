@@ -94,53 +94,55 @@ func (s *Session) onSynStream(h frameHeader, payload []byte) error {
 	if err != nil {
 		return err
 	}
+	accepted, err := s.takesStream(f, associated)
+	if accepted {
+		s.accept(f.id, pri, h.flags&flagFin != 0)
+	}
+	return err
+}
+
+// takesStream reports whether a handler is to have the stream that f opens. Where none
+// is, the peer has its answer, if there is one; an error ends the session.
+func (s *Session) takesStream(f blockFrame, associated uint32) (bool, error) {
 	id := f.id
 	s.mu.Lock()
-	if !s.isPeers(id) {
-		s.unlock()
-		return protocolError("SYN_STREAM with id %d of the wrong parity", id)
-	}
-	if s.closing.sent {
-		s.unlock()
-		return nil // it crossed our GOAWAY, and will be sent elsewhere
-	}
-	if id < s.admission.lastID {
-		s.unlock()
-		return protocolError("SYN_STREAM with id %d after %d", id, s.admission.lastID)
+	defer s.unlock()
+	switch {
+	case !s.isPeers(id):
+		return false, protocolError("SYN_STREAM with id %d of the wrong parity", id)
+	case s.closing.sent:
+		return false, nil // it crossed our GOAWAY, and will be sent elsewhere
+	case id < s.admission.lastID:
+		return false, protocolError("SYN_STREAM with id %d after %d", id, s.admission.lastID)
 	}
 	again := id == s.admission.lastID
 	first := s.streams[id]
 	if s.admission.lastID = id; !again {
 		s.resets.known++
 	}
-	accept := false
 	switch {
 	case again && first != nil:
 		s.resetLocked(first, ProtocolError, errors.New("SYN_STREAM with an id that is in use"))
 	case again:
-		err = s.notOpenLocked(id, 0)
-	case h.flags&^(flagFin|flagUnidirectional) != 0:
+		return false, s.notOpenLocked(id, 0)
+	case f.flags&^(flagFin|flagUnidirectional) != 0:
 		s.sendResetLocked(id, ProtocolError)
 	case f.bad != nil:
 		s.sendResetLocked(id, f.status)
 	case s.server == nil:
-		s.sendResetLocked(id, s.pushStatusLocked(h, associated))
+		s.sendResetLocked(id, s.pushStatusLocked(f.frameHeader, associated))
 	case s.closing.got:
 		s.sendResetLocked(id, RefusedStream)
-	case h.flags&flagUnidirectional != 0:
+	case f.flags&flagUnidirectional != 0:
 		s.sendResetLocked(id, ProtocolError) // it could not be answered
 	case max(len(s.streams), s.admission.handlers) >= int(min(s.cfg.MaxConcurrentStreams, 1<<30)):
 		// Handlers count too, not only streams: a peer that opens and resets
 		// streams must not make us run any number of them.
 		s.sendResetLocked(id, RefusedStream)
 	default:
-		accept = true
+		return true, nil
 	}
-	s.unlock()
-	if accept {
-		s.accept(id, pri, h.flags&flagFin != 0)
-	}
-	return err
+	return false, nil
 }
 
 // pushStatusLocked returns the status for a pushed stream (draft 3.1, 3.3): this

@@ -74,48 +74,49 @@ func (s *Session) onSettings(h frameHeader, payload []byte) error {
 	for p := payload[4:]; len(p) > 0; p = p[8:] {
 		flags, id := p[0], binary.BigEndian.Uint32(p)&0xffffff
 		value := binary.BigEndian.Uint32(p[4:])
-		if id != settingMaxStreams && id != settingInitialWindow {
-			continue
-		}
-		if s.server != nil && flags&settingPersisted != 0 {
-			continue // our own old values, which we never asked to keep
-		}
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		s.mu.Lock()
-		if id == settingMaxStreams {
-			s.admission.peerMax = int64(value)
-			s.admitLocked()
-			s.unlock()
-			continue
-		}
-		if value > maxWindow {
-			s.unlock()
-			return protocolError("SETTINGS: window of %d bytes", value)
-		}
-		delta := int64(value) - s.send.initial
-		s.send.initial = int64(value)
-		if delta == 0 {
-			s.unlock()
-			continue
-		}
-		if err := s.spend(len(s.streams) / floodWalk); err != nil {
-			s.unlock()
-			return err
-		}
-		for _, st := range s.streams {
-			if !st.send.window.add(delta) {
-				s.resetLocked(st, FlowControlError, errors.New("SETTINGS raise the window above 2^31-1"))
-				continue
+		switch {
+		case id != settingMaxStreams && id != settingInitialWindow, seen[id]:
+		case s.server != nil && flags&settingPersisted != 0:
+			// Our own old values, which we never asked to keep.
+		default:
+			seen[id] = true
+			if err := s.applySetting(id, value); err != nil {
+				return err
 			}
-			// One that may not send any more is left to the writer to skip:
-			// taking each out of its queue here would be a walk for each.
-			st.readyLocked()
-			st.cond.Broadcast()
 		}
-		s.unlock()
+	}
+	return nil
+}
+
+// applySetting takes MAX_CONCURRENT_STREAMS or INITIAL_WINDOW_SIZE.
+func (s *Session) applySetting(id, value uint32) error {
+	s.mu.Lock()
+	defer s.unlock()
+	if id == settingMaxStreams {
+		s.admission.peerMax = int64(value)
+		s.admitLocked()
+		return nil
+	}
+	if value > maxWindow {
+		return protocolError("SETTINGS: window of %d bytes", value)
+	}
+	delta := int64(value) - s.send.initial
+	if delta == 0 {
+		return nil
+	}
+	s.send.initial = int64(value)
+	if err := s.spend(len(s.streams) / floodWalk); err != nil {
+		return err
+	}
+	for _, st := range s.streams {
+		if !st.send.window.add(delta) {
+			s.resetLocked(st, FlowControlError, errors.New("SETTINGS raise the window above 2^31-1"))
+			continue
+		}
+		// One that may not send any more is left to the writer to skip:
+		// taking each out of its queue here would be a walk for each.
+		st.readyLocked()
+		st.cond.Broadcast()
 	}
 	return nil
 }

@@ -14,28 +14,75 @@ const discardLimit = 256 << 10
 
 // readData takes one DATA frame.
 func (s *Session) readData(h frameHeader) error {
-	n := int(h.length)
+	n, fin := int(h.length), h.flags&flagFin != 0
+	if s.tracer() != nil {
+		s.tracer()(FrameInfo{Flags: uint8(h.flags), StreamID: h.id, Length: n})
+	}
+	st, drop, large, err := s.takeData(h)
+	if err != nil {
+		return err
+	}
+	unread := n
+	if !drop {
+		unread, err = s.fill(st, n, large)
+	} else if _, err = s.reader.br.Discard(n); err != nil {
+		err = unexpected(err)
+	}
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		s.mu.Lock()
+		s.updateSessionLocked(n)
+		s.unlock()
+	}
+	if st == nil {
+		return nil
+	}
+	st.body.hadData = st.body.hadData || n > 0
+	st.body.got += int64(n)
+	if !drop && st.body.want >= 0 && st.body.got > st.body.want {
+		s.wrongLength(st, fin)
+		if s.server != nil {
+			return nil
+		}
+		s.mu.Lock()
+		st.recv.discard = true
+		s.unlock()
+	}
+	if fin {
+		s.remoteFin(st)
+	} else if unread > 0 {
+		s.discarded(st, unread)
+	}
+	return nil
+}
+
+// takeData counts a DATA frame against the windows and returns its stream, nil if it has
+// none that is open. drop says that nobody is to read its bytes, large that they deserve
+// a large chunk. An error ends the session.
+func (s *Session) takeData(h frameHeader) (st *Stream, drop, large bool, err error) {
+	n, fin := int(h.length), h.flags&flagFin != 0
 	s.mu.Lock()
-	err := s.countFrameLocked(h, nil)
+	defer s.unlock()
+	err = s.countFrameLocked(h, nil)
 	if err == nil && h.id == 0 {
 		err = protocolError("DATA on stream 0")
 	}
-	if err == nil && n == 0 && h.flags&flagFin == 0 {
+	if err == nil && n == 0 && !fin {
 		err = s.spend(1)
 	}
 	if err != nil {
-		s.unlock()
-		return err
+		return nil, true, false, err
 	}
 	s.stats.BytesReceived += uint64(n)
 	if s.sessionWindows() && !s.receive.window.take(int64(n)) {
-		s.unlock()
-		return protocolError("DATA of %d bytes overruns the session window", n)
+		return nil, true, false, protocolError("DATA of %d bytes overruns the session window", n)
 	}
-	st := s.streams[h.id]
+	st = s.streams[h.id]
 	switch {
 	case st == nil:
-		err = s.notOpenLocked(h.id, n)
+		return nil, true, false, s.notOpenLocked(h.id, n)
 	case !st.receiving():
 		s.afterFinLocked(st, typeData)
 	case h.flags&^flagFin != 0:
@@ -45,63 +92,14 @@ func (s *Session) readData(h frameHeader) error {
 	case !st.recv.window.take(int64(n)):
 		s.resetLocked(st, FlowControlError, fmt.Errorf("DATA of %d bytes overruns the stream window", n))
 	}
-	deliver := st != nil && st.state != streamClosed
-	if deliver && h.flags&flagFin != 0 {
-		st.recv.ending = true
+	if st.state == streamClosed {
+		return nil, true, false, nil
 	}
-	drop := !deliver || st.recv.discard
-	unread := 0
-	large := deliver && st.recv.window.size > defaultWindow
-	if deliver && !st.body.hadData {
+	st.recv.ending = st.recv.ending || fin
+	if !st.body.hadData {
 		st.recv.grow.last = s.started.Add(s.heardAt())
 	}
-	s.unlock()
-	if s.tracer() != nil {
-		s.tracer()(FrameInfo{Flags: uint8(h.flags), StreamID: h.id, Length: n})
-	}
-	if err != nil {
-		return err
-	}
-	if drop {
-		if _, err := s.reader.br.Discard(n); err != nil {
-			return unexpected(err)
-		}
-	} else if unread, err = s.fill(st, n, large); err != nil {
-		return err
-	}
-	if n > 0 {
-		s.mu.Lock()
-		s.updateSessionLocked(n)
-		s.unlock()
-	}
-	if !deliver {
-		return nil
-	}
-	st.body.hadData = st.body.hadData || n > 0
-	st.body.got += int64(n)
-	if drop {
-		if h.flags&flagFin != 0 {
-			s.remoteFin(st)
-		} else {
-			s.discarded(st, n)
-		}
-		return nil
-	}
-	if st.body.want >= 0 && st.body.got > st.body.want {
-		s.wrongLength(st, h.flags&flagFin != 0)
-		if s.server != nil {
-			return nil
-		}
-		s.mu.Lock()
-		st.recv.discard = true
-		s.unlock()
-	}
-	if h.flags&flagFin != 0 {
-		s.remoteFin(st)
-	} else if unread > 0 {
-		s.discarded(st, unread)
-	}
-	return nil
+	return st, st.recv.discard, st.recv.window.size > defaultWindow, nil
 }
 
 // fill reads n bytes of DATA into the stream's buffer. Unread are those that

@@ -22,39 +22,23 @@ type incoming struct {
 // error is answered with 400.
 func (s *Session) request(in *incoming, fin bool) (*http.Request, error) {
 	st := &in.Stream
-	var pseudo [5]string
-	for i, name := range [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme} {
-		v, ok := lookup(s.reader.fields, name)
-		if !ok {
-			return nil, fmt.Errorf("no %s", name)
-		}
-		if v == "" || strings.IndexByte(v, 0) >= 0 {
-			return nil, fmt.Errorf("%s %q", name, v)
-		}
-		pseudo[i] = v
+	pseudo, err := pseudoHeaders(s.reader.fields)
+	if err != nil {
+		return nil, err
 	}
 	method, path, version, host := pseudo[0], pseudo[1], pseudo[2], pseudo[3]
-	if !isToken(method) {
-		return nil, fmt.Errorf(":method %q", method)
-	}
 	major, minor, ok := http.ParseHTTPVersion(version)
-	if !ok {
+	switch {
+	case !isToken(method):
+		return nil, fmt.Errorf(":method %q", method)
+	case !ok:
 		return nil, fmt.Errorf(":version %q", version)
-	}
-	if !validHost(host) {
+	case !validHost(host):
 		return nil, fmt.Errorf(":host %q", host)
 	}
-	var u *url.URL
-	switch {
-	case path[0] == '/':
-		var err error
-		if u, err = url.ParseRequestURI(path); err != nil {
-			return nil, fmt.Errorf(":path: %w", err)
-		}
-	case path == "*" && method == http.MethodOptions:
-		u = &url.URL{Path: "*"}
-	default:
-		return nil, fmt.Errorf(":path %q", path)
+	u, err := requestURL(method, path)
+	if err != nil {
+		return nil, err
 	}
 	length, err := parseContentLength(s.reader.fields)
 	if err != nil {
@@ -92,11 +76,41 @@ func (s *Session) request(in *incoming, fin bool) (*http.Request, error) {
 	}
 	announceTrailer(req.Header, &req.Trailer, s.cfg.MaxHeaderPairs)
 	if s.compat {
-		for i, name := range [...]string{nameMethod, namePath, nameVersion, nameHost, nameScheme} {
+		for i, name := range requestNames {
 			req.Header[name] = []string{pseudo[i]}
 		}
 	}
 	return req, nil
+}
+
+// pseudoHeaders returns the values of requestNames.
+func pseudoHeaders(fields []field) (values [len(requestNames)]string, err error) {
+	for i, name := range requestNames {
+		v, ok := lookup(fields, name)
+		if !ok {
+			return values, fmt.Errorf("no %s", name)
+		}
+		if v == "" || strings.IndexByte(v, 0) >= 0 {
+			return values, fmt.Errorf("%s %q", name, v)
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+// requestURL reads a ":path".
+func requestURL(method, path string) (*url.URL, error) {
+	switch {
+	case path[0] == '/':
+		u, err := url.ParseRequestURI(path)
+		if err != nil {
+			return nil, fmt.Errorf(":path: %w", err)
+		}
+		return u, nil
+	case path == "*" && method == http.MethodOptions:
+		return &url.URL{Path: "*"}, nil
+	}
+	return nil, fmt.Errorf(":path %q", path)
 }
 
 // requestBody is the body of a request. It has one reader.

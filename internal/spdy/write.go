@@ -72,39 +72,19 @@ func (s *Session) writeLoop() (ended bool) {
 			s.writer.part.inUse = false
 			s.writer.part = nil
 		}
-		for s.idleLocked() {
-			if s.writer.corked == 0 {
-				if !streams && len(s.streams) == 0 {
-					s.writer.buf, s.writer.data, s.writer.flown = nil, nil, nil
-					s.writing = false
-					s.unlock()
-					return false
-				}
-				s.wake.Wait()
-				continue
-			}
-			// What was collected goes out now, unless those that are about to
-			// add something do it at once.
+		rests, err := s.awaitWorkLocked(streams)
+		switch {
+		case err != nil:
 			s.unlock()
-			runtime.Gosched()
-			s.mu.Lock()
-			if !s.idleLocked() {
-				break
-			}
+			s.writeFailed(err)
+			return true
+		case rests:
+			s.writer.buf, s.writer.data, s.writer.flown = nil, nil, nil
+			s.writing = false
 			s.unlock()
-			if err := s.uncork(); err != nil {
-				s.writeFailed(err)
-				return true
-			}
-			s.mu.Lock()
-		}
-		if s.drainedLocked() {
-			e := &SessionError{Status: s.closing.gotStatus, Remote: s.closing.got, Cause: ErrGoingAway}
-			if s.usedUpLocked() {
-				e.Remote, e.Cause = false, errNoMoreIDs
-			} else if e.Remote && e.Status != GoAwayOK {
-				e.Cause = errPeerStatus
-			}
+			return false
+		case s.drainedLocked():
+			e := s.drainedErrorLocked()
 			s.unlock()
 			s.end(e)
 			continue
@@ -133,7 +113,7 @@ func (s *Session) writeLoop() (ended bool) {
 		streams = streams || len(s.writer.data) > 0
 		s.unlock()
 
-		err := s.writeFrames(queue, echoes)
+		err = s.writeFrames(queue, echoes)
 		if err == nil && last {
 			err = s.uncork()
 		}
@@ -147,6 +127,35 @@ func (s *Session) writeLoop() (ended bool) {
 			return true
 		}
 	}
+}
+
+// awaitWorkLocked waits until there is something to write, or a reason to end. It reports
+// true where the writer is to rest instead: see writeLoop.
+func (s *Session) awaitWorkLocked(streams bool) (rests bool, err error) {
+	for s.idleLocked() {
+		if s.writer.corked == 0 {
+			if !streams && len(s.streams) == 0 {
+				return true, nil
+			}
+			s.wake.Wait()
+			continue
+		}
+		// What was collected goes out now, unless those that are about to
+		// add something do it at once.
+		s.unlock()
+		runtime.Gosched()
+		s.mu.Lock()
+		if !s.idleLocked() {
+			break
+		}
+		s.unlock()
+		err := s.uncork()
+		s.mu.Lock()
+		if err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // idleLocked reports whether there is nothing to write, and no reason to end.
