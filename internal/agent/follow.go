@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"context"
 	"hash/fnv"
 	"net/http"
 	"strings"
@@ -264,15 +263,4 @@ func (a *Agent) extraLoops() []*loop {
 		}
 	}
 	return loops
-}
-
-// waitTarget waits until there may be another target.
-func waitTarget(ctx context.Context, changed <-chan struct{}) {
-	timer := time.NewTimer(idlePause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-changed:
-	case <-timer.C:
-	}
 }

@@ -118,26 +118,14 @@ func (l *loop) run(ctx, now context.Context) {
 		}
 		to, others := l.agent.target(l)
 		if to.addr == "" {
-			if waitTarget(ctx, others); ctx.Err() != nil {
+			if rest(ctx, idlePause, others); ctx.Err() != nil {
 				return
 			}
 			continue
 		}
 		l.dials(to.addr)
 		identity, changed := l.agent.current()
-		d := &control.Dialer{
-			Addr:        l.addr,
-			Name:        l.agent.cfg.Name,
-			Instance:    l.instance,
-			Token:       identity.Token,
-			Again:       true,
-			Agent:       l.agent.cfg.Agent,
-			TLS:         identity.TLS,
-			DialContext: l.agent.cfg.DialContext,
-			Via:         l.agent.cfg.Via,
-			Wrap:        spdy.Corkable,
-		}
-		conn, err := d.Dial(ctx)
+		conn, err := l.dialer(identity).Dial(ctx)
 		l.first = false
 		server := ""
 		if err == nil {
@@ -180,19 +168,32 @@ func (l *loop) run(ctx, now context.Context) {
 				pause = firstPause
 			}
 		}
-		if pause == 0 {
-			continue
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		case <-timer.C:
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
+		if rest(ctx, pause, changed); ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+// dialer dials l.addr.
+func (l *loop) dialer(identity Identity) *control.Dialer {
+	cfg := &l.agent.cfg
+	return &control.Dialer{
+		Addr: l.addr, Name: cfg.Name, Instance: l.instance, Token: identity.Token, Again: true, Agent: cfg.Agent,
+		TLS: identity.TLS, DialContext: cfg.DialContext, Via: cfg.Via, Wrap: spdy.Corkable,
+	}
+}
+
+// rest returns after a pause, when changed is closed, or when ctx ends.
+func rest(ctx context.Context, pause time.Duration, changed <-chan struct{}) {
+	if pause == 0 {
+		return
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-timer.C:
 	}
 }
 
