@@ -9,6 +9,7 @@
 package control
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -94,6 +95,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return c.Conn.Read(p)
+}
+
+// earlyIn returns what br has read too far, nil if that is nothing.
+func earlyIn(br *bufio.Reader) []byte {
+	b, _ := br.Peek(br.Buffered())
+	return append([]byte(nil), b...)
 }
 
 // headReader reads at most left bytes from r, and remembers how r ended: the

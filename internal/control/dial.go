@@ -182,11 +182,7 @@ func (d *Dialer) connection(ctx context.Context, via *url.URL) (net.Conn, error)
 }
 
 func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Conn, error) {
-	cfg := harden(d.TLS)
-	if cfg.ServerName == "" {
-		cfg.ServerName = host
-	}
-	tc := tls.Client(raw, cfg)
+	tc := tls.Client(raw, d.config(host))
 	tlsCtx, cancel := context.WithTimeout(ctx, d.timeout())
 	err := tc.HandshakeContext(tlsCtx)
 	cancel()
@@ -198,22 +194,7 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 	// its whole time for the head and again for the body.
 	tc.SetDeadline(time.Now().Add(2 * d.timeout()))
 	req := &http.Request{Method: http.MethodPut}
-	var b strings.Builder
-	fmt.Fprintf(&b, "PUT /%s HTTP/1.1\r\nHost: %s\r\n", d.Name, d.Addr)
-	if d.Token != "" {
-		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", d.Token)
-	}
-	if d.Instance != "" {
-		fmt.Fprintf(&b, "%s: %s\r\n", headerInstance, d.Instance)
-	}
-	if d.Agent != "" {
-		fmt.Fprintf(&b, "User-Agent: %s\r\n", printable(d.Agent))
-	}
-	if d.Again {
-		fmt.Fprintf(&b, "%s: %s\r\n", headerAgain, again)
-	}
-	fmt.Fprintf(&b, "Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(helloC), helloC)
-	if _, err := io.WriteString(tc, b.String()); err != nil {
+	if _, err := io.WriteString(tc, d.request()); err != nil {
 		return nil, fmt.Errorf("proxy %s: sending the request: %w", d.Addr, err)
 	}
 
@@ -243,11 +224,35 @@ func (d *Dialer) handshake(ctx context.Context, raw net.Conn, host string) (*Con
 	tc.SetDeadline(time.Time{})
 	conn := &Conn{Conn: tc, Server: printable(resp.Header.Get(headerServer)), Peers: parsePeers(resp.Header)}
 	conn.URLs, conn.Warning = readReach(resp.Header)
-	if n := br.Buffered(); n > 0 {
-		early, _ := br.Peek(n)
-		conn.early = append([]byte(nil), early...)
-	}
+	conn.early = earlyIn(br)
 	return conn, nil
+}
+
+// config returns TLS's configuration for a P at host.
+func (d *Dialer) config(host string) *tls.Config {
+	cfg := harden(d.TLS)
+	cfg.ServerName = cmp.Or(cfg.ServerName, host)
+	return cfg
+}
+
+// request returns the PUT by which C asks to come in.
+func (d *Dialer) request() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "PUT /%s HTTP/1.1\r\nHost: %s\r\n", d.Name, d.Addr)
+	if d.Token != "" {
+		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", d.Token)
+	}
+	if d.Instance != "" {
+		fmt.Fprintf(&b, "%s: %s\r\n", headerInstance, d.Instance)
+	}
+	if d.Agent != "" {
+		fmt.Fprintf(&b, "User-Agent: %s\r\n", printable(d.Agent))
+	}
+	if d.Again {
+		fmt.Fprintf(&b, "%s: %s\r\n", headerAgain, again)
+	}
+	fmt.Fprintf(&b, "Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(helloC), helloC)
+	return b.String()
 }
 
 func (d *Dialer) handshakeError(err error) error {

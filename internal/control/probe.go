@@ -49,11 +49,7 @@ func (d *Dialer) Probe(ctx context.Context, say func(found string)) error {
 		say(fmt.Sprintf("connected to %v", raw.RemoteAddr()))
 	}
 
-	cfg := harden(d.TLS)
-	if cfg.ServerName == "" {
-		cfg.ServerName = host
-	}
-	tc := tls.Client(raw, cfg)
+	tc := tls.Client(raw, d.config(host))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return d.handshakeError(err)
 	}

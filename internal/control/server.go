@@ -468,16 +468,7 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 	br := bufio.NewReader(limit)
 	req, err := http.ReadRequest(br)
 	if err != nil {
-		s.logFailure(ctx, "control port: no request", addr, cmp.Or(limit.err, err))
-		s.refusedOne(Refusal{RemoteAddr: addr, Kind: cmp.Or(crowded(ctx), "no_request"), Reason: cmp.Or(limit.err, err).Error()})
-		switch {
-		case limit.err != nil:
-			return nil, nil, limit.err
-		case limit.left <= 0:
-			return nil, nil, s.refuse(tc, &RefusalError{Status: http.StatusRequestHeaderFieldsTooLarge,
-				Reason: fmt.Sprintf("a request's head has at most %d bytes", maxHead)})
-		}
-		return nil, nil, s.refuse(tc, &RefusalError{Status: http.StatusBadRequest, Reason: "this is not an HTTP request"})
+		return nil, nil, s.noRequest(ctx, tc, limit, err)
 	}
 
 	reg := &Registration{RemoteAddr: addr}
@@ -520,11 +511,7 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 	if turn, ok := tc.NetConn().(*turnConn); ok {
 		turn.finish() // whoever gets the connection may read at once
 	}
-	reg.Conn = &Conn{Conn: tc}
-	if n := br.Buffered(); n > 0 {
-		early, _ := br.Peek(n)
-		reg.Conn.early = append([]byte(nil), early...)
-	}
+	reg.Conn = &Conn{Conn: tc, early: earlyIn(br)}
 	serve, err := s.Handle(reg)
 	if err != nil {
 		r, ok := errors.AsType[*RefusalError](err)
@@ -535,6 +522,22 @@ func (s *Server) handshake(ctx context.Context, tc *tls.Conn, secure bool, place
 		return nil, nil, s.refuse(tc, r)
 	}
 	return reg, serve, nil
+}
+
+// noRequest tells of a connection on which no request has come, as err and limit say, and
+// answers it if that can be. It returns why it is over.
+func (s *Server) noRequest(ctx context.Context, tc *tls.Conn, limit *headReader, err error) error {
+	why := cmp.Or(limit.err, err)
+	s.logFailure(ctx, "control port: no request", tc.RemoteAddr(), why)
+	s.refusedOne(Refusal{RemoteAddr: tc.RemoteAddr(), Kind: cmp.Or(crowded(ctx), "no_request"), Reason: why.Error()})
+	switch {
+	case limit.err != nil:
+		return limit.err
+	case limit.left <= 0:
+		return s.refuse(tc, &RefusalError{Status: http.StatusRequestHeaderFieldsTooLarge,
+			Reason: fmt.Sprintf("a request's head has at most %d bytes", maxHead)})
+	}
+	return s.refuse(tc, &RefusalError{Status: http.StatusBadRequest, Reason: "this is not an HTTP request"})
 }
 
 // crowded returns a Refusal's Kind if a handshake ended because there were too many.

@@ -144,8 +144,7 @@ func unreadable(what, file, with string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s %s is missing: name yours%s%s", what, file, with, inCheckout(file))
 	}
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pe.Err
 	}
 	return fmt.Errorf("%s %s cannot be read: %w", what, file, err)
