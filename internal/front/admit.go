@@ -28,80 +28,95 @@ func (e *exchange) overShare(silent bool) *failure {
 
 // admit answers what need not go to an origin, and finds the origin of the rest.
 func (h *Handler) admit(e *exchange) *failure {
-	r := e.in
-	h.mu.Lock()
-	stop := h.stopping
-	h.mu.Unlock()
-	if stop {
-		return stopping()
-	}
-	if e.probe {
-		return lastHop()
-	}
-	if e.standing != within {
-		return e.overShare(e.standing == farOver)
-	}
-	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
-		return &failure{
-			status: http.StatusMethodNotAllowed, reason: reasonRequest, detail: "this method is not served",
-			header: [2]string{"Allow", allowed},
-		}
-	}
-	if f := h.tooLarge(e.head); f != nil {
+	if f := e.unfit(); f != nil {
 		return f
 	}
-	if f := e.badTarget(); f != nil {
-		return f
-	}
-	host, err := parseHost(r.Host)
+	host, err := parseHost(e.in.Host)
 	if err != nil {
 		return &failure{status: http.StatusBadRequest, reason: reasonRequest, detail: "the Host header is not valid"}
 	}
-	if hops(r) >= maxHops {
+	if hops(e.in) >= maxHops {
 		return &failure{status: http.StatusBadGateway, reason: reasonLoop, detail: "the origin's service leads back to this proxy"}
 	}
-	name, ok := h.Route(host)
-	known, served := false, false
-	if ok {
-		// The name will be kept: as the table has it, not as a piece of the request.
-		var own origin.Name
-		if own, known = h.cfg.Origins.Find(name); known {
-			name, served = own, true
-		} else if served = h.cfg.Origins.Expected(name); served {
-			name = origin.Name(strings.Clone(string(name)))
-		}
-		e.name, e.rec.Origin, e.rec.Known = name, name.String(), known
-		if h.cfg.Policy != nil {
-			e.policy = h.cfg.Policy(name, e.rec.Client, served)
-		}
-	}
+	name, named := h.Route(host)
+	served := named && e.routed(name)
 	if f := e.visit(); f != nil {
 		return f
 	}
-	if e.auth = e.asks(); e.auth != nil {
-		user, f, err := e.auth.check(&e.ctx, r, e.rec.Client)
-		switch {
-		case err != nil:
-			return e.failureOf(err)
-		case f != nil:
-			return f
-		}
-		e.rec.User = user
+	if f := e.authenticate(); f != nil {
+		return f
 	}
-	if n, ok := maxForwards(r); ok && n == 0 {
+	if n, ok := maxForwards(e.in); ok && n == 0 {
 		return lastHop()
 	}
-	if !ok {
+	if !named {
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonUnavailable, detail: "no origin can have this name", retry: retryAfter}
 	}
 	e.phase.Store(phaseRouted)
 	if !served {
-		return unavailable(name, origin.ErrNotConnected)
+		return unavailable(e.name, origin.ErrNotConnected)
 	}
 	if f := h.place(e); f != nil {
 		return f
 	}
 	return e.enter()
+}
+
+// unfit answers what goes to no origin, whatever its host.
+func (e *exchange) unfit() *failure {
+	e.h.mu.Lock()
+	stop := e.h.stopping
+	e.h.mu.Unlock()
+	switch {
+	case stop:
+		return stopping()
+	case e.probe:
+		return lastHop()
+	case e.standing != within:
+		return e.overShare(e.standing == farOver)
+	case e.in.Method == http.MethodConnect || e.in.Method == http.MethodTrace:
+		return &failure{
+			status: http.StatusMethodNotAllowed, reason: reasonRequest, detail: "this method is not served",
+			header: [2]string{"Allow", allowed},
+		}
+	}
+	if f := e.h.tooLarge(e.head); f != nil {
+		return f
+	}
+	return e.badTarget()
+}
+
+// routed notes which origin e is for, and its policy. It reports whether the origin is
+// there, or may be soon.
+func (e *exchange) routed(name origin.Name) (served bool) {
+	// The name will be kept: as the table has it, not as a piece of the request.
+	own, known := e.h.cfg.Origins.Find(name)
+	if known {
+		name, served = own, true
+	} else if served = e.h.cfg.Origins.Expected(name); served {
+		name = origin.Name(strings.Clone(string(name)))
+	}
+	e.name, e.rec.Origin, e.rec.Known = name, name.String(), known
+	if e.h.cfg.Policy != nil {
+		e.policy = e.h.cfg.Policy(name, e.rec.Client, served)
+	}
+	return served
+}
+
+// authenticate asks for a name and a password, where somebody has to show them.
+func (e *exchange) authenticate() *failure {
+	if e.auth = e.asks(); e.auth == nil {
+		return nil
+	}
+	user, f, err := e.auth.check(&e.ctx, e.in, e.rec.Client)
+	switch {
+	case err != nil:
+		return e.failureOf(err)
+	case f != nil:
+		return f
+	}
+	e.rec.User = user
+	return nil
 }
 
 // lastHop is the answer of the last that may answer (RFC 9110, 7.6.2).

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
@@ -250,12 +251,7 @@ func (s *shares) giveUp(name origin.Name, who netip.Addr, w *waiter) bool {
 	}
 	c := s.crowds[name]
 	t := c.tallies[who]
-	for i, o := range t.waiters {
-		if o == w {
-			t.waiters = append(t.waiters[:i], t.waiters[i+1:]...)
-			break
-		}
-	}
+	t.waiters = slices.DeleteFunc(t.waiters, func(o *waiter) bool { return o == w })
 	c.add(who, -1)
 	if len(t.waiters) == 0 {
 		heap.Remove(&c.waiting, t.index)
