@@ -90,31 +90,10 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	x := c.take()
 	x.ctx.Begin(c.ctx)
 	f := framing{length: -1}
-	header, values := x.req.Header, x.values[:0]
-	if header == nil {
-		header = make(http.Header, len(p.fields))
+	header, why := x.fields(p, text, &f)
+	if why != nil {
+		return nil, why
 	}
-	if cap(values) < len(p.fields) {
-		values = make([]string, 0, len(p.fields))
-	}
-	for _, fd := range p.fields {
-		name, value := fd.name.of(text), fd.value.of(text)
-		taken, why := f.note(name, value)
-		if why != nil {
-			return nil, why
-		}
-		if taken {
-			continue
-		}
-		if before := header[name]; before != nil {
-			header[name] = append(before, value)
-			continue
-		}
-		values = append(values, value)
-		n := len(values)
-		header[name] = values[n-1 : n : n]
-	}
-	x.values = values
 	if why := f.judge(p.minor); why != nil {
 		return nil, why
 	}
@@ -160,6 +139,36 @@ func (c *conn) newExchange(text string) (*exchange, *refusal) {
 	x.keep = !r.Close && r.Method != http.MethodConnect
 	x.req = *r.WithContext(&x.ctx)
 	return x, nil
+}
+
+// fields makes the header of a head, without what f takes for itself.
+func (x *exchange) fields(p *parser, text string, f *framing) (http.Header, *refusal) {
+	header, values := x.req.Header, x.values[:0]
+	if header == nil {
+		header = make(http.Header, len(p.fields))
+	}
+	if cap(values) < len(p.fields) {
+		values = make([]string, 0, len(p.fields))
+	}
+	for _, fd := range p.fields {
+		name, value := fd.name.of(text), fd.value.of(text)
+		taken, why := f.note(name, value)
+		if why != nil {
+			return nil, why
+		}
+		if taken {
+			continue
+		}
+		if before := header[name]; before != nil {
+			header[name] = append(before, value)
+			continue
+		}
+		values = append(values, value)
+		n := len(values)
+		header[name] = values[n-1 : n : n]
+	}
+	x.values = values
+	return header, nil
 }
 
 // announced returns what a Trailer field names, without what cannot be one (RFC
