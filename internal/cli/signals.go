@@ -43,26 +43,12 @@ func watchSignals(ctx context.Context, source <-chan os.Signal, daemon bool) *si
 	var running, handing sync.WaitGroup
 	// Ends when done is closed; stop waits for it.
 	running.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			case sig := <-source:
-				switch {
-				case sig == syscall.SIGHUP:
-					s.reload.wake()
-				case handOverSignal != nil && sig == handOverSignal:
-					s.handOver.wake()
-				case s.graceful.Err() == nil:
-					endGraceful()
-				default:
-					endNow()
-					// Whoever sends a third has lost patience: let the
-					// system end the process.
-					unhook()
-				}
-			}
-		}
+		s.dispatch(source, done, endGraceful, func() {
+			endNow()
+			// Whoever sends a third has lost patience: let the
+			// system end the process.
+			unhook()
+		})
 	})
 	// These end when stopping is closed and the callback has returned; stop waits for
 	// them. What is read anew may be on a disk that does not answer: a second signal ends
@@ -87,6 +73,27 @@ func watchSignals(ctx context.Context, source <-chan os.Signal, daemon bool) *si
 		endNow()
 	}
 	return s
+}
+
+// dispatch acts on signals until done is closed.
+func (s *signals) dispatch(source <-chan os.Signal, done <-chan struct{}, first, second func()) {
+	for {
+		select {
+		case <-done:
+			return
+		case sig := <-source:
+			switch {
+			case sig == syscall.SIGHUP:
+				s.reload.wake()
+			case handOverSignal != nil && sig == handOverSignal:
+				s.handOver.wake()
+			case s.graceful.Err() == nil:
+				first()
+			default:
+				second()
+			}
+		}
+	}
 }
 
 // reloader calls a function, one call at a time, when asked to. Requests that
