@@ -119,8 +119,15 @@ func (e ConfigErrors) Unwrap() []error { return e }
 // withDefaults checks c and returns it with every default filled in. Its error is
 // [ConfigErrors].
 func (c Config) withDefaults() (Config, error) {
-	var faults ConfigErrors
-	fault := func(format string, a ...any) { faults = append(faults, configErrorf(format, a...)) }
+	c.fillIn()
+	if faults := c.faults(); len(faults) > 0 {
+		return c, faults
+	}
+	return c, nil
+}
+
+// fillIn fills in the defaults.
+func (c *Config) fillIn() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -142,6 +149,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ALPN == nil {
 		c.ALPN = []string{"h2", "http/1.1", "spdy/3.1"}
 	}
+}
+
+// faults returns what is wrong with what c says by itself.
+func (c *Config) faults() (faults ConfigErrors) {
+	fault := func(format string, a ...any) { faults = append(faults, configErrorf(format, a...)) }
 	for _, a := range []struct{ flag, addr string }{{"front", c.Front}, {"control", c.Control}, {"admin", c.Admin}, {"http", c.HTTP}} {
 		if (a.flag == "admin" || a.flag == "http") && a.addr == "" {
 			continue
@@ -185,10 +197,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.NoAuth && !loopbackHost(c.Control) {
 		fault("--no-auth lets anybody serve your visitors, and --control %s is not a loopback address: listen on localhost, or use tokens", c.Control)
 	}
-	if len(faults) > 0 {
-		return c, faults
-	}
-	return c, nil
+	return faults
 }
 
 // maxMetricsOrigins is how many origins may have metrics of their own: as many as there

@@ -130,18 +130,8 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	if cfg.NoAuth {
-		p.auth = control.NoAuth()
-	} else {
-		p.tokens.init()
-		tokens, err := p.readTokens()
-		if err != nil {
-			return nil, &ConfigError{err}
-		}
-		p.auth = control.NewAuth(tokens)
-		if cfg.Tokens.Value == "" {
-			p.auth.Refused = p.addTokens
-		}
+	if err := p.newAuth(domains); err != nil {
+		return nil, &ConfigError{err}
 	}
 	p.checks = front.NewChecks()
 	if cfg.Htpasswd != "" {
@@ -149,7 +139,6 @@ func New(cfg Config) (*Proxy, error) {
 			return nil, &ConfigError{err}
 		}
 	}
-	p.auth.Domains = domains
 	p.outside, _ = parsePublic(cfg.PublicURL) // withDefaults has taken it
 	p.policy = policy.New(p.checks, domains)
 	if err := p.readPolicies(); err != nil {
@@ -174,6 +163,38 @@ func New(cfg Config) (*Proxy, error) {
 	if err := p.newFront(); err != nil {
 		return nil, err
 	}
+	p.newControl()
+	p.newBoard()
+	p.metrics = admin.NewMetrics(source{p}, p.board, cfg.Version)
+	if cfg.Admin != "" {
+		if err := p.newAdmin(); err != nil {
+			return nil, &ConfigError{err}
+		}
+	}
+	return p, nil
+}
+
+// newAuth reads the tokens.
+func (p *Proxy) newAuth(domains originname.Domains) error {
+	if p.cfg.NoAuth {
+		p.auth = control.NoAuth()
+	} else {
+		p.tokens.init()
+		tokens, err := p.readTokens()
+		if err != nil {
+			return err
+		}
+		p.auth = control.NewAuth(tokens)
+		if p.cfg.Tokens.Value == "" {
+			p.auth.Refused = p.addTokens
+		}
+	}
+	p.auth.Domains = domains
+	return nil
+}
+
+// newControl makes what lets Cs in.
+func (p *Proxy) newControl() {
 	var id [4]byte
 	rand.Read(id[:])
 	p.control = &control.Server{
@@ -189,30 +210,31 @@ func New(cfg Config) (*Proxy, error) {
 	if p.cluster != nil {
 		p.control.ID, p.control.Peers = p.cluster.cfg.ID, p.cluster.peers
 	}
-	p.newBoard()
-	p.metrics = admin.NewMetrics(source{p}, p.board, cfg.Version)
-	if cfg.Admin != "" {
-		ac := admin.Config{
-			Source: source{p}, Board: p.board, Metrics: p.metrics, Version: cfg.Version, Started: p.started, Addr: cfg.Admin, Hosts: cfg.AdminHosts, PProf: cfg.PProf,
-		}
-		if cfg.PProf {
-			p.flight = new(admin.Flight)
-			ac.Flight = p.flight
-		}
-		if cfg.AdminToken != "" {
-			if ac.Token, err = admin.LoadToken(cfg.AdminToken); err != nil {
-				return nil, &ConfigError{err}
-			}
-		}
-		if p.cluster != nil {
-			ac.Cluster = p.cluster.state
-			p.metrics.Cluster(ac.Cluster)
-		}
-		p.adminAt = admin.Handler(ac)
-		p.admin = admin.Server(p.adminAt)
-		p.admin.ErrorLog = slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn)
+}
+
+// newAdmin makes what the operator sees.
+func (p *Proxy) newAdmin() (err error) {
+	cfg := &p.cfg
+	ac := admin.Config{
+		Source: source{p}, Board: p.board, Metrics: p.metrics, Version: cfg.Version, Started: p.started, Addr: cfg.Admin, Hosts: cfg.AdminHosts, PProf: cfg.PProf,
 	}
-	return p, nil
+	if cfg.PProf {
+		p.flight = new(admin.Flight)
+		ac.Flight = p.flight
+	}
+	if cfg.AdminToken != "" {
+		if ac.Token, err = admin.LoadToken(cfg.AdminToken); err != nil {
+			return err
+		}
+	}
+	if p.cluster != nil {
+		ac.Cluster = p.cluster.state
+		p.metrics.Cluster(ac.Cluster)
+	}
+	p.adminAt = admin.Handler(ac)
+	p.admin = admin.Server(p.adminAt)
+	p.admin.ErrorLog = slog.NewLogLogger(serverLog{p.log.Handler()}, slog.LevelWarn)
+	return nil
 }
 
 // Listen binds the ports. Its error is one line that says what would mend it;
@@ -336,42 +358,11 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	serve("control", func() error { return p.control.Serve(p.controlLn) })
 	if err := p.cfg.Started(ctx); err != nil {
 		p.stop(now, 0)
-		p.frontLn.Close()
-		if p.httpLn != nil {
-			p.httpLn.Close()
-		}
-		if p.adminLn != nil {
-			p.adminLn.Close()
-		}
+		p.closeListeners()
 		running.Wait()
 		return err
 	}
-	// The process before may have taken its time.
-	p.origins.Open()
-	p.startCerts()
-	if p.cfg.TLS {
-		serve("front", func() error { return p.front.ServeTLS(p.frontLn) })
-	} else {
-		serve("front", func() error { return p.front.Serve(p.frontLn) })
-	}
-	attrs := []any{"version", p.cfg.Version, "front", p.FrontAddr().String(), "tls", p.cfg.TLS, "control", p.ControlAddr().String()}
-	if p.http != nil {
-		serve("http", func() error { return p.http.Serve(p.httpLn) })
-		attrs = append(attrs, "http", p.httpLn.Addr().String())
-	}
-	if p.admin != nil {
-		serve("admin", func() error { return p.admin.Serve(p.adminLn) })
-		attrs = append(attrs, "admin", p.AdminAddr().String())
-	}
-	p.warnLacking()
-	p.ready.Store(true)
-	p.log.Info("p listens", attrs...)
-	if p.cfg.NoAuth {
-		p.log.Warn("any program on this machine can be an origin: --no-auth is given")
-	}
-	if p.admin != nil {
-		p.cfg.warnAdmin(p.AdminAddr().String())
-	}
+	p.open(serve)
 
 	drain := p.cfg.Drain
 	select {
@@ -398,6 +389,47 @@ func (p *Proxy) Run(ctx, now context.Context) error {
 	running.Wait()
 	p.log.Info("p has stopped")
 	return failed
+}
+
+// open takes visitors and the operator in; serve runs a port's server.
+func (p *Proxy) open(serve func(what string, f func() error)) {
+	// The process before may have taken its time.
+	p.origins.Open()
+	p.startCerts()
+	if p.cfg.TLS {
+		serve("front", func() error { return p.front.ServeTLS(p.frontLn) })
+	} else {
+		serve("front", func() error { return p.front.Serve(p.frontLn) })
+	}
+	attrs := []any{"version", p.cfg.Version, "front", p.FrontAddr().String(), "tls", p.cfg.TLS, "control", p.ControlAddr().String()}
+	if p.http != nil {
+		serve("http", func() error { return p.http.Serve(p.httpLn) })
+		attrs = append(attrs, "http", p.httpLn.Addr().String())
+	}
+	if p.admin != nil {
+		serve("admin", func() error { return p.admin.Serve(p.adminLn) })
+		attrs = append(attrs, "admin", p.AdminAddr().String())
+	}
+	p.warnLacking()
+	p.ready.Store(true)
+	p.log.Info("p listens", attrs...)
+	if p.cfg.NoAuth {
+		p.log.Warn("any program on this machine can be an origin: --no-auth is given")
+	}
+	if p.admin != nil {
+		p.cfg.warnAdmin(p.AdminAddr().String())
+	}
+}
+
+// closeListeners closes the ports that open would serve.
+func (p *Proxy) closeListeners() {
+	p.frontLn.Close()
+	if p.httpLn != nil {
+		p.httpLn.Close()
+	}
+	if p.adminLn != nil {
+		p.adminLn.Close()
+	}
 }
 
 // stop ends everything in order, within drain and until now ends.
@@ -441,26 +473,7 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 	}
 	<-told.Done()
 	p.frontLn.dropSilent()
-	// Who has waited for an origin until now, or its turn, gets 503.
-	p.origins.Stop()
-	p.handler.Stop()
-	last, over := context.WithCancel(context.Background())
-	defer over()
-	defer context.AfterFunc(limit, func() { time.AfterFunc(front.LastAnswer, over) })()
-	if err := p.handler.Shutdown(limit); err != nil {
-		// After a second signal it is less than the limit.
-		p.log.Warn("open requests were cut off", "after", time.Since(began).Round(time.Millisecond))
-		closing.Wait()
-		// A visitor that has its last answer closes the connection. To close it before,
-		// while something comes by it that nobody reads, would take the answer back.
-		p.front.Shutdown(last)
-	}
-	closing.Wait()
-	p.front.Close()
-	p.frontLn.unwatch()
-	if p.httpLn != nil {
-		p.httpLn.unwatch()
-	}
+	p.endRequests(limit, began, &closing)
 
 	if p.cluster != nil {
 		// What other nodes have open here ends before the sessions with Cs do.
@@ -484,6 +497,31 @@ func (p *Proxy) stop(now context.Context, drain time.Duration) {
 		p.admin.Close()
 	}
 	p.certs.Close()
+}
+
+// endRequests returns when no visitor has one open, or limit is over, and what closing
+// waits for has ended. The stop began when began says.
+func (p *Proxy) endRequests(limit context.Context, began time.Time, closing *sync.WaitGroup) {
+	// Who has waited for an origin until now, or its turn, gets 503.
+	p.origins.Stop()
+	p.handler.Stop()
+	last, over := context.WithCancel(context.Background())
+	defer over()
+	defer context.AfterFunc(limit, func() { time.AfterFunc(front.LastAnswer, over) })()
+	if err := p.handler.Shutdown(limit); err != nil {
+		// After a second signal it is less than --drain.
+		p.log.Warn("open requests were cut off", "after", time.Since(began).Round(time.Millisecond))
+		closing.Wait()
+		// A visitor that has its last answer closes the connection. To close it before,
+		// while something comes by it that nobody reads, would take the answer back.
+		p.front.Shutdown(last)
+	}
+	closing.Wait()
+	p.front.Close()
+	p.frontLn.unwatch()
+	if p.httpLn != nil {
+		p.httpLn.unwatch()
+	}
 }
 
 // register turns the connection of a C round: P is SPDY's client on it. Requests

@@ -13,50 +13,24 @@ import (
 func (p *Proxy) Reload() {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
-	kept := func(err error) {
-		p.log.Error("reload failed, what was read before stays in use", "err", err)
-	}
 	p.warnReadable()
-	ok := true
 	// The cluster's first: with the others it is said which of all end soon.
-	for _, load := range []func() error{p.cluster.reload, p.certs.Reload, p.loadTLS} {
-		if err := load(); err != nil {
-			ok = false
-			kept(err)
-		}
-	}
+	loads := []func() error{p.cluster.reload, p.certs.Reload, p.loadTLS}
 	if !p.cfg.NoAuth {
-		if gone, err := p.setTokens(); err != nil {
-			ok = false
-			kept(err)
-		} else {
-			p.endRevoked()
-			if p.cfg.Tokens.Value == "" {
-				p.settleInvitations()
-			}
-			p.cluster.revoke(gone)
-			p.certs.Changed()
-		}
+		loads = append(loads, p.reloadTokens)
 	}
 	if p.users != nil {
-		if err := p.users.Reload(); err != nil {
-			ok = false
-			kept(err)
-		}
+		loads = append(loads, p.users.Reload)
 	}
 	if p.adminAt != nil && p.adminAt.Token != nil {
-		if err := p.adminAt.Token.Reload(); err != nil {
+		loads = append(loads, p.adminAt.Token.Reload)
+	}
+	ok := true
+	for _, load := range append(loads, p.readPolicies, p.access.Reopen) {
+		if err := load(); err != nil {
 			ok = false
-			kept(err)
+			p.log.Error("reload failed, what was read before stays in use", "err", err)
 		}
-	}
-	if err := p.readPolicies(); err != nil {
-		ok = false
-		kept(err)
-	}
-	if err := p.access.Reopen(); err != nil {
-		ok = false
-		kept(err)
 	}
 	p.nameOrigins()
 	p.warnLacking()
@@ -64,6 +38,21 @@ func (p *Proxy) Reload() {
 	if ok {
 		p.log.Info("certificates, tokens and passwords were read again")
 	}
+}
+
+// reloadTokens reads the tokens again, and ends what those that are gone let in.
+func (p *Proxy) reloadTokens() error {
+	gone, err := p.setTokens()
+	if err != nil {
+		return err
+	}
+	p.endRevoked()
+	if p.cfg.Tokens.Value == "" {
+		p.settleInvitations()
+	}
+	p.cluster.revoke(gone)
+	p.certs.Changed()
+	return nil
 }
 
 // readPolicies puts the tables that there are now in force. After an error those before
