@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,35 +96,41 @@ func (h Handover) Start(ctx context.Context) (_ *Successor, err error) {
 	}()
 	outWrite.Close() // the new process has it: its end is the end of what outRead brings
 
+	if err := s.awaitReady(ctx, outRead, cmp.Or(h.timeout, readyTimeout)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// awaitReady returns when the new process has said by from that it is ready. After an
+// error it has ended.
+func (s *Successor) awaitReady(ctx context.Context, from *os.File, timeout time.Duration) (err error) {
 	heard := make(chan error, 1)
-	// Ends with what the new process says, or when outRead is closed: what the new
+	// Ends with what the new process says, or when from is closed: what the new
 	// process has started may have the other end, and outlive it.
 	go func() {
 		var b [1]byte
-		_, err := io.ReadFull(outRead, b[:])
+		_, err := io.ReadFull(from, b[:])
 		heard <- err
 	}()
-	limit := time.NewTimer(readyTimeout)
-	if h.timeout > 0 {
-		limit.Reset(h.timeout)
-	}
+	limit := time.NewTimer(timeout)
 	defer limit.Stop()
 	select {
-	case err = <-heard:
+	case err := <-heard:
 		if err == nil {
-			return s, nil
+			return nil
 		}
 		s.Kill()
-		return nil, s.ended("before it was ready")
+		return s.ended("before it was ready")
 	case <-ctx.Done():
 		err = errors.New("this process is stopping")
 	case <-limit.C:
-		err = fmt.Errorf("the new process was not ready within %v", max(h.timeout, readyTimeout))
+		err = fmt.Errorf("the new process was not ready within %v", timeout)
 	}
 	s.Kill()
-	outRead.Close()
+	from.Close()
 	<-heard
-	return nil, err
+	return err
 }
 
 // ended says how the new process, which has ended, did.
