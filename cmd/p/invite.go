@@ -98,22 +98,18 @@ func (o *options) runInvite(p *cli.Process, i inviting) error {
 	if i.expires > 0 {
 		joinBy = now.Add(i.expires).Truncate(time.Second)
 	}
-	isTheName := func(n string) bool { return sameName(domains, n, name) }
 	var over []string // the invitations for the name that have expired
 	if err := tokenfile.Edit(o.Tokens.File, func(f *tokenfile.File) error {
+		mine := func(n string) bool { return sameName(domains, n, name) }
 		for _, e := range f.Entries() {
-			if !slices.ContainsFunc(e.Names, isTheName) {
-				continue
-			}
-			if !e.JoinBy.IsZero() && e.JoinBy.Before(now) {
+			switch {
+			case !slices.ContainsFunc(e.Names, mine):
+			case !e.JoinBy.IsZero() && e.JoinBy.Before(now):
 				// It stays: p may have seen it used, and could not write that down.
 				over = append(over, e.Fingerprint)
-				continue
+			case !i.also:
+				return fmt.Errorf("token %s is for the name %q already: take it back with p token remove, choose another name, or give --also, and all share its requests", e.Fingerprint, name)
 			}
-			if i.also {
-				continue
-			}
-			return fmt.Errorf("token %s is for the name %q already: take it back with p token remove, choose another name, or give --also, and all share its requests", e.Fingerprint, name)
 		}
 		return f.Add(in.Token, []string{name}, joinBy, comment)
 	}); err != nil {
