@@ -25,7 +25,7 @@ type series struct {
 	sum        figures
 	held, open uint32
 	ticks      int
-	before     [classesOfTime]uint32 // Board.all.headers at its begin
+	before     [classesOfTime]uint32 // Board.headers at its begin
 }
 
 // ring is the last points, the oldest at next if it is full.
@@ -139,7 +139,7 @@ func (b *Board) sample(now time.Time) {
 	open, held := b.cfg.Load()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	d := b.since(&b.otherLast, &b.other)
+	d := b.other.since(&b.otherLast)
 	slot := int64(now.Sub(b.started) / slotTime)
 	minute := b.series.ticks+1 == 60
 	for _, e := range b.entries {
@@ -150,7 +150,7 @@ func (b *Board) sample(now time.Time) {
 		if e.trend == nil {
 			e.trend = &trend{slot: slot}
 		}
-		one := b.since(&e.trend.last, t)
+		one := t.since(&e.trend.last)
 		if one != (figures{}) || e.trend.rates != [4]float32{} {
 			e.trend.tick(one, slot)
 		}
@@ -172,14 +172,6 @@ func (b *Board) sample(now time.Time) {
 		s.sum, s.held, s.open, s.ticks, s.before = figures{}, 0, 0, 0, all.short()
 		b.forget(now)
 	}
-}
-
-// since returns what t has counted since last, and notes that.
-func (*Board) since(last *figures, t *Tally) figures {
-	now := t.figures()
-	d := now.minus(*last)
-	*last = now
-	return d
 }
 
 // LastPoint returns the last second, and false before there was one.

@@ -51,6 +51,14 @@ func (t *Tally) figures() figures {
 	return f
 }
 
+// since returns what was counted since last, and puts what there is now in its place.
+func (t *Tally) since(last *figures) figures {
+	now := t.figures()
+	d := now.minus(*last)
+	*last = now
+	return d
+}
+
 func (f figures) minus(o figures) figures {
 	return figures{f.requests - o.requests, f.errors - o.errors, f.in - o.in, f.out - o.out}
 }
