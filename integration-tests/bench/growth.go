@@ -92,7 +92,7 @@ type curve struct {
 	conns        func(n int) int                                                      // of the load
 }
 
-// A point is one number of a curve, with its samples in the order of growthFigures.
+// A point is one number of a curve, with its samples in the order of growthRate and those below it.
 type point struct {
 	n int
 	cell

@@ -123,7 +123,7 @@ type Server struct {
 	closed    bool
 }
 
-// RefusalError is an answer that keeps a C out, for Admit.
+// RefusalError is an answer that keeps a C out, such as Handle may return.
 type RefusalError struct {
 	Status     int           // of HTTP, 4xx or 5xx
 	RetryAfter time.Duration // in whole seconds; 0: not said
