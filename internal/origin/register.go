@@ -86,30 +86,7 @@ func (t *Table) Register(r Registration) (*Member, error) {
 		t.mu.Unlock()
 		return nil, err
 	}
-	t.purgeLocked()
-	e := t.entryLocked(r.Name)
-	if e.sessions() == 0 {
-		t.connected++
-		t.served += one(len(e.remote) == 0)
-	}
-	t.credentials.add(r.Credential, r.Name)
-
-	var replaced []*Member
-	before := e.toAsk()
-	for _, old := range slices.Clone(e.serving) {
-		switch {
-		case old.goingAway():
-			e.leave(old)
-		case replaces(r, old):
-			e.leave(old)
-			old.told = true
-			replaced = append(replaced, old)
-		}
-	}
-	t.lastID++
-	m.id = t.lastID
-	e.serving = append(e.serving, m)
-	e.change()
+	e, replaced, before := t.enterLocked(r, m)
 	crowd := e.crowd(t.cfg.MaxSessions)
 	sessions := len(e.serving)
 	t.running.Add(1 + len(before) + len(replaced) + len(crowd))
@@ -136,4 +113,32 @@ func (t *Table) Register(r Registration) (*Member, error) {
 		}()
 	}
 	return m, nil
+}
+
+// enterLocked takes m in. It returns those that m replaces, and those that are to be
+// asked whether they are there yet.
+func (t *Table) enterLocked(r Registration, m *Member) (e *entry, replaced, before []*Member) {
+	t.purgeLocked()
+	e = t.entryLocked(r.Name)
+	if e.sessions() == 0 {
+		t.connected++
+		t.served += one(len(e.remote) == 0)
+	}
+	t.credentials.add(r.Credential, r.Name)
+	before = e.toAsk()
+	for _, old := range slices.Clone(e.serving) {
+		switch {
+		case old.goingAway():
+			e.leave(old)
+		case replaces(r, old):
+			e.leave(old)
+			old.told = true
+			replaced = append(replaced, old)
+		}
+	}
+	t.lastID++
+	m.id = t.lastID
+	e.serving = append(e.serving, m)
+	e.change()
+	return e, replaced, before
 }
