@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // Protocol is what a C asks for by ALPN (RFC 7301), before http/1.1: on a port that
@@ -50,15 +52,11 @@ func checkInstance(s string) error {
 		return fmt.Errorf("an instance has at most %d characters", maxInstance)
 	}
 	for i := range len(s) {
-		if c := s[i]; !isAlnum(c) && c != '.' && c != '_' && c != '-' {
+		if c := s[i]; !httpfield.IsAlnum(c) && c != '.' && c != '_' && c != '-' {
 			return errors.New("an instance has only letters, digits and . _ -")
 		}
 	}
 	return nil
-}
-
-func isAlnum(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 // Conn is a connection after the handshake. Bytes that arrived in the same read

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 	"github.com/amahi/spdy-proxy/internal/origin"
 	"github.com/amahi/spdy-proxy/internal/originname"
 )
@@ -24,7 +25,7 @@ func parseHost(s string) (string, error) {
 		}
 		host, port = s[:end+1], s[end+1:]
 		for i := 1; i < end; i++ {
-			if c := s[i]; !isAlnum(c) && c != ':' && c != '.' {
+			if c := s[i]; !httpfield.IsAlnum(c) && c != ':' && c != '.' {
 				return "", fmt.Errorf("%.100q is not a host", s)
 			}
 		}
@@ -37,7 +38,7 @@ func parseHost(s string) (string, error) {
 			return "", fmt.Errorf("%.100q is not a host", s)
 		}
 		for i := range len(host) {
-			if c := host[i]; !isAlnum(c) && strings.IndexByte("-._~!$&'()*+,;=", c) < 0 {
+			if c := host[i]; !httpfield.IsAlnum(c) && strings.IndexByte("-._~!$&'()*+,;=", c) < 0 {
 				return "", fmt.Errorf("%.100q is not a host", s)
 			}
 		}
@@ -49,10 +50,6 @@ func parseHost(s string) (string, error) {
 		}
 	}
 	return strings.ToLower(host), nil
-}
-
-func isAlnum(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 // Route returns the origin that host, as parseHost returns it, stands for. NAME.D

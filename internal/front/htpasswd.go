@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/amahi/spdy-proxy/internal/addrkey"
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 const (
@@ -166,7 +167,7 @@ func readPasswords(r io.Reader) (*passwords, error) {
 func bcryptCost(hash string) (int, error) {
 	cost, err := bcrypt.Cost([]byte(hash))
 	if err != nil || len(hash) != 60 || !strings.HasPrefix(hash, "$2") || hash[3] != '$' || hash[6] != '$' || strings.IndexByte("abxy", hash[2]) < 0 ||
-		strings.ContainsFunc(hash[7:], func(r rune) bool { return r > 0x7f || !isAlnum(byte(r)) && r != '.' && r != '/' }) {
+		strings.ContainsFunc(hash[7:], func(r rune) bool { return r > 0x7f || !httpfield.IsAlnum(byte(r)) && r != '.' && r != '/' }) {
 		return 0, errors.New("the hash is not bcrypt's: use htpasswd -B")
 	}
 	if cost < minCost || cost > maxCost {

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // requestIDs are some that were made at once, and are given out one after another: one
@@ -42,7 +44,7 @@ func validRequestID(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; !isAlnum(c) && strings.IndexByte("-._~:/+=@", c) < 0 {
+		if c := s[i]; !httpfield.IsAlnum(c) && strings.IndexByte("-._~:/+=@", c) < 0 {
 			return false
 		}
 	}

@@ -190,8 +190,8 @@ var (
 	isTokenByte = table(func(c byte) bool { return httpfield.IsToken(string(rune(c))) })
 	isValue     = table(func(c byte) bool { return c == '\t' || c >= ' ' && c != 0x7f })
 	isTarget    = table(func(c byte) bool { return httpfield.IsTarget(string(rune(c))) })
-	isPlain     = table(func(c byte) bool { return isAlnum(c) || strings.IndexByte("/-._~", c) >= 0 }) // as it is in a path
-	isHost      = table(func(c byte) bool { return isAlnum(c) || strings.IndexByte("-._~%!$&'()*+,;=:[]", c) >= 0 })
+	isPlain     = table(func(c byte) bool { return httpfield.IsAlnum(c) || strings.IndexByte("/-._~", c) >= 0 }) // as it is in a path
+	isHost      = table(func(c byte) bool { return httpfield.IsAlnum(c) || strings.IndexByte("-._~%!$&'()*+,;=:[]", c) >= 0 })
 )
 
 func table(in func(byte) bool) (t [256]bool) {
@@ -202,8 +202,6 @@ func table(in func(byte) bool) (t [256]bool) {
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-func isAlnum(c byte) bool { return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 

@@ -97,6 +97,9 @@ func HasToken(lists []string, token string) bool {
 // is.
 func IsToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }
 
+// IsAlnum reports whether c is a letter or a digit of ASCII.
+func IsAlnum(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' }
+
 // IsTarget reports whether s has no byte by which a request's target would be read in two
 // ways: a space, a control character, or "#", since a fragment (RFC 9112, 3.2) is cut off
 // by some and kept by others. Browsers and others send more than RFC 3986 has, bytes above
