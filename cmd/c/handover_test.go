@@ -28,7 +28,8 @@ import (
 // This test's program is c if the environment says so, for the successors that it
 // starts, too.
 func TestMain(m *testing.M) {
-	if os.Getenv("TEST_IS_C") != "" {
+	if alive := os.Getenv("TEST_IS_C"); alive != "" {
+		upgradetest.EndWith(alive)
 		main()
 	}
 	os.Exit(m.Run())
@@ -100,7 +101,7 @@ func (w *world) start(args ...string) {
 	cmd := exec.Command(exe, append([]string{
 		"--proxy", w.control, "--ca", w.Path("ca.pem"), "--token-file", w.Path("token"), "--pid-file", w.Path("pid"), "--drain", "60s",
 	}, args...)...)
-	cmd.Env = append(os.Environ(), "TEST_IS_C=1")
+	cmd.Env = append(os.Environ(), "TEST_IS_C="+w.Alive())
 	w.Start(cmd)
 }
 

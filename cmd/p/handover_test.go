@@ -32,7 +32,8 @@ import (
 // These tests run p as processes of its own: this test's program is p if the
 // environment says so, for the successors that it starts, too.
 func TestMain(m *testing.M) {
-	if os.Getenv("TEST_IS_P") != "" {
+	if alive := os.Getenv("TEST_IS_P"); alive != "" {
+		upgradetest.EndWith(alive)
 		main()
 	}
 	os.Exit(m.Run())
@@ -68,7 +69,7 @@ func startWorld(t *testing.T, h http.Handler, wrap func(w *world, args []string)
 	if wrap != nil {
 		cmd = wrap(w, args)
 	}
-	cmd.Env = append(append(os.Environ(), "TEST_IS_P=1"), w.env...)
+	cmd.Env = append(append(os.Environ(), "TEST_IS_P="+w.Alive()), w.env...)
 	w.Start(cmd)
 	w.wait("msg=\"p listens\"", 1)
 	found := regexp.MustCompile(`front=(\S+) .*control=(\S+)`).FindStringSubmatch(w.Log())

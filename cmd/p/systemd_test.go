@@ -164,7 +164,7 @@ func TestSocketActivation(t *testing.T) {
 				<-time.After(10 * time.Millisecond)
 			}
 		}()
-		return exec.Command(activate, append([]string{"-l", front, "-l", control, "--fdname=front:control", "-E", "TEST_IS_P=1", w.program}, args...)...)
+		return exec.Command(activate, append([]string{"-l", front, "-l", control, "--fdname=front:control", "-E", "TEST_IS_P=" + w.Alive(), w.program}, args...)...)
 	})
 	<-poked
 	if w.front != front || w.control != control {
@@ -234,7 +234,7 @@ func TestRestartBehindSockets(t *testing.T) {
 	upgradetest.WaitFor(t, "the end of the pid file", func() bool { return w.InFile() == 0 })
 
 	next := start(w, args)
-	next.Env = append(append(os.Environ(), "TEST_IS_P=1"), w.env...)
+	next.Env = append(append(os.Environ(), "TEST_IS_P="+w.Alive()), w.env...)
 	if err := next.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -254,14 +254,14 @@ func TestBadSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := socket(t)
+	f, alive := socket(t), upgradetest.New(t).Alive()
 	for names, want := range map[string]string{
 		"p.socket:front": `systemd hands over a socket named "p.socket": give it one of the names front, control, admin`,
 		"front:front":    `systemd hands over two sockets named "front"`,
 		"front":          `systemd hands over a socket named ""`,
 	} {
 		cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, exe)
-		cmd.Env = append(os.Environ(), "TEST_IS_P=1", "LISTEN_FDS=2", "LISTEN_FDNAMES="+names)
+		cmd.Env = append(os.Environ(), "TEST_IS_P="+alive, "LISTEN_FDS=2", "LISTEN_FDNAMES="+names)
 		cmd.ExtraFiles = []*os.File{f, f}
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() != 2 || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), want) {
@@ -270,7 +270,7 @@ func TestBadSockets(t *testing.T) {
 	}
 	// What is another process's is nobody's business.
 	cmd := exec.Command(exe, "--cert", "/nowhere")
-	cmd.Env = append(os.Environ(), "TEST_IS_P=1", "LISTEN_PID=1", "LISTEN_FDS=1", "LISTEN_FDNAMES=other")
+	cmd.Env = append(os.Environ(), "TEST_IS_P="+alive, "LISTEN_PID=1", "LISTEN_FDS=1", "LISTEN_FDNAMES=other")
 	if out, _ := cmd.CombinedOutput(); !regexp.MustCompile(`^p: .*/nowhere`).Match(out) {
 		t.Errorf("with another process's sockets p says %q", out)
 	}

@@ -29,7 +29,39 @@ type Program struct {
 
 // New returns a Program that has a folder, and does not run yet.
 func New(t testing.TB) *Program {
-	return &Program{t: t, Dir: t.TempDir(), Ended: make(chan error, 1)}
+	t.Helper()
+	p := &Program{t: t, Dir: t.TempDir(), Ended: make(chan error, 1)}
+	p.live()
+	return p
+}
+
+// live makes the FIFO of EndWith. It is opened in both directions, which waits for nobody.
+func (p *Program) live() {
+	p.t.Helper()
+	if err := syscall.Mkfifo(p.Alive(), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	f, err := os.OpenFile(p.Alive(), os.O_RDWR, 0)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { f.Close() })
+}
+
+// Alive is what the program calls EndWith with, and its successors: it is for their
+// environment.
+func (p *Program) Alive() string { return p.Path("alive") }
+
+// EndWith ends this process when the test has ended. One that is killed, or whose time
+// is over, has no cleanup that would do so, and a successor may not have said yet who it is.
+func EndWith(alive string) {
+	// Ends with the process.
+	go func() {
+		if f, err := os.Open(alive); err == nil {
+			f.Read(make([]byte, 1)) // nothing is written: it returns when nobody has it open for that
+		}
+		os.Exit(1)
+	}()
 }
 
 // Start starts the program. What it and its successors print on standard error goes
