@@ -36,7 +36,7 @@ func invite(t *testing.T, p *proxytest.Proxy, change func(*invitation.Invitation
 func registers(t *testing.T, p *proxytest.Proxy, args ...string) *control.Registration {
 	t.Helper()
 	stderr, stop := start(t, args...)
-	r := <-p.Registrations
+	r := p.Next(t)
 	if status, body := proxytest.Get(t, r, "/hello.txt"); status != 200 || body != "hello\n" {
 		t.Errorf("%q: got %d %q, want 200 and the file", args, status, body)
 	}
@@ -66,7 +66,7 @@ func TestJoin(t *testing.T) {
 		t.Errorf("alone, registered as %q, want films", r.Name)
 	}
 	stderr, stop := start(t, alone...)
-	<-p.Registrations
+	p.Next(t)
 	stop()
 	if text := stderr.String(); !strings.Contains(text, `msg="an invitation is in effect in place of the defaults" file=`+file+"\n") {
 		t.Errorf("alone, c says\n%s\nwant the invitation's file", text)
@@ -183,7 +183,7 @@ func TestJoinReadableByOthers(t *testing.T) {
 		t.Errorf("a credential of systemd's: status %d, %s", status, &faults)
 	}
 	stderr, stop := start(t, "--config", toml, "-r", p.Dir)
-	<-p.Registrations
+	p.Next(t)
 	stop()
 	if text := stderr.String(); strings.Count(text, "is open to others") != 1 {
 		t.Errorf("c says\n%s\nwant one warning", text)

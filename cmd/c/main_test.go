@@ -65,7 +65,12 @@ func start(t *testing.T, args ...string) (stderr *testlog.Buffer, stop func() in
 	// Ends when ctx does, in stop.
 	go func() { status <- run(ctx, args, io.Discard, stderr) }()
 	stop = sync.OnceValue(func() int { cancel(); return <-status })
-	t.Cleanup(func() { stop() })
+	t.Cleanup(func() {
+		status := stop()
+		if t.Failed() {
+			t.Logf("c ended with status %d, and said\n%s", status, stderr)
+		}
+	})
 	return stderr, stop
 }
 
@@ -73,7 +78,7 @@ func TestServesAFolder(t *testing.T) {
 	p := proxytest.Start(t)
 	stderr, stop := start(t, "--proxy", p.Addr, "--ca", p.CAFile, "--token-file", p.TokenFile,
 		"-r", p.Dir, "-n", "Films", "-s")
-	r := <-p.Registrations
+	r := p.Next(t)
 	if r.Name != "films" || !strings.HasSuffix(r.Instance, ".0") {
 		t.Errorf("registered as %q, instance %q; want films and the slot 0", r.Name, r.Instance)
 	}
@@ -123,7 +128,7 @@ func TestUnsolicitedResponse(t *testing.T) {
 	}()
 	stderr, stop := start(t, "--proxy", p.Addr, "--ca", p.CAFile, "--token-file", p.TokenFile,
 		"--to", "http://"+ln.Addr().String(), "--log-level", "debug")
-	if status, body := proxytest.Get(t, <-p.Registrations, "/"); status != 200 || body != "hi" {
+	if status, body := proxytest.Get(t, p.Next(t), "/"); status != 200 || body != "hi" {
 		t.Errorf("got %d %q, want 200 and hi", status, body)
 	}
 	<-ended
@@ -144,7 +149,7 @@ func TestFlagsAboutFiles(t *testing.T) {
 	p := proxytest.Start(t)
 	_, stop := start(t, "--proxy", p.Addr, "--ca", p.CAFile, "--token-file", p.TokenFile,
 		"-r", p.Dir, "--cors", "--cache-control", "no-store", "--fallback", "hello.txt", "--follow-links")
-	if status, body := proxytest.Get(t, <-p.Registrations, "/missing"); status != 200 || body != "hello\n" {
+	if status, body := proxytest.Get(t, p.Next(t), "/missing"); status != 200 || body != "hello\n" {
 		t.Errorf("got %d %q for a missing path, want 200 and the fallback", status, body)
 	}
 	if status := stop(); status != 0 {
@@ -162,7 +167,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("SPDY_PROXY_CONNECTIONS", "2")
 	_, stop := start(t, "--root", p.Dir)
 	for range 4 {
-		r := <-p.Registrations
+		r := p.Next(t)
 		if r.Name != "" {
 			t.Errorf("registered as %q, want the default origin", r.Name)
 		}
@@ -184,7 +189,7 @@ func TestConfigFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, stop := start(t, "--config", file, "--root", p.Dir)
-	r := <-p.Registrations
+	r := p.Next(t)
 	if r.Name != "films" {
 		t.Errorf("registered as %q, want films", r.Name)
 	}

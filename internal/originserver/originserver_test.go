@@ -100,7 +100,7 @@ func TestServesAFolder(t *testing.T) {
 	cfg.Version = "1.2.3"
 	cfg.Trace = func(line string) { trace.Write([]byte(line + "\n")) }
 	_, stop := start(t, cfg)
-	r := <-p.Registrations
+	r := p.Next(t)
 	if r.Name != "films" || !strings.HasSuffix(r.Instance, ".0") {
 		t.Errorf("registered as %q, instance %q; want films and the slot 0", r.Name, r.Instance)
 	}
@@ -136,7 +136,7 @@ func TestSecretsOpenToOthers(t *testing.T) {
 	cfg := config(p, &log)
 	cfg.TLS.CertFile, cfg.TLS.KeyFile = certFile, keyFile
 	_, stop := start(t, cfg)
-	<-p.Registrations
+	p.Next(t)
 	stop()
 	if log.Count("level=WARN") != 2 || log.Count("chmod 600 "+p.TokenFile) != 1 || log.Count("chmod 600 "+keyFile) != 1 {
 		t.Errorf("the log\n%s\nwants a warning for the token file and one for the key", &log)
@@ -146,7 +146,7 @@ func TestSecretsOpenToOthers(t *testing.T) {
 	cfg.Logger = slog.New(slog.NewTextHandler(&quiet, nil))
 	cfg.Tokens.Value = proxytest.Token
 	_, stop = start(t, cfg)
-	<-p.Registrations
+	p.Next(t)
 	stop()
 	if strings.Contains(quiet.String(), "token file") {
 		t.Errorf("with a token of its own, the log\n%s\nspeaks of a file", &quiet)
@@ -158,7 +158,7 @@ func TestReload(t *testing.T) {
 	p := proxytest.Start(t)
 	var log testlog.Buffer
 	s, stop := start(t, config(p, &log))
-	<-p.Registrations
+	p.Next(t)
 	s.Reload()
 	if err := os.Remove(p.TokenFile); err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func TestReloadOpensTheAccessLogLast(t *testing.T) {
 	}
 	cfg.AccessLog = filepath.Join(folder, "access.log")
 	s, stop := start(t, cfg)
-	<-p.Registrations
+	p.Next(t)
 	if err := os.Rename(folder, folder+".gone"); err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestAccessLog(t *testing.T) {
 	cfg := config(p, &log)
 	cfg.AccessLog, cfg.Origins[0].Name = filepath.Join(p.Dir, "access"), "films"
 	s, stop := start(t, cfg)
-	r := <-p.Registrations
+	r := p.Next(t)
 	session := (&spdy.Config{}).NewClientSession(r.Conn)
 	served := make(chan struct{})
 	// Ends with the session, below.
@@ -319,7 +319,7 @@ func TestLookingAtAWebSocket(t *testing.T) {
 	cfg.AccessLog, cfg.Inspect = filepath.Join(p.Dir, "access"), "127.0.0.1:0"
 	cfg.Origins[0].Serve = serve.Config{To: service.URL, UploadMax: 1}
 	s, _ := start(t, cfg)
-	session := (&spdy.Config{}).NewClientSession((<-p.Registrations).Conn)
+	session := (&spdy.Config{}).NewClientSession(p.Next(t).Conn)
 	served := make(chan struct{})
 	// Ends with the session, below.
 	go func() { session.Serve(); close(served) }()
@@ -409,7 +409,7 @@ func TestInspect(t *testing.T) {
 	cfg := config(p, new(testlog.Buffer))
 	cfg.Inspect = "127.0.0.1:0"
 	s, stop := start(t, cfg)
-	proxytest.Get(t, <-p.Registrations, "/hello.txt")
+	proxytest.Get(t, p.Next(t), "/hello.txt")
 	ask := func(path string) string {
 		resp, err := http.Get("http://" + s.inspectLn.Addr().String() + path)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/amahi/spdy"
 
@@ -63,6 +64,19 @@ func Start(t *testing.T) *Proxy {
 	go func() { server.Serve(ln); close(done) }()
 	t.Cleanup(func() { server.Close(); <-done })
 	return p
+}
+
+// Next returns the next C that comes. Nothing takes a minute: the test fails where none
+// comes, as one that has ended does not.
+func (p *Proxy) Next(t *testing.T) *control.Registration {
+	t.Helper()
+	select {
+	case r := <-p.Registrations:
+		return r
+	case <-time.After(time.Minute):
+		t.Fatal("no C has come to the proxy")
+		return nil
+	}
 }
 
 func write(t *testing.T, dir, name, text string) string {
