@@ -290,7 +290,7 @@ func oneway(ctx context.Context, w *world) (string, error) { return cutPair(ctx,
 func parted(ctx context.Context, w *world) (string, error) {
 	pause(ctx, w.o.while(2*time.Second))
 	n := w.nodes[0]
-	w.leaves(ctx, n)
+	w.leaves(n)
 	for i := range w.nodes[1:] {
 		w.lab.cutOff(1, i+2, true)
 	}

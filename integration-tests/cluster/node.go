@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,6 +31,8 @@ type node struct {
 	out                              io.Writer // in place of them, if not nil
 
 	now *process.Process // the one that runs
+
+	visitors sync.WaitGroup // who are there; added to under world.mu while they are sent to it
 }
 
 // newNode returns a node whose addresses are set, that joins others.

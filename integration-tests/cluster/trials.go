@@ -154,6 +154,7 @@ func (v *visits) visitor(ctx context.Context, random *rand.Rand) {
 		}
 		began := time.Now()
 		err := v.ask(client, n, name, post)
+		n.visitors.Done()
 		if !post {
 			v.gets.Add(1)
 			v.took(time.Since(began), name, n)
@@ -282,7 +283,7 @@ func (w *world) routes(ctx context.Context, times int) (took []time.Duration, er
 func kill(ctx context.Context, w *world) (string, error) {
 	pause(ctx, w.o.while(3*time.Second))
 	n := w.nodes[1%len(w.nodes)]
-	w.leaves(ctx, n)
+	w.leaves(n)
 	if err := n.signal(syscall.SIGKILL); err != nil {
 		return "", err
 	}
@@ -291,9 +292,9 @@ func kill(ctx context.Context, w *world) (string, error) {
 }
 
 // leaves has no visitor sent to n, and waits until those that were are gone.
-func (w *world) leaves(ctx context.Context, n *node) {
+func (w *world) leaves(n *node) {
 	w.serve(n, false)
-	pause(ctx, 300*time.Millisecond)
+	n.visitors.Wait() // no longer than one waits for an answer
 }
 
 // again starts n again, and returns how long it took to be ready.
@@ -320,7 +321,7 @@ func (w *world) again(ctx context.Context, n *node) (string, error) {
 func stop(ctx context.Context, w *world) (string, error) {
 	pause(ctx, w.o.while(3*time.Second))
 	n := w.nodes[len(w.nodes)-1]
-	w.leaves(ctx, n)
+	w.leaves(n)
 	if err := n.signal(syscall.SIGSTOP); err != nil {
 		return "", err
 	}

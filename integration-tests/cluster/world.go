@@ -237,7 +237,8 @@ func (w *world) serve(n *node, yes bool) {
 	}
 }
 
-// serving returns a node that visitors are sent to.
+// serving returns a node that visitors are sent to, for one who says when it has been
+// there: n.visitors.Done.
 func (w *world) serving(i int) *node {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -245,6 +246,7 @@ func (w *world) serving(i int) *node {
 	for _, n := range w.nodes {
 		if w.service[n] {
 			if i == 0 {
+				n.visitors.Add(1)
 				return n
 			}
 			i--
