@@ -56,10 +56,7 @@ func (h *Handler) admit(e *exchange) *failure {
 	if !served {
 		return unavailable(e.name, origin.ErrNotConnected)
 	}
-	if f := h.place(e); f != nil {
-		return f
-	}
-	return e.enter()
+	return h.place(e)
 }
 
 // unfit answers what goes to no origin, whatever its host.
@@ -124,7 +121,8 @@ func lastHop() *failure {
 	return &failure{status: http.StatusOK, detail: "Max-Forwards ends here", header: [2]string{"Allow", allowed}}
 }
 
-// place takes one of the places that an origin has, when it is A's turn.
+// place takes one of the places that an origin has, when it is A's turn, if the origin's
+// rate is not exceeded.
 func (h *Handler) place(e *exchange) *failure {
 	turn, err := h.shares.enter(e.name, e.who, h.room(e.name), e.maxRequests())
 	switch {
@@ -134,10 +132,20 @@ func (h *Handler) place(e *exchange) *failure {
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: errTableFull.Error(), retry: time.Second, refuse: RefusedInFlight}
 	case err != nil:
 		return &failure{status: http.StatusServiceUnavailable, reason: reasonLimit, detail: err.Error(), retry: retryAfter, refuse: RefusedInFlight}
-	case turn == nil:
+	}
+	if f := e.enter(); f != nil {
+		e.placed = turn == nil || h.shares.giveUp(e.name, e.who, turn)
+		return f
+	}
+	if turn == nil {
 		e.placed = true
 		return nil
 	}
+	return h.await(e, turn)
+}
+
+// await returns when it is A's turn.
+func (h *Handler) await(e *exchange, turn *waiter) *failure {
 	e.phase.Store(phaseQueued)
 	late := new(responseTimer)
 	late.begin(h.cfg.ResponseTimeout, &e.ctx)

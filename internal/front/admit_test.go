@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,6 +187,40 @@ func TestOverShareOfTable(t *testing.T) {
 			if status, _ := local.status(local.get("/film")); status != want {
 				b.Errorf("one in nobody's share got %s, want %s", status, want)
 			}
+		}
+	})
+}
+
+// once is a Policy by whose rate one request may go on.
+type once struct {
+	notYet
+	had *atomic.Bool
+}
+
+func (o once) Enter(netip.Addr, time.Time) time.Duration {
+	if o.had.Swap(true) {
+		return time.Second
+	}
+	return 0
+}
+
+// Who is above a table's rate does not stand in line first, and keeps no place there.
+func TestOverRate(t *testing.T) {
+	policy := once{had: new(atomic.Bool)}
+	inBubble(t, 8, func(c *Config) {
+		c.Policy = func(origin.Name, netip.Addr, bool) Policy { return policy }
+	}, endless(make(chan string, 10)), func(b *bubble) {
+		v := b.h2("192.0.2.1", 0)
+		defer v.conn.Close()
+		for _, want := range []string{"200", "429"} { // for the second, there is no stream
+			if status, _ := v.status(v.get("/film")); status != want {
+				b.Errorf("got %s, want %s", status, want)
+			}
+		}
+		b.h.shares.mu.Lock()
+		defer b.h.shares.mu.Unlock()
+		if c := b.h.shares.crowds[""]; c.open != 1 || len(c.waiting) != 0 {
+			b.Errorf("%d places are taken, and %d addresses wait for one; want one and none", c.open, len(c.waiting))
 		}
 	})
 }

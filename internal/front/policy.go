@@ -59,7 +59,7 @@ func (e *exchange) visit() *failure {
 }
 
 // enter applies the rest of it, to who has shown a password if one is needed, and has a
-// place: what others ask for costs the origin nothing.
+// place or waits for one: what others ask for costs the origin nothing.
 func (e *exchange) enter() *failure {
 	if e.policy == nil {
 		return nil
