@@ -54,7 +54,7 @@ type line struct {
 
 // New returns a Logger that writes to log, nil: nowhere. burst is how many lines
 // of a kind are written at once before they are counted; less than 1 means 1. It
-// is what a kind has again after a minute without a line.
+// is what a kind has again after a minute, but for as many as were counted in that.
 func New(log *slog.Logger, burst int) *Logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -168,7 +168,7 @@ func (l *Logger) tell(of key, k *kind) {
 		return
 	}
 	ln := k.summaryLocked()
-	k.written = l.burst
+	k.written = min(l.burst, ln.times)
 	if ln.times == 0 {
 		delete(l.kinds, of)
 	} else {

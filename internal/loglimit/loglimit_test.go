@@ -61,6 +61,28 @@ func TestOneLineAMinute(t *testing.T) {
 	})
 }
 
+// What is too much in one minute has the next one pay for it, and not all those to come in
+// which a few lines are said.
+func TestCrowdIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o out
+		l := New(o.Logger(slog.LevelInfo), 10)
+		for range 14 {
+			l.Log("a", slog.LevelInfo, "come")
+		}
+		for minute, want := range []int{10 + 1, 6, 6, 6} {
+			time.Sleep(interval)
+			if got := strings.Count(o.take(), "\n"); got != want {
+				t.Errorf("%d lines in minute %d, want %d", got, minute, want)
+			}
+			for range 6 {
+				l.Log("a", slog.LevelInfo, "come")
+			}
+		}
+		l.Close()
+	})
+}
+
 func TestCloseTells(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o out
