@@ -219,6 +219,14 @@ func hostName(s string) (string, error) {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return s, nil
 	}
-	name, err := originname.ParseNamed(strings.TrimSuffix(s, "."))
-	return string(name), err
+	s = strings.TrimSuffix(s, ".")
+	name, err := originname.ParseNamed(s)
+	if err == nil {
+		return string(name), nil
+	}
+	// Containers are found by names with "_", as no origin is.
+	if _, wrong := originname.ParseNamed(strings.ReplaceAll(s, "_", "x")); wrong == nil {
+		return strings.ToLower(s), nil
+	}
+	return "", err
 }

@@ -54,6 +54,8 @@ func TestInvite(t *testing.T) {
 		{"a port by its name", []string{"photos", "--address", "example.test:https"}, &invitation.Invitation{Address: "example.test:443", Name: "photos"}, ""},
 		{"an address of IPv6", []string{"photos", "--address", "[2001:db8::1]:1444", "--server-name", "Example.test."},
 			&invitation.Invitation{Address: "[2001:db8::1]:1444", ServerName: "example.test", Name: "photos"}, ""},
+		{"an address of a container", []string{"photos", "--address", "My_p:1444", "--server-name", "example.test"},
+			&invitation.Invitation{Address: "my_p:1444", ServerName: "example.test", Name: "photos"}, ""},
 
 		{"a name that is taken", []string{"WIKI"}, nil, "is for the name"},
 		{"a name that is taken, below the domain", []string{"wiki.example.test", "--address", "example.test:1444", "--domain", "example.test"}, nil, "is for the name"},
@@ -72,6 +74,7 @@ func TestInvite(t *testing.T) {
 		{"a URL", []string{"photos", "--address", "https://example.test"}, nil, "HOST:PORT"},
 		{"a URL with a port", []string{"photos", "--address", "https://example.test:1444"}, nil, "HOST:PORT"},
 		{"no host's name", []string{"photos", "--address", "a b.test:1444", "--server-name", "example.test"}, nil, "--address"},
+		{"no host's name with _", []string{"photos", "--address", "a_/b:1444", "--server-name", "example.test"}, nil, "--address"},
 		{"no host's name, and no certificate to tell", []string{"photos", "--address", "a b.test:1444", "--acme-email", "a@acme.test"}, nil, "--address"},
 		{"no host's name at the control port", []string{"photos", "--control", "a b.test:1444", "--server-name", "example.test"}, nil, "--control"},
 		{"no name that a certificate bears", []string{"photos", "--address", "example.test:1444", "--server-name", "example.test:1444"}, nil, "--server-name"},
