@@ -284,8 +284,9 @@ func (v *request) Enter(who netip.Addr, now time.Time) time.Duration {
 }
 
 // earlyLocked returns how much too early who's request is by the origin's rate in all. If
-// it is not, it has taken who's part. While half of the burst is not there, an IPv6 site or
-// IPv4 address has half of the rate alone, so that none can take all.
+// it is not, it has taken who's part. Where less than half of the burst would be left, an
+// IPv6 site or IPv4 address has half of the rate alone, so that none can take all. Of a
+// burst of one that is always: nothing tells whether others ask as well.
 func (v *request) earlyLocked(who netip.Addr, now time.Time) time.Duration {
 	all := &v.counts.all
 	if !who.IsValid() {

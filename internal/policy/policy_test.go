@@ -151,7 +151,7 @@ func TestEnter(t *testing.T) {
 }
 
 // One address, or IPv6 site, that asks without end has what others leave, and they have
-// half of the rate; where nobody else asks, it has the whole.
+// half of the rate; where nobody else asks, it has the whole, but of a burst of one.
 func TestShareOfRate(t *testing.T) {
 	greedy := func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i) }
 	for _, test := range []struct {
@@ -165,6 +165,7 @@ func TestShareOfRate(t *testing.T) {
 		{"beside others", Table{RequestsPerSecond: 20}, func(int) string { return "192.0.2.1" }, 10, 600, 600, 30},
 		{"beside many", Table{RequestsPerSecond: 20}, func(int) string { return "192.0.2.1" }, 100, 600, 600, 30},
 		{"an IPv6 site", Table{RequestsPerSecond: 20}, greedy, 10, 600, 600, 30},
+		{"alone, of a burst of one", Table{RequestsPerSecond: 1}, func(int) string { return "192.0.2.1" }, 0, 30, 0, 1},
 		{"a burst of one", Table{RequestsPerSecond: 1}, func(int) string { return "192.0.2.1" }, 20, 30, 30, 3},
 	} {
 		p := with(t, test.table)
