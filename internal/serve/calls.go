@@ -8,9 +8,9 @@ import (
 const (
 	// maxCalls is how many calls of the system about files are under way at once. Each
 	// holds a thread until the disk answers, and a disk or a network's file system may
-	// not for long: a process that may have no more threads dies. Those that a few
-	// origins may have are more than the requests of one visitor that a p lets through,
-	// who could have all others wait behind one folder.
+	// not for long: a process that may have no more threads dies. One of up to four
+	// origins may have more of them than the 1250 requests of one visitor that a p lets
+	// through, who could have all others wait behind one folder.
 	maxCalls = 2048
 	// maxUploadCalls is how many there are beside about what is in an upload folder. It
 	// may be on another disk, a slow one, which is not to stop downloads.
