@@ -91,13 +91,16 @@ func (p *Proxy) certNames() (names []certs.Name) {
 	p.auth.Named(add)
 	unwritten := p.auth.Unwritten()
 	for _, o := range p.origins.Snapshot() {
+		here := false
 		for _, s := range o.Sessions {
-			id, ok := s.Credential().(control.Credential)
-			if !ok {
-				// A node does not say by which token: it counts for one that could be it.
-				id, ok = unwritten(string(o.Name))
+			if id, ok := s.Credential().(control.Credential); ok {
+				add(id, string(o.Name))
+				here = true
 			}
-			if ok {
+		}
+		if !here && len(o.Sessions) > 0 {
+			// A node does not say by which token: it counts for one that could be it.
+			if id, ok := unwritten(string(o.Name)); ok {
 				add(id, string(o.Name))
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -270,14 +271,15 @@ func TestClusterLosesC(t *testing.T) {
 }
 
 // A name whose origin another node has gets its certificate here as well, if a token
-// could be of it: its visitors come to all nodes.
+// could be of it: its visitors come to all nodes. Of one that is here, too, it is the token
+// that it came by.
 func TestClusterCertificates(t *testing.T) {
 	n := startNodes(t, "p1 p2", func(c *proxy.Config) {
 		c.Domains = []string{"example.test"}
 		c.NoAuth, c.Tokens.File = false, c.Cluster.CertFile+".token"
 		tokens := "good-token *\n"
 		if c.Cluster.ID == "p1" {
-			tokens = "other-token film\nthird-token *.example.org\ngood-token music *\n"
+			tokens = "other-token film\nthird-token *.example.org\nfourth-token *\ngood-token music *\n"
 		}
 		if err := os.WriteFile(c.Tokens.File, []byte(tokens), 0o600); err != nil {
 			t.Fatal(err)
@@ -286,10 +288,14 @@ func TestClusterCertificates(t *testing.T) {
 	x := n.byID["p1"]
 	startC(t, n.byID["p2"], hello("c"), func(c *agent.Config) { c.Name = "photos" })
 	waitFor(t, "p1 knows of photos", func() bool { return x.Connected("photos") })
-	hosts := x.CertHosts()
-	slices.Sort(hosts)
+	hosts := slices.Sorted(maps.Keys(x.CertNames()))
 	if want := []string{"film.example.test", "music.example.test", "photos.example.test"}; !slices.Equal(hosts, want) {
 		t.Errorf("got %q, want %q", hosts, want)
+	}
+	startC(t, x, hello("c"), func(c *agent.Config) { c.Name = "photos" })
+	waitFor(t, "p1 has one, too", func() bool { return x.Sessions("photos") == 2 })
+	if names := x.CertNames(); names["photos.example.test"] != names["music.example.test"] {
+		t.Error("it counts for another token than the one that it is here by")
 	}
 }
 

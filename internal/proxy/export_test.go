@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 
 	"github.com/amahi/spdy-proxy/internal/cluster/registry"
+	"github.com/amahi/spdy-proxy/internal/control"
 	"github.com/amahi/spdy-proxy/internal/origin"
 )
 
@@ -64,12 +66,14 @@ func (p *Proxy) Linked() (n int) {
 	return n
 }
 
-// CertHosts returns the hosts that are to have a certificate beside the domains.
-func (p *Proxy) CertHosts() (hosts []string) {
-	for _, n := range p.certNames() {
-		hosts = append(hosts, n.Host)
+// CertNames returns the hosts that are to have a certificate beside the domains, each with
+// the first credential that it has one by.
+func (p *Proxy) CertNames() map[string]control.Credential {
+	names := make(map[string]control.Credential)
+	for _, n := range slices.Backward(p.certNames()) {
+		names[n.Host] = n.Credential
 	}
-	return hosts
+	return names
 }
 
 // Revoked returns how many tokens this node tells others of.
