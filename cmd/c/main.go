@@ -16,7 +16,6 @@ import (
 
 func main() {
 	cli.RelaxTimers()
-	go cli.RoomForFiles() // ends by itself
 	stop := cli.PaceGC()
 	status := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -231,6 +231,7 @@ func (in *invocation) work(what task, flags *pflag.FlagSet, args []string) int {
 		}
 	}
 	if daemon {
+		roomForFiles()
 		lines := process.outliveReaders()
 		defer lines.Close()
 	}

@@ -2,15 +2,15 @@ package cli
 
 import "golang.org/x/sys/unix"
 
-// roomyFiles is how many files the system has room for after RoomForFiles. The room is
+// roomyFiles is how many files the system has room for after roomForFiles. The room is
 // 8 bytes a file of its memory, and does not become less.
 const roomyFiles = 16 << 10
 
-// RoomForFiles has the system make room for many open files now, which takes it some
+// roomForFiles has the system make room for many open files now, which takes it some
 // milliseconds. It begins with room for 64, and whoever opens the file that is one too many
 // waits while it doubles the room, for as long as each core takes to change what it runs:
 // 5 to 24 ms on an idle machine of 2 cores, in which a request or a visitor stood still.
-func RoomForFiles() {
+func roomForFiles() {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur == 0 {
 		return

@@ -1,17 +1,17 @@
-package cli_test
+package cli
 
 import (
+	"context"
+	"io"
 	"os"
 	"regexp"
 	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/amahi/spdy-proxy/internal/cli"
 )
 
-// The room is there before the files are, and no file stays open for it.
+// A daemon has the room before the files, and no file stays open for it.
 func TestRoomForFiles(t *testing.T) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -22,9 +22,14 @@ func TestRoomForFiles(t *testing.T) {
 	if has := room(t); has >= want {
 		t.Skipf("there is room for %d files already", has)
 	}
-	cli.RoomForFiles()
-	if has := room(t); has < want {
-		t.Errorf("there is room for %d files, want %d", has, want)
+	p := &Program{Name: "x", Daemon: true, Run: func(context.Context, *Process) error {
+		if has := room(t); has < want {
+			t.Errorf("there is room for %d files as the daemon runs, want %d", has, want)
+		}
+		return nil
+	}}
+	if status := p.Main(t.Context(), nil, io.Discard, io.Discard); status != 0 {
+		t.Errorf("exit status %d", status)
 	}
 	if after := open(t); after != before {
 		t.Errorf("%d files are open, %d were before", after, before)

@@ -2,5 +2,5 @@
 
 package cli
 
-// RoomForFiles does nothing: what it is for is Linux's.
-func RoomForFiles() {}
+// roomForFiles does nothing: what it is for is Linux's.
+func roomForFiles() {}
