@@ -252,20 +252,6 @@ func (v *h2) status(id uint32) (status string, whole bool) {
 	return f.PseudoValue("status"), f.StreamEnded()
 }
 
-// wantUploaded fails unless stream id is answered 200, and has ended without a body. The
-// end comes in a frame of its own where the front was sooner than the origin's end.
-func (v *h2) wantUploaded(id uint32) {
-	v.b.Helper()
-	status, whole := v.status(id)
-	if !whole {
-		f, ok := v.within(time.Second).(*http2.DataFrame)
-		whole = ok && f.StreamID == id && f.Length == 0 && f.StreamEnded()
-	}
-	if status != "200" || !whole {
-		v.b.Errorf("stream %d: %s, whole %v", id, status, whole)
-	}
-}
-
 // within returns the next frame of a stream, nil if none comes.
 func (v *h2) within(d time.Duration) http2.Frame {
 	select {

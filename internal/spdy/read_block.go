@@ -3,6 +3,7 @@ package spdy
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -176,9 +177,18 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	case !s.sound(st, f):
 		return nil
 	}
-	resp, err := s.response(st, h.flags&flagFin != 0)
+	fin := h.flags&flagFin != 0
+	resp, err := s.response(st, fin)
 	if err != nil {
 		return s.streamError(st, ProtocolError, "SYN_REPLY: %w", err)
+	}
+	if fin {
+		// Before st.resp is set: something else may wake RoundTrip, and whoever sees the
+		// response is to see its end, too. Nobody reads the body yet.
+		if !st.bodyWhole() {
+			s.wrongLength(st, true)
+		}
+		st.recv.buf.end(io.EOF) // the first end counts
 	}
 	s.mu.Lock()
 	st.replied = true
@@ -191,10 +201,10 @@ func (s *Session) onSynReply(h frameHeader, payload []byte) error {
 	if st.duplex && resp.StatusCode != http.StatusSwitchingProtocols {
 		st.finishLocked(nil)
 	}
-	s.unlock()
-	if h.flags&flagFin != 0 {
-		s.remoteFin(st)
+	if fin {
+		s.closeRemoteLocked(st)
 	}
+	s.unlock()
 	if s.dataIsHere(st) {
 		s.reader.answered = st
 	} else {

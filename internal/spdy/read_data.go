@@ -145,9 +145,9 @@ func (s *Session) discarded(st *Stream, n int) {
 	}
 }
 
-// remoteFin takes the peer's FIN.
+// remoteFin takes the peer's FIN, but for that of a SYN_REPLY.
 func (s *Session) remoteFin(st *Stream) {
-	whole := st.body.want < 0 || st.body.got >= st.body.want
+	whole := st.bodyWhole()
 	if !whole {
 		s.wrongLength(st, true)
 		if s.server != nil {
@@ -162,6 +162,9 @@ func (s *Session) remoteFin(st *Stream) {
 		st.recv.buf.end(io.EOF)
 	}
 }
+
+// bodyWhole reports whether as much has come as was announced, if that was.
+func (st *Stream) bodyWhole() bool { return st.body.want < 0 || st.body.got >= st.body.want }
 
 // wrongLength ends a body that is not as long as its content-length. A server
 // answers 400 if it has not answered yet (draft 3.1, 3.2.1); a client says it to
