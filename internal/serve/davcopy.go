@@ -34,9 +34,8 @@ func (t *davTree) copyFolder(ctx context.Context, op *davOp, to string) error {
 	if err != nil {
 		return err
 	}
-	defer p.discard()
-	made := p.name + newSuffix
-	defer u.dir.RemoveAll(made)
+	defer p.end(to)
+	made := p.name + tempSuffix
 	c := &davCopy{ctx: ctx, t: t, buf: make([]byte, copySize)}
 	if op.flat {
 		err = c.make(made, depthOf(to))

@@ -14,8 +14,8 @@ import (
 // What is made of several files, or replaces a folder, has a part too, which is
 // empty or names what is replaced, and one of these names beside it:
 const (
-	newSuffix = "-new" // what is made, until it is whole
-	oldSuffix = "-old" // what is replaced, from then on until its place is taken
+	tempSuffix = "-temp" // what is made, until it is whole, or was replaced: it may go
+	oldSuffix  = "-old"  // what is being replaced, until its place is taken: it goes back
 )
 
 // besidePart tells whether a name that begins with partPrefix is that of something
@@ -110,61 +110,63 @@ func (u *uploads) swap(made, to string) error {
 	if err != nil {
 		return err
 	}
-	old := p.name + oldSuffix
-	if _, err = io.WriteString(p, to); err == nil {
-		err = p.file.Sync()
-	}
-	if err == nil {
-		err = u.dir.Rename(to, old)
-	}
-	if err == nil {
-		err = u.dir.Rename(made, to)
-	}
-	if unsettled := u.settle(old, to); unsettled != nil {
-		u.logUnsettled(old, unsettled)
-		p.file.Close() // its name stays, for the next start to try again
+	defer p.end(to)
+	if _, err := io.WriteString(p, to); err != nil {
 		return err
+	}
+	if err := p.file.Sync(); err != nil {
+		return err
+	}
+	old := p.name + oldSuffix
+	if err := u.dir.Rename(to, old); err != nil {
+		return err
+	}
+	if err := u.dir.Rename(made, to); err != nil {
+		return err
+	}
+	// That something has the name tells nobody that it is the new: somebody else may have
+	// made it, or the new may be gone again. If this fails, the old stays aside, with a line.
+	u.dir.Rename(old, p.name+tempSuffix)
+	return nil
+}
+
+// end does away with the part and what is beside it. What cannot be settled stays with
+// the part, for the next start to try again.
+func (p *part) end(to string) {
+	if !p.u.settle(p.name, strings.NewReader(to)) {
+		p.file.Close()
+		return
 	}
 	p.discard()
-	return err
 }
 
-// settle ends a swap, however far it came: what is aside goes back if nothing has
-// taken its place, and away if something has.
-func (u *uploads) settle(old, to string) error {
-	if _, err := u.dir.Lstat(old); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
+// settle puts back what a swap has left aside, to the name that to holds, removes what
+// else is beside the part, and tells whether nothing is left there.
+func (u *uploads) settle(part string, to io.Reader) bool {
+	old, temp := part+oldSuffix, part+tempSuffix
+	if err := u.putBack(old, to); err != nil {
+		u.limit.Log("replaced", slog.LevelWarn, "what was to be replaced could not be put back", slog.String("name", old), slog.Any("error", err))
+		return false
 	}
-	_, err := u.dir.Lstat(to)
-	switch {
-	case err == nil:
-		return u.dir.RemoveAll(old)
-	case errors.Is(err, fs.ErrNotExist):
-		return u.dir.Rename(old, to)
+	if err := u.dir.RemoveAll(temp); err != nil {
+		u.limit.Log("leftover", slog.LevelWarn, "what an upload left behind could not be removed", slog.String("name", temp), slog.Any("error", err))
+		return false
 	}
-	return err
+	return true
 }
 
-// settleBeside does away with what an earlier run left beside the part f.
-func (u *uploads) settleBeside(part string, f file) error {
-	if err := u.dir.RemoveAll(part + newSuffix); err != nil {
-		return err
+// putBack gives what is aside its name again, unless something else has that by now.
+func (u *uploads) putBack(old string, name io.Reader) error {
+	_, err := u.dir.Lstat(old)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // and so the part may hold anything
 	}
-	old := part + oldSuffix
-	if _, err := u.dir.Lstat(old); err != nil {
-		return nil // and so f may hold anything
-	}
-	to, err := io.ReadAll(f)
 	if err != nil {
 		return err
 	}
-	return u.settle(old, string(to))
-}
-
-// logUnsettled tells of leftovers that stay.
-func (u *uploads) logUnsettled(name string, err error) {
-	u.limit.Log("leftover", slog.LevelWarn, "what an upload left behind could not be removed", slog.String("name", name), slog.Any("error", err))
+	to, err := io.ReadAll(name)
+	if err != nil {
+		return err
+	}
+	return u.put(old, string(to), false)
 }

@@ -112,8 +112,7 @@ func (u *uploads) cleanPart(name string) {
 	if err := f.lock(false); err != nil {
 		return
 	}
-	if err := u.settleBeside(name, f); err != nil {
-		u.logUnsettled(name, err)
+	if !u.settle(name, f) {
 		return
 	}
 	if err := u.dir.Remove(name); err == nil {

@@ -20,6 +20,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/testlog"
 )
 
 // namesIn lists the files in dir, unfinished uploads among them.
@@ -465,7 +467,8 @@ func TestUploadFolderIsCleanedAtStart(t *testing.T) {
 	}
 }
 
-// What was being replaced when c was killed is put back, and what was being made goes.
+// What was being replaced when c was killed is put back, and what was being made, or had
+// been replaced, goes.
 func TestReplacingIsSettledAtStart(t *testing.T) {
 	dir := t.TempDir()
 	const part = partPrefix + "abc"
@@ -474,10 +477,11 @@ func TestReplacingIsSettledAtStart(t *testing.T) {
 		left []string // before, and after
 		want []string
 	}{
-		{"before the first rename", []string{part, "a/b", "a/b/x", "old", part + newSuffix + "/x", "new"}, []string{"a/b/x", "old"}},
+		{"before the first rename", []string{part, "a/b", "a/b/x", "old", part + tempSuffix + "/x", "new"}, []string{"a/b/x", "old"}},
 		{"between the two, a folder", []string{part, "a/b", "a/", "", part + oldSuffix + "/x", "old"}, []string{"a/b/x", "old"}},
 		{"between the two, a file", []string{part, "a/b", "a/", "", part + oldSuffix, "old"}, []string{"a/b", "old"}},
-		{"after the second", []string{part, "a/b", "a/b/x", "new", part + oldSuffix + "/x", "old"}, []string{"a/b/x", "new"}},
+		{"after the last", []string{part, "a/b", "a/b/x", "new", part + tempSuffix + "/x", "old"}, []string{"a/b/x", "new"}},
+		{"after the last, and the new is deleted", []string{part, "a/b", "a/c", "new", part + tempSuffix + "/x", "old"}, []string{"a/c", "new"}},
 		{"an upload, and nothing beside it", []string{part, "a/b"}, nil},
 	} {
 		write(t, dir, tc.left...)
@@ -490,6 +494,9 @@ func TestReplacingIsSettledAtStart(t *testing.T) {
 		if got := strings.Join(namesIn(t, dir), " "); strings.Contains(got, partPrefix) {
 			t.Errorf("%s: it left %s", tc.name, got)
 		}
+		if _, err := os.Lstat(filepath.Join(dir, "a/b")); err == nil && !strings.HasPrefix(tc.want[0], "a/b") {
+			t.Errorf("%s: what was replaced is there again", tc.name)
+		}
 		if err := os.RemoveAll(filepath.Join(dir, "a")); err != nil {
 			t.Fatal(err)
 		}
@@ -500,7 +507,7 @@ func TestReplacingIsSettledAtStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir, p.name+oldSuffix+"/x", "old", p.name+newSuffix+"/x", "new")
+	write(t, dir, p.name+oldSuffix+"/x", "old", p.name+tempSuffix+"/x", "new")
 	newHandler(t, Config{Root: t.TempDir(), Upload: dir})
 	if got := namesIn(t, dir); len(got) != 3 {
 		t.Errorf("of three that are in use %q are there", got)
@@ -521,6 +528,66 @@ func TestSwapThatFails(t *testing.T) {
 	}
 	if got := namesIn(t, dir); len(got) != 1 {
 		t.Errorf("it left %q", got)
+	}
+}
+
+// What is aside stays there while somebody else's has its name, or cannot be looked for.
+func TestSwapWhosePlaceIsTaken(t *testing.T) {
+	dir := t.TempDir()
+	var book testlog.Buffer
+	cfg := Config{Root: t.TempDir(), Upload: dir, Logger: book.Logger(slog.LevelWarn)}
+	const part, kept = partPrefix + "abc", partPrefix + "abc" + oldSuffix + "/x"
+	write(t, dir, part, "a", "a", "another's", kept, "old")
+	for range 2 {
+		newHandler(t, cfg)
+		for name, want := range map[string]string{part: "a", "a": "another's", kept: "old"} {
+			if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+				t.Errorf("%s holds %q, %v, want %q", name, got, err, want)
+			}
+		}
+	}
+	if n := book.Count("could not be put back"); n != 2 {
+		t.Errorf("%d lines, want one of each start:\n%s", n, &book)
+	}
+	if err := os.Remove(filepath.Join(dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	newHandler(t, cfg)
+	if got, err := os.ReadFile(filepath.Join(dir, "a/x")); err != nil || string(got) != "old" {
+		t.Errorf("put back, it holds %q, %v", got, err)
+	}
+}
+
+// What was replaced, and could not be removed, does not come back when the new is gone.
+func TestReplacedDoesNotComeBack(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may remove everything")
+	}
+	dir := t.TempDir()
+	u := newHandler(t, Config{Root: t.TempDir(), Upload: dir}).serve.(*folder).uploads
+	write(t, dir, "a/closed/x", "old", "new/x", "new")
+	if err := os.Chmod(filepath.Join(dir, "a/closed"), 0o555); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		closed, _ := filepath.Glob(filepath.Join(dir, "*/closed"))
+		hidden, _ := filepath.Glob(filepath.Join(dir, ".*/closed"))
+		for _, name := range append(closed, hidden...) {
+			os.Chmod(name, 0o755)
+		}
+	})
+	if err := u.swap("new", "a"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "a/x")); err != nil || string(got) != "new" {
+		t.Errorf("the new holds %q, %v", got, err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	newHandler(t, Config{Root: t.TempDir(), Upload: dir})
+	if _, err := os.Lstat(filepath.Join(dir, "a")); err == nil {
+		t.Error("what was replaced is there again")
 	}
 }
 
