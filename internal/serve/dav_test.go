@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -527,18 +528,19 @@ func TestDAVWhereNothingMayBeWritten(t *testing.T) {
 // nothing.
 func TestDAVMakesAndReplacesNothing(t *testing.T) {
 	for _, tc := range []struct {
-		method, body string
-		want         int
-	}{{"PUT", "new", 412}, {"LOCK", lockInfo("exclusive"), 201}} {
+		method, path, body string
+		want               int
+	}{{"PUT", "/in/a", "new", 412}, {"LOCK", "/in/a", lockInfo("exclusive"), 201}, {"COPY", "/b", "", 412}} {
 		root := t.TempDir()
-		write(t, root, "in/", "")
+		write(t, root, "in/", "", "b", "new")
 		h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: true})
 		h.serve.(*folder).uploads.room.look = func() (disk, bool) {
 			write(t, root, "in/a", "another") // when it was seen that nothing is there
 			return disk{}, false
 		}
-		r := httptest.NewRequest(tc.method, "/in/a", strings.NewReader(tc.body))
+		r := httptest.NewRequest(tc.method, tc.path, strings.NewReader(tc.body))
 		r.Header.Set("If-None-Match", "*")
+		r.Header.Set("Destination", "/in/a")
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if got := snapshot(t, filepath.Join(root, "in")); w.Code != tc.want || len(got) != 2 || got["a"] != "another" {
@@ -579,6 +581,20 @@ func TestDAVCopyOfAFolder(t *testing.T) {
 	}
 	if got := hrefs(ask(t, srv, "PROPFIND", "/tree/", "", "Depth: 1").body); !slices.Contains(got, "/tree/ubuntu/") {
 		t.Errorf("a list has %q, want the link to the folder in it", got)
+	}
+}
+
+// What a disk does not give for the moment is not left out of a copy, which may replace
+// what is whole.
+func TestDAVCopyLeavesOutWhatIsNotThere(t *testing.T) {
+	for err, want := range map[error]bool{
+		errNotFound: true, errors.New("path escapes from parent"): true, errors.New("EvalSymlinks: too many links"): true,
+		syscall.ENOENT: true, syscall.ENOTDIR: true, syscall.ELOOP: true,
+		syscall.EIO: false, syscall.EACCES: false, syscall.EMFILE: false, syscall.ENOTCONN: false, syscall.ETIMEDOUT: false, syscall.EINVAL: false, fs.ErrClosed: false,
+	} {
+		if got := leadsNowhere(&fs.PathError{Op: "openat", Path: "a", Err: err}); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
 	}
 }
 

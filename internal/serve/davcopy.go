@@ -2,11 +2,12 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path"
+	"syscall"
 )
 
 // A davCopy makes a copy of a folder. It has what an archive of that has, but for what
@@ -40,7 +41,7 @@ func (t *davTree) copyFolder(ctx context.Context, op *davOp, to string) error {
 	if op.flat {
 		err = c.make(made, depthOf(to))
 	} else {
-		err = c.folder(op.served, made, depthOf(to))
+		err = c.tree(op.served, made, depthOf(to))
 	}
 	if err == nil {
 		err = u.put(made, to, op.replaces == to)
@@ -59,16 +60,21 @@ func (c *davCopy) make(to string, depth int) error {
 	return c.t.d.uploads.makeDir(to)
 }
 
-// folder copies the folder that has the name from in the root.
-func (c *davCopy) folder(from, to string, depth int) error {
-	if err := c.make(to, depth); err != nil {
-		return err
-	}
+// tree copies the folder that has the name from in the root.
+func (c *davCopy) tree(from, to string, depth int) error {
 	f, _, err := c.t.d.open(from)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	return c.folder(f, from, to, depth)
+}
+
+// folder copies f, which is a folder and has the name from in the root.
+func (c *davCopy) folder(f file, from, to string, depth int) error {
+	if err := c.make(to, depth); err != nil {
+		return err
+	}
 	for {
 		entries, err := f.ReadDir(listingBatch)
 		for _, e := range entries {
@@ -100,33 +106,38 @@ func (c *davCopy) entry(from, to string, e dirEntry, depth int) error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	info, err := d.root.Stat(from)
-	switch {
-	case err != nil && status(err) == http.StatusNotFound:
-		return nil // it is gone, or leads out
-	case err != nil:
+	f, info, err := d.open(from)
+	if err != nil {
+		if leadsNowhere(err) {
+			return nil
+		}
 		return err
-	case info.IsDir() && e.Type() == fs.ModeSymlink, !info.IsDir() && !info.Mode().IsRegular():
-		return nil // it may lead to where we are
+	}
+	defer f.Close()
+	switch {
+	case info.IsDir() && !e.IsDir():
+		return nil // a link: it may lead to where we are
 	case !d.mayMake(to, info.IsDir()):
 		return errBadName
 	case info.IsDir():
-		return c.folder(from, to, depth)
+		return c.folder(f, from, to, depth)
 	}
-	return c.file(from, to)
+	return c.file(f, info, to)
 }
 
-// file copies the file that has the name from in the root.
-func (c *davCopy) file(from, to string) error {
-	f, info, err := c.t.d.open(from)
-	if err != nil {
-		return err
-	}
-	source := &davFile{file: f, ctx: c.ctx, t: c.t, info: info}
-	defer source.Close()
+// leadsNowhere tells whether err means that a name is gone, leads out, or stands for
+// neither a file nor a folder. Of a disk that fails there is a number of the system, and
+// what it does not give must not look as if it had not been there.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) ||
+		!errors.As(err, new(syscall.Errno)) && !errors.Is(err, fs.ErrClosed)
+}
+
+// file copies f, a file.
+func (c *davCopy) file(f file, info fs.FileInfo, to string) error {
 	u := c.t.d.uploads
 	p := &part{u: u, name: to}
-	err = u.room.create(func() (err error) {
+	err := u.room.create(func() (err error) {
 		p.file, err = u.dir.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, uploadMode)
 		return err
 	})
@@ -134,7 +145,7 @@ func (c *davCopy) file(from, to string) error {
 		return err
 	}
 	defer p.file.Close()
-	if _, err := io.CopyBuffer(p, source, c.buf); err != nil {
+	if _, err := io.CopyBuffer(p, &davFile{file: f, ctx: c.ctx, t: c.t, info: info}, c.buf); err != nil {
 		return err
 	}
 	if err := copyDeadProps(p.file, f); err != nil {

@@ -371,7 +371,7 @@ func (f *davNewFile) takePlace() error {
 			return err
 		}
 		return nil
-	case f.op.isNew:
+	case f.op.isNew, f.op.body == nil && f.op.replaces != f.to:
 		err := f.part.place(f.to)
 		if errors.Is(err, fs.ErrExist) {
 			err = errNotMeant
@@ -380,7 +380,7 @@ func (f *davNewFile) takePlace() error {
 	case f.op.body != nil:
 		return u.dir.Rename(f.part.name, f.to)
 	}
-	return u.put(f.part.name, f.to, f.op.replaces == f.to)
+	return u.put(f.part.name, f.to, true)
 }
 
 // Stat tells of the file in its place.

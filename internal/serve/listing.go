@@ -26,9 +26,10 @@ const (
 	// listed in runs of that many, each sorted.
 	maxSorted = 1 << 18
 	// maxHeld is how many entries all listings together hold in memory beyond the first
-	// listingBatch of each, at some 100 bytes each, WebDAV's lists among them. Beyond it the runs get shorter, down to listingBatch, and WebDAV lists
-	// no folder with more. The first are held in any case, and are not counted: who has
-	// many small lists made must not keep others from large ones.
+	// listingBatch of each, at some 100 bytes each, WebDAV's lists among them. Beyond it
+	// the runs get shorter, down to listingBatch, and WebDAV lists no folder with more.
+	// The first are held in any case, and are not counted: who has many small lists made
+	// must not keep others from large ones.
 	maxHeld = 1 << 20
 	// listingPiece is how much of a listing is written at a time.
 	listingPiece = 32 << 10
