@@ -97,6 +97,10 @@ func (r uploadRoot) Lstat(name string) (fs.FileInfo, error) {
 	return call(r.calls, func() (fs.FileInfo, error) { return r.raw.Lstat(name) })
 }
 
+func (r uploadRoot) Readlink(name string) (string, error) {
+	return call(r.calls, func() (string, error) { return r.raw.Readlink(name) })
+}
+
 func (r uploadRoot) Mkdir(name string, mode fs.FileMode) error {
 	return r.calls.do(func() error { return r.raw.Mkdir(name, mode) })
 }

@@ -465,6 +465,35 @@ func TestDAVMoveOfALinkOntoItsTarget(t *testing.T) {
 	}
 }
 
+// Where links may lead out, no visitor chooses to what: one that goes up is not moved to
+// where it leads elsewhere.
+func TestDAVMoveOfALinkThatLeadsUp(t *testing.T) {
+	srv, root := davServer(t, Config{Upload: "in", FollowLinks: true})
+	write(t, root, "in/a/b/c/", "", "in/x.txt", "the owner's", "in/d/", "")
+	write(t, filepath.Dir(root), "x.txt", "nobody's")
+	for link, to := range map[string]string{"up": "../../x.txt", "c/abs": filepath.Join(root, "in/x.txt"), "c/here": "abs"} {
+		if err := os.Symlink(to, filepath.Join(root, "in/a/b", link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		from, to string
+		want     int
+	}{
+		{"/in/a/b/up", "/in/up", 403}, {"/in/a/b", "/in/b", 403}, {"/in/a", "/in/d/a", 403},
+		{"/in/a/b/c", "/in/c", 201}, {"/in/a/b/up", "/in/a/b/up2", 201}, {"/in/a", "/in/e", 201}, // they lead where they led
+	} {
+		if a := ask(t, srv, "MOVE", tc.from, "", "Destination: "+tc.to); a.StatusCode != tc.want {
+			t.Errorf("%s to %s: %d %q, want %d", tc.from, tc.to, a.StatusCode, a.body, tc.want)
+		}
+	}
+	for name, want := range map[string]int{"/in/up": 404, "/in/b/up": 404, "/in/e/b/up2": 200, "/in/c/here": 200} {
+		if a := ask(t, srv, "GET", name, ""); a.StatusCode != want || want == 200 && a.body != "the owner's" {
+			t.Errorf("%s: %d %q, want %d", name, a.StatusCode, a.body, want)
+		}
+	}
+}
+
 // What the system says of a change is told to the visitor as what it is, and to the
 // owner in one line where it is his to mend.
 func TestDAVFailuresOfTheSystem(t *testing.T) {

@@ -87,17 +87,36 @@ func (t *davTree) Rename(ctx context.Context, oldName, newName string) error {
 		return err
 	}
 	op, u := opOf(ctx), t.d.uploads
-	if info, err := u.dir.Lstat(from); err == nil && info.IsDir() {
-		if !t.d.mayMake(to, true) {
-			return op.failed(errBadName) // what is moved is another than was looked at
-		}
-		if depthOf(to) > depthOf(from) {
-			if err := u.fitsBelow(ctx, from, maxUploadDepth-depthOf(to)); err != nil {
-				return op.failed(err)
-			}
+	if info, err := u.dir.Lstat(from); err == nil {
+		if err := t.mayMove(ctx, from, to, info.Mode()); err != nil {
+			return op.failed(err)
 		}
 	}
 	return op.failed(u.put(from, to, op.replaces == to))
+}
+
+// mayMove tells what keeps what has the name from, and that mode, from getting the name
+// to. Where links may lead out of the root, it was the owner who chose to what: from
+// another folder one that goes up leads elsewhere.
+func (t *davTree) mayMove(ctx context.Context, from, to string, mode fs.FileMode) error {
+	deeper := depthOf(to) - depthOf(from)
+	turns := t.d.root.follow && path.Dir(to) != path.Dir(from)
+	look := func(name string, mode fs.FileMode) error {
+		switch {
+		case mode.IsDir() && deeper > 0 && depthOf(name)+deeper > maxUploadDepth:
+			return errTooDeep
+		case mode.Type() == fs.ModeSymlink && turns && t.d.uploads.goesUp(name):
+			return errLinkStays
+		}
+		return nil
+	}
+	if mode.IsDir() && !t.d.mayMake(to, true) {
+		return errBadName
+	}
+	if err := look(from, mode); err != nil || !mode.IsDir() || deeper <= 0 && !turns {
+		return err
+	}
+	return t.d.uploads.below(ctx, from, look)
 }
 
 // Stat implements webdav.FileSystem. What is not served is not there.

@@ -187,6 +187,9 @@ var errTooDeep = fmt.Errorf("folders are made %d deep at most", maxUploadDepth)
 // link that the owner made.
 var errInTheWay = errors.New("something that is not replaced has this name")
 
+// errLinkStays is a link that would lead elsewhere from another folder, or a folder with one.
+var errLinkStays = errors.New("a link that leads up stays in its folder")
+
 // errBadName is a name that nothing is to have in the upload folder.
 var errBadName = errors.New("nothing may be given this name here")
 
@@ -336,7 +339,7 @@ func (u *uploads) problem(w http.ResponseWriter, err error, broken bool) (code i
 		return http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are kept", u.max)
 	case errors.Is(err, errNoFolder), errors.Is(err, fs.ErrNotExist):
 		return http.StatusConflict, errNoFolder.Error()
-	case errors.Is(err, errBadName), errors.Is(err, errTooDeep), errors.Is(err, errInTheWay):
+	case errors.Is(err, errBadName), errors.Is(err, errTooDeep), errors.Is(err, errInTheWay), errors.Is(err, errLinkStays):
 		return http.StatusForbidden, err.Error()
 	case broken && errors.Is(err, os.ErrDeadlineExceeded):
 		return http.StatusRequestTimeout, fmt.Sprintf("nothing of the body came for %v", bodyIdle)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 )
 
@@ -45,13 +46,15 @@ func (u *uploads) openParent(to string) (parent file, old fs.FileInfo, err error
 	return parent, old, nil
 }
 
-// fitsBelow tells whether the folder of that name has at most so many levels of
-// folders in it.
-func (u *uploads) fitsBelow(ctx context.Context, name string, levels int) error {
-	if levels < 0 {
-		return errTooDeep
-	}
-	f, err := u.dir.OpenFile(name, os.O_RDONLY|openNonblock, 0)
+// goesUp tells whether the link of that name leads up from the folder that it is in.
+func (u *uploads) goesUp(name string) bool {
+	to, err := u.dir.Readlink(name)
+	return err != nil || !filepath.IsAbs(to) && !filepath.IsLocal(to)
+}
+
+// below calls look for all that is in the folder of that name, and in those in it.
+func (u *uploads) below(ctx context.Context, folder string, look func(name string, mode fs.FileMode) error) error {
+	f, err := u.dir.OpenFile(folder, os.O_RDONLY|openNonblock, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
 		return nil // no visitor gets there either, or it is gone
 	}
@@ -62,10 +65,12 @@ func (u *uploads) fitsBelow(ctx context.Context, name string, levels int) error 
 	for {
 		entries, err := f.ReadDir(listingBatch)
 		for _, e := range entries {
-			if !e.IsDir() {
-				continue
+			name := path.Join(folder, e.Name())
+			err := look(name, e.Type())
+			if err == nil && e.IsDir() {
+				err = u.below(ctx, name, look)
 			}
-			if err := u.fitsBelow(ctx, path.Join(name, e.Name()), levels-1); err != nil {
+			if err != nil {
 				return err
 			}
 		}
