@@ -141,10 +141,8 @@ func New(cfg Config) (*Agent, error) {
 	}
 	for _, addr := range cfg.Proxies {
 		host, port, err := net.SplitHostPort(addr)
-		if err == nil && host != "" && port != "" {
-			_, err = net.LookupPort("tcp", port) // of a URL without one, it is what follows the colon
-		}
-		if err != nil || host == "" || port == "" {
+		number, wrong := net.LookupPort("tcp", port) // of a URL without one, it is what follows the colon
+		if err != nil || wrong != nil || host == "" || number == 0 {
 			return nil, fmt.Errorf("--proxy %q is not the address of a control port: give HOST:PORT, such as localhost:1444", addr)
 		}
 	}

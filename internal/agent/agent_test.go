@@ -772,6 +772,7 @@ func TestNewErrors(t *testing.T) {
 		{"a URL", Config{Proxies: []string{"https://localhost:1444"}}, "HOST:PORT"},
 		{"a URL without a port", Config{Proxies: []string{"https://localhost"}}, "HOST:PORT"},
 		{"no such port", Config{Proxies: []string{"localhost:65536"}}, "HOST:PORT"},
+		{"port 0", Config{Proxies: []string{"localhost:0"}}, "HOST:PORT"},
 		{"too many", Config{Proxies: []string{"p:1"}, Connections: 65}, "--connections"},
 		{"less than none", Config{Proxies: []string{"p:1"}, Connections: -1}, "--connections"},
 		{"a name", Config{Proxies: []string{"p:1"}, Name: "a_b"}, "--name"},
