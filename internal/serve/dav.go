@@ -452,6 +452,8 @@ func (w *davWriter) problem() (code int, text string) {
 		return http.StatusConflict, davText(w.op.method, http.StatusConflict)
 	case errors.Is(err, errNotMeant):
 		return http.StatusPreconditionFailed, err.Error()
+	case errors.Is(err, errMovedAway):
+		return http.StatusConflict, err.Error()
 	case w.op.method != "PROPFIND" && errors.Is(err, fs.ErrPermission):
 		return http.StatusForbidden, "c may not read or change this"
 	case d.uploads != nil && w.op.method != "PROPFIND":

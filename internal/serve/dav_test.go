@@ -578,6 +578,36 @@ func TestDAVMakesAndReplacesNothing(t *testing.T) {
 	}
 }
 
+// A copy of a folder that is moved away meanwhile has not all of it, and replaces nothing.
+func TestDAVCopyOfAFolderThatIsMoved(t *testing.T) {
+	for _, read := range []bool{false, true} { // it was opened before
+		root := t.TempDir()
+		write(t, root, "in/from/a/x", "new", "in/from/b/x", "new", "in/to/x", "old")
+		h := newHandler(t, Config{Root: root, Upload: filepath.Join(root, "in"), DAV: true})
+		h.serve.(*folder).uploads.room.look = func() (disk, bool) {
+			made, _ := filepath.Glob(filepath.Join(root, "in", partPrefix+"*"+tempSuffix, "?"))
+			if len(made) != 1 {
+				return disk{}, false
+			}
+			// One of the two has been made, and what is in it is being.
+			first := filepath.Base(made[0])
+			moved := first
+			if !read {
+				moved = map[string]string{"a": "b", "b": "a"}[first]
+			}
+			os.Rename(filepath.Join(root, "in/from", moved), filepath.Join(root, "moved"))
+			return disk{}, false
+		}
+		r := httptest.NewRequest("COPY", "/in/from/", nil)
+		r.Header.Set("Destination", "/in/to/")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got, err := os.ReadFile(filepath.Join(root, "in/to/x")); w.Code != 409 || !strings.Contains(w.Body.String(), errMovedAway.Error()) || err != nil || string(got) != "old" {
+			t.Errorf("opened before: %v: %d %q, what was to be replaced holds %q, %v", read, w.Code, w.Body, got, err)
+		}
+	}
+}
+
 // A copy has what an archive of the folder has: no link to a folder, which may be
 // its own, and nothing that is not served.
 func TestDAVCopyOfAFolder(t *testing.T) {

@@ -89,12 +89,31 @@ func (c *davCopy) folder(f file, from, to string, depth int) error {
 			return err
 		}
 	}
+	if err := c.isStill(f, from); err != nil {
+		return err
+	}
 	made, err := c.t.d.uploads.dir.OpenFile(to, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer made.Close()
 	return made.syncFolder()
+}
+
+// errMovedAway is a folder of which a copy has less than it had.
+var errMovedAway = errors.New("a folder was moved or deleted while it was copied")
+
+// isStill tells whether f, a folder that was read, still has its name: what was in it
+// was looked for by that.
+func (c *davCopy) isStill(f file, name string) error {
+	was, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if is, err := c.t.d.root.Stat(name); err != nil || !os.SameFile(was, is) {
+		return errMovedAway
+	}
+	return nil
 }
 
 // entry copies what a folder has as e, if it is served and can be written.
@@ -108,10 +127,13 @@ func (c *davCopy) entry(from, to string, e dirEntry, depth int) error {
 	}
 	f, info, err := d.open(from)
 	if err != nil {
-		if leadsNowhere(err) {
-			return nil
+		switch {
+		case !leadsNowhere(err):
+			return err
+		case e.IsDir():
+			return errMovedAway
 		}
-		return err
+		return nil
 	}
 	defer f.Close()
 	switch {
