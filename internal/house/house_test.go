@@ -52,8 +52,8 @@ var arrows = map[string][]string{
 
 	"internal/certs": {"internal/control", "internal/loglimit", "internal/oneline"},
 
-	"internal/cluster/bus":                   {"internal/cluster/registry", "internal/loglimit"},
-	"internal/cluster/registry":              {"internal/loglimit", "internal/originname"},
+	"internal/cluster/bus":                   {"internal/cluster/registry", "internal/httpfield", "internal/loglimit"},
+	"internal/cluster/registry":              {"internal/httpfield", "internal/loglimit", "internal/originname"},
 	"internal/cluster/registry/registrytest": {"internal/cluster/registry"},
 	"internal/cluster/peer":                  {"internal/httpfield", "internal/origin", "internal/loglimit", "internal/originname", "internal/spdy"},
 
@@ -73,7 +73,7 @@ var arrows = map[string][]string{
 	"internal/loglimit":       nil,
 	"internal/nearest":        nil,
 	"internal/oneline":        nil,
-	"internal/originname":     nil,
+	"internal/originname":     {"internal/httpfield"},
 	"internal/tokenfile":      {"internal/control", "internal/oneline"},
 	"internal/upgrade":        nil,
 	"internal/accesslog":      {"internal/linelog", "internal/oneline"},

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 const (
@@ -118,8 +120,7 @@ func checkLDH(s string) error {
 		return errors.New("it begins or ends with a hyphen")
 	}
 	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+		if c := s[i]; !httpfield.IsAlnum(c) && c != '-' {
 			return errors.New("only letters, digits and inner hyphens are")
 		}
 	}

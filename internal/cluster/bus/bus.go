@@ -21,6 +21,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
 // Config says where the bus is. The files are needed, and Addr and Advertise, or URL.
@@ -59,7 +61,7 @@ func CheckJoin(s string) error {
 
 // notInName reports whether no host's name has c in it, as it is looked up.
 func notInName(c rune) bool {
-	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(".-_", c))
+	return c > 0x7f || !httpfield.IsAlnum(byte(c)) && !strings.ContainsRune(".-_", c)
 }
 
 // identity is what the files hold.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/amahi/spdy-proxy/internal/httpfield"
 	"github.com/amahi/spdy-proxy/internal/originname"
 )
 
@@ -156,7 +157,7 @@ func checkWord(what, s string, limit int) error {
 	}
 	for i := range len(s) {
 		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+		if !httpfield.IsAlnum(c) && c != '.' && c != '_' && c != '-' {
 			return fmt.Errorf("the %s %.70q has other characters than letters, digits and . _ -", what, s)
 		}
 	}
