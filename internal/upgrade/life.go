@@ -20,14 +20,14 @@ type Life struct {
 	inherited *inherited
 	notifier  *notifier
 
-	watching sync.WaitGroup // the goroutine of the watchdog
+	watching sync.WaitGroup // the goroutines that tell systemd
 
 	mu sync.Mutex
 	// Guarded by mu.
 	state   state
 	next    *Successor         // the last one that was ready
 	reloads int                // how many there were
-	still   context.CancelFunc // ends the watchdog's feeding; nil before Started
+	still   context.CancelFunc // ends watching, but for its last word; nil before Started
 }
 
 type state uint8
@@ -105,11 +105,12 @@ func (l *Life) Started(ctx context.Context) error {
 	l.mu.Lock()
 	l.state, l.still = running, still
 	l.mu.Unlock()
-	// Ends with ctx or at a hand-over; End waits for it.
+	// These end with ctx or at a hand-over; End waits for them.
 	l.watching.Go(func() { l.notifier.Watch(watched, l.works) })
-	context.AfterFunc(ctx, func() {
+	l.watching.Go(func() {
+		<-watched.Done()
 		l.mu.Lock()
-		stops := l.state == running
+		stops := l.state == running && ctx.Err() != nil
 		l.mu.Unlock()
 		if stops {
 			l.notifier.Stopping()

@@ -3,11 +3,15 @@
 package upgrade
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/amahi/spdy-proxy/internal/testlog"
 )
@@ -48,6 +52,47 @@ func TestEndLeavesTheSuccessorsPIDFile(t *testing.T) {
 		l.End()
 		if _, err := os.Stat(file); (err == nil) != left {
 			t.Errorf("state %d: stat of the pid file after the end: %v; want it there: %v", state, err, left)
+		}
+	}
+}
+
+// A program that stops at once has said so before it is gone.
+func TestStopIsTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Skip(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func() string { // by now: nothing is waited for
+		b, n := make([]byte, 100), 0
+		raw.Read(func(fd uintptr) bool {
+			n, _, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+			return true
+		})
+		return string(b[:max(n, 0)])
+	}
+	for range 50 {
+		l, err := Begin(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := l.Started(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := told(); got != "READY=1\n" {
+			t.Fatalf("systemd was told %q, want READY=1", got)
+		}
+		cancel()
+		l.End()
+		if got := told(); got != "STOPPING=1\n" {
+			t.Fatalf("systemd was told %q, want STOPPING=1", got)
 		}
 	}
 }
