@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,10 +91,10 @@ func (w *world) try(ctx context.Context, t trial, out io.Writer) (faults []strin
 
 // visits are what visitors see.
 type visits struct {
-	w                              *world
-	gets, failedGets               atomic.Int64
-	sent, failedPosts, wrong, next atomic.Int64
-	began                          time.Time
+	w                        *world
+	gets, failedGets         atomic.Int64
+	sent, failedPosts, wrong atomic.Int64
+	began                    time.Time
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -186,7 +187,7 @@ func (v *visits) ask(client *http.Client, n *node, name string, post bool) error
 	}
 	req.Host = name + "." + domain
 	if post {
-		req.Header.Set("X-Post", fmt.Sprintf("%p-%d", v, v.next.Add(1)))
+		req.Header.Set("X-Post", strconv.FormatInt(v.w.lastPost.Add(1), 10))
 	}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -49,10 +49,11 @@ type world struct {
 	origins []*process.Process // origins in processes of their own
 
 	// agents end with ctx.
-	ctx    context.Context
-	cancel context.CancelFunc
-	agents sync.WaitGroup
-	posts  sync.Map // id of a POST: *atomic.Int32, how often an origin got it
+	ctx      context.Context
+	cancel   context.CancelFunc
+	agents   sync.WaitGroup
+	lastPost atomic.Int64 // the id of the last POST of all trials
+	posts    sync.Map     // id of a POST: *atomic.Int32, how often an origin got it
 
 	// service has the nodes that visitors are sent to.
 	mu      sync.Mutex
