@@ -244,15 +244,33 @@ func hasTag(lists []string, tag string) bool {
 	return false
 }
 
+// spelled returns the header of r as the library is to read it: it takes a word in capitals
+// for another, which in RFC 4918 it is not (RFC 2616, 2.1), and a MOVE without Overwrite
+// for one that must not replace (RFC 4918, 10.6: it may).
+func spelled(r *http.Request) http.Header {
+	h := r.Header.Clone()
+	if v := h.Get("Depth"); v != "" {
+		h.Set("Depth", strings.ToLower(v))
+	}
+	switch r.Method {
+	case "LOCK":
+		h.Set("Timeout", boundedTimeout(h.Get("Timeout")))
+	case "COPY", "MOVE":
+		overwrite := "T"
+		if httpfield.Equal(h.Get("Overwrite"), "F") {
+			overwrite = "F"
+		}
+		h.Set("Overwrite", overwrite)
+	}
+	return h
+}
+
 // pass lets the library answer r, which is about what has the name served.
 func (v *dav) pass(w http.ResponseWriter, r *http.Request, served string) {
 	handler := v.handler
 	op := &davOp{method: r.Method, served: served, flat: r.Header.Get("Depth") == "0"}
 	r = r.WithContext(context.WithValue(r.Context(), davOpKey{}, op))
-	if r.Method == "LOCK" {
-		r.Header = r.Header.Clone()
-		r.Header.Set("Timeout", boundedTimeout(r.Header.Get("Timeout")))
-	}
+	r.Header = spelled(r)
 	if r.Method == http.MethodPut {
 		op.body = &formReader{received: newReceived(w, r), allow: math.MaxInt64}
 		op.isNew = httpfield.HasToken(r.Header["If-None-Match"], "*")
