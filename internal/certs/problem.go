@@ -12,6 +12,7 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 
+	"github.com/amahi/spdy-proxy/internal/errno"
 	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
@@ -74,7 +75,7 @@ func problemOf(err error) problem {
 		return problem{unreachable, "the CA at --acme-ca shows a certificate of an authority that this machine does not know: name its root with --acme-ca-root"}
 	case errors.As(err, &invalid), errors.As(err, &host):
 		return problem{unreachable, "the CA at --acme-ca shows no good certificate: " + last(err)}
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, fs.ErrPermission), errno.Is(err, syscall.ENOSPC), errno.Is(err, syscall.EROFS), errno.Is(err, syscall.EDQUOT):
 		return problem{stateBroken, "the folder of --state cannot be written: " + last(err)}
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem{unreachable, "it has taken too long: the CA, or the program of --acme-dns-exec, does not answer"}

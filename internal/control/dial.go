@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/errno"
 	"github.com/amahi/spdy-proxy/internal/oneline"
 )
 
@@ -172,7 +173,7 @@ func (d *Dialer) connection(ctx context.Context, via *url.URL) (net.Conn, error)
 		return d.through(ctx, via, tuned)
 	}
 	conn, err := tuned(ctx, "tcp", d.Addr)
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if errno.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("proxy %s: %w; does p run there, and is that its control port?", d.Addr, err)
 	}
 	if err != nil {

@@ -40,25 +40,25 @@ const (
 // of its part's Config.
 var arrows = map[string][]string{
 	"cmd/p": {"internal/cli", "internal/handbook", "internal/control", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy", "internal/cluster/bus", "internal/oneline", "internal/originname"},
-	"cmd/c": {"internal/cli", "internal/handbook", "internal/control", "internal/invitation", "internal/originserver", "internal/upgrade"},
+	"cmd/c": {"internal/cli", "internal/errno", "internal/handbook", "internal/control", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
-	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/lazycontext", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy", "internal/cluster/peer", "internal/cluster/registry", "internal/tokenfile"},
-	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/addrkey", "internal/tap", "internal/inspector", "internal/httpfield"},
+	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/lazycontext", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy", "internal/cluster/peer", "internal/cluster/registry", "internal/errno", "internal/tokenfile"},
+	"internal/originserver": {"internal/agent", "internal/serve", "internal/control", "internal/originname", "internal/spdy", "internal/accesslog", "internal/addrkey", "internal/errno", "internal/tap", "internal/inspector", "internal/httpfield"},
 
 	"internal/front":  {"internal/accesslog", "internal/origin", "internal/addrkey", "internal/httpfield", "internal/lazycontext", "internal/loglimit", "internal/originname", "internal/spdy"},
 	"internal/origin": {"internal/addrkey", "internal/loglimit", "internal/originname", "internal/spdy"},
 	"internal/agent":  {"internal/addrkey", "internal/control", "internal/loglimit", "internal/originname", "internal/spdy"},
 
-	"internal/certs": {"internal/control", "internal/loglimit", "internal/oneline"},
+	"internal/certs": {"internal/control", "internal/errno", "internal/loglimit", "internal/oneline"},
 
 	"internal/cluster/bus":                   {"internal/cluster/registry", "internal/httpfield", "internal/loglimit"},
 	"internal/cluster/registry":              {"internal/httpfield", "internal/loglimit", "internal/originname"},
 	"internal/cluster/registry/registrytest": {"internal/cluster/registry"},
 	"internal/cluster/peer":                  {"internal/httpfield", "internal/origin", "internal/loglimit", "internal/originname", "internal/spdy"},
 
-	"internal/control":        {"internal/addrkey", "internal/httpfield", "internal/loglimit", "internal/oneline", "internal/originname"},
-	"internal/serve":          {"internal/httpfield", "internal/loglimit", "internal/oneline"},
+	"internal/control":        {"internal/addrkey", "internal/errno", "internal/httpfield", "internal/loglimit", "internal/oneline", "internal/originname"},
+	"internal/serve":          {"internal/errno", "internal/httpfield", "internal/loglimit", "internal/oneline"},
 	"internal/addrkey":        nil,
 	"internal/httpfield":      nil,
 	"internal/admin":          {"internal/handbook", "internal/hostguard", "internal/inspect", "internal/oneline"},
@@ -72,6 +72,7 @@ var arrows = map[string][]string{
 	"internal/linelog":        {"internal/oneline"},
 	"internal/loglimit":       nil,
 	"internal/nearest":        nil,
+	"internal/errno":          nil,
 	"internal/oneline":        nil,
 	"internal/originname":     {"internal/httpfield"},
 	"internal/tokenfile":      {"internal/control", "internal/oneline"},
@@ -438,7 +439,7 @@ func TestLicenceOfBothModules(t *testing.T) {
 // cluster tell each other.
 var stamps = []string{
 	"internal/admin/metrics.go", "internal/cluster/registry/stamp.go",
-	"internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_darwin.go", "internal/serve/stamp_linux.go",
+	"internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_bsd.go", "internal/serve/stamp_linux.go",
 }
 
 // A duration is the difference of two time.Times, which have the monotonic clock.

@@ -2,7 +2,6 @@ package originserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/errno"
 	"github.com/amahi/spdy-proxy/internal/httpfield"
 	"github.com/amahi/spdy-proxy/internal/inspector"
 )
@@ -56,7 +56,7 @@ func (s *Server) inspect() error {
 	if ln == nil && err == nil {
 		ln, err = new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	}
-	if errors.Is(err, syscall.EADDRINUSE) {
+	if errno.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("cannot listen on %s for the inspector: %w; another program listens there: stop it, or give another address with --inspect", addr, syscall.EADDRINUSE)
 	}
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/errno"
 )
 
 // visitorKeepAlive is TCP's on the connections of every port.
@@ -46,11 +48,11 @@ func bind(what, addr string) (net.Listener, error) {
 	_, unknown := errors.AsType[*net.DNSError](err)
 	mend := "give another address with --" + what
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errno.Is(err, syscall.EADDRINUSE):
 		mend = "another program listens there: stop it, or " + mend
-	case errors.Is(err, syscall.EACCES):
+	case errno.Is(err, syscall.EACCES):
 		mend = "ports below 1024 are the system's: allow this program to use one, or " + mend
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errno.Is(err, syscall.EADDRNOTAVAIL):
 		mend = "this machine has no such address: " + mend
 	}
 	if oe, ok := errors.AsType[*net.OpError](err); ok {

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/net/webdav"
 
+	"github.com/amahi/spdy-proxy/internal/errno"
 	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
@@ -392,9 +393,9 @@ func (op *davOp) failed(err error) error {
 	switch {
 	case err == nil, errors.Is(err, fs.ErrExist):
 		return err
-	case errors.Is(err, syscall.ENAMETOOLONG):
+	case errno.Is(err, syscall.ENAMETOOLONG):
 		err = errBadName
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), escapes(err):
+	case errno.Is(err, syscall.ENOTDIR), errno.Is(err, syscall.ELOOP), escapes(err):
 		err = errNoFolder
 	}
 	return op.fail(err)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path"
 	"syscall"
+
+	"github.com/amahi/spdy-proxy/internal/errno"
 )
 
 // A davCopy makes a copy of a folder. It has what an archive of that has, but for what
@@ -151,7 +153,7 @@ func (c *davCopy) entry(from, to string, e dirEntry, depth int) error {
 // neither a file nor a folder. Of a disk that fails there is a number of the system, and
 // what it does not give must not look as if it had not been there.
 func leadsNowhere(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) ||
+	return errors.Is(err, fs.ErrNotExist) || errno.Is(err, syscall.ENOTDIR) || errno.Is(err, syscall.ELOOP) ||
 		!errors.As(err, new(syscall.Errno)) && !errors.Is(err, fs.ErrClosed)
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/amahi/spdy-proxy/internal/errno"
 )
 
 // errNotFound stands for whatever the visitor is told is not there: absent,
@@ -157,9 +159,9 @@ func status(err error) int {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return http.StatusForbidden
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
+	case errno.Is(err, syscall.EMFILE), errno.Is(err, syscall.ENFILE), errno.Is(err, syscall.ENOMEM):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, syscall.EIO):
+	case errno.Is(err, syscall.EIO):
 		return http.StatusInternalServerError
 	}
 	return http.StatusNotFound
@@ -171,7 +173,7 @@ func (d *folder) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	code := status(err)
 	// What is hidden is not missing: it is nobody's business what is there.
 	// What no file can be called is: an application's link may have a token in it.
-	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
+	missing := errors.Is(err, fs.ErrNotExist) || errno.Is(err, syscall.ENOTDIR) || errno.Is(err, syscall.ENAMETOOLONG)
 	if code == http.StatusNotFound && (missing || d.fallbackStatus == code) && d.sendFallback(w, r) {
 		return
 	}

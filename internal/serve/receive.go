@@ -20,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/amahi/spdy-proxy/internal/errno"
 	"github.com/amahi/spdy-proxy/internal/httpfield"
 )
 
@@ -356,7 +357,7 @@ func (u *uploads) problem(w http.ResponseWriter, err error, broken bool) (code i
 		return http.StatusServiceUnavailable, "too many files are open; try again soon"
 	}
 	u.limit.Log("upload", slog.LevelError, "an upload could not be kept", slog.String("folder", u.dir.Name()), slog.Any("error", err))
-	if errors.Is(err, syscall.EXDEV) || errors.Is(err, syscall.EBUSY) {
+	if errno.Is(err, syscall.EXDEV) || errno.Is(err, syscall.EBUSY) {
 		return http.StatusForbidden, "this is on another disk than the upload folder, or is such a disk; nothing can be kept there, nor in its place"
 	}
 	return http.StatusInternalServerError, "the body could not be kept"

@@ -3,7 +3,10 @@ package serve
 import (
 	"errors"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/amahi/spdy-proxy/internal/errno"
 )
 
 const (
@@ -120,4 +123,9 @@ func (r *room) claimFile() error {
 	}
 	r.making++
 	return nil
+}
+
+// diskFull tells whether err means that the disk, or its owner's share, is full.
+func diskFull(err error) bool {
+	return errno.Is(err, syscall.ENOSPC) || errno.Is(err, syscall.EDQUOT) || errno.Is(err, syscall.EFBIG)
 }

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/errno"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
 
@@ -236,14 +237,14 @@ func (h *Handler) Close() error {
 // inside dir, whatever the names and links say.
 func openFolder(flag, dir string) (*os.Root, error) {
 	info, err := os.Stat(dir)
-	if err == nil && !info.IsDir() {
-		err = syscall.ENOTDIR
-	}
+	isFile := err == nil && !info.IsDir()
 	var root *os.Root
-	if err == nil {
+	if err == nil && !isFile {
 		root, err = os.OpenRoot(dir)
 	}
 	switch {
+	case isFile, errno.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("%s %q: not a folder; name the folder that holds it", flag, dir)
 	case err == nil:
 		return root, nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -252,8 +253,6 @@ func openFolder(flag, dir string) (*os.Root, error) {
 			create = "create it (in a checkout, make fills it)"
 		}
 		return nil, fmt.Errorf("%s %q: there is no such folder; %s, or name another", flag, dir, create)
-	case errors.Is(err, syscall.ENOTDIR):
-		return nil, fmt.Errorf("%s %q: not a folder; name the folder that holds it", flag, dir)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%s %q: no permission to open it; change its mode, or that of a folder above it, or run as its owner", flag, dir)
 	}

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/amahi/spdy-proxy/internal/errno"
 	"github.com/amahi/spdy-proxy/internal/httpfield"
 	"github.com/amahi/spdy-proxy/internal/loglimit"
 )
@@ -368,7 +369,7 @@ func failureOf(err error) failure {
 		return failure{text: it + "gave no valid answer: " + bad.what, log: true}
 	case status(err) == http.StatusServiceUnavailable:
 		return failure{text: "too many connections are open; try again soon", busy: true}
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+	case errno.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
 		return failure{text: it + "is not running", absent: true}
 	case errors.As(err, &badCert):
 		return failure{text: it + "has a certificate that is not trusted", untrusted: true}
@@ -378,7 +379,7 @@ func failureOf(err error) failure {
 		return failure{text: it + "took too long to connect"}
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return failure{text: it + "cannot be reached"}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errno.Is(err, syscall.ECONNRESET), errno.Is(err, syscall.EPIPE),
 		errors.Is(err, net.ErrClosed): // by the Transport, where it could not write and then reads
 		return failure{text: it + "closed the connection without an answer", log: true}
 	}

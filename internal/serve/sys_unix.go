@@ -38,8 +38,3 @@ func unlinked(f *os.File) (bool, error) {
 
 // syncFolder makes the names in an open folder last over a power failure.
 func syncFolder(f *os.File) error { return f.Sync() }
-
-// diskFull tells whether err means that the disk, or its owner's share, is full.
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
-}
