@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// Is reports whether err is what POSIX calls e. Go has these names on Windows, but the
-// system there never returns their numbers.
+// Is reports whether err is what POSIX calls e. Go has these names on Windows, but hardly
+// any of their numbers is one that the system there returns. ENOTDIR is a path there of
+// which a part is missing, too, which fs.ErrNotExist says of it.
 func Is(err error, e syscall.Errno) bool {
 	if errors.Is(err, e) {
 		return true

@@ -10,14 +10,10 @@ import (
 // sockets.
 func others(e syscall.Errno) []syscall.Errno {
 	switch e {
-	case syscall.EACCES:
-		return []syscall.Errno{windows.ERROR_ACCESS_DENIED, windows.WSAEACCES}
 	case syscall.EADDRINUSE:
 		return []syscall.Errno{windows.WSAEADDRINUSE}
 	case syscall.EADDRNOTAVAIL:
 		return []syscall.Errno{windows.WSAEADDRNOTAVAIL}
-	case syscall.EBUSY:
-		return []syscall.Errno{windows.ERROR_SHARING_VIOLATION, windows.ERROR_LOCK_VIOLATION, windows.ERROR_BUSY}
 	case syscall.ECONNREFUSED:
 		return []syscall.Errno{windows.WSAECONNREFUSED}
 	case syscall.ECONNRESET:
@@ -27,7 +23,11 @@ func others(e syscall.Errno) []syscall.Errno {
 	case syscall.EFBIG:
 		return []syscall.Errno{windows.ERROR_FILE_TOO_LARGE}
 	case syscall.EIO:
-		return []syscall.Errno{windows.ERROR_IO_DEVICE, windows.ERROR_CRC}
+		return []syscall.Errno{
+			windows.ERROR_IO_DEVICE, windows.ERROR_CRC, windows.ERROR_NOT_READY, windows.ERROR_SEEK, windows.ERROR_SECTOR_NOT_FOUND,
+			windows.ERROR_WRITE_FAULT, windows.ERROR_READ_FAULT, windows.ERROR_GEN_FAILURE, windows.ERROR_UNEXP_NET_ERR,
+			windows.ERROR_NETNAME_DELETED, windows.ERROR_DEVICE_NOT_CONNECTED, windows.ERROR_FILE_CORRUPT, windows.ERROR_DISK_CORRUPT,
+		}
 	case syscall.ELOOP:
 		return []syscall.Errno{windows.ERROR_CANT_RESOLVE_FILENAME}
 	case syscall.EMFILE:
@@ -44,6 +44,10 @@ func others(e syscall.Errno) []syscall.Errno {
 		return []syscall.Errno{windows.ERROR_BROKEN_PIPE, windows.ERROR_NO_DATA}
 	case syscall.EROFS:
 		return []syscall.Errno{windows.ERROR_WRITE_PROTECT}
+	case syscall.ETIMEDOUT:
+		return []syscall.Errno{windows.WSAETIMEDOUT, windows.ERROR_SEM_TIMEOUT}
+	case syscall.ETXTBSY: // a file that another program has open, and shares with nobody
+		return []syscall.Errno{windows.ERROR_SHARING_VIOLATION, windows.ERROR_LOCK_VIOLATION}
 	case syscall.EXDEV:
 		return []syscall.Errno{windows.ERROR_NOT_SAME_DEVICE}
 	}

@@ -245,9 +245,9 @@ func hasTag(lists []string, tag string) bool {
 	return false
 }
 
-// spelled returns the header of r as the library is to read it: it takes a word in capitals
-// for another, which in RFC 4918 it is not (RFC 2616, 2.1), and a MOVE without Overwrite
-// for one that must not replace (RFC 4918, 10.6: it may).
+// spelled returns the header of r as the library is to read it: it takes a word in other
+// letters, small or capital, for another word, which in RFC 4918 it is not (RFC 2616, 2.1),
+// and a MOVE without Overwrite for one that must not replace (RFC 4918, 10.6: it may).
 func spelled(r *http.Request) http.Header {
 	h := r.Header.Clone()
 	if v := h.Get("Depth"); v != "" {
@@ -257,9 +257,9 @@ func spelled(r *http.Request) http.Header {
 	case "LOCK":
 		h.Set("Timeout", boundedTimeout(h.Get("Timeout")))
 	case "COPY", "MOVE":
-		overwrite := "T"
-		if httpfield.Equal(h.Get("Overwrite"), "F") {
-			overwrite = "F"
+		overwrite := "F" // for what is no value of it, too: nothing is lost by that
+		if v := h.Get("Overwrite"); v == "" || httpfield.Equal(v, "T") {
+			overwrite = "T"
 		}
 		h.Set("Overwrite", overwrite)
 	}

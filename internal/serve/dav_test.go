@@ -127,6 +127,8 @@ func TestDAVForWriting(t *testing.T) {
 		{"COPY", "/in/old.txt", "", []string{to("/in/top.txt"), "Overwrite: F"}, 412},
 		{"COPY", "/in/old.txt", "", []string{to("/in/top.txt"), "Overwrite: f"}, 412},
 		{"MOVE", "/in/old.txt", "", []string{to("/in/top.txt"), "Overwrite: F"}, 412},
+		{"MOVE", "/in/old.txt", "", []string{to("/in/top.txt"), "Overwrite: false"}, 412},
+		{"COPY", "/in/old.txt", "", []string{to("/in/top.txt"), "Overwrite: F, F"}, 412},
 		{"COPY", "/in/old.txt", "", []string{to("/in/twin.txt"), "Depth: INFINITY"}, 201},
 		{"COPY", "/in/old.txt", "", []string{to("/in/triplet.txt")}, 201},
 		{"MOVE", "/in/twin.txt", "", []string{to("/in/triplet.txt"), "Depth: Infinity"}, 204},

@@ -351,6 +351,8 @@ func (u *uploads) problem(w http.ResponseWriter, err error, broken bool) (code i
 	case errors.Is(err, errDiskFull), errors.Is(err, errFilesFull), diskFull(err):
 		u.limit.Log("room", slog.LevelWarn, "an upload was refused", slog.String("folder", u.dir.Name()), slog.Any("error", err))
 		return http.StatusInsufficientStorage, "there is no room for this body"
+	case errno.Is(err, syscall.ETXTBSY):
+		return http.StatusLocked, "another program has this file open"
 	case status(err) == http.StatusServiceUnavailable:
 		noDescriptors(u.limit, u.dir.Name(), err)
 		w.Header().Set("Retry-After", "1")

@@ -243,9 +243,7 @@ func openFolder(flag, dir string) (*os.Root, error) {
 		root, err = os.OpenRoot(dir)
 	}
 	switch {
-	case isFile, errno.Is(err, syscall.ENOTDIR):
-		return nil, fmt.Errorf("%s %q: not a folder; name the folder that holds it", flag, dir)
-	case err == nil:
+	case err == nil && !isFile:
 		return root, nil
 	case errors.Is(err, fs.ErrNotExist):
 		create := "create it"
@@ -253,6 +251,8 @@ func openFolder(flag, dir string) (*os.Root, error) {
 			create = "create it (in a checkout, make fills it)"
 		}
 		return nil, fmt.Errorf("%s %q: there is no such folder; %s, or name another", flag, dir, create)
+	case isFile, errno.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("%s %q: not a folder; name the folder that holds it", flag, dir)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%s %q: no permission to open it; change its mode, or that of a folder above it, or run as its owner", flag, dir)
 	}

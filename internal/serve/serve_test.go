@@ -141,6 +141,7 @@ func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 		{"a fallback outside", Config{Root: dir, Fallback: "../file"}, "in the folder"},
 		{"a fallback that is a folder", Config{Root: dir, Fallback: "."}, "no such file"},
 		{"a missing root", Config{Root: missing}, "no such folder; create it, or"},
+		{"a root in a missing folder", Config{Root: filepath.Join(missing, "in")}, "no such folder; create it, or"},
 		{"the samples' root, missing", Config{Root: "./testdata"}, "no such folder; create it (in a checkout, make fills it), or"},
 		{"a root that is a file", Config{Root: file}, "not a folder"},
 		{"a missing upload folder", Config{Root: dir, Upload: missing}, "no such folder; create it, or"},

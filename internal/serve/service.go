@@ -375,7 +375,7 @@ func failureOf(err error) failure {
 		return failure{text: it + "has a certificate that is not trusted", untrusted: true}
 	case errors.As(err, &notTLS):
 		return failure{text: it + "does not speak TLS", plain: true, log: true}
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, os.ErrDeadlineExceeded), errno.Is(err, syscall.ETIMEDOUT), errors.As(err, &timeout) && timeout.Timeout():
 		return failure{text: it + "took too long to connect"}
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return failure{text: it + "cannot be reached"}

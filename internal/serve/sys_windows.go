@@ -3,6 +3,7 @@ package serve
 import (
 	"math"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
@@ -22,14 +23,21 @@ func lockFile(f *os.File, wait bool) error {
 	return with(f, func(h windows.Handle) error { return windows.LockFileEx(h, how, 0, 1, 0, &at) })
 }
 
-// unlinked tells whether f has lost its name, as it may while it is open.
+// unlinked tells whether f has lost its name, as it may while it is open, or is about to:
+// where files are not removed as in POSIX the name stays until all have closed it.
 func unlinked(f *os.File) (bool, error) {
-	var info windows.ByHandleFileInformation
-	err := with(f, func(h windows.Handle) error { return windows.GetFileInformationByHandle(h, &info) })
-	return info.NumberOfLinks == 0, err
+	var info struct { // FILE_STANDARD_INFO
+		allocated, end           int64
+		links                    uint32
+		deletePending, directory bool
+	}
+	err := with(f, func(h windows.Handle) error {
+		return windows.GetFileInformationByHandleEx(h, windows.FileStandardInfo, (*byte)(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info)))
+	})
+	return info.deletePending || info.links == 0, err
 }
 
-// syncFolder does nothing: names are written with their files.
+// syncFolder does nothing: a folder that is open for reading cannot be flushed.
 func syncFolder(*os.File) error { return nil }
 
 // lookAt tells what is left of the disk that holds folder, an open one; ok is false where
