@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"syscall"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/amahi/spdy-proxy/internal/cli"
-	"github.com/amahi/spdy-proxy/internal/errno"
 	"github.com/amahi/spdy-proxy/internal/originserver"
 	"github.com/amahi/spdy-proxy/internal/upgrade"
 )
@@ -167,7 +167,7 @@ func (o *options) run(ctx context.Context, p *cli.Process) error {
 		}
 		return life.Started(ctx)
 	}
-	if server, err = originserver.New(cfg); errno.Is(err, syscall.EADDRINUSE) {
+	if server, err = originserver.New(cfg); errors.Is(err, syscall.EADDRINUSE) {
 		return err // which another try may mend
 	} else if err != nil {
 		return cli.Usage(err)

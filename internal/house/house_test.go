@@ -40,7 +40,7 @@ const (
 // of its part's Config.
 var arrows = map[string][]string{
 	"cmd/p": {"internal/cli", "internal/handbook", "internal/control", "internal/invitation", "internal/proxy", "internal/tokenfile", "internal/upgrade", "internal/policy", "internal/cluster/bus", "internal/oneline", "internal/originname"},
-	"cmd/c": {"internal/cli", "internal/errno", "internal/handbook", "internal/control", "internal/invitation", "internal/originserver", "internal/upgrade"},
+	"cmd/c": {"internal/cli", "internal/handbook", "internal/control", "internal/invitation", "internal/originserver", "internal/upgrade"},
 	"cmd/a": {"internal/cli"},
 
 	"internal/proxy":        {"internal/certs", "internal/front", "internal/http1", "internal/origin", "internal/control", "internal/admin", "internal/inspect", "internal/spdy", "internal/addrkey", "internal/lazycontext", "internal/linelog", "internal/loglimit", "internal/originname", "internal/accesslog", "internal/policy", "internal/cluster/peer", "internal/cluster/registry", "internal/errno", "internal/tokenfile"},
@@ -439,7 +439,7 @@ func TestLicenceOfBothModules(t *testing.T) {
 // cluster tell each other.
 var stamps = []string{
 	"internal/admin/metrics.go", "internal/cluster/registry/stamp.go",
-	"internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_bsd.go", "internal/serve/stamp_linux.go",
+	"internal/serve/stamp.go", "internal/serve/listing.go", "internal/serve/stamp_unix.go",
 }
 
 // A duration is the difference of two time.Times, which have the monotonic clock.

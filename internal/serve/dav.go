@@ -245,18 +245,18 @@ func hasTag(lists []string, tag string) bool {
 	return false
 }
 
-// spelled returns the header of r as the library is to read it: it takes a word in other
-// letters, small or capital, for another word, which in RFC 4918 it is not (RFC 2616, 2.1),
-// and a MOVE without Overwrite for one that must not replace (RFC 4918, 10.6: it may).
+// spelled returns the header of r, a LOCK, COPY or MOVE, as the library is to read it: it
+// takes a word in other letters, small or capital, for another word, which in RFC 4918 it is
+// not (RFC 2616, 2.1), and a MOVE without Overwrite for one that must not replace (RFC 4918,
+// 10.6: it may). PROPFIND's Depth is ServeHTTP's to judge.
 func spelled(r *http.Request) http.Header {
 	h := r.Header.Clone()
 	if v := h.Get("Depth"); v != "" {
 		h.Set("Depth", strings.ToLower(v))
 	}
-	switch r.Method {
-	case "LOCK":
+	if r.Method == "LOCK" {
 		h.Set("Timeout", boundedTimeout(h.Get("Timeout")))
-	case "COPY", "MOVE":
+	} else {
 		overwrite := "F" // for what is no value of it, too: nothing is lost by that
 		if v := h.Get("Overwrite"); v == "" || httpfield.Equal(v, "T") {
 			overwrite = "T"
@@ -271,7 +271,10 @@ func (v *dav) pass(w http.ResponseWriter, r *http.Request, served string) {
 	handler := v.handler
 	op := &davOp{method: r.Method, served: served, flat: r.Header.Get("Depth") == "0"}
 	r = r.WithContext(context.WithValue(r.Context(), davOpKey{}, op))
-	r.Header = spelled(r)
+	switch r.Method {
+	case "LOCK", "COPY", "MOVE":
+		r.Header = spelled(r)
+	}
 	if r.Method == http.MethodPut {
 		op.body = &formReader{received: newReceived(w, r), allow: math.MaxInt64}
 		op.isNew = httpfield.HasToken(r.Header["If-None-Match"], "*")

@@ -1,17 +1,5 @@
 package serve
 
-import (
-	"io/fs"
-	"syscall"
-	"time"
-)
+import "syscall"
 
-func stampOf(info fs.FileInfo) stamp {
-	s := stamp{size: info.Size(), changed: info.ModTime(), inodeChanged: info.ModTime()}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode = st.Ino
-		s.attributes = [2]uint64{uint64(st.Nlink), uint64(st.Mode)}
-		s.inodeChanged = time.Unix(st.Ctim.Unix())
-	}
-	return s
-}
+func inodeChange(st *syscall.Stat_t) *syscall.Timespec { return &st.Ctim }
